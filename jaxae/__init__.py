@@ -1,0 +1,1 @@
+"""Autoencoders in JAX and Flax."""
