@@ -1,0 +1,185 @@
+"""The original gzipped IDX archives of MNIST and Fashion-MNIST: found, fetched, verified, read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxae.errors import UserError
+
+
+class UnobtainableError(UserError):
+    """No archive is at hand and the network does not give one: nothing the user named is wrong."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Shape of the uint8 array in an archive, and the SHA-256 of the decompressed bytes.
+
+    The bytes before compression, because the same images also come recompressed (Debian).
+    """
+
+    shape: tuple[int, ...]
+    sha256: str
+
+
+TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
+TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
+TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
+TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
+FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+
+Original = Mapping[str, Archive]
+ORIGINALS: Mapping[str, Original] = {
+    "mnist": {
+        TRAIN_IMAGES: Archive(
+            (60_000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+        ),
+        TRAIN_LABELS: Archive(
+            (60_000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+        ),
+        TEST_IMAGES: Archive(
+            (10_000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+        ),
+        TEST_LABELS: Archive(
+            (10_000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+        ),
+    },
+    "fashion_mnist": {
+        TRAIN_IMAGES: Archive(
+            (60_000, 28, 28), "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+        ),
+        TRAIN_LABELS: Archive(
+            (60_000,), "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+        ),
+        TEST_IMAGES: Archive(
+            (10_000, 28, 28), "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+        ),
+        TEST_LABELS: Archive(
+            (10_000,), "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+        ),
+    },
+}
+
+# Where Debian's package dataset-fashion-mnist puts its archives (subfolder fashion-mnist).
+SYSTEM_SOURCES = Path("/usr/share/datasets")
+
+NETWORK_SECONDS = 10.0
+
+
+def find(name: str, sources: Path | None, system: Path = SYSTEM_SOURCES) -> Path | None:
+    """The folder that holds the four archives of `name`: in `sources`, or installed by Debian.
+
+    None where there is none. Raises UserError where the subfolder in `sources` lacks an archive.
+    """
+    for root in (sources, system):
+        for subfolder in (name, name.replace("_", "-")):
+            folder = root / subfolder if root else None
+            if folder is None or not folder.is_dir():
+                continue
+            missing = [file for file in ORIGINALS[name] if not (folder / file).is_file()]
+            if not missing:
+                return folder
+            if root == sources:
+                raise UserError(
+                    f"The source folder {folder} lacks {', '.join(missing)}. It must hold the four "
+                    f"archives {', '.join(ORIGINALS[name])}: add what is missing."
+                )
+    return None
+
+
+def read(name: str, paths: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """The uint8 array in each archive, keyed by file name as `paths` is.
+
+    Raises UserError where a file is not the original's content.
+    """
+    return {
+        file: _read_verified(paths[file], name, file, archive)
+        for file, archive in ORIGINALS[name].items()
+    }
+
+
+def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.ndarray:
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is not a whole gzip file ({error}): it is truncated or damaged. "
+            "Fetch it again."
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    header = idx_header(archive.shape)
+    if content[: len(header)] != header:
+        raise UserError(
+            f"The IDX header of {path} is {content[: len(header)].hex()}, where unsigned bytes of "
+            f"shape {archive.shape} begin with {header.hex()}. Fetch the file again."
+        )
+    expected = len(header) + math.prod(archive.shape)
+    if len(content) != expected:
+        raise UserError(
+            f"{path} decompresses to {len(content)} bytes, but its IDX header promises {expected}. "
+            "Fetch the file again."
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != archive.sha256:
+        other = next((n for n in ORIGINALS if ORIGINALS[n][file].sha256 == digest), None)
+        found = f"it is that of {other}" if other else f"SHA-256 of its content {digest}"
+        raise UserError(
+            f"{path} has the wrong checksum: it is not {file} of {name} ({found}, expected "
+            f"{archive.sha256}). Fetch the file again."
+        )
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(archive.shape)
+
+
+def idx_header(shape: tuple[int, ...]) -> bytes:
+    """What precedes unsigned bytes of this shape in an IDX file: magic number and sizes."""
+    unsigned_byte = 0x08
+    return struct.pack(f">HBB{len(shape)}I", 0, unsigned_byte, len(shape), *shape)
+
+
+def is_original(array: np.ndarray, archive: Archive) -> bool:
+    """Whether `array`, uint8, holds exactly the archive's numbers in the archive's order."""
+    digest = hashlib.sha256(idx_header(archive.shape))
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest() == archive.sha256
+
+
+def why_unreachable(url: str, size: int | None, seconds: float = NETWORK_SECONDS) -> str | None:
+    """Why `url` cannot be fetched, or None where it answers with a file of `size` bytes.
+
+    Takes at most `seconds`, name resolution included: TFDS itself retries for minutes.
+    """
+    reasons: list[str | None] = [f"no answer from {url} within {seconds:g} s"]
+    # A daemon, because a thread stuck in name resolution can be neither stopped nor waited for.
+    probe = threading.Thread(
+        target=lambda: reasons.append(_probe(url, size, seconds)), daemon=True, name="probe"
+    )
+    probe.start()
+    probe.join(seconds)
+    return reasons[-1]
+
+
+def _probe(url: str, size: int | None, seconds: float) -> str | None:
+    import requests  # the client that TFDS downloads with: same proxies, same certificates
+
+    try:
+        answer = requests.head(url, timeout=seconds, allow_redirects=True)
+    except requests.RequestException as error:
+        return f"no connection to {url} ({type(error).__name__})"
+    length = answer.headers.get("Content-Length")
+    if answer.status_code != requests.codes.ok:
+        return f"{url} answers with HTTP status {answer.status_code}"
+    if size is not None and length is not None and int(length) != size:
+        # A portal or proxy answers everything with a page of its own.
+        return f"{url} answers with {length} bytes where the archive has {size}"
+    return None

@@ -1,0 +1,1 @@
+"""The subsets that the package carries: one compressed NumPy archive a dataset, made by `make`."""

@@ -1,0 +1,80 @@
+"""Makes the bundled subsets from the original archives; the same archives give the same bytes.
+
+    python -m jaxae.bundled.make --sources DIR
+
+Each subset holds, in their original order, the first 500 training and the first 100 test images of
+every class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxae import archives, prepare
+from jaxae.errors import UserError
+
+TRAIN_PER_CLASS = 500
+TEST_PER_CLASS = 100
+CLASSES = 10
+
+
+def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices, ascending, of the first `count` entries of each class in `labels`."""
+    firsts = [np.flatnonzero(labels == label)[:count] for label in range(CLASSES)]
+    return np.sort(np.concatenate(firsts))
+
+
+def subset(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The class-balanced subset of a set's four arrays, images uint8 [N, H, W, 1]."""
+    train = first_of_each_class(arrays[archives.TRAIN_LABELS], TRAIN_PER_CLASS)
+    test = first_of_each_class(arrays[archives.TEST_LABELS], TEST_PER_CLASS)
+    return {
+        "train_images": arrays[archives.TRAIN_IMAGES][train, ..., None],
+        "train_labels": arrays[archives.TRAIN_LABELS][train],
+        "test_images": arrays[archives.TEST_IMAGES][test, ..., None],
+        "test_labels": arrays[archives.TEST_LABELS][test],
+        "class_names": np.array(class_names),
+    }
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """What `numpy.load` reads as `arrays`; np.savez_compressed would write the time of day."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array)
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, the format's first day
+            archive.writestr(entry, member.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
+    return file.getvalue()
+
+
+def made(name: str, sources: Path) -> bytes:
+    """The bundled file of the dataset `name`, from the archives in a subfolder of `sources`."""
+    folder = archives.find(name, sources)
+    if folder is None:
+        raise UserError(f"{sources} has no subfolder {name} with the four original archives.")
+    arrays = archives.read(name, {file: folder / file for file in archives.FILES})
+    return npz_bytes(subset(arrays, prepare.class_names(name)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the bundled subsets.")
+    parser.add_argument("--sources", type=Path, required=True, help="folder of the archives")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where to write")
+    options = parser.parse_args()
+    for name in archives.ORIGINALS:
+        try:
+            (options.out / f"{name}.npz").write_bytes(made(name, options.sources))
+        except UserError as error:
+            parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

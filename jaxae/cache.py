@@ -1,0 +1,65 @@
+"""Decoded arrays beside a prepared set, memory-mapped, valid as long as that set is unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from jaxae.dataset import Dataset, Split
+
+FOLDER = "jaxae_arrays"
+METADATA = "metadata.json"
+
+
+def identity(folder: Path) -> str:
+    """A digest of the names, sizes and times of the files of the set prepared in `folder`."""
+    files = {path.name: path.stat() for path in folder.iterdir() if path.is_file()}
+    states = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items())
+    return hashlib.sha256(repr(states).encode()).hexdigest()
+
+
+def read(folder: Path, name: str) -> Dataset | None:
+    """The arrays cached for the set prepared in `folder`; None where missing, stale or damaged."""
+    cache = folder / FOLDER
+    try:
+        metadata = json.loads((cache / METADATA).read_text())
+        if metadata["identity"] != identity(folder):
+            return None
+        train, test = (
+            Split(
+                np.load(cache / f"{split}_images.npy", mmap_mode="r"),
+                np.load(cache / f"{split}_labels.npy", mmap_mode="r"),
+            )
+            for split in ("train", "test")
+        )
+        return Dataset(name, train, test, tuple(metadata["class_names"]), metadata["fingerprint"])
+    except (OSError, ValueError, KeyError):  # absent, truncated, or of another make
+        return None
+
+
+def write(folder: Path, dataset: Dataset) -> None:
+    """Caches `dataset`, decoded from `folder`; the caller holds the lock of the set.
+
+    Raises OSError, and leaves nothing, where there is no room or no right to write.
+    """
+    staging = folder / f".{FOLDER}.incomplete"
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir()
+        for name, split in (("train", dataset.train), ("test", dataset.test)):
+            np.save(staging / f"{name}_images.npy", split.images)
+            np.save(staging / f"{name}_labels.npy", split.labels)
+        metadata = {
+            "identity": identity(folder),
+            "fingerprint": dataset.fingerprint,
+            "class_names": dataset.class_names,
+        }
+        (staging / METADATA).write_text(json.dumps(metadata))
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        staging.replace(folder / FOLDER)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

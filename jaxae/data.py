@@ -1,0 +1,198 @@
+"""A TFDS name in, uint8 images and labels out: verified, decoded once, with or without a network.
+
+>>> fashion = load("fashion_mnist")
+>>> fashion.train.images.shape
+(60000, 28, 28, 1)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from jaxae import archives, cache, prepare
+from jaxae.dataset import MINI_SUFFIX, Dataset, Split, assemble
+from jaxae.errors import UserError
+
+__all__ = ["Dataset", "Split", "load", "load_default"]
+
+BUNDLED = tuple(name + MINI_SUFFIX for name in archives.ORIGINALS)
+
+
+def load(
+    name: str, *, data_dir: str | Path | None = None, sources: str | Path | None = None
+) -> Dataset:
+    """Exactly the dataset `name`: a TFDS image set, or one of the bundled subsets.
+
+    MNIST and Fashion-MNIST are prepared where they are not: from the archives in `sources`, else
+    from those that Debian installs, else from the network. Other sets must have been prepared by
+    TFDS. The arrays are read-only, in the order of the original files for these two.
+
+    name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini".
+    data_dir: where sets are prepared; else TFDS_DATA_DIR, else ~/tensorflow_datasets.
+    sources: folder of original archives, one subfolder a dataset; else JAXAE_SOURCES, else none.
+    Raises UserError where that dataset cannot be had.
+    """
+    if name in BUNDLED:
+        return _bundled(name)
+    directory, source_root = _data_directory(data_dir), _source_root(sources)
+    folder = prepare.find(directory, name) if _is_name(name) else None
+    if folder is None and name not in archives.ORIGINALS:
+        raise _unprepared(name, directory)
+    cached = cache.read(folder, name) if folder else None
+    if cached is not None:
+        return cached
+    # Before anything is written: what cannot be had leaves no trace.
+    source = None if folder else _obtainable(name, directory, source_root)
+    with _lock(directory, name) as problem:
+        if problem is None:  # and another process may have done the work meanwhile
+            folder = prepare.find(directory, name) or prepare.prepare(directory, name, source)
+            return cache.read(folder, name) or _decode_and_cache(folder, name)
+    if folder is None:
+        raise UserError(
+            f"{name} cannot be prepared in {directory}: {problem}. "
+            "Name a folder that can be written with --data-dir."
+        )
+    _say_uncached(folder, name, problem)
+    return prepare.decode(folder, name)
+
+
+def load_default(
+    name: str, *, data_dir: str | Path | None = None, sources: str | Path | None = None
+) -> Dataset:
+    """`load`, or the bundled subset where the full set is nowhere at hand and there is no network.
+
+    For callers whose user named no dataset. Says so on stderr, loudly; the dataset's name says so
+    too. Whatever else goes wrong (a bad archive, a folder that cannot be written) is an error.
+    """
+    try:
+        return load(name, data_dir=data_dir, sources=sources)
+    except archives.UnobtainableError as error:
+        mini = load(name + MINI_SUFFIX)
+        print(
+            f"jaxae: NOT THE FULL DATASET: using the bundled subset {mini.name} "
+            f"({len(mini.train.labels)} training, {len(mini.test.labels)} test images). {error}",
+            file=sys.stderr,
+        )
+        return mini
+
+
+def _bundled(name: str) -> Dataset:
+    file = resources.files("jaxae.bundled") / f"{name.removesuffix(MINI_SUFFIX)}.npz"
+    with file.open("rb") as stream, np.load(stream) as arrays:
+        train, test = (
+            Split(arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int32))
+            for split in ("train", "test")
+        )
+        return assemble(name, train, test, tuple(arrays["class_names"].tolist()))
+
+
+def _data_directory(data_dir: str | Path | None) -> Path:
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if "://" in str(chosen):
+        raise UserError(f"The data directory {chosen} is remote. Name a local one with --data-dir.")
+    directory = Path(chosen).expanduser().absolute()
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"The data directory {directory} is a file. Name a folder with --data-dir.")
+    return directory
+
+
+def _source_root(sources: str | Path | None) -> Path | None:
+    chosen = sources or os.environ.get("JAXAE_SOURCES")
+    if not chosen:
+        return None
+    root = Path(chosen).expanduser().absolute()
+    if not root.is_dir():
+        raise UserError(
+            f"The source folder {root} (--sources or JAXAE_SOURCES) does not exist. Name a folder "
+            "with one subfolder of original archives a dataset, such as fashion_mnist."
+        )
+    return root
+
+
+def _is_name(name: str) -> bool:
+    """Whether this is a TFDS name, perhaps with a configuration, and so no path out of bounds."""
+    return re.fullmatch(r"[a-z]\w*(/\w[\w.+-]*)?", name) is not None
+
+
+def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | None:
+    """The folder of the archives of `name`, or None where the network has them."""
+    source = archives.find(name, source_root)
+    problem = None if source else prepare.download_problem(name)
+    if problem is None:
+        return source
+    where = f"{source_root} has no subfolder {name}" if source_root else "no --sources are given"
+    raise archives.UnobtainableError(
+        f"{name} is not prepared in {directory}, {where}, and it cannot be downloaded: {problem}. "
+        f"Connect to the network, put the four archives in DIR/{name} and say --sources DIR, or "
+        f"say --dataset {name}{MINI_SUFFIX} for the bundled subset."
+    )
+
+
+def _unprepared(name: str, directory: Path) -> UserError:
+    import tensorflow_datasets as tfds
+
+    known = tfds.list_builders(with_community_datasets=False)
+    if name.split("/")[0] in known:
+        return UserError(
+            f"{name} is not prepared in {directory}, and TFDS needs TensorFlow to prepare it: run "
+            f'`pip install tensorflow && python -c "import tensorflow_datasets as tfds; '
+            f"tfds.builder('{name}', data_dir='{directory}', file_format='array_record')"
+            '.download_and_prepare()"`.'
+        )
+    nearest = difflib.get_close_matches(name.lower(), [*BUNDLED, *known], n=3)
+    hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "Look it up in TFDS's catalogue."
+    return UserError(
+        f"There is no dataset {name!r}: a name is one of TFDS's, such as mnist, or of the bundled "
+        f"subsets {', '.join(BUNDLED)}. {hint}"
+    )
+
+
+@contextlib.contextmanager
+def _lock(directory: Path, name: str) -> Iterator[str | None]:
+    """Holds the lock of a set, so that one process prepares and decodes while others wait.
+
+    Yields None, or what prevents locking where the directory cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(directory, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        # Mode: other users lock the same file.
+        lock = FileLock(directory / f".{name.replace('/', '.')}.lock", mode=0o666)
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            print(f"jaxae: waiting for another process to prepare {name} ...", file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        yield error.strerror
+        return
+    try:
+        yield None
+    finally:
+        lock.release()
+
+
+def _decode_and_cache(folder: Path, name: str) -> Dataset:
+    dataset = prepare.decode(folder, name)
+    try:
+        cache.write(folder, dataset)
+    except OSError as error:
+        _say_uncached(folder, name, error.strerror)
+    return dataset
+
+
+def _say_uncached(folder: Path, name: str, problem: str | None) -> None:
+    print(f"jaxae: no cache beside {folder} ({problem}): decoding {name} anew", file=sys.stderr)

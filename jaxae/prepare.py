@@ -1,0 +1,280 @@
+"""Everything TFDS: finding a prepared set, preparing the originals, decoding to arrays.
+
+TFDS prepares MNIST only with TensorFlow, for gzip and for PNG. Here its own builder, download
+manager, checksums and writer are kept, and only those two steps are done with gzip and Pillow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import shutil
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import numpy as np
+
+from jaxae import archives
+from jaxae.dataset import Dataset, Split, assemble
+from jaxae.errors import UserError
+
+DATASET_INFO = "dataset_info.json"
+RECORDS_AT_ONCE = 1000
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
+
+
+def find(data_dir: Path, name: str) -> Path | None:
+    """The folder of the newest prepared version of `name`, as TFDS lays it out, or None.
+
+    Raises UserError where only configurations of `name` are prepared: one must be named.
+    """
+    versions = {}
+    for info in (data_dir / name).glob(f"*/{DATASET_INFO}"):
+        if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name):
+            versions[tuple(map(int, info.parent.name.split(".")))] = info.parent
+    if versions:
+        return versions[max(versions)]
+    configs = sorted(
+        {info.parent.parent.name for info in data_dir.glob(f"{name}/*/*/{DATASET_INFO}")}
+    )
+    if configs:
+        choices = ", ".join(f"{name}/{config}" for config in configs)
+        raise UserError(f"{name} is prepared in several configurations: name one of {choices}.")
+    return None
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """The class names that TFDS gives one of the originals."""
+    return tuple(_builder_class(name)().info.features["label"].names)
+
+
+def download_problem(name: str) -> str | None:
+    """Why the archives of `name` cannot be downloaded now, or None; takes some seconds at most."""
+    from tensorflow_datasets.core.download import checksums
+
+    url = urljoin(_builder_class(name).URL, archives.TEST_LABELS)
+    registered = checksums.get_all_url_infos().get(url)
+    return archives.why_unreachable(url, int(registered.size) if registered else None)
+
+
+def prepare(data_dir: Path, name: str, source: Path | None) -> Path:
+    """Writes `name`, one of the originals, as TFDS would, and returns its folder.
+
+    `source` is the folder of the four archives; without it they are downloaded. The caller holds
+    the lock of the set. Everything is written below one folder that is renamed at the end, so a
+    failure leaves nothing, and what a killed preparation has left is removed by the next.
+    """
+    import tensorflow_datasets as tfds
+
+    staging = data_dir / f".{name}.incomplete"
+    where = f"downloading {name}" if source is None else f"reading {name} from {source}"
+    print(f"jaxae: {where}, preparing it in {data_dir / name} (half a minute) ...", file=sys.stderr)
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        builder = _builder(name, staging, source)
+        with _quiet():
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=source, try_download_gcs=False
+                )
+            )
+        folder = data_dir / Path(builder.data_dir).relative_to(staging)
+        folder.parent.mkdir(exist_ok=True)
+        Path(builder.data_dir).replace(folder)
+    except (OSError, RuntimeError) as error:
+        full = os.strerror(errno.ENOSPC)
+        if isinstance(error, RuntimeError) and full not in str(error):
+            raise  # not array_record's way to say that the disk is full
+        reason = full if full in str(error) else getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{name} cannot be prepared in {data_dir}: {reason}. It needs about 130 MB in a folder "
+            "that can be written; make room, or name another one with --data-dir."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def _builder_class(name: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_cls(name)
+
+
+def _builder(name: str, data_dir: Path, source: Path | None) -> Any:
+    """A builder derived from TFDS's own that needs no TensorFlow to read gzip and to write PNG."""
+
+    def split_generators(self: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict]]]:
+        arrays = archives.read(name, _archive_paths(dl_manager, self.URL, source))
+        return {
+            "train": _examples(arrays[archives.TRAIN_IMAGES], arrays[archives.TRAIN_LABELS]),
+            "test": _examples(arrays[archives.TEST_IMAGES], arrays[archives.TEST_LABELS]),
+        }
+
+    derived: Any = types.new_class(
+        "Builder",
+        (_builder_class(name),),
+        {"skip_registration": True},
+        lambda body: body.update(name=name, _split_generators=split_generators),
+    )
+    return derived(data_dir=data_dir, file_format="array_record")
+
+
+def _archive_paths(dl_manager: Any, url: str, source: Path | None) -> dict[str, Path]:
+    import requests
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+    from tensorflow_datasets.core.download.util import DownloadError
+
+    try:
+        paths = dl_manager.download({file: urljoin(url, file) for file in archives.FILES})
+    except NonMatchingChecksumError as error:
+        if source is None:
+            raise UserError(
+                f"A download from {url} has the wrong checksum; perhaps a proxy answered in its "
+                "place. Try again, or name a folder of the archives with --sources."
+            ) from error
+        # Perhaps compressed anew: the checksum of the content, taken on reading, decides.
+        return {file: source / file for file in archives.FILES}
+    except (requests.RequestException, DownloadError) as error:
+        raise archives.UnobtainableError(
+            f"The download from {url} broke off ({type(error).__name__}). Try again, or name a "
+            "folder of the archives with --sources."
+        ) from error
+    return {file: Path(path) for file, path in paths.items()}
+
+
+def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict]]:
+    from PIL import Image
+
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "png")
+        file.seek(0)
+        yield index, {"image": file, "label": int(label)}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences TFDS's progress bars, whose units are wrong, and its announcements on stdout."""
+    import tensorflow_datasets as tfds
+
+    tfds.display_progress_bar(False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.display_progress_bar(True)
+
+
+def decode(folder: Path, name: str) -> Dataset:
+    """The prepared set in `folder` as arrays.
+
+    MNIST and Fashion-MNIST come in the order of the original files, whoever prepared them, and
+    verified to be the originals; others in the order in which TFDS stores them. Raises UserError
+    where the set is stored in a format without random access, is no set of images with labels and
+    both splits, or has images of several sizes.
+    """
+    builder = _open(folder)
+    features = dict(builder.info.features.items())
+    if not _holds_labelled_images(features, set(builder.info.splits)):
+        found = ", ".join(sorted([*features, *builder.info.splits]))
+        raise UserError(
+            f"{name} in {folder} is no set of labelled 8-bit images: it needs the features 'image' "
+            f"and 'label' and the splits 'train' and 'test', and has {found}."
+        )
+    try:
+        train, test = (_decode_split(builder, split) for split in ("train", "test"))
+    except (OSError, RuntimeError, IndexError) as error:
+        raise UserError(
+            f"The set prepared in {folder} is damaged ({error}). Remove that folder and prepare "
+            "the set again."
+        ) from error
+    if name in archives.ORIGINALS:
+        original = archives.ORIGINALS[name]
+        train = _in_original_order(
+            train, "train", folder, original[archives.TRAIN_IMAGES], original[archives.TRAIN_LABELS]
+        )
+        test = _in_original_order(
+            test, "test", folder, original[archives.TEST_IMAGES], original[archives.TEST_LABELS]
+        )
+    return assemble(name, train, test, tuple(features["label"].names))
+
+
+def _open(folder: Path) -> Any:
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(folder)
+
+
+def _holds_labelled_images(features: dict[str, Any], splits: set[str]) -> bool:
+    import tensorflow_datasets as tfds
+
+    image, label = features.get("image"), features.get("label")
+    return (
+        isinstance(image, tfds.features.Image)
+        and image.np_dtype == np.uint8
+        and isinstance(label, tfds.features.ClassLabel)
+        and {"train", "test"} <= splits
+    )
+
+
+def _decode_split(builder: Any, split: str) -> Split:
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    try:
+        # TFDS would decode with OpenCV, or complain that there is none.
+        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    except NotImplementedError as error:
+        raise UserError(
+            f"{builder.data_dir} is stored as {builder.info.file_format.value}, which only "
+            "TensorFlow reads. Prepare it again with file_format='array_record', or name another "
+            "--data-dir."
+        ) from error
+    channels = builder.info.features["image"].shape[-1]
+    labels = np.empty(len(source), np.int32)
+    images = np.empty(0, np.uint8)
+    for start in range(0, len(source), RECORDS_AT_ONCE):
+        stop = min(start + RECORDS_AT_ONCE, len(source))
+        for index, example in enumerate(source.__getitems__(range(start, stop)), start):
+            with Image.open(io.BytesIO(example["image"])) as file:
+                image = np.asarray(file.convert(MODES[channels]))
+            if index == 0:
+                images = np.empty((len(source), *image.shape), np.uint8)
+            if image.shape != images.shape[1:]:
+                raise UserError(
+                    f"The images in {builder.data_dir} differ in size ({images.shape[1:3]} and "
+                    f"{image.shape[:2]}); only sets of equally large images can be loaded."
+                )
+            images[index], labels[index] = image, example["label"]
+    return Split(images.reshape(*images.shape[:3], channels), labels)
+
+
+def _in_original_order(
+    split: Split, split_name: str, folder: Path, images: archives.Archive, labels: archives.Archive
+) -> Split:
+    count = len(split.labels)
+    # TFDS stores an example at the rank of the MD5 of its split's name and its key.
+    original_index = sorted(
+        range(count), key=lambda index: hashlib.md5(f"{split_name}{index}".encode()).digest()
+    )
+    stored_index = np.argsort(original_index)
+    ordered = Split(split.images[stored_index], split.labels[stored_index])
+    if count != labels.shape[0] or not (
+        archives.is_original(ordered.images, images)
+        and archives.is_original(ordered.labels.astype(np.uint8), labels)
+    ):
+        raise UserError(
+            f"The {split_name} split prepared in {folder} is not the original: it was prepared "
+            "from other or incomplete data. Remove that folder and load the set again."
+        )
+    return ordered

@@ -1,0 +1,81 @@
+"""Original archives made small, in place of the 60,000 images."""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxae import archives, data
+
+COUNTS = {
+    archives.TRAIN_IMAGES: 40,
+    archives.TRAIN_LABELS: 40,
+    archives.TEST_IMAGES: 20,
+    archives.TEST_LABELS: 20,
+}
+
+
+def arrays(seed: int) -> dict[str, np.ndarray]:
+    """The four arrays of a small set: 40 training and 20 test images, with labels."""
+    generator = np.random.default_rng(seed)
+    return {
+        file: generator.integers(0, 256, (count, 28, 28), np.uint8)
+        if "images" in file
+        else np.arange(count, dtype=np.uint8) % 10
+        for file, count in COUNTS.items()
+    }
+
+
+def idx(array: np.ndarray) -> bytes:
+    """A uint8 array as an IDX file."""
+    return archives.idx_header(array.shape) + array.tobytes()
+
+
+def original(contents: dict[str, np.ndarray]) -> dict[str, archives.Archive]:
+    """What `archives.ORIGINALS` says of a set with these arrays."""
+    return {
+        file: archives.Archive(array.shape, hashlib.sha256(idx(array)).hexdigest())
+        for file, array in contents.items()
+    }
+
+
+def write(folder: Path, contents: dict[str, np.ndarray]) -> Path:
+    """Writes the four archives to `folder`."""
+    folder.mkdir(parents=True)
+    for file, array in contents.items():
+        (folder / file).write_bytes(gzip.compress(idx(array)))
+    return folder
+
+
+ARRAYS = arrays(seed=0)
+
+
+def small_mnist(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """MNIST is the small set, unless a test asks for the full archives; no folder is preset."""
+    monkeypatch.delenv("JAXAE_SOURCES", raising=False)
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    if "sources" not in request.fixturenames:
+        monkeypatch.setitem(archives.ORIGINALS, "mnist", original(ARRAYS))
+
+
+def source_root(tmp_path: Path) -> Path:
+    """A source folder that holds the small MNIST."""
+    return write(tmp_path / "sources/mnist", ARRAYS).parent
+
+
+def assert_small_mnist(dataset: data.Dataset) -> None:
+    assert dataset.name == "mnist"
+    assert dataset.class_names == tuple("0123456789")
+    assert not dataset.bundled
+    assert dataset.train.images.dtype == dataset.test.images.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.train.images[..., 0], ARRAYS[archives.TRAIN_IMAGES])
+    np.testing.assert_array_equal(dataset.train.labels, ARRAYS[archives.TRAIN_LABELS])
+    np.testing.assert_array_equal(dataset.test.images[..., 0], ARRAYS[archives.TEST_IMAGES])
+    np.testing.assert_array_equal(dataset.test.labels, ARRAYS[archives.TEST_LABELS])
+
+
+def left_over(folder: Path) -> list[str]:
+    """What is below `folder`, but for empty lock files."""
+    return [str(path) for path in folder.rglob("*") if path.suffix != ".lock"]
