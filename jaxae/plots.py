@@ -1,0 +1,300 @@
+"""Arrays in, pictures out: grids of images, decoded planes, scatters of codes, curves.
+
+Images are uint8, or float in [0, 1] (a float x is drawn as round(255 clip(x, 0, 1))), of shape
+[N, H, W, C] with C = 1 or 3; NaN is an error, since black would hide a diverged run. A picture,
+which functions return and `save` writes, is uint8, [H, W] if grey, [H, W, 3] in colour. Arrays of
+another kind, or of shapes that do not fit together, raise UserError.
+"""
+
+import math
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from jaxae.errors import UserError
+
+if TYPE_CHECKING:  # slow to import, and not needed for grids
+    from matplotlib.figure import Figure
+
+_DPI = 100
+_DIVERGED = "If a model made them, its training diverged: try a smaller learning rate."
+
+
+def tile(images: ArrayLike, columns: int) -> np.ndarray:
+    """Images in reading order, `columns` a row, without gaps; what the last row lacks is black.
+
+    [N, H, W, C] -> uint8 picture [ceil(N / columns) H, columns W] or the same by 3.
+    """
+    images = _to_bytes(images)
+    if columns < 1:
+        raise UserError(f"{columns} columns were asked of a picture; give 1 or more.")
+    _, height, width, channels = images.shape
+    cells = np.pad(images, ((0, -len(images) % columns), (0, 0), (0, 0), (0, 0)))
+    rows = cells.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
+    picture = rows.reshape(-1, columns * width, channels)
+    return picture[..., 0] if channels == 1 else picture
+
+
+def reconstruction_grid(
+    originals: ArrayLike, reconstructions: ArrayLike, rows: int = 10, columns: int = 5
+) -> np.ndarray:
+    """Originals in the left half, their reconstructions in the same places of the right half.
+
+    The first rows * columns of each, [N, H, W, C], in reading order within the half, and no fewer
+    -> uint8 picture [rows H, 2 columns W] or the same by 3.
+    """
+    pair = _alike(originals, reconstructions)
+    count = rows * columns
+    if rows < 1 or columns < 1 or count > len(pair[0]):
+        raise UserError(
+            f"A grid of {rows} rows and {columns} columns was asked of {len(pair[0])} images; it "
+            "takes 1 or more of both, and an image for each place. Give more images or fewer rows."
+        )
+    return np.concatenate([tile(images[:count], columns) for images in pair], axis=1)
+
+
+def stack_rows(*groups: ArrayLike) -> np.ndarray:
+    """Each group of images [N, H, W, C] as one row, the first on top: noisy, denoised, clean.
+
+    Groups must have one shape -> uint8 picture [groups H, N W] or the same by 3.
+    """
+    rows = _alike(*groups)
+    return tile(np.concatenate(rows), columns=len(rows[0]))
+
+
+def plane(images: ArrayLike, z1: ArrayLike, z2: ArrayLike, title: str) -> np.ndarray:
+    """The decoded plane of a two-dimensional latent space, z1 to the right and z2 upwards.
+
+    images[i, j] is decoded from the code (z1[j], z2[i]), as np.meshgrid(z1, z2) orders them:
+    [R2, R1, H, W, C], with z1 [R1] and z2 [R2] ascending in equal steps. An image's centre lies at
+    its code, and its pixels are drawn whole. Grey if the images are.
+    """
+    from matplotlib.figure import Figure
+
+    images, z1, z2 = np.asarray(images), np.asarray(z1), np.asarray(z2)
+    if images.ndim != 5 or images.shape[:2] != (z2.size, z1.size):
+        raise UserError(
+            f"Images of shape {images.shape} were given for {z1.size} values of z1 and {z2.size} "
+            "of z2; they must be [values of z2, values of z1, H, W, C]."
+        )
+    for z in (z1, z2):
+        steps = np.diff(z)
+        if z.ndim != 1 or z.size < 2 or steps[0] <= 0 or not np.allclose(steps, steps[0]):
+            raise UserError(f"z1 and z2 must ascend in equal steps, two values or more, not {z}.")
+    mosaic = tile(images[::-1].reshape(-1, *images.shape[2:]), columns=z1.size)
+    scale = max(1, round(560 / max(mosaic.shape[:2])))
+    mosaic = mosaic.repeat(scale, axis=0).repeat(scale, axis=1)
+    height, width = mosaic.shape[:2]
+    left, right, bottom, top = 70, 30, 55, 45
+    across, up = left + width + right, bottom + height + top
+    figure = Figure(figsize=(across / _DPI, up / _DPI), dpi=_DPI)
+    axes = figure.add_axes((left / across, bottom / up, width / across, height / up))
+    half1, half2 = (z1[1] - z1[0]) / 2, (z2[1] - z2[0]) / 2
+    xlim, ylim = (z1[0] - half1, z1[-1] + half1), (z2[0] - half2, z2[-1] + half2)
+    axes.set(xlim=xlim, ylim=ylim, xlabel="$z_1$", ylabel="$z_2$")
+    axes.set_title(title, wrap=True)
+    picture = _render(figure)[..., 0] if mosaic.ndim == 2 else _render(figure)
+    picture[top : top + height, left : left + width] = mosaic  # no resampling
+    return picture
+
+
+def latent_scatter(
+    codes: ArrayLike, labels: ArrayLike, class_names: Sequence[str], title: str
+) -> np.ndarray:
+    """Two-dimensional codes as points coloured by class, with a colour bar that names the classes.
+
+    Codes [N, 2], labels integer [N] in 0..len(class_names)-1. Both axes have one scale.
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    codes, labels = _checked_codes(codes, labels, dimension=2)
+    classes = len(class_names)
+    if labels.max() >= classes:
+        raise UserError(f"Label {labels.max()} needs a name; {classes} were given, from 0 on.")
+    figure = Figure((6.4, 5.2), _DPI, layout="constrained")
+    axes = figure.add_subplot()
+    colormap, limits = ListedColormap(_class_colors(classes)), (-0.5, classes - 0.5)
+    points = axes.scatter(*codes.T, c=labels, s=5, linewidths=0, cmap=colormap, clim=limits)
+    ticks = range(0, classes, -(-classes // 30))  # at most 30 names fit beside the bar
+    bar = figure.colorbar(points, ax=axes)
+    bar.set_ticks(ticks, labels=[str(class_names[tick]) for tick in ticks])
+    bar.outline.set_visible(False)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set(xlabel="$z_1$", ylabel="$z_2$")
+    axes.set_title(title, wrap=True)
+    return _render(figure)
+
+
+def latent_digits_3d(codes: ArrayLike, labels: ArrayLike, title: str) -> np.ndarray:
+    """Three-dimensional codes, each drawn as its label, a digit, on a background of its class.
+
+    Codes [N, 3], labels integer [N], 0 or more.
+    """
+    from matplotlib.figure import Figure
+    from mpl_toolkits.mplot3d import proj3d
+
+    codes, labels = _checked_codes(codes, labels, dimension=3)
+    figure = Figure((7, 6.2), _DPI)
+    axes = figure.add_subplot(projection="3d", position=(0, 0.02, 0.95, 0.94))
+    axes.set(xlabel="$z_1$", ylabel="$z_2$", zlabel="$z_3$")
+    x, y, z = codes.T
+    axes.auto_scale_xyz(x, y, z)  # text alone does not
+    colors = _class_colors(int(labels.max()) + 1)
+    depth = proj3d.proj_transform(x, y, z, axes.get_proj())[2]
+    for i in np.argsort(-depth):  # matplotlib does not sort text: the nearest comes last
+        box = {"facecolor": colors[labels[i]], "edgecolor": "none", "pad": 1.5}
+        text = axes.text(x[i], y[i], z[i], str(labels[i]), ha="center", va="center", bbox=box)
+        text.set(fontsize=8, fontweight="bold", color="white")
+    figure.suptitle(title, wrap=True)
+    return _render(figure)
+
+
+def curves(
+    epochs: ArrayLike, series: Mapping[str, ArrayLike], ylabel: str, title: str
+) -> np.ndarray:
+    """Named curves over epochs [E]: each [E], or [R, E] for R replicas.
+
+    Replicas are drawn as their mean and, for R > 1, a band of ± one sample standard deviation.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = np.asarray(epochs)
+    if epochs.ndim != 1 or not epochs.size or not series:
+        raise UserError(f"Curves need epochs [E] and series, not {epochs.shape}, {len(series)}.")
+    figure = Figure((7, 4.2), _DPI, layout="constrained")
+    axes = figure.add_subplot()
+    for name, values in series.items():
+        replicas = np.atleast_2d(values)
+        if replicas.ndim != 2 or replicas.shape[1] != epochs.size or not len(replicas):
+            raise UserError(
+                f"The series {name!r} has shape {np.shape(values)}; over {epochs.size} epochs it "
+                f"must have [{epochs.size}] or [replicas, {epochs.size}]."
+            )
+        mean = replicas.mean(axis=0)
+        (line,) = axes.plot(epochs, mean, label=name, marker="o" if epochs.size == 1 else None)
+        if len(replicas) > 1:
+            std, color = replicas.std(axis=0, ddof=1), line.get_color()
+            axes.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
+    axes.legend(frameon=False)
+    axes.set(xlabel="epoch", ylabel=ylabel)
+    axes.set_title(title, wrap=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return _render(figure)
+
+
+def save(
+    picture: np.ndarray, path: str | os.PathLike[str], *, caption: str, strip: bool = False
+) -> None:
+    """Write a picture, uint8 [H, W] or [H, W, 3], as a PNG with its caption as "Description".
+
+    `strip` also writes the caption under the picture, in lines that fit its width. Missing folders
+    are made. The file appears whole or not at all, and replaces one of the same name. Raises
+    UserError for another array, or a path that does not end in .png.
+    """
+    path = Path(path)
+    if picture.dtype != np.uint8 or picture.ndim < 2 or picture.shape[2:] not in ((), (3,)):
+        raise UserError(
+            f"An array {picture.dtype} {picture.shape} was given; a picture is uint8 [H, W] or "
+            "[H, W, 3]. Make one with tile or another function of jaxae.plots."
+        )
+    if path.suffix.lower() != ".png":
+        raise UserError(f"The path {path} was given for a picture; its name must end in .png.")
+    image = Image.fromarray(picture)
+    image = _with_strip(image, caption) if strip else image
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Description", caption)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        image.save(temporary, format="PNG", pnginfo=text, optimize=True)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _with_strip(image: Image.Image, caption: str) -> Image.Image:
+    """The image with its caption in black on white under it."""
+    import matplotlib
+
+    # Of fixed pitch, so a line holds a number of characters; Pillow's own font knows few of them.
+    font_path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")
+    font = ImageFont.truetype(font_path, size=10)
+    pad, width = 4, max(image.width, 160)  # words do not fit in less
+    text = textwrap.fill(caption, width=int((width - 2 * pad) / font.getlength("m")))
+    text_height = ImageDraw.Draw(image).textbbox((0, 0), text, font)[3]
+    size = (width, image.height + math.ceil(text_height) + 2 * pad)
+    result = Image.new(image.mode, size, color="white")
+    result.paste(image)
+    ImageDraw.Draw(result).text((pad, image.height + pad), text, fill="black", font=font)
+    return result
+
+
+def _to_bytes(images: ArrayLike) -> np.ndarray:
+    """Images as uint8 [N, H, W, C], checked."""
+    images = np.asarray(images)
+    known = images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)
+    if not known or images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
+        raise UserError(
+            f"An array {images.dtype} {images.shape} was given; images are uint8, or float in "
+            "[0, 1], [N, H, W, C] with C = 1 or 3, none of it empty. Convert or reshape it."
+        )
+    if images.dtype == np.uint8:
+        return images
+    if np.isnan(images).any():
+        raise UserError(f"Images with NaN pixels were given. {_DIVERGED}")
+    return np.rint(255 * images.clip(0, 1)).astype(np.uint8)
+
+
+def _alike(*groups: ArrayLike) -> list[np.ndarray]:
+    """Groups of images as uint8, checked to have one shape."""
+    arrays = [_to_bytes(group) for group in groups]
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) != 1:
+        raise UserError(
+            f"Groups of images of shapes {shapes} were given; a picture takes one group or more, "
+            "all of one shape. Slice them to the same number."
+        )
+    return arrays
+
+
+def _checked_codes(
+    codes: ArrayLike, labels: ArrayLike, dimension: int
+) -> tuple[np.ndarray, np.ndarray]:
+    codes, labels = np.asarray(codes), np.asarray(labels)
+    integers = labels.size > 0 and np.issubdtype(labels.dtype, np.integer) and labels.min() >= 0
+    if not integers or labels.ndim != 1 or codes.shape != (len(labels), dimension):
+        raise UserError(
+            f"Codes {codes.shape} and labels {labels.dtype} {labels.shape} were given; they must "
+            f"be [N, {dimension}] and [N], N at least 1, and labels integers not below 0."
+        )
+    if not np.isfinite(codes).all():
+        raise UserError(f"Codes with NaN or infinity were given. {_DIVERGED}")
+    return codes, labels
+
+
+def _class_colors(classes: int) -> np.ndarray:
+    """One RGBA colour a class, [classes, 4]: distinct ones for up to ten, else along a rainbow."""
+    import matplotlib
+
+    if classes <= 10:
+        return matplotlib.colormaps["tab10"](np.arange(classes))
+    return matplotlib.colormaps["turbo"](np.linspace(0, 1, classes))
+
+
+def _render(figure: "Figure") -> np.ndarray:
+    """The figure's pixels, uint8 [H, W, 3], by a canvas of its own: no pyplot, no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

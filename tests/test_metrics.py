@@ -1,0 +1,168 @@
+"""Metrics against scikit-image and scikit-learn, and against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from sklearn.decomposition import PCA as SklearnPCA
+
+from jaxae import metrics
+from jaxae.errors import UserError
+
+
+def noisy_pair(shape, seed=0):
+    """Smooth random images in [0, 1], and the same with noise; float32."""
+    random = np.random.default_rng(seed)
+    coarse = random.uniform(size=(shape[0], shape[1] // 4 + 1, shape[2] // 4 + 1, shape[3]))
+    images = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : shape[1], : shape[2]]
+    noisy = np.clip(images + 0.1 * random.normal(size=shape), 0, 1)
+    return noisy.astype(np.float32), images.astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28, 1), (2, 32, 21, 3), (1, 11, 11, 1)])
+def test_ssim_equals_scikit_image(shape):
+    noisy, images = noisy_pair(shape)
+    expected = [
+        structural_similarity(
+            x.astype(np.float64),
+            y.astype(np.float64),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1,
+            channel_axis=-1,
+        )
+        for x, y in zip(noisy, images, strict=True)
+    ]
+    np.testing.assert_allclose(metrics.ssim(noisy, images), expected, atol=2e-6)
+    np.testing.assert_allclose(jax.jit(metrics.ssim)(noisy, images), expected, atol=2e-6)
+
+
+def test_ssim_of_constant_images_is_the_luminance_term():
+    a, b = np.array([[0, 0.3, 1, 1], [0, 0.4, 0.9, 0]], np.float32)
+    images, targets = (np.tile(v[:, None, None, None], (1, 16, 16, 1)) for v in (a, b))
+    expected = (2 * a * b + 1e-4) / (a**2 + b**2 + 1e-4)
+    np.testing.assert_allclose(metrics.ssim(images, targets), expected, rtol=1e-5)
+
+
+def test_ssim_of_an_image_with_itself_is_one_and_with_its_negative_below_zero():
+    noisy, _ = noisy_pair((2, 28, 28, 1))
+    np.testing.assert_allclose(metrics.ssim(noisy, noisy), 1, rtol=1e-6)
+    assert (metrics.ssim(noisy, 1 - noisy) < 0).all()
+
+
+def test_mse_and_psnr_equal_their_definitions_per_image():
+    noisy, images = noisy_pair((4, 9, 7, 3))
+    expected = [np.mean((x - y) ** 2) for x, y in zip(noisy, images, strict=True)]
+    np.testing.assert_allclose(metrics.mse(noisy, images), expected, rtol=1e-5)
+    decibels = [
+        peak_signal_noise_ratio(y, x, data_range=1) for x, y in zip(noisy, images, strict=True)
+    ]
+    np.testing.assert_allclose(jax.jit(metrics.psnr)(noisy, images), decibels, rtol=1e-5)
+
+
+def test_psnr_of_equal_images_is_one_hundred_and_of_opposites_zero():
+    black, white = np.zeros((1, 4, 4, 1), np.float32), np.ones((1, 4, 4, 1), np.float32)
+    np.testing.assert_allclose(metrics.psnr(black, black), 100, rtol=1e-6)
+    np.testing.assert_allclose(metrics.psnr(black, white), 0, atol=1e-6)
+    assert jnp.isfinite(jax.grad(lambda x: metrics.psnr(x, white).sum())(white)).all()
+
+
+def test_low_precision_images_are_compared_in_float32():
+    images = jnp.full((1, 16, 16, 1), 0.5, jnp.bfloat16)
+    for metric in (metrics.mse, metrics.psnr, metrics.ssim):
+        assert metric(images, images).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("metric", [metrics.mse, metrics.psnr, metrics.ssim])
+@pytest.mark.parametrize(
+    ("images", "targets", "message"),
+    [
+        (np.zeros((2, 16, 16, 1)), np.zeros((1, 16, 16, 1)), "shape"),
+        (np.zeros((16, 16)), np.zeros((16, 16)), "shape"),
+        (np.zeros((2, 16, 16, 1), np.uint8), np.zeros((2, 16, 16, 1)), "uint8"),
+    ],
+)
+def test_arrays_that_cannot_be_compared_are_refused(metric, images, targets, message):
+    with pytest.raises(UserError, match=message):
+        metric(images, targets)
+
+
+def test_ssim_refuses_images_smaller_than_its_window():
+    with pytest.raises(UserError, match="10x28"):
+        metrics.ssim(np.zeros((1, 10, 28, 1)), np.zeros((1, 10, 28, 1)))
+
+
+def uint8_images(count=300, seed=0):
+    """Images whose principal components are well apart."""
+    random = np.random.default_rng(seed)
+    factors = random.normal(size=(count, 8)) * 2.0 ** -np.arange(8)
+    images = 128 + 40 * factors @ random.normal(size=(8, 5 * 4 * 3)) / 4
+    return np.rint(images.clip(0, 255)).astype(np.uint8).reshape(count, 5, 4, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_pca_equals_scikit_learn(dtype, monkeypatch):
+    monkeypatch.setattr(metrics, "_CHUNK", 128)  # so that the last of three chunks is smaller
+    images = uint8_images().astype(dtype)
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    pca, oracle = metrics.fit_pca(images, 6), SklearnPCA(6, svd_solver="full").fit(flat)
+    np.testing.assert_allclose(pca.mean, flat.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(pca.components, np.asarray(oracle.components_), atol=1e-9)
+    np.testing.assert_allclose(pca.encode(images), oracle.transform(flat), atol=1e-4)
+    expected = np.reshape(oracle.inverse_transform(oracle.transform(flat)), images.shape)
+    reconstructions = pca.reconstruct(images)
+    assert reconstructions.dtype == np.float32
+    np.testing.assert_allclose(reconstructions, expected, atol=1e-4)
+
+
+def test_pca_of_floats_is_the_pca_of_bytes_in_another_scale():
+    images = uint8_images()
+    of_bytes, of_floats = metrics.fit_pca(images, 4), metrics.fit_pca(images / 255, 4)
+    np.testing.assert_allclose(of_floats.components, of_bytes.components, atol=1e-9)
+    np.testing.assert_allclose(
+        of_floats.reconstruct(images / 255), of_bytes.reconstruct(images) / 255, atol=1e-6
+    )
+
+
+def test_pca_error_is_the_variance_left_out_and_a_full_basis_leaves_none():
+    images = uint8_images(count=40)
+    flat = images.reshape(40, -1).astype(np.float64)
+    variances = np.linalg.eigvalsh(np.cov(flat.T, bias=True))[::-1]
+    error = np.mean((metrics.fit_pca(images, 5).reconstruct(images) - images.astype(float)) ** 2)
+    np.testing.assert_allclose(error, variances[5:].sum() / 60, rtol=1e-5)
+    full = metrics.fit_pca(images, 40)  # K = N < D
+    np.testing.assert_allclose(full.reconstruct(images), images, atol=1e-3)
+
+
+def test_pca_signs_make_the_largest_entry_of_each_component_positive():
+    components = metrics.fit_pca(uint8_images(), 6).components
+    assert (components.max(axis=1) >= -components.min(axis=1)).all()
+    np.testing.assert_allclose(components @ components.T, np.eye(6), atol=1e-12)
+
+
+def test_pca_of_constant_images_returns_them():
+    images = np.full((6, 3, 3, 1), 200, np.uint8)
+    np.testing.assert_array_equal(metrics.fit_pca(images, 2).reconstruct(images), images)
+
+
+@pytest.mark.parametrize("components", [0, -1, 61, 301])
+def test_pca_refuses_impossible_numbers_of_components(components):
+    with pytest.raises(UserError, match="1 to 60"):
+        metrics.fit_pca(uint8_images(), components)
+
+
+def test_pca_refuses_other_arrays():
+    images = uint8_images()
+    pca = metrics.fit_pca(images, 2)
+    with pytest.raises(UserError, match="shape"):
+        metrics.fit_pca(images.reshape(300, 60), 2)
+    with pytest.raises(UserError, match="int64"):
+        metrics.fit_pca(images.astype(np.int64), 2)
+    with pytest.raises(UserError, match="NaN"):
+        metrics.fit_pca(np.where(images == images[0, 0, 0, 0], np.nan, images), 2)
+    with pytest.raises(UserError, match="fitted to 60"):
+        pca.encode(images[:, :4])
+    with pytest.raises(UserError, match=r"\[N, 2\]"):
+        pca.decode(np.zeros((5, 3)))
