@@ -1,0 +1,34 @@
+"""Flax Linen autoencoders: building blocks, and the published networks by name."""
+
+from jaxae.models.autoencoders import (
+    Autoencoder,
+    ConvDecoder,
+    ConvEncoder,
+    DenseDecoder,
+    DenseEncoder,
+    Gaussian,
+    VariationalAutoencoder,
+    count_parameters,
+)
+from jaxae.models.layers import Conv, convolutions_loop_well
+from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
+
+__all__ = [
+    "Autoencoder",
+    "Conv",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DenseDecoder",
+    "DenseEncoder",
+    "Gaussian",
+    "VariationalAutoencoder",
+    "conv",
+    "convolutions_loop_well",
+    "count_parameters",
+    "deep",
+    "denoise",
+    "fashion",
+    "latent2d",
+    "latent3d",
+    "vae",
+]

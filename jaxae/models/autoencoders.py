@@ -1,0 +1,169 @@
+"""Encoders, decoders, and the two ways to join them: a code, or a posterior over codes.
+
+Images are float [B, H, W, C] in whatever range the likelihood reads; a decoder returns logits of
+the same shape, which is what stands before the output activation.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from jaxae.errors import UserError
+from jaxae.models.layers import Activation, Conv, Initialization, convolve, dense, keras, resample
+
+Shape = tuple[int, int, int]
+
+
+def identity(x: Array) -> Array:
+    """The input, as the activation of a layer that has none."""
+    return x
+
+
+@struct.dataclass
+class Gaussian:
+    """A Gaussian with independent dimensions; mean and log_variance are float [B, latent]."""
+
+    mean: Array
+    log_variance: Array
+
+
+class DenseEncoder(nn.Module):
+    """Affine layers from flattened images [B, H, W, C] to codes [B, latent]."""
+
+    features: tuple[int, ...]
+    latent: int
+    activation: Activation = nn.relu
+    latent_activation: Activation = identity
+    initialization: Initialization = keras
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = x.reshape(x.shape[0], -1)
+        for features in self.features:
+            x = self.activation(dense(x, features, self.initialization))
+        return self.latent_activation(dense(x, self.latent, self.initialization))
+
+
+class DenseDecoder(nn.Module):
+    """Affine layers from codes [B, latent] to logits [B, *shape]."""
+
+    features: tuple[int, ...]
+    shape: Shape
+    activation: Activation = nn.relu
+    initialization: Initialization = keras
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        for features in self.features:
+            z = self.activation(dense(z, features, self.initialization))
+        z = dense(z, math.prod(self.shape), self.initialization)
+        return z.reshape(z.shape[0], *self.shape)
+
+
+class ConvEncoder(nn.Module):
+    """Convolutions from images [B, H, W, C] to codes [B, latent], or to feature maps."""
+
+    layers: tuple[Conv, ...]
+    latent: int | None = None
+    activation: Activation = nn.relu
+    initialization: Initialization = keras
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = resample(self.activation(convolve(x, layer, self.initialization)), layer)
+        if self.latent is None:
+            return x
+        return dense(x.reshape(x.shape[0], -1), self.latent, self.initialization)
+
+
+class ConvDecoder(nn.Module):
+    """Convolutions from codes to logits [B, H, W, C]; the last layer has no activation.
+
+    With `start` the codes are [B, latent] and an affine layer first maps them to feature maps of
+    that shape; without it they are feature maps already.
+    """
+
+    layers: tuple[Conv, ...]
+    start: Shape | None = None
+    activation: Activation = nn.relu
+    initialization: Initialization = keras
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        if self.start is not None:
+            z = dense(z, math.prod(self.start), self.initialization)
+            z = z.reshape(z.shape[0], *self.start)
+        for layer in self.layers[:-1]:
+            z = resample(self.activation(convolve(z, layer, self.initialization)), layer)
+        return convolve(z, self.layers[-1], self.initialization)
+
+
+class Autoencoder(nn.Module):
+    """An encoder and a decoder that meet in a code.
+
+    Calling it on images [B, H, W, C] gives the logits of their reconstructions, same shape; raises
+    UserError where encoder and decoder together do not return the shape they were given.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def encode(self, x: Array) -> Array:
+        """The codes of images [B, H, W, C]."""
+        return self.encoder(x)
+
+    def decode(self, z: Array) -> Array:
+        """The logits [B, H, W, C] of codes."""
+        return self.decoder(z)
+
+    def __call__(self, x: Array) -> Array:
+        return check_same_shape(self.decode(self.encode(x)), x)
+
+
+class VariationalAutoencoder(nn.Module):
+    """An encoder that returns [B, 2 * latent], mean and log variance of q(z | x), and a decoder.
+
+    `encode` and the call itself use the posterior's mean, so that pictures of codes and of
+    reconstructions carry no noise; an objective samples from `posterior` (Kingma and Welling 2014).
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def posterior(self, x: Array) -> Gaussian:
+        """q(z | x) for images [B, H, W, C]."""
+        mean, log_variance = jnp.split(self.encoder(x), 2, axis=-1)
+        return Gaussian(mean, log_variance)
+
+    def encode(self, x: Array) -> Array:
+        """The posterior's mean, [B, latent], for images [B, H, W, C]."""
+        return self.posterior(x).mean
+
+    def decode(self, z: Array) -> Array:
+        """The logits [B, H, W, C] of codes [B, latent]."""
+        return self.decoder(z)
+
+    def __call__(self, x: Array) -> Array:
+        return check_same_shape(self.decode(self.encode(x)), x)
+
+
+def check_same_shape(logits: Array, images: Array) -> Array:
+    """The logits, if they have the images' shape; else UserError."""
+    if logits.shape != images.shape:
+        height, width, channels = images.shape[1:]
+        raise UserError(
+            f"this network turns images of {height}x{width}x{channels} into "
+            f"{'x'.join(map(str, logits.shape[1:]))}: choose a dataset whose image size it "
+            "reproduces (28x28 always is), or a dense network, which takes any size"
+        )
+    return logits
+
+
+def count_parameters(variables) -> int:
+    """The number of trainable scalars in what `model.init` returned."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))

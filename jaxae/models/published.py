@@ -1,0 +1,117 @@
+"""The published networks by name, functions of the image shape (H, W, C) and the code size."""
+
+import flax.linen as nn
+from jax import Array
+
+from jaxae.errors import UserError
+from jaxae.models.autoencoders import (
+    Autoencoder,
+    ConvDecoder,
+    ConvEncoder,
+    DenseDecoder,
+    DenseEncoder,
+    Shape,
+    VariationalAutoencoder,
+)
+from jaxae.models.layers import Conv, keras, lecun, pytorch
+
+
+def fashion(shape: Shape, latent: int = 20) -> Autoencoder:
+    """Dense 784-256-128-latent and back, ReLU between; a linear code. 473,636 parameters at 20."""
+    check_latent(latent)
+    return Autoencoder(
+        DenseEncoder((256, 128), latent, initialization=keras),
+        DenseDecoder((128, 256), shape, initialization=keras),
+    )
+
+
+def denoise(shape: Shape) -> Autoencoder:
+    """The convolutional denoiser: convolutions with pooling, then upsampling; 4,385 parameters.
+
+    The code is 1/8 of the image on each side, with 8 channels. A VALID convolution turns 16 pixels
+    into 14, so that 28 comes back from 4; where the sides are multiples of 8, SAME does.
+    """
+    height, width, channels = shape
+    exact = height % 8 == 0 and width % 8 == 0
+    encoder = (Conv(16, pool=(2, 2)), Conv(8, pool=(2, 2)), Conv(8, pool=(2, 2)))
+    decoder = (
+        Conv(8, upsample=2),
+        Conv(8, upsample=2),
+        Conv(16, padding="SAME" if exact else "VALID", upsample=2),
+        Conv(channels),
+    )
+    return Autoencoder(
+        ConvEncoder(encoder, initialization=keras), ConvDecoder(decoder, initialization=keras)
+    )
+
+
+def leaky_relu(x: Array) -> Array:
+    """LeakyReLU with Keras's default slope, 0.3."""
+    return nn.leaky_relu(x, negative_slope=0.3)
+
+
+def latent2d(shape: Shape, latent: int = 2) -> Autoencoder:
+    """Strided convolutions to a 2-D code, transposed ones back; LeakyReLU; 200,963 parameters."""
+    check_latent(latent)
+    height, width, channels = shape
+    encoder = (Conv(32), Conv(64, stride=2), Conv(64, stride=2), Conv(64))
+    decoder = (
+        Conv(64, transpose=True),
+        Conv(64, stride=2, transpose=True),
+        Conv(32, stride=2, transpose=True),
+        Conv(channels, transpose=True),
+    )
+    start = (-(-height // 4), -(-width // 4), 64)
+    return Autoencoder(
+        ConvEncoder(encoder, latent, activation=leaky_relu, initialization=keras),
+        ConvDecoder(decoder, start, activation=leaky_relu, initialization=keras),
+    )
+
+
+def latent3d(shape: Shape, latent: int = 3) -> Autoencoder:
+    """Dense 784-128-64-12-latent and back, ReLU between; 219,891 parameters at 3."""
+    check_latent(latent)
+    return Autoencoder(
+        DenseEncoder((128, 64, 12), latent, initialization=pytorch),
+        DenseDecoder((12, 64, 128), shape, initialization=pytorch),
+    )
+
+
+def conv(shape: Shape) -> Autoencoder:
+    """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28; 5,729 parameters."""
+    encoder = (
+        Conv(16, stride=3, padding=1, pool=(2, 2)),
+        Conv(8, stride=2, padding=1, pool=(2, 1)),
+    )
+    decoder = (
+        Conv(16, stride=2, padding=0, transpose=True),
+        Conv(8, kernel_size=5, stride=3, padding=1, transpose=True),
+        Conv(shape[-1], kernel_size=2, stride=2, padding=1, transpose=True),
+    )
+    return Autoencoder(
+        ConvEncoder(encoder, initialization=pytorch), ConvDecoder(decoder, initialization=pytorch)
+    )
+
+
+def deep(shape: Shape, latent: int = 196) -> Autoencoder:
+    """Dense 784-392-latent-392-784, ReLU on every layer and the code; 770,084 parameters at 196."""
+    check_latent(latent)
+    return Autoencoder(
+        DenseEncoder((392,), latent, latent_activation=nn.relu, initialization=lecun),
+        DenseDecoder((392,), shape, initialization=lecun),
+    )
+
+
+def vae(shape: Shape, latent: int = 20) -> VariationalAutoencoder:
+    """Dense 784-500-latent-500-784, ReLU; 815,824 parameters at 20 (Kingma and Welling 2014)."""
+    check_latent(latent)
+    return VariationalAutoencoder(
+        DenseEncoder((500,), 2 * latent, initialization=lecun),
+        DenseDecoder((500,), shape, initialization=lecun),
+    )
+
+
+def check_latent(latent: int) -> None:
+    """UserError unless the code has at least one dimension."""
+    if latent < 1:
+        raise UserError(f"a latent of {latent} was given: a code has 1 or more dimensions")
