@@ -1,0 +1,78 @@
+"""Examples in memory, their order in an epoch, and the batches a step takes from them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+
+from jaxae.errors import UserError
+
+
+@struct.dataclass
+class Examples:
+    """Images and what belongs to them, N of each; uint8 pixels mean [0, 1] in steps of 1/255."""
+
+    images: Array | np.ndarray  # uint8 or float [N, H, W, C]
+    labels: Array | np.ndarray | None = None  # int [N]
+    inputs: Array | np.ndarray | None = None  # [N, H, W, C], read by the network if not the images
+
+
+@struct.dataclass
+class Batch:
+    """B examples, of which the padding of an incomplete last batch weighs 0."""
+
+    images: Array  # [B, H, W, C]
+    labels: Array | None  # [B]
+    inputs: Array | None  # [B, H, W, C]
+    weights: Array  # float32 [B], 1 or 0
+
+
+def pixels(images: Array) -> Array:
+    """Images as float in [0, 1]: uint8 is divided by 255, floats are taken to be in [0, 1]."""
+    if images.dtype == jnp.uint8:
+        return images.astype(jnp.float32) / 255
+    return images
+
+
+def epoch_order(key: Array, epoch: Array | int, size: int, batch_size: int) -> Array:
+    """A shuffled epoch as int32 indices [steps, batch_size]; -1 pads the last batch."""
+    order_key, _ = jax.random.split(key)  # the second half is the noise of the steps
+    permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), size)
+    return in_batches(permutation, batch_size)
+
+
+def in_batches(indices: Array, batch_size: int) -> Array:
+    """Indices [N] as [steps, batch_size], the last batch padded with -1."""
+    padding = -indices.shape[0] % batch_size
+    return jnp.pad(indices, (0, padding), constant_values=-1).reshape(-1, batch_size)
+
+
+def gather(examples: Examples, indices: Array) -> Batch:
+    """The batch of examples at indices [B]; an index of -1 gives the first example, weight 0."""
+    taken = jax.tree.map(lambda array: array[jnp.maximum(indices, 0)], examples)
+    weights = (indices >= 0).astype(jnp.float32)
+    return Batch(taken.images, taken.labels, taken.inputs, weights)
+
+
+def steps_in_epoch(size: int, batch_size: int) -> int:
+    """How many batches hold all examples, the last one perhaps incomplete."""
+    return -(-size // batch_size)
+
+
+def check_examples(examples: Examples, batch_size: int) -> int:
+    """The number of examples; UserError where they or the batch size cannot be trained on."""
+    if examples.images.ndim != 4 or 0 in examples.images.shape:
+        raise UserError(
+            f"images of shape {examples.images.shape} were given: images are [N, H, W, C], with at "
+            "least one of each; add a last axis to grey images"
+        )
+    size = examples.images.shape[0]
+    for name, array in (("labels", examples.labels), ("inputs", examples.inputs)):
+        if array is not None and array.shape[0] != size:
+            raise UserError(f"{array.shape[0]} {name} were given for {size} images: give one each")
+    if not 1 <= batch_size <= size:
+        raise UserError(
+            f"a batch size of {batch_size} was given: with {size} images it is from 1 to {size}"
+        )
+    return size

@@ -1,0 +1,36 @@
+"""Terms of objectives, one number per example: float [B], summed over its pixels or dimensions."""
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def sum_per_example(values: Array) -> Array:
+    """Sums over all axes but the first, [B, ...] to [B]."""
+    return values.reshape(values.shape[0], -1).sum(axis=1)
+
+
+def bernoulli(logits: Array, targets: Array) -> Array:
+    """-log p(targets | logits) of independent Bernoulli pixels, in nats, [B, ...] to [B].
+
+    Targets lie in [0, 1]; between the two this is the cross-entropy. Finite, with finite gradients,
+    at any finite logit.
+    """
+    # max(l, 0) - l t + log(1 + exp(-|l|)): no exponential overflows, no logarithm sees a zero.
+    softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return sum_per_example(softplus - logits * targets)
+
+
+def squared_error(predictions: Array, targets: Array) -> Array:
+    """Squared Euclidean distance, [B, ...] to [B].
+
+    Up to a constant, -log p of a Gaussian with mean `predictions` and variance 1/2.
+    """
+    return sum_per_example(jnp.square(predictions - targets))
+
+
+def kl_to_standard_normal(mean: Array, log_variance: Array) -> Array:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats, [B, latent] to [B].
+
+    Kingma and Welling 2014, appendix B.
+    """
+    return 0.5 * sum_per_example(jnp.square(mean) + jnp.expm1(log_variance) - log_variance)
