@@ -1,0 +1,187 @@
+"""The command line of an experiment: its options, read with tyro, and how errors end it."""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar
+
+import tyro
+
+from jaxae.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options all experiments share; each has its own defaults for the first three."""
+
+    epochs: int  # passes over the training images
+    batch_size: int  # images a step
+    learning_rate: float  # of Adam
+    dataset: str | None = (
+        None  # a TFDS name, taken exactly; None: the one that the experiment is about
+    )
+    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: $TFDS_DATA_DIR, or its own
+    sources: Path | None = None  # original archives, a subfolder a dataset; None: $JAXAE_SOURCES
+    seed: int = 0  # of the initial parameters, the order and the noise
+    replicas: int = 1  # seeds trained at once, from `seed` on; numbers become mean and std
+    out: Path | None = None  # the run's folder; None: results/EXPERIMENT/TIME
+    resume: Path | None = None  # go on with this run, in its folder and with its options
+    load: Path | None = None  # no training: evaluate and draw this run's latest checkpoint
+    initial_epoch: int | None = None  # with resume or load: the checkpoint after this epoch
+    tensorboard: bool = False  # also write TensorBoard event files
+
+    @property
+    def restored(self) -> Path | None:
+        """The run whose checkpoint this one starts from, if any."""
+        return self.resume or self.load
+
+
+Run = Annotated[RunOptions, tyro.conf.OmitArgPrefixes]
+"""RunOptions as a field of an experiment's options: its flags have no prefix."""
+
+
+class Options(Protocol):
+    """An experiment's options: a frozen dataclass with its own fields and these."""
+
+    @property
+    def run(self) -> RunOptions:
+        """The shared ones."""
+        ...
+
+
+OptionsType = TypeVar("OptionsType", bound=Options)
+
+# What may differ between a run and its continuation.
+_FREE_ON_RESUME = {
+    "epochs",
+    "data_dir",
+    "sources",
+    "out",
+    "resume",
+    "load",
+    "initial_epoch",
+    "tensorboard",
+}
+
+
+def run_main(main: Callable[[OptionsType], None], options_type: type[OptionsType]) -> None:
+    """Parses the command line, calls main, and exits: 0, 2 after a UserError, 130 after Ctrl-C."""
+    try:
+        main(parse(options_type, sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parse(options_type: type[OptionsType], arguments: Sequence[str]) -> OptionsType:
+    """Options from command-line arguments; a run to resume or to load gives the defaults.
+
+    Raises:
+      UserError: a value is out of range, or a resumed run is told to become another.
+    """
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--resume", type=Path)
+    peek.add_argument("--load", type=Path)
+    found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
+    restored = found.resume or found.load
+    if restored is None:
+        options = tyro.cli(options_type, args=arguments)
+        check_options(options.run)
+        return options
+    saved = read_options(restored, options_type)
+    options = tyro.cli(options_type, args=arguments, default=saved)
+    check_options(options.run)
+    if options.run.resume is not None:
+        check_same(options, saved)
+    return options
+
+
+def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
+    """The options in a run's config.json, without the place it wrote to.
+
+    Raises:
+      UserError: the folder is not a run's, or is another experiment's.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+        options = from_json(options_type, config["options"])
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} is not a run: there is no {path}; give the folder that a run has printed"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} does not hold the options of this experiment ({error!r}): give a run of the "
+            "same experiment"
+        ) from None
+    run = dataclasses.replace(
+        options.run,
+        dataset=config["dataset"]["name"],
+        out=None,
+        resume=None,
+        load=None,
+        initial_epoch=None,
+    )
+    return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def from_json(options_type: type, values: dict[str, Any]) -> Any:
+    """A dataclass from what `dataclasses.asdict` and JSON made of it."""
+    fields = {field.name: field for field in dataclasses.fields(options_type)}
+    if fields.keys() != values.keys():
+        raise ValueError(f"fields {sorted(fields.keys() ^ values.keys())} are on one side only")
+    return options_type(
+        **{name: value_from_json(fields[name].type, value) for name, value in values.items()}
+    )
+
+
+def value_from_json(annotation: Any, value: Any) -> Any:
+    """A field's value as its annotation wants it."""
+    if annotation is Run:
+        return from_json(RunOptions, value)
+    if annotation == Path | None and value is not None:
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def check_options(run: RunOptions) -> None:
+    """UserError for the first value out of its range."""
+    for name in ("epochs", "batch_size", "replicas"):
+        if getattr(run, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
+    if not (math.isfinite(run.learning_rate) and run.learning_rate > 0):
+        raise UserError(f"--learning-rate {run.learning_rate}: give a positive number")
+    if run.seed < 0 or run.seed + run.replicas >= 2**31:
+        raise UserError(f"--seed {run.seed}: give 0 or more, and less than 2147483647")
+    if run.resume is not None and run.load is not None:
+        raise UserError("--resume goes on training and --load does not train: give one of them")
+    if run.initial_epoch is not None and run.restored is None:
+        raise UserError("--initial-epoch chooses a checkpoint: give its run by --resume or --load")
+    if run.resume is not None and run.out is not None:
+        raise UserError("--resume goes on in the run's own folder: leave --out away")
+
+
+def check_same(options: Options, saved: Options) -> None:
+    """UserError where a resumed run is given other options than it was started with."""
+    now, before = flatten(options), flatten(saved)
+    changed = [name for name in now if name not in _FREE_ON_RESUME and now[name] != before[name]]
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"--{name.replace('_', '-')} {now[name]}: the run to resume was started with "
+            f"{before[name]}; leave it as it was, or start a new run"
+        )
+
+
+def flatten(options: Options) -> dict[str, Any]:
+    """An experiment's own and shared options by name."""
+    own = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
+    return {**own.pop("run"), **own}

@@ -1,0 +1,42 @@
+"""What a person sees while a run trains: a bar on a terminal, plain lines anywhere else."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+
+from tqdm import tqdm
+
+from jaxae.train import Progress
+
+
+@contextlib.contextmanager
+def open_bar(total_images: int, initial: int) -> Iterator[tqdm]:
+    """A bar over all images of a run, with rate and time left; silent where stderr is a file."""
+    with tqdm(
+        total=total_images,
+        initial=initial,
+        unit=" images",
+        unit_scale=True,
+        dynamic_ncols=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        yield bar
+
+
+def show_loss(bar: tqdm, chunk: Progress, epochs: int, images: int, loss: float) -> None:
+    """Moves the bar to where a fit over epochs of so many images stands; names epoch and loss."""
+    done = (chunk.epoch - 1) * images + chunk.steps * images // chunk.steps_per_epoch
+    bar.set_description(f"epoch {chunk.epoch}/{epochs}", refresh=False)
+    bar.set_postfix_str(f"loss {loss:.5g}", refresh=False)
+    bar.update(done - bar.n)
+
+
+def show_epoch(bar: tqdm, epochs: int, record: Mapping[str, object]) -> None:
+    """Prints an epoch's record as one line, where there is no bar."""
+    if bar.disable:
+        print(
+            f"epoch {record['epoch']}/{epochs}  train loss {record['train_loss']:.5g}  "
+            f"test loss {record['test_loss']:.5g}  test mse {record['test_mse']:.5g}  "
+            f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s",
+            flush=True,
+        )

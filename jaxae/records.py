@@ -1,0 +1,158 @@
+"""What a run writes down: config.json, metrics.jsonl, summary.json and TensorBoard events."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxae.cli import Options
+from jaxae.dataset import Dataset
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON under a temporary name, then renames it; paths become strings."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, default=str) + "\n")
+    temporary.replace(path)
+
+
+def write_config(folder: Path, experiment: str, options: Options, dataset: Dataset) -> None:
+    """Writes config.json; a resumed run keeps its first config and adds how it went on."""
+    path = folder / "config.json"
+    if path.exists():
+        config = json.loads(path.read_text())
+        config["options"] = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
+        config.setdefault("resumed", []).append(describe_environment())
+    else:
+        config = {
+            "experiment": experiment,
+            "dataset": {
+                "name": dataset.name,
+                "train_images": len(dataset.train.images),
+                "test_images": len(dataset.test.images),
+                "image_shape": dataset.train.images.shape[1:],
+                "fingerprint": dataset.fingerprint,
+            },
+            "options": dataclasses.asdict(options),  # pyright: ignore[reportArgumentType]
+            **describe_environment(),
+        }
+    write_json(path, config)
+
+
+def describe_environment() -> dict[str, Any]:
+    """What ran, where, and with which versions."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "git_commit": git_commit(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout, "+" behind it if files have changed since; None without git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def flatten_replicas(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics as JSON numbers, their names prefixed.
+
+    A scalar stays one number; replicas [R] become their mean, with their sample standard deviation
+    under NAME_std and each one's under NAME_replicas.
+    """
+    record = {}
+    for name, value in metrics.items():
+        values = np.asarray(value, np.float64)
+        record[prefix + name] = float(values.mean())
+        if values.ndim:
+            record[f"{prefix}{name}_std"] = float(values.std(ddof=1))
+            record[f"{prefix}{name}_replicas"] = values.tolist()
+    return record
+
+
+def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
+    """Adds an epoch's line to metrics.jsonl, and its numbers to the board if there is one."""
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    if board is not None:
+        for name, value in record.items():
+            if isinstance(value, float):
+                board.add_scalar(name, value, record["epoch"])
+
+
+def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None:
+    """Writes summary.json: the last record, the parameter count, the best epoch, the time."""
+    lines = read_records(folder)
+    best = min(lines, key=lambda line: line["test_loss"], default=None)
+    summary = {
+        **record,
+        "parameters": parameters,
+        "training_seconds": sum(line["seconds"] for line in lines),
+        "best_epoch": best and best["epoch"],
+        "best_test_loss": best and best["test_loss"],
+    }
+    write_json(folder / "summary.json", summary)
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; none if there is no such file. A line cut short is left out."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def keep_records(folder: Path, epochs: int) -> None:
+    """Rewrites metrics.jsonl without the lines of epochs after the given one."""
+    kept: Sequence[dict] = [record for record in read_records(folder) if record["epoch"] <= epochs]
+    path = folder / "metrics.jsonl"
+    if path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        temporary.replace(path)
+
+
+def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
+    """Adds entries to summary.json."""
+    path = folder / "summary.json"
+    write_json(path, {**json.loads(path.read_text()), **results})
+
+
+@contextlib.contextmanager
+def open_board(folder: Path, *, wanted: bool) -> Iterator[Any]:
+    """A tensorboardX SummaryWriter on the folder, or None if none is wanted."""
+    if not wanted:
+        yield None
+        return
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(folder / "tensorboard")) as board:
+        yield board
