@@ -1,0 +1,50 @@
+"""MNIST through a strided convolutional autoencoder with an 8x2x2 code.
+
+    python experiments/conv.py
+
+EXPECT
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import optax
+
+from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae.cli import Run, RunOptions, run_main
+
+
+@dataclass(frozen=True)
+class Options:
+    """A strided convolutional autoencoder of MNIST with tanh output."""
+
+    weight_decay: float = 1e-5  # L2, added to the gradient before Adam, not decoupled from it
+    run: Run = RunOptions(epochs=40, batch_size=128, learning_rate=1e-3)
+
+
+def main(options: Options) -> None:
+    """Trains, and draws test images beside their reconstructions each 20 epochs."""
+    with runs.start("conv", options, dataset="mnist") as run:
+        model = models.conv(run.shape)
+        likelihood = likelihoods.gaussian_tanh()
+        objective = partial(objectives.reconstruction, model=model, likelihood=likelihood)
+        recipe = recipes.Recipe(
+            model,
+            likelihood,
+            objective,
+            optax.chain(
+                optax.add_decayed_weights(options.weight_decay),
+                optax.adam(options.run.learning_rate),
+            ),
+            compiled_loop=models.convolutions_loop_well(),
+        )
+        images = run.dataset.test.images[:50]
+        for epoch in recipes.fit(run, recipe):
+            if epoch.number % 20 == 0 or epoch.last:
+                picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
+                caption = f"test images and reconstructions, epoch {epoch.number}"
+                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+
+
+if __name__ == "__main__":
+    run_main(main, Options)

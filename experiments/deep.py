@@ -1,0 +1,67 @@
+"""MNIST through a deep ReLU autoencoder, 784-392-196-392-784, beside PCA of the same code size.
+
+    python experiments/deep.py
+
+EXPECT
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import optax
+
+from jaxae import likelihoods, metrics, models, objectives, plots, recipes, runs
+from jaxae.cli import Run, RunOptions, run_main
+
+
+@dataclass(frozen=True)
+class Options:
+    """A deep ReLU autoencoder of MNIST, compared with PCA."""
+
+    latent: int = 196  # dimensions of the code, and components of the PCA
+    run: Run = RunOptions(epochs=5, batch_size=150, learning_rate=0.01)
+
+
+def main(options: Options) -> None:
+    """Trains, and draws ten test images above their reconstructions, PCA's below."""
+    with runs.start("deep", options, dataset="mnist") as run:
+        model = models.deep(run.shape, options.latent)
+        likelihood = likelihoods.gaussian_relu()
+        objective = partial(
+            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
+        )
+        recipe = recipes.Recipe(
+            model,
+            likelihood,
+            objective,
+            optax.adam(options.run.learning_rate),
+        )
+        for epoch in recipes.fit(run, recipe):
+            if epoch.last:
+                images = run.dataset.test.images[:10]
+                reconstructions = epoch.reconstruct(images)
+                picture = plots.stack_rows(images / 255, reconstructions)
+                caption = f"test images and reconstructions, epoch {epoch.number}"
+                runs.save_picture(run, "reconstructions", picture, caption)
+                by_pca = compare_with_pca(run, options.latent)[:10]
+                picture = plots.stack_rows(images / 255, reconstructions, by_pca)
+                caption = f"test images, reconstructions, PCA with {options.latent} components"
+                runs.save_picture(run, "with_pca", picture, caption)
+
+
+def compare_with_pca(run: runs.Run, components: int) -> np.ndarray:
+    """PCA's reconstructions of the test images [N, H, W, C] in [0, 1]; its errors go on record."""
+    pca = metrics.fit_pca(run.dataset.train.images, components)
+    targets = run.dataset.test.images / 255
+    images = np.clip(pca.reconstruct(run.dataset.test.images) / 255, 0, 1)
+    errors = {
+        "pca_test_mse": float(metrics.mse(images, targets).mean()),
+        "pca_test_psnr": float(metrics.psnr(images, targets).mean()),
+    }
+    runs.add_to_summary(run, errors)
+    return images
+
+
+if __name__ == "__main__":
+    run_main(main, Options)

@@ -1,0 +1,70 @@
+"""MNIST without its noise, through a small convolutional network.
+
+    python experiments/denoise.py
+
+EXPECT
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import numpy as np
+import optax
+
+from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae.cli import Run, RunOptions, run_main
+
+
+@dataclass(frozen=True)
+class Options:
+    """A convolutional denoiser of MNIST; --load RUN draws a trained one without training again."""
+
+    noise: float = 0.5  # standard deviation of what is added to pixels in [0, 1]
+    fixed_noise: bool = False  # corrupt the training set once, as the original; else at each step
+    run: Run = RunOptions(epochs=50, batch_size=128, learning_rate=1e-3)
+
+
+def main(options: Options) -> None:
+    """Trains, and draws noisy, denoised and clean test images in three rows."""
+    with runs.start("denoise", options, dataset="mnist") as run:
+        model = models.denoise(run.shape)
+        likelihood = likelihoods.bernoulli()
+        corrupt = jax.jit(partial(objectives.add_gaussian_noise, noise=options.noise))
+        examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
+        reconstruction = partial(
+            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
+        )
+        if options.fixed_noise:
+            objective = reconstruction
+            keys = recipes.split_seed(options.run.seed)
+            examples = replace(examples, inputs=corrupt(keys.data, examples.images))
+        else:
+            denoising = objectives.denoising
+            objective = partial(denoising, objective=reconstruction, noise=options.noise)
+        # The test images are corrupted once, so that epochs and runs are judged on the same ones.
+        test_keys = recipes.split_seed(recipes.TEST_SEED)
+        noisy = np.asarray(corrupt(test_keys.data, test_examples.images))
+        test_examples = replace(test_examples, inputs=noisy)
+        recipe = recipes.Recipe(
+            model,
+            likelihood,
+            objective,
+            optax.adam(options.run.learning_rate, eps=1e-7),
+            test_objective=reconstruction,
+            examples=examples,
+            test_examples=test_examples,
+            chunk_steps=50,
+            compiled_loop=models.convolutions_loop_well(),
+        )
+        noisy, clean = noisy[:10], run.dataset.test.images[:10]
+        for epoch in recipes.fit(run, recipe):
+            if epoch.number == 1 or epoch.last:
+                denoised = epoch.reconstruct(noisy)
+                picture = plots.stack_rows(noisy, denoised, clean / 255)
+                caption = f"noisy, denoised and clean test images, epoch {epoch.number}"
+                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+
+
+if __name__ == "__main__":
+    run_main(main, Options)

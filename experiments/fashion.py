@@ -1,0 +1,48 @@
+"""Fashion-MNIST through a dense autoencoder, 784-256-128-20 and back.
+
+    python experiments/fashion.py --latent 20
+
+EXPECT
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import optax
+
+from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae.cli import Run, RunOptions, run_main
+
+
+@dataclass(frozen=True)
+class Options:
+    """A dense autoencoder of Fashion-MNIST."""
+
+    latent: int = 20  # dimensions of the code
+    run: Run = RunOptions(epochs=100, batch_size=512, learning_rate=1e-3)
+
+
+def main(options: Options) -> None:
+    """Trains, and draws test images beside their reconstructions at epochs 1, 10 and 100."""
+    with runs.start("fashion", options, dataset="fashion_mnist") as run:
+        model = models.fashion(run.shape, options.latent)
+        likelihood = likelihoods.bernoulli()
+        objective = partial(
+            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
+        )
+        recipe = recipes.Recipe(
+            model,
+            likelihood,
+            objective,
+            optax.adam(options.run.learning_rate, eps=1e-7),
+        )
+        images = run.dataset.test.images[:50]
+        for epoch in recipes.fit(run, recipe):
+            if epoch.number in (1, 10, 100) or epoch.last:
+                picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
+                caption = f"test images and reconstructions, epoch {epoch.number}"
+                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+
+
+if __name__ == "__main__":
+    run_main(main, Options)

@@ -1,0 +1,107 @@
+"""The first 1,000 MNIST digits through a convolutional autoencoder with a code of two numbers.
+
+    python experiments/latent2d.py
+
+EXPECT
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+import optax
+
+from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae.batches import Examples, steps_in_epoch
+from jaxae.cli import Run, RunOptions, run_main
+from jaxae.errors import UserError
+from jaxae.train import Progress, steps_done
+
+
+@dataclass(frozen=True)
+class Options:
+    """A convolutional autoencoder of a thousand MNIST digits with a 2-D code."""
+
+    latent: int = 2  # dimensions of the code, of which the pictures show the first two
+    images: int = 1000  # train on the first so many
+    decay: float = 1.0  # the learning rate is multiplied by this ...
+    decay_epochs: int = 1  # ... each so many epochs
+    picture_steps: int = 100  # draw a random code each so many steps
+    run: Run = RunOptions(epochs=200, batch_size=32, learning_rate=5e-4)
+
+
+def main(options: Options) -> None:
+    """Trains; draws random codes on the way, and the codes and the decoded plane at the end."""
+    check_options(options)
+    with runs.start("latent2d", options, dataset="mnist", keep_all=True) as run:
+        model = models.latent2d(run.shape, options.latent)
+        likelihood = likelihoods.gaussian_sigmoid()
+        split = run.dataset.train
+        examples = Examples(split.images[: options.images], split.labels[: options.images])
+        objective = partial(
+            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
+        )
+        learning_rate = optax.exponential_decay(
+            options.run.learning_rate,
+            options.decay_epochs * steps_in_epoch(len(examples.images), options.run.batch_size),
+            options.decay,
+            staircase=True,
+        )
+        recipe = recipes.Recipe(
+            model,
+            likelihood,
+            objective,
+            optax.adam(learning_rate, eps=1e-7),
+            examples=examples,
+            chunk_steps=options.picture_steps,
+            compiled_loop=models.convolutions_loop_well(),
+        )
+
+        keys = recipes.split_seed(options.run.seed)
+
+        def draw_random_code(progress: Progress) -> None:
+            step = steps_done(progress.state)
+            if step % options.picture_steps == 0:
+                key = jax.random.fold_in(keys.pictures, step)
+                z = jax.random.normal(key, (1, options.latent))
+                variables = recipes.first_replica(progress.state)
+                image = objectives.decode(variables, z, model=model, likelihood=likelihood)
+                picture = plots.tile(image, columns=1)
+                runs.save_picture(run, f"step_{step:06d}", picture, f"a random code, step {step}")
+
+        for epoch in recipes.fit(run, recipe, on_chunk=draw_random_code):
+            if epoch.last:
+                codes = epoch.encode(run.dataset.test.images[:5000])
+                draw_codes(run, codes, epoch)
+
+
+def draw_codes(run: runs.Run, codes: np.ndarray, epoch: recipes.Epoch) -> None:
+    """Scatters test codes [N, latent] by class; with two dimensions, draws the plane they span."""
+    name, test = run.dataset.name, run.dataset.test
+    scatter = plots.latent_scatter(
+        codes[:, :2],
+        test.labels[: len(codes)],
+        run.dataset.class_names,
+        f"{name}: codes of {len(codes):,} test images",
+    )
+    runs.save_picture(run, "codes", scatter, "codes of test images by class")
+    if codes.shape[1] != 2:
+        return
+    low, high = codes.min(axis=0), codes.max(axis=0)
+    z1, z2 = (np.linspace(low[i], high[i], 20) for i in range(2))
+    grid = np.stack(np.meshgrid(z1, z2), axis=-1)  # [20, 20, 2]
+    images = epoch.decode(grid.reshape(-1, 2)).reshape(20, 20, *run.shape)
+    plane = plots.plane(images, z1, z2, f"{name}: images decoded over the plane of codes")
+    runs.save_picture(run, "plane", plane, "images decoded from a regular grid of codes")
+
+
+def check_options(options: Options) -> None:
+    """UserError for the first of this experiment's own options that is out of its range."""
+    for name in ("images", "decay_epochs", "picture_steps"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}: give 1 or more")
+
+
+if __name__ == "__main__":
+    run_main(main, Options)

@@ -1,0 +1,71 @@
+"""MNIST through a dense autoencoder with a code of three numbers, 784-128-64-12-3 and back.
+
+    python experiments/latent3d.py
+
+EXPECT
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import optax
+
+from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae.cli import Run, RunOptions, run_main
+from jaxae.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """A dense autoencoder of MNIST with a 3-D code and tanh output."""
+
+    latent: int = 3  # dimensions of the code, of which the pictures show the first three
+    code: tuple[float, ...] = (1.19, -3.36, 2.06)  # the code to decode at the end
+    run: Run = RunOptions(epochs=100, batch_size=128, learning_rate=1e-3)
+
+
+def main(options: Options) -> None:
+    """Trains; draws reconstructions each 20 epochs, then codes as digits and one decoded code."""
+    if len(options.code) != options.latent:
+        raise UserError(
+            f"--code has {len(options.code)} numbers and --latent is {options.latent}: give as "
+            "many numbers as the code has dimensions"
+        )
+    with runs.start("latent3d", options, dataset="mnist") as run:
+        model = models.latent3d(run.shape, options.latent)
+        likelihood = likelihoods.gaussian_tanh()
+        objective = partial(objectives.reconstruction, model=model, likelihood=likelihood)
+        recipe = recipes.Recipe(
+            model,
+            likelihood,
+            objective,
+            optax.adam(options.run.learning_rate),
+        )
+        images = run.dataset.test.images[:50]
+        for epoch in recipes.fit(run, recipe):
+            if epoch.number % 20 == 0 or epoch.last:
+                picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
+                caption = f"test images and reconstructions, epoch {epoch.number}"
+                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+            if epoch.last:
+                z = np.array([options.code], np.float32)
+                caption = f"decoded from the code {options.code}"
+                picture = plots.tile(epoch.decode(z), columns=1)
+                runs.save_picture(run, "code", picture, caption)
+                first = run.dataset.train.images[:200]
+                draw_codes(run, epoch.encode(first))
+
+
+def draw_codes(run: runs.Run, codes: np.ndarray) -> None:
+    """Draws codes [N, latent] of the first training images as digits, where there are three."""
+    if codes.shape[1] < 3:
+        return
+    labels = run.dataset.train.labels[: len(codes)]
+    title = f"{run.dataset.name}: codes of the first {len(codes)} training images"
+    picture = plots.latent_digits_3d(codes[:, :3], labels, title)
+    runs.save_picture(run, "codes", picture, "codes of training images as their digits")
+
+
+if __name__ == "__main__":
+    run_main(main, Options)

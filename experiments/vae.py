@@ -1,0 +1,79 @@
+"""Binarized MNIST through a dense variational autoencoder, 784-500-20-500-784.
+
+    python experiments/vae.py
+
+EXPECT
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import jax
+import numpy as np
+import optax
+
+from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae.cli import Run, RunOptions, run_main
+from jaxae.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """A dense variational autoencoder of binarized MNIST."""
+
+    latent: int = 20  # dimensions of the code
+    beta: float = 1.0  # weight of the KL term
+    binarization: Literal["dynamic", "static"] = "dynamic"  # training pixels drawn: each step; once
+    path: tuple[int, int] = (0, 1)  # the two test images whose codes the decoded path joins
+    run: Run = RunOptions(epochs=30, batch_size=128, learning_rate=1e-3)
+
+
+def main(options: Options) -> None:
+    """Trains; draws reconstructions, samples from the prior and a path between two test images."""
+    if options.beta < 0:
+        raise UserError(f"--beta {options.beta}: the weight of the KL term is 0 or more")
+    with runs.start("vae", options, dataset="mnist") as run:
+        model = models.vae(run.shape, options.latent)
+        likelihood = likelihoods.bernoulli()
+        binarize = jax.jit(objectives.binarize)
+        examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
+        negative_elbo = partial(
+            objectives.negative_elbo, model=model, likelihood=likelihood, beta=options.beta
+        )
+        if options.binarization == "static":
+            objective = negative_elbo
+            keys = recipes.split_seed(options.run.seed)
+            examples = replace(examples, images=binarize(keys.data, examples.images))
+        else:
+            objective = partial(objectives.dynamically_binarized, objective=negative_elbo)
+        # The test images are binarized once, so that epochs and runs are judged on the same ones.
+        test_keys = recipes.split_seed(recipes.TEST_SEED)
+        binary = np.asarray(binarize(test_keys.data, test_examples.images))
+        test_examples = replace(test_examples, images=binary)
+        recipe = recipes.Recipe(
+            model,
+            likelihood,
+            objective,
+            optax.adam(options.run.learning_rate),
+            test_objective=negative_elbo,
+            examples=examples,
+            test_examples=test_examples,
+        )
+        for epoch in recipes.fit(run, recipe):
+            if epoch.last:
+                picture = plots.reconstruction_grid(binary[:50], epoch.reconstruct(binary[:50]))
+                caption = f"test images and posterior-mean reconstructions, epoch {epoch.number}"
+                runs.save_picture(run, "reconstructions", picture, caption)
+                prior = jax.random.normal(test_keys.pictures, (100, options.latent))
+                picture = plots.tile(epoch.decode(prior), columns=10)
+                runs.save_picture(run, "samples", picture, "decoded samples of the prior")
+                start, stop = epoch.encode(binary[list(options.path)])
+                codes = np.linspace(start, stop, 10)
+                picture = plots.tile(epoch.decode(codes), columns=10)
+                caption = "decoded path from test image {} to {}".format(*options.path)
+                runs.save_picture(run, "path", picture, caption)
+
+
+if __name__ == "__main__":
+    run_main(main, Options)
