@@ -11,7 +11,7 @@ from functools import partial
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs
-from jaxae.cli import Run, RunOptions, run_main
+from jaxae.cli import RunOptions, run_main
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Options:
     """A strided convolutional autoencoder of MNIST with tanh output."""
 
     weight_decay: float = 1e-5  # L2, added to the gradient before Adam, not decoupled from it
-    run: Run = RunOptions(epochs=40, batch_size=128, learning_rate=1e-3)
+    run: RunOptions = RunOptions(epochs=40, batch_size=128, learning_rate=1e-3)
 
 
 def main(options: Options) -> None:

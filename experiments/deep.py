@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, metrics, models, objectives, plots, recipes, runs
-from jaxae.cli import Run, RunOptions, run_main
+from jaxae.cli import RunOptions, run_main
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Options:
     """A deep ReLU autoencoder of MNIST, compared with PCA."""
 
     latent: int = 196  # dimensions of the code, and components of the PCA
-    run: Run = RunOptions(epochs=5, batch_size=150, learning_rate=0.01)
+    run: RunOptions = RunOptions(epochs=5, batch_size=150, learning_rate=0.01)
 
 
 def main(options: Options) -> None:

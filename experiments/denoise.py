@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs
-from jaxae.cli import Run, RunOptions, run_main
+from jaxae.cli import RunOptions, run_main
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Options:
 
     noise: float = 0.5  # standard deviation of what is added to pixels in [0, 1]
     fixed_noise: bool = False  # corrupt the training set once, as the original; else at each step
-    run: Run = RunOptions(epochs=50, batch_size=128, learning_rate=1e-3)
+    run: RunOptions = RunOptions(epochs=50, batch_size=128, learning_rate=1e-3)
 
 
 def main(options: Options) -> None:

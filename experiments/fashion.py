@@ -11,7 +11,7 @@ from functools import partial
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs
-from jaxae.cli import Run, RunOptions, run_main
+from jaxae.cli import RunOptions, run_main
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Options:
     """A dense autoencoder of Fashion-MNIST."""
 
     latent: int = 20  # dimensions of the code
-    run: Run = RunOptions(epochs=100, batch_size=512, learning_rate=1e-3)
+    run: RunOptions = RunOptions(epochs=100, batch_size=512, learning_rate=1e-3)
 
 
 def main(options: Options) -> None:

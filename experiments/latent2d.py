@@ -14,7 +14,7 @@ import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs
 from jaxae.batches import Examples, steps_in_epoch
-from jaxae.cli import Run, RunOptions, run_main
+from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.train import Progress, steps_done
 
@@ -28,7 +28,7 @@ class Options:
     decay: float = 1.0  # the learning rate is multiplied by this ...
     decay_epochs: int = 1  # ... each so many epochs
     picture_steps: int = 100  # draw a random code each so many steps
-    run: Run = RunOptions(epochs=200, batch_size=32, learning_rate=5e-4)
+    run: RunOptions = RunOptions(epochs=200, batch_size=32, learning_rate=5e-4)
 
 
 def main(options: Options) -> None:

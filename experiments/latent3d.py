@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs
-from jaxae.cli import Run, RunOptions, run_main
+from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Options:
 
     latent: int = 3  # dimensions of the code, of which the pictures show the first three
     code: tuple[float, ...] = (1.19, -3.36, 2.06)  # the code to decode at the end
-    run: Run = RunOptions(epochs=100, batch_size=128, learning_rate=1e-3)
+    run: RunOptions = RunOptions(epochs=100, batch_size=128, learning_rate=1e-3)
 
 
 def main(options: Options) -> None:

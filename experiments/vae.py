@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs
-from jaxae.cli import Run, RunOptions, run_main
+from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
 
@@ -26,7 +26,7 @@ class Options:
     beta: float = 1.0  # weight of the KL term
     binarization: Literal["dynamic", "static"] = "dynamic"  # training pixels drawn: each step; once
     path: tuple[int, int] = (0, 1)  # the two test images whose codes the decoded path joins
-    run: Run = RunOptions(epochs=30, batch_size=128, learning_rate=1e-3)
+    run: RunOptions = RunOptions(epochs=30, batch_size=128, learning_rate=1e-3)
 
 
 def main(options: Options) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import tyro
 
@@ -22,9 +22,7 @@ class RunOptions:
     epochs: int  # passes over the training images
     batch_size: int  # images a step
     learning_rate: float  # of Adam
-    dataset: str | None = (
-        None  # a TFDS name, taken exactly; None: the one that the experiment is about
-    )
+    dataset: str | None = None  # a TFDS name, taken exactly; None: the experiment's own
     data_dir: Path | None = None  # where TFDS keeps prepared sets; None: $TFDS_DATA_DIR, or its own
     sources: Path | None = None  # original archives, a subfolder a dataset; None: $JAXAE_SOURCES
     seed: int = 0  # of the initial parameters, the order and the noise
@@ -39,10 +37,6 @@ class RunOptions:
     def restored(self) -> Path | None:
         """The run whose checkpoint this one starts from, if any."""
         return self.resume or self.load
-
-
-Run = Annotated[RunOptions, tyro.conf.OmitArgPrefixes]
-"""RunOptions as a field of an experiment's options: its flags have no prefix."""
 
 
 class Options(Protocol):
@@ -92,15 +86,25 @@ def parse(options_type: type[OptionsType], arguments: Sequence[str]) -> OptionsT
     found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
     restored = found.resume or found.load
     if restored is None:
-        options = tyro.cli(options_type, args=arguments)
+        options = parse_flags(options_type, arguments, None)
         check_options(options.run)
         return options
     saved = read_options(restored, options_type)
-    options = tyro.cli(options_type, args=arguments, default=saved)
+    options = parse_flags(options_type, arguments, saved)
     check_options(options.run)
     if options.run.resume is not None:
         check_same(options, saved)
     return options
+
+
+def parse_flags(
+    options_type: type[OptionsType], arguments: Sequence[str], default: OptionsType | None
+) -> OptionsType:
+    """Options from arguments alone; the flags of the shared ones have no prefix."""
+    config = (tyro.conf.OmitArgPrefixes,)
+    if default is None:
+        return tyro.cli(options_type, args=arguments, config=config)
+    return tyro.cli(options_type, args=arguments, default=default, config=config)
 
 
 def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
@@ -145,7 +149,7 @@ def from_json(options_type: type, values: dict[str, Any]) -> Any:
 
 def value_from_json(annotation: Any, value: Any) -> Any:
     """A field's value as its annotation wants it."""
-    if annotation is Run:
+    if annotation is RunOptions:
         return from_json(RunOptions, value)
     if annotation == Path | None and value is not None:
         return Path(value)

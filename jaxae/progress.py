@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 
+import jax.numpy as jnp
 from tqdm import tqdm
 
 from jaxae.train import Progress
@@ -23,10 +24,11 @@ def open_bar(total_images: int, initial: int) -> Iterator[tqdm]:
         yield bar
 
 
-def show_loss(bar: tqdm, chunk: Progress, epochs: int, images: int, loss: float) -> None:
+def show_loss(bar: tqdm, chunk: Progress, epochs: int, images: int) -> None:
     """Moves the bar to where a fit over epochs of so many images stands; names epoch and loss."""
     done = (chunk.epoch - 1) * images + chunk.steps * images // chunk.steps_per_epoch
     bar.set_description(f"epoch {chunk.epoch}/{epochs}", refresh=False)
+    loss = float(jnp.mean(chunk.metrics["loss"]))
     bar.set_postfix_str(f"loss {loss:.5g}", refresh=False)
     bar.update(done - bar.n)
 

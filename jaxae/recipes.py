@@ -120,8 +120,10 @@ def fit(
     done = train.steps_done(state)
     if options.load is not None or done >= options.epochs * steps_per_epoch:
         epoch = done // steps_per_epoch
+        recorded = [line for line in records.read_records(run.folder) if line["epoch"] == epoch]
         record = {"epoch": epoch, "dataset": run.dataset.name, **test_record(state)}
-        records.write_summary(run.folder, record, count_parameters(first_replica(state)))
+        record = recorded[-1] if recorded else record
+        finish(run, state, record)
         yield Epoch(epoch, state, True, record, recipe)
         return
 
@@ -139,41 +141,58 @@ def fit(
     )
     images = options.replicas * size
     seconds = 0.0
-    saved_step = None
+    saved = options.resume is not None
     with progress.open_bar(options.epochs * images, done * images // steps_per_epoch) as bar:
         try:
-            started = time.perf_counter()
-            for chunk in chunks:
-                state, totals = jax.block_until_ready((chunk.state, chunk.totals))
-                seconds += time.perf_counter() - started
-                loss = float(jnp.mean(chunk.metrics["loss"]))
-                progress.show_loss(bar, chunk, options.epochs, images, loss)
+            for chunk, chunk_seconds in timed(chunks):
+                seconds += chunk_seconds
+                progress.show_loss(bar, chunk, options.epochs, images)
                 if on_chunk is not None:
                     on_chunk(chunk)
+                record = {}
                 if chunk.finished_epoch:
                     record = {
                         "epoch": chunk.epoch,
                         "dataset": run.dataset.name,
                         **records.flatten_replicas("train_", chunk.metrics),
-                        **test_record(state),
+                        **test_record(chunk.state),
                         "seconds": seconds,
                         "images_per_second": images / seconds,
                     }
+                    seconds = 0.0
+                    # First the line, then the checkpoint: resuming drops lines that are ahead.
                     records.append_record(run.folder, record, run.board)
-                    saved_step = save(run, state, totals, record["test_loss"])
+                    save(run, chunk.state, chunk.totals, record["test_loss"])
                     progress.show_epoch(bar, options.epochs, record)
+                # Only now does an interrupted run stand here, where nothing is left unrecorded.
+                state, totals, saved = chunk.state, chunk.totals, chunk.finished_epoch
+                if chunk.finished_epoch:
                     last = chunk.epoch == options.epochs
                     if last:
-                        parameters = count_parameters(first_replica(state))
-                        records.write_summary(run.folder, record, parameters)
-                        draw_curves(run)
+                        finish(run, state, record)
                     yield Epoch(chunk.epoch, state, last, record, recipe)
-                    seconds = 0.0
-                started = time.perf_counter()
         except KeyboardInterrupt:
-            if train.steps_done(state) != saved_step:
+            if not saved:
                 save(run, state, totals, math.inf)
             raise
+
+
+def timed(chunks: Iterator[train.Progress]) -> Iterator[tuple[train.Progress, float]]:
+    """Each chunk, once computed, with the seconds it took."""
+    while True:
+        started = time.perf_counter()
+        chunk = next(chunks, None)
+        if chunk is None:
+            return
+        jax.block_until_ready(chunk.state)
+        yield chunk, time.perf_counter() - started
+
+
+def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
+    """Writes summary.json, and draws the losses if there are any on record."""
+    records.write_summary(run.folder, record, count_parameters(first_replica(state)))
+    if records.read_records(run.folder):
+        draw_curves(run)
 
 
 def draw_curves(run: Run) -> None:

@@ -69,6 +69,7 @@ def start(
             records.open_board(folder, wanted=shared.tensorboard) as board,
         ):
             yield Run(experiment, folder, shared, examples, checkpointer, board)
+        print(f"done: pictures and summary.json in {folder}", flush=True)
     except UserError:
         if shared.resume is None and not (folder / "metrics.jsonl").exists():
             shutil.rmtree(folder)

@@ -1,0 +1,70 @@
+"""Every code block of the README does what it says, as it stands there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder to run commands in, with the experiments where the README has them."""
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    return tmp_path
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    """The output of a Python command run in a folder; its failure fails the test."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_opens_with_the_two_commands():
+    commands = re.findall(r"^    (pip .*)$", README, flags=re.MULTILINE)
+    assert commands == [
+        "pip install -e . && python experiments/fashion.py --latent 20",
+        'pip install -e ".[dev]" && pytest',
+    ]
+
+
+def test_no_block_goes_untested():
+    languages = re.findall(r"^```(\w+)$", README, flags=re.MULTILINE)
+    assert sorted(languages) == ["python", "sh"]
+
+
+def test_research_example_trains(checkout):
+    (example,) = blocks("python")
+    (checkout / "example.py").write_text(example)
+    losses = [float(x) for x in re.findall(r"'loss': Array\((\S+),", run(["example.py"], checkout))]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+
+
+def test_shell_commands_run_in_order(checkout):
+    (commands,) = blocks("sh")
+    for command in commands.splitlines():
+        python, *arguments = shlex.split(command)
+        assert python == "python"
+        output = run(arguments, checkout)
+        assert "_mini" in output
+    assert (checkout / "results/fashion/again/summary.json").exists()
