@@ -1,0 +1,158 @@
+"""The page of results, made from the folders of finished runs.
+
+    python experiments/report.py results/fashion/RUN results/vae/RUN ...
+
+Writes results/README.md and copies the pictures it shows to results/pictures/. A few seconds.
+"""
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jaxae import records
+
+# What the sources print for their own runs, where they print anything.
+ORIGINALS = {
+    "latent3d": "loss 109.05, 95.47, 89.84, 107.56, 92.21 at epochs 20, 40, 60, 80, 100, "
+    "each of the last training batch only",
+    "conv": "loss 101.23 and 86.24 at epochs 20 and 40, each of the last training batch only",
+    "vae": "test loss near 104 nats after 10 epochs, on statically binarized MNIST "
+    "(Flax's example of the same net)",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Writes results/README.md from finished runs."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # their folders, in the page's order
+    out: Path = Path("results")  # where README.md and pictures/ go
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a finished run has left."""
+
+    folder: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The experiment, and what sets this run apart from its default."""
+        flags = self.config["command"].split()[2:]
+        return " ".join([self.config["experiment"], *flags])
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file name."""
+        return re.sub(r"\W+", "-", self.name)
+
+
+def main(options: Options) -> None:
+    """Reads the runs, then writes the page and its pictures."""
+    finished = [read(folder) for folder in options.runs]
+    pictures = options.out / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    sections = ["\n".join(section(run, pictures)) for run in finished]
+    page = "\n\n".join([INTRODUCTION, table(finished), *sections]) + "\n"
+    (options.out / "README.md").write_text(page)
+
+
+def read(folder: Path) -> Finished:
+    """A run's config, summary and metrics."""
+    config, summary = (
+        json.loads((folder / name).read_text()) for name in ("config.json", "summary.json")
+    )
+    return Finished(folder, config, summary, records.read_records(folder))
+
+
+INTRODUCTION = """# Results
+
+Made by `python experiments/report.py` from the runs' own files; each section gives the command and
+the commit. Losses are each experiment's own and do not compare between rows; test MSE and PSNR
+are of reconstructions in [0, 1] over the whole test set. Seconds are those of training, without
+evaluation, and with the compilation in the first epoch."""
+
+
+def table(finished: list[Finished]) -> str:
+    """One row a run."""
+    head = "| run | parameters | epochs | train loss | test loss | test MSE | PSNR, dB | seconds |"
+    rows = [head, "|---" * 8 + "|"]
+    for run in finished:
+        cells = [
+            f"[{run.name}](#{run.slug})",
+            f"{run.summary['parameters']:,}",
+            str(run.summary["epoch"]),
+            *(number(run.summary, f) for f in ("train_loss", "test_loss", "test_mse", "test_psnr")),
+            f"{run.summary['training_seconds']:.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def number(record: dict[str, Any], name: str) -> str:
+    """A metric to four digits, with its standard deviation over replicas if there is one."""
+    deviation = record.get(f"{name}_std")
+    return f"{record[name]:.4g}" + ("" if deviation is None else f" ± {deviation:.2g}")
+
+
+def section(run: Finished, pictures: Path) -> list[str]:
+    """A run's heading, command, figures and pictures, as lines; copies the pictures."""
+    config, summary = run.config, run.summary
+    lines = [
+        f'<a id="{run.slug}"></a>',
+        f"## {run.name}",
+        "",
+        f"    {config['command']}",
+        "",
+        f"{config['dataset']['name']}, {config['dataset']['train_images']:,} training and "
+        f"{config['dataset']['test_images']:,} test images; commit `{config['git_commit'][:12]}`; "
+        f"JAX {config['versions']['jax']} on {config['devices'][0]}, {config['cpu_count']} cores.",
+        "",
+        f"Best test loss {summary['best_test_loss']:.5g} at epoch {summary['best_epoch']}. "
+        f"Test loss at epochs {milestones(run.lines)}.",
+    ]
+    own = {
+        name: value
+        for name, value in summary.items()
+        if name.startswith(("pca_", "test_negative", "test_kl", "test_reconstruction"))
+        and isinstance(value, float)
+        and not name.endswith("_std")
+    }
+    if own:
+        lines += ["", ", ".join(f"{name} {value:.5g}" for name, value in own.items()) + "."]
+    original = ORIGINALS.get(config["experiment"])
+    if original:
+        lines += ["", f"The original: {original}."]
+    for path in shown(run.folder / "pictures"):
+        copy = pictures / f"{run.slug}-{path.name}"
+        shutil.copyfile(path, copy)
+        lines += ["", f"![{path.stem} of {run.name}](pictures/{copy.name})"]
+    return lines
+
+
+def milestones(lines: list[dict[str, Any]]) -> str:
+    """Test losses at the first, the last and some epochs between."""
+    wanted = {1, 10, 20, 40, 60, 80, 100, lines[-1]["epoch"]}
+    return ", ".join(
+        f"{line['epoch']}: {number(line, 'test_loss')}" for line in lines if line["epoch"] in wanted
+    )
+
+
+def shown(folder: Path) -> list[Path]:
+    """The pictures to show: the last of a kind that is drawn by epoch, none drawn by step."""
+    epochs = sorted(folder.glob("epoch_*.png"))
+    others = [p for p in sorted(folder.glob("*.png")) if not p.name.startswith(("epoch_", "step_"))]
+    return epochs[-1:] + others
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options)))
