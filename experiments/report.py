@@ -114,7 +114,7 @@ def section(run: Finished, pictures: Path) -> list[str]:
         f"    {config['command']}",
         "",
         f"{config['dataset']['name']}, {config['dataset']['train_images']:,} training and "
-        f"{config['dataset']['test_images']:,} test images; commit `{config['git_commit'][:12]}`; "
+        f"{config['dataset']['test_images']:,} test images; commit {config['git_commit']}; "
         f"JAX {config['versions']['jax']} on {config['devices'][0]}, {config['cpu_count']} cores.",
         "",
         f"Best test loss {summary['best_test_loss']:.5g} at epoch {summary['best_epoch']}. "
