@@ -5,6 +5,7 @@
 EXPECT
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +13,7 @@ import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs
 from jaxae.cli import RunOptions, run_main
+from jaxae.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,11 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains, and draws test images beside their reconstructions each 20 epochs."""
+    if not 0 <= options.weight_decay < math.inf:
+        raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
     with runs.start("conv", options, dataset="mnist") as run:
         model = models.conv(run.shape)
-        likelihood = likelihoods.gaussian_tanh()
+        likelihood = likelihoods.GAUSSIAN_TANH
         objective = partial(objectives.reconstruction, model=model, likelihood=likelihood)
         recipe = recipes.Recipe(
             model,

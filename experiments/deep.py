@@ -27,7 +27,7 @@ def main(options: Options) -> None:
     """Trains, and draws ten test images above their reconstructions, PCA's below."""
     with runs.start("deep", options, dataset="mnist") as run:
         model = models.deep(run.shape, options.latent)
-        likelihood = likelihoods.gaussian_relu()
+        likelihood = likelihoods.GAUSSIAN_RELU
         objective = partial(
             objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
         )
@@ -37,6 +37,7 @@ def main(options: Options) -> None:
             objective,
             optax.adam(options.run.learning_rate),
         )
+        pca = metrics.fit_pca(run.dataset.train.images, options.latent)
         for epoch in recipes.fit(run, recipe):
             if epoch.last:
                 images = run.dataset.test.images[:10]
@@ -44,15 +45,14 @@ def main(options: Options) -> None:
                 picture = plots.stack_rows(images / 255, reconstructions)
                 caption = f"test images and reconstructions, epoch {epoch.number}"
                 runs.save_picture(run, "reconstructions", picture, caption)
-                by_pca = compare_with_pca(run, options.latent)[:10]
+                by_pca = compare_with_pca(run, pca)[:10]
                 picture = plots.stack_rows(images / 255, reconstructions, by_pca)
                 caption = f"test images, reconstructions, PCA with {options.latent} components"
                 runs.save_picture(run, "with_pca", picture, caption)
 
 
-def compare_with_pca(run: runs.Run, components: int) -> np.ndarray:
+def compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
     """PCA's reconstructions of the test images [N, H, W, C] in [0, 1]; its errors go on record."""
-    pca = metrics.fit_pca(run.dataset.train.images, components)
     targets = run.dataset.test.images / 255
     images = np.clip(pca.reconstruct(run.dataset.test.images) / 255, 0, 1)
     errors = {

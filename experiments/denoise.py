@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
 from jaxae.cli import RunOptions, run_main
+from jaxae.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains, and draws noisy, denoised and clean test images in three rows."""
+    if not options.noise >= 0:
+        raise UserError(f"--noise {options.noise}: a standard deviation is 0 or more")
     with runs.start("denoise", options, dataset="mnist") as run:
         model = models.denoise(run.shape)
-        likelihood = likelihoods.bernoulli()
+        likelihood = likelihoods.BERNOULLI
         corrupt = jax.jit(partial(objectives.add_gaussian_noise, noise=options.noise))
         examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
         reconstruction = partial(
@@ -37,14 +40,13 @@ def main(options: Options) -> None:
         )
         if options.fixed_noise:
             objective = reconstruction
-            keys = recipes.split_seed(options.run.seed)
-            examples = replace(examples, inputs=corrupt(keys.data, examples.images))
+            inputs = corrupt(seeds.fixed_keys().train_data, examples.images)
+            examples = replace(examples, inputs=inputs)
         else:
             denoising = objectives.denoising
             objective = partial(denoising, objective=reconstruction, noise=options.noise)
         # The test images are corrupted once, so that epochs and runs are judged on the same ones.
-        test_keys = recipes.split_seed(recipes.TEST_SEED)
-        noisy = np.asarray(corrupt(test_keys.data, test_examples.images))
+        noisy = np.asarray(corrupt(seeds.fixed_keys().test_data, test_examples.images))
         test_examples = replace(test_examples, inputs=noisy)
         recipe = recipes.Recipe(
             model,

@@ -26,7 +26,7 @@ def main(options: Options) -> None:
     """Trains, and draws test images beside their reconstructions at epochs 1, 10 and 100."""
     with runs.start("fashion", options, dataset="fashion_mnist") as run:
         model = models.fashion(run.shape, options.latent)
-        likelihood = likelihoods.bernoulli()
+        likelihood = likelihoods.BERNOULLI
         objective = partial(
             objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
         )

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
 from jaxae.batches import Examples, steps_in_epoch
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
@@ -36,7 +36,7 @@ def main(options: Options) -> None:
     check_options(options)
     with runs.start("latent2d", options, dataset="mnist", keep_all=True) as run:
         model = models.latent2d(run.shape, options.latent)
-        likelihood = likelihoods.gaussian_sigmoid()
+        likelihood = likelihoods.GAUSSIAN_SIGMOID
         split = run.dataset.train
         examples = Examples(split.images[: options.images], split.labels[: options.images])
         objective = partial(
@@ -58,13 +58,12 @@ def main(options: Options) -> None:
             compiled_loop=models.convolutions_loop_well(),
         )
 
-        keys = recipes.split_seed(options.run.seed)
+        key = seeds.fixed_keys().pictures
 
         def draw_random_code(progress: Progress) -> None:
             step = steps_done(progress.state)
             if step % options.picture_steps == 0:
-                key = jax.random.fold_in(keys.pictures, step)
-                z = jax.random.normal(key, (1, options.latent))
+                z = jax.random.normal(jax.random.fold_in(key, step), (1, options.latent))
                 variables = recipes.first_replica(progress.state)
                 image = objectives.decode(variables, z, model=model, likelihood=likelihood)
                 picture = plots.tile(image, columns=1)
@@ -101,6 +100,10 @@ def check_options(options: Options) -> None:
     for name in ("images", "decay_epochs", "picture_steps"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}: give 1 or more")
+    if options.latent < 2:
+        raise UserError(f"--latent {options.latent}: a plane of codes needs 2 or more dimensions")
+    if not 0 < options.decay <= 1:
+        raise UserError(f"--decay {options.decay}: give a factor above 0, and 1 at most")
 
 
 if __name__ == "__main__":

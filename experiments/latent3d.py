@@ -21,20 +21,21 @@ class Options:
     """A dense autoencoder of MNIST with a 3-D code and tanh output."""
 
     latent: int = 3  # dimensions of the code, of which the pictures show the first three
-    code: tuple[float, ...] = (1.19, -3.36, 2.06)  # the code to decode at the end
+    code: tuple[float, ...] | None = None  # to decode at the end; None: 1.19 -3.36 2.06
     run: RunOptions = RunOptions(epochs=100, batch_size=128, learning_rate=1e-3)
 
 
 def main(options: Options) -> None:
     """Trains; draws reconstructions each 20 epochs, then codes as digits and one decoded code."""
-    if len(options.code) != options.latent:
+    code = options.code or (1.19, -3.36, 2.06, *[0.0] * options.latent)[: options.latent]
+    if len(code) != options.latent:
         raise UserError(
-            f"--code has {len(options.code)} numbers and --latent is {options.latent}: give as "
-            "many numbers as the code has dimensions"
+            f"--code has {len(code)} numbers and --latent is {options.latent}: give as many "
+            "numbers as the code has dimensions"
         )
     with runs.start("latent3d", options, dataset="mnist") as run:
         model = models.latent3d(run.shape, options.latent)
-        likelihood = likelihoods.gaussian_tanh()
+        likelihood = likelihoods.GAUSSIAN_TANH
         objective = partial(objectives.reconstruction, model=model, likelihood=likelihood)
         recipe = recipes.Recipe(
             model,
@@ -49,8 +50,8 @@ def main(options: Options) -> None:
                 caption = f"test images and reconstructions, epoch {epoch.number}"
                 runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
             if epoch.last:
-                z = np.array([options.code], np.float32)
-                caption = f"decoded from the code {options.code}"
+                z = np.array([code], np.float32)
+                caption = f"decoded from the code {code}"
                 picture = plots.tile(epoch.decode(z), columns=1)
                 runs.save_picture(run, "code", picture, caption)
                 first = run.dataset.train.images[:200]

@@ -5,6 +5,7 @@
 EXPECT
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -31,11 +32,14 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains; draws reconstructions, samples from the prior and a path between two test images."""
-    if options.beta < 0:
+    if not 0 <= options.beta < math.inf:
         raise UserError(f"--beta {options.beta}: the weight of the KL term is 0 or more")
     with runs.start("vae", options, dataset="mnist") as run:
+        count = len(run.dataset.test.images)
+        if not all(0 <= index < count for index in options.path):
+            raise UserError(f"--path {options.path}: test images are numbered 0 to {count - 1}")
         model = models.vae(run.shape, options.latent)
-        likelihood = likelihoods.bernoulli()
+        likelihood = likelihoods.BERNOULLI
         binarize = jax.jit(objectives.binarize)
         examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
         negative_elbo = partial(
@@ -43,13 +47,12 @@ def main(options: Options) -> None:
         )
         if options.binarization == "static":
             objective = negative_elbo
-            keys = recipes.split_seed(options.run.seed)
-            examples = replace(examples, images=binarize(keys.data, examples.images))
+            images = binarize(seeds.fixed_keys().train_data, examples.images)
+            examples = replace(examples, images=images)
         else:
             objective = partial(objectives.dynamically_binarized, objective=negative_elbo)
         # The test images are binarized once, so that epochs and runs are judged on the same ones.
-        test_keys = recipes.split_seed(recipes.TEST_SEED)
-        binary = np.asarray(binarize(test_keys.data, test_examples.images))
+        binary = np.asarray(binarize(seeds.fixed_keys().test_data, test_examples.images))
         test_examples = replace(test_examples, images=binary)
         recipe = recipes.Recipe(
             model,
@@ -65,7 +68,7 @@ def main(options: Options) -> None:
                 picture = plots.reconstruction_grid(binary[:50], epoch.reconstruct(binary[:50]))
                 caption = f"test images and posterior-mean reconstructions, epoch {epoch.number}"
                 runs.save_picture(run, "reconstructions", picture, caption)
-                prior = jax.random.normal(test_keys.pictures, (100, options.latent))
+                prior = jax.random.normal(seeds.fixed_keys().pictures, (100, options.latent))
                 picture = plots.tile(epoch.decode(prior), columns=10)
                 runs.save_picture(run, "samples", picture, "decoded samples of the prior")
                 start, stop = epoch.encode(binary[list(options.path)])

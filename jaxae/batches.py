@@ -35,9 +35,15 @@ def pixels(images: Array) -> Array:
     return images
 
 
+def order_and_noise_keys(key: Array) -> tuple[Array, Array]:
+    """What a run's key becomes: the key of the epochs' orders, and that of the steps' noise."""
+    order_key, noise_key = jax.random.split(key)
+    return order_key, noise_key
+
+
 def epoch_order(key: Array, epoch: Array | int, size: int, batch_size: int) -> Array:
     """A shuffled epoch as int32 indices [steps, batch_size]; -1 pads the last batch."""
-    order_key, _ = jax.random.split(key)  # the second half is the noise of the steps
+    order_key, _ = order_and_noise_keys(key)
     permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), size)
     return in_batches(permutation, batch_size)
 
@@ -71,6 +77,12 @@ def check_examples(examples: Examples, batch_size: int) -> int:
     for name, array in (("labels", examples.labels), ("inputs", examples.inputs)):
         if array is not None and array.shape[0] != size:
             raise UserError(f"{array.shape[0]} {name} were given for {size} images: give one each")
+    for name, array in (("images", examples.images), ("inputs", examples.inputs)):
+        if array is None or array.dtype == np.uint8 or jnp.issubdtype(array.dtype, jnp.floating):
+            continue
+        raise UserError(
+            f"{name} of dtype {array.dtype} were given: give uint8 in 0..255, or floats in [0, 1]"
+        )
     if not 1 <= batch_size <= size:
         raise UserError(
             f"a batch size of {batch_size} was given: with {size} images it is from 1 to {size}"

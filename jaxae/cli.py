@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import tyro
 
@@ -81,8 +81,8 @@ def parse(options_type: type[OptionsType], arguments: Sequence[str]) -> OptionsT
       UserError: a value is out of range, or a resumed run is told to become another.
     """
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--resume", type=Path)
-    peek.add_argument("--load", type=Path)
+    peek.add_argument("--resume", type=Path, nargs="?")  # tyro will say that a value is missing
+    peek.add_argument("--load", type=Path, nargs="?")
     found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
     restored = found.resume or found.load
     if restored is None:
@@ -138,12 +138,13 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
 
 
 def from_json(options_type: type, values: dict[str, Any]) -> Any:
-    """A dataclass from what `dataclasses.asdict` and JSON made of it."""
-    fields = {field.name: field for field in dataclasses.fields(options_type)}
-    if fields.keys() != values.keys():
-        raise ValueError(f"fields {sorted(fields.keys() ^ values.keys())} are on one side only")
+    """A dataclass from what `dataclasses.asdict` and JSON made of it; the rest is default."""
+    types = get_type_hints(options_type)
+    unknown = sorted(values.keys() - types.keys())
+    if unknown:
+        raise ValueError(f"no option is called {unknown[0]}")
     return options_type(
-        **{name: value_from_json(fields[name].type, value) for name, value in values.items()}
+        **{name: value_from_json(types[name], value) for name, value in values.items()}
     )
 
 

@@ -29,34 +29,36 @@ def symmetric(pixels: Array) -> Array:
     return 2 * pixels - 1
 
 
-def bernoulli() -> Likelihood:
-    """Independent Bernoulli pixels: sigmoid images, cross-entropy in nats."""
-    return Likelihood(unscaled, nn.sigmoid, losses.bernoulli)
+def tanh_image(logits: Array) -> Array:
+    """tanh(logits), moved from [-1, 1] to [0, 1]."""
+    return (nn.tanh(logits) + 1) / 2
 
 
-def gaussian_sigmoid() -> Likelihood:
-    """Fixed-variance Gaussian about sigmoid(logits): the squared error of pixels in [0, 1]."""
-    return Likelihood(
-        unscaled, nn.sigmoid, lambda logits, x: losses.squared_error(nn.sigmoid(logits), x)
-    )
+def clipped(logits: Array) -> Array:
+    """relu(logits), cut at 1."""
+    return jnp.clip(logits, 0, 1)
 
 
-def gaussian_tanh() -> Likelihood:
-    """Fixed-variance Gaussian about tanh(logits): the squared error of pixels in [-1, 1]."""
-    return Likelihood(
-        symmetric,
-        lambda logits: (nn.tanh(logits) + 1) / 2,
-        lambda logits, x: losses.squared_error(nn.tanh(logits), x),
-    )
+def sigmoid_error(logits: Array, pixels: Array) -> Array:
+    """Squared error of sigmoid(logits), [B, ...] to [B]."""
+    return losses.squared_error(nn.sigmoid(logits), pixels)
 
 
-def gaussian_relu() -> Likelihood:
-    """Fixed-variance Gaussian about relu(logits): the squared error of pixels in [0, 1].
+def tanh_error(logits: Array, pixels: Array) -> Array:
+    """Squared error of tanh(logits), [B, ...] to [B]."""
+    return losses.squared_error(nn.tanh(logits), pixels)
 
-    The mean is not bounded above; the image is cut at 1.
-    """
-    return Likelihood(
-        unscaled,
-        lambda logits: jnp.clip(logits, 0, 1),
-        lambda logits, x: losses.squared_error(nn.relu(logits), x),
-    )
+
+def relu_error(logits: Array, pixels: Array) -> Array:
+    """Squared error of relu(logits), [B, ...] to [B]."""
+    return losses.squared_error(nn.relu(logits), pixels)
+
+
+# Independent Bernoulli pixels: cross-entropy in nats.
+BERNOULLI = Likelihood(unscaled, nn.sigmoid, losses.bernoulli)
+
+# Gaussians of fixed variance about an activation: squared errors, of pixels in [0, 1], [-1, 1] and
+# [0, 1] with a mean that may exceed 1.
+GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, sigmoid_error)
+GAUSSIAN_TANH = Likelihood(symmetric, tanh_image, tanh_error)
+GAUSSIAN_RELU = Likelihood(unscaled, clipped, relu_error)

@@ -15,9 +15,10 @@ def bernoulli(logits: Array, targets: Array) -> Array:
     Targets lie in [0, 1]; between the two this is the cross-entropy. Finite, with finite gradients,
     at any finite logit.
     """
-    # max(l, 0) - l t + log(1 + exp(-|l|)): no exponential overflows, no logarithm sees a zero.
-    softplus = jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-    return sum_per_example(softplus - logits * targets)
+    # softplus(l) - l t, its large parts cancelled before the small one is added: no exponential
+    # overflows, and a confident logit keeps its small loss.
+    linear = jnp.maximum(logits, 0) - logits * targets
+    return sum_per_example(linear + jnp.log1p(jnp.exp(-jnp.abs(logits))))
 
 
 def squared_error(predictions: Array, targets: Array) -> Array:

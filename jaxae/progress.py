@@ -24,21 +24,19 @@ def open_bar(total_images: int, initial: int) -> Iterator[tqdm]:
         yield bar
 
 
-def show_loss(bar: tqdm, chunk: Progress, epochs: int, images: int) -> None:
-    """Moves the bar to where a fit over epochs of so many images stands; names epoch and loss."""
-    done = (chunk.epoch - 1) * images + chunk.steps * images // chunk.steps_per_epoch
+def show_loss(bar: tqdm, chunk: Progress, epochs: int, done: int) -> None:
+    """Moves the bar to the number of images done; names epoch and loss."""
     bar.set_description(f"epoch {chunk.epoch}/{epochs}", refresh=False)
     loss = float(jnp.mean(chunk.metrics["loss"]))
     bar.set_postfix_str(f"loss {loss:.5g}", refresh=False)
     bar.update(done - bar.n)
 
 
-def show_epoch(bar: tqdm, epochs: int, record: Mapping[str, object]) -> None:
-    """Prints an epoch's record as one line, where there is no bar."""
-    if bar.disable:
-        print(
-            f"epoch {record['epoch']}/{epochs}  train loss {record['train_loss']:.5g}  "
-            f"test loss {record['test_loss']:.5g}  test mse {record['test_mse']:.5g}  "
-            f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s",
-            flush=True,
-        )
+def show_epoch(epochs: int, record: Mapping[str, object]) -> None:
+    """Prints an epoch's record as one line, above the bar if there is one."""
+    tqdm.write(
+        f"epoch {record['epoch']}/{epochs}  train loss {record['train_loss']:.5g}  "
+        f"test loss {record['test_loss']:.5g}  test mse {record['test_mse']:.5g}  "
+        f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"
+    )
+    sys.stdout.flush()

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,14 +17,11 @@ from jax.typing import ArrayLike
 
 from jaxae import checkpoint, data, objectives, plots, progress, records, train
 from jaxae.batches import Examples, check_examples, steps_in_epoch
+from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
 from jaxae.runs import Run, save_picture
-
-# Evaluation follows neither the seed nor the batch size of training, so that numbers compare; no
-# run may have this seed.
-TEST_SEED = 2**31 - 1
-_TEST_BATCH = 500
+from jaxae.seeds import fixed_keys, initial_state
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Recipe:
     test_objective: train.Objective | None = None  # None: the same; chooses the best checkpoint
     examples: Examples | None = None  # for training; None: the dataset's
     test_examples: Examples | None = None  # None: the dataset's
+    test_batch_size: int = 500  # not the run's, so that test numbers of any two runs compare
     chunk_steps: int | None = None  # as in train.fit
     compiled_loop: bool = True  # as in train.fit
 
@@ -94,37 +93,23 @@ def fit(
     Raises:
       UserError: the checkpoint to start from does not fit, or the examples cannot be trained on.
     """
-    options = run.options
+    shared = run.shared
     examples = on_device(recipe.examples or of_split(run.dataset.train))
-    test_examples = on_device(recipe.test_examples or of_split(run.dataset.test))
-    size = check_examples(examples, options.batch_size)
-    steps_per_epoch = steps_in_epoch(size, options.batch_size)
-    state, totals = starting_point(run, recipe, examples, steps_per_epoch)
-    evaluate = train.make_evaluation(
-        partial(
-            objectives.with_image_errors,
-            objective=recipe.test_objective or recipe.objective,
-            model=recipe.model,
-            likelihood=recipe.likelihood,
-        ),
-        _TEST_BATCH,
-        replicas=options.replicas > 1,
-        compiled_loop=recipe.compiled_loop,
-    )
-
-    def test_record(state: train.State) -> dict[str, Any]:
-        test_key = split_seed(TEST_SEED).run
-        test = evaluate(train.variables_of(state), test_key, test_examples)
-        return records.flatten_replicas("test_", test)
-
+    size = check_examples(examples, shared.batch_size)
+    steps_per_epoch = steps_in_epoch(size, shared.batch_size)
+    state, totals = starting_point(run, recipe, examples)
+    test_record = make_test_record(run, recipe)
     done = train.steps_done(state)
-    if options.load is not None or done >= options.epochs * steps_per_epoch:
-        epoch = done // steps_per_epoch
-        recorded = [line for line in records.read_records(run.folder) if line["epoch"] == epoch]
-        record = {"epoch": epoch, "dataset": run.dataset.name, **test_record(state)}
-        record = recorded[-1] if recorded else record
-        finish(run, state, record)
-        yield Epoch(epoch, state, True, record, recipe)
+    nothing_left = done >= shared.epochs * steps_per_epoch
+    if shared.resume is not None and done > shared.epochs * steps_per_epoch:
+        raise UserError(
+            f"--epochs {shared.epochs}: {run.folder} has trained {done // steps_per_epoch} epochs; "
+            "give as many or more"
+        )
+    records.write_config(run.folder, run.experiment, run.options, run.dataset, steps_per_epoch)
+    print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
+    if shared.load is not None or nothing_left:
+        yield finished_epoch(run, recipe, state, test_record)
         return
 
     records.keep_records(run.folder, done // steps_per_epoch)
@@ -133,20 +118,23 @@ def fit(
         examples,
         objective=recipe.objective,
         optimizer=recipe.optimizer,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
+        epochs=shared.epochs,
+        batch_size=shared.batch_size,
         totals=totals,
         chunk_steps=recipe.chunk_steps,
         compiled_loop=recipe.compiled_loop,
     )
-    images = options.replicas * size
-    seconds = 0.0
-    saved = options.resume is not None
-    with progress.open_bar(options.epochs * images, done * images // steps_per_epoch) as bar:
+    images_per_epoch = shared.replicas * size
+    images = done * images_per_epoch // steps_per_epoch
+    timed_images, seconds = 0, 0.0  # of the epoch, or of what is left of a resumed one
+    saved = shared.resume is not None
+    with progress.open_bar(shared.epochs * images_per_epoch, images) as bar:
         try:
             for chunk, chunk_seconds in timed(chunks):
+                before, images = images, images_done(chunk, images_per_epoch)
+                timed_images += images - before
                 seconds += chunk_seconds
-                progress.show_loss(bar, chunk, options.epochs, images)
+                progress.show_loss(bar, chunk, shared.epochs, images)
                 if on_chunk is not None:
                     on_chunk(chunk)
                 record = {}
@@ -157,17 +145,17 @@ def fit(
                         **records.flatten_replicas("train_", chunk.metrics),
                         **test_record(chunk.state),
                         "seconds": seconds,
-                        "images_per_second": images / seconds,
+                        "images_per_second": timed_images / seconds,
                     }
-                    seconds = 0.0
+                    timed_images, seconds = 0, 0.0
                     # First the line, then the checkpoint: resuming drops lines that are ahead.
                     records.append_record(run.folder, record, run.board)
                     save(run, chunk.state, chunk.totals, record["test_loss"])
-                    progress.show_epoch(bar, options.epochs, record)
+                    progress.show_epoch(shared.epochs, record)
                 # Only now does an interrupted run stand here, where nothing is left unrecorded.
                 state, totals, saved = chunk.state, chunk.totals, chunk.finished_epoch
                 if chunk.finished_epoch:
-                    last = chunk.epoch == options.epochs
+                    last = chunk.epoch == shared.epochs
                     if last:
                         finish(run, state, record)
                     yield Epoch(chunk.epoch, state, last, record, recipe)
@@ -175,6 +163,51 @@ def fit(
             if not saved:
                 save(run, state, totals, math.inf)
             raise
+
+
+def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
+    """A function from a state to the test numbers of its record."""
+    test_examples = on_device(recipe.test_examples or of_split(run.dataset.test))
+    evaluate = train.make_evaluation(
+        partial(
+            objectives.with_image_errors,
+            objective=recipe.test_objective or recipe.objective,
+            model=recipe.model,
+            likelihood=recipe.likelihood,
+        ),
+        recipe.test_batch_size,
+        replicas=run.shared.replicas > 1,
+        compiled_loop=recipe.compiled_loop,
+    )
+
+    def test_record(state: train.State) -> dict[str, Any]:
+        test = evaluate(train.variables_of(state), fixed_keys().evaluation, test_examples)
+        return records.flatten_replicas("test_", test)
+
+    return test_record
+
+
+def finished_epoch(
+    run: Run,
+    recipe: Recipe,
+    state: train.State,
+    test_record: Callable[[train.State], dict[str, Any]],
+) -> Epoch:
+    """The last epoch of a run that is loaded or has nothing left to train, with its summary."""
+    restored = run.shared.restored
+    assert restored is not None
+    epoch = train.steps_done(state) // records.read_config(restored)["steps_per_epoch"]
+    recorded = [line for line in records.read_records(run.folder) if line["epoch"] == epoch]
+    fresh = {"epoch": epoch, "dataset": run.dataset.name}
+    record = recorded[-1] if recorded else {**fresh, **test_record(state)}
+    finish(run, state, record)
+    return Epoch(epoch, state, True, record, recipe)
+
+
+def images_done(chunk: train.Progress, images_per_epoch: int) -> int:
+    """How many images a fit has trained on since its first epoch began."""
+    part = chunk.steps * images_per_epoch // chunk.steps_per_epoch
+    return (chunk.epoch - 1) * images_per_epoch + part
 
 
 def timed(chunks: Iterator[train.Progress]) -> Iterator[tuple[train.Progress, float]]:
@@ -209,69 +242,44 @@ def draw_curves(run: Run) -> None:
     save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")
 
 
-def save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> int:
-    """Starts saving a checkpoint; returns its step."""
-    step = train.steps_done(state)
-    checkpoint.save(run.checkpointer, step, {"state": state, "totals": totals}, loss=loss)
-    return step
+def save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:
+    """Starts saving a checkpoint."""
+    tree = {"state": state, "totals": totals}
+    checkpoint.save(run.checkpointer, train.steps_done(state), tree, loss=loss)
 
 
 def starting_point(
-    run: Run, recipe: Recipe, examples: Examples, steps_per_epoch: int
+    run: Run, recipe: Recipe, examples: Examples
 ) -> tuple[train.State, train.Metrics]:
     """The state to train from and its unfinished epoch's totals: new, or from a checkpoint."""
-    state = initial_state(run, recipe.model, recipe.optimizer)
+    state = initial_state(run.shared, recipe.model, recipe.optimizer, run.shape)
     totals = train.no_totals(
         state, examples, objective=recipe.objective, optimizer=recipe.optimizer
     )
-    if run.options.restored is None:
+    restored = run.shared.restored
+    if restored is None:
         return state, totals
-    epoch = run.options.initial_epoch
-    tree = checkpoint.restore(
-        run.options.restored / "checkpoints",
-        {"state": state, "totals": totals},
-        None if epoch is None else epoch * steps_per_epoch,
-    )
-    if run.options.resume is not None:
+    step = step_of_epoch(restored, run.shared.initial_epoch)
+    tree = {"state": state, "totals": totals}
+    tree = checkpoint.restore(restored / "checkpoints", tree, step)
+    if run.shared.resume is not None:
         checkpoint.delete_after(run.checkpointer, train.steps_done(tree["state"]))
     return tree["state"], tree["totals"]
 
 
-def initial_state(
-    run: Run, model: nn.Module, optimizer: optax.GradientTransformation
-) -> train.State:
-    """The state before training; replica r has seed + r, as a run of its own would have."""
-    make = partial(seeded_state, model=model, optimizer=optimizer, shape=run.shape)
-    options = run.options
-    if options.replicas == 1:
-        return jax.jit(make)(options.seed)
-    return jax.jit(jax.vmap(make))(jnp.arange(options.seed, options.seed + options.replicas))
-
-
-class Keys(NamedTuple):
-    """The typed PRNG keys that a seed gives, one a purpose."""
-
-    init: jax.Array  # initial parameters
-    run: jax.Array  # order and noise of training, or noise of evaluation
-    data: jax.Array  # what is done to a dataset once, before training
-    pictures: jax.Array
-
-
-def split_seed(seed: jax.Array | int) -> Keys:
-    """The keys of a seed, an int or int scalar."""
-    return Keys(*jax.random.split(jax.random.key(seed), 4))
-
-
-def seeded_state(
-    seed: jax.Array | int,
-    *,
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    shape: tuple[int, int, int],
-) -> train.State:
-    """The state before training that an integer seed gives, for images [H, W, C] of a shape."""
-    keys = split_seed(seed)
-    return train.init(keys.run, model.init(keys.init, jnp.zeros((1, *shape))), optimizer)
+def step_of_epoch(folder: Path, epoch: int | None) -> int | None:
+    """The step of a run's checkpoint after an epoch; None, the latest, for no epoch."""
+    if epoch is None:
+        return None
+    steps_per_epoch = records.read_config(folder)["steps_per_epoch"]
+    steps = checkpoint.steps(folder / "checkpoints")
+    kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
+    if epoch not in kept:
+        raise UserError(
+            f"--initial-epoch {epoch}: {folder} keeps the checkpoints after epochs "
+            f"{', '.join(map(str, kept))}; choose one of these"
+        )
+    return kept[epoch]
 
 
 def first_replica(state: train.State) -> train.Variables:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,11 +29,18 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def write_config(folder: Path, experiment: str, options: Options, dataset: Dataset) -> None:
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run's config.json."""
+    return json.loads((folder / "config.json").read_text())
+
+
+def write_config(
+    folder: Path, experiment: str, options: Options, dataset: Dataset, steps_per_epoch: int
+) -> None:
     """Writes config.json; a resumed run keeps its first config and adds how it went on."""
     path = folder / "config.json"
     if path.exists():
-        config = json.loads(path.read_text())
+        config = read_config(folder)
         config["options"] = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
         config.setdefault("resumed", []).append(describe_environment())
     else:
@@ -46,6 +54,7 @@ def write_config(folder: Path, experiment: str, options: Options, dataset: Datas
                 "fingerprint": dataset.fingerprint,
             },
             "options": dataclasses.asdict(options),  # pyright: ignore[reportArgumentType]
+            "steps_per_epoch": steps_per_epoch,
             **describe_environment(),
         }
     write_json(path, config)
@@ -54,7 +63,7 @@ def write_config(folder: Path, experiment: str, options: Options, dataset: Datas
 def describe_environment() -> dict[str, Any]:
     """What ran, where, and with which versions."""
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": shlex.join(["python", *sys.argv]),
         "git_commit": git_commit(),
         "versions": {
             "python": platform.python_version(),

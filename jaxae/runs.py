@@ -1,4 +1,4 @@
-"""A run and its folder: config, metrics, pictures, checkpoints, and the training between them.
+"""A run and its folder: config, metrics, pictures, checkpoints.
 
 config.json      options, dataset, versions, devices, git commit
 metrics.jsonl    one line an epoch
@@ -8,6 +8,8 @@ summary.json     the last epoch's numbers, the parameter count, the time
 """
 
 import contextlib
+import itertools
+import shlex
 import shutil
 import sys
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from jaxae import checkpoint, data, plots, records
 from jaxae.cli import Options, RunOptions
@@ -29,10 +32,15 @@ class Run:
 
     experiment: str
     folder: Path
-    options: RunOptions
+    options: Options  # the experiment's
     dataset: data.Dataset
     checkpointer: checkpoint.Checkpointer
     board: Any  # a tensorboardX SummaryWriter, or None
+
+    @property
+    def shared(self) -> RunOptions:
+        """The options that all experiments share."""
+        return self.options.run
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,63 +62,97 @@ def start(
       keep_all: keep the checkpoint of every epoch.
 
     Raises:
-      UserError: the dataset cannot be had, or the folder cannot be written.
+      UserError: the dataset cannot be had, the folder cannot be written, or the run to start from
+        is another experiment's or saw other data.
     """
     shared = options.run
-    places = {"data_dir": shared.data_dir, "sources": shared.sources}
     load = data.load if shared.dataset else data.load_default
-    examples = load(shared.dataset or dataset, **places)
+    examples = load(shared.dataset or dataset, data_dir=shared.data_dir, sources=shared.sources)
+    if shared.restored is not None:
+        check_restorable(shared, experiment, examples)
+    existed = shared.resume is not None or (shared.out is not None and shared.out.exists())
     folder = shared.resume or new_folder(experiment, shared.out)
-    records.write_config(folder, experiment, options, examples)
-    print(f"{experiment} on {examples.name}: {folder}", flush=True)
+    checkpoints = folder / "checkpoints"
     try:
         with (
-            checkpoint.open_checkpoints(folder / "checkpoints", keep_all=keep_all) as checkpointer,
+            checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
             records.open_board(folder, wanted=shared.tensorboard) as board,
         ):
-            yield Run(experiment, folder, shared, examples, checkpointer, board)
+            yield Run(experiment, folder, options, examples, checkpointer, board)
         print(f"done: pictures and summary.json in {folder}", flush=True)
-    except UserError:
-        if shared.resume is None and not (folder / "metrics.jsonl").exists():
-            shutil.rmtree(folder)
+    except (UserError, KeyboardInterrupt) as error:
+        resumable = shared.load is None and bool(checkpoint.steps(checkpoints))
+        if not resumable and shared.resume is None:
+            empty(folder, remove=not existed)
+        if isinstance(error, KeyboardInterrupt):
+            command = shlex.join(["python", sys.argv[0], "--resume", str(folder)])
+            saved = f"the state is saved in {folder}: go on with\n    {command}"
+            print(
+                f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",
+                file=sys.stderr,
+            )
         raise
-    except KeyboardInterrupt:
-        print(
-            f"\ninterrupted; the state is saved in {folder}: go on with\n"
-            f"    python {sys.argv[0]} --resume {folder}",
-            file=sys.stderr,
+
+
+def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> None:
+    """UserError where the run to resume or load is another experiment's, or saw other data."""
+    folder = shared.resume or shared.load
+    assert folder is not None
+    config = records.read_config(folder)
+    if config["experiment"] != experiment:
+        raise UserError(
+            f"{folder} is a run of experiments/{config['experiment']}.py, and this is "
+            f"{experiment}.py: start that one with it"
         )
-        raise
+    if shared.resume is not None and config["dataset"]["fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"{folder} was trained on a {config['dataset']['name']} with other content than is "
+            "found now: resume it with the data that it was started with (--data-dir, --sources)"
+        )
 
 
 def new_folder(experiment: str, out: Path | None) -> Path:
     """Makes a run's folder, `out` or one named by the time; UserError if it holds something."""
-    folder = out or Path("results") / experiment / time.strftime("%Y-%m-%d_%H-%M-%S")
-    if out is None and folder.exists():
-        folder = next(
-            other
-            for n in range(2, 1000)
-            if not (other := folder.with_name(f"{folder.name}-{n}")).exists()
-        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise UserError(
-                f"--out {folder} holds files already: give a new folder, or go on with "
-                f"--resume {folder}"
-            )
+        if out is None:
+            return timed_folder(Path("results") / experiment)
+        out.mkdir(parents=True, exist_ok=True)
+        held = any(out.iterdir())
     except OSError as error:
         raise UserError(
-            f"the run's folder {folder} cannot be made ({error.strerror}): give a folder that can "
-            "be written with --out"
+            f"the run's folder {out or 'results'} cannot be made ({error.strerror}): give a folder "
+            "that can be written with --out"
         ) from None
-    return folder
+    if held:
+        raise UserError(
+            f"--out {out} holds files already: give a new folder, or go on with --resume {out}"
+        )
+    return out
+
+
+def timed_folder(parent: Path) -> Path:
+    """Makes a folder named by the time, and by a number if others start in the same second."""
+    name = time.strftime("%Y-%m-%d_%H-%M-%S")
+    for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))):
+        with contextlib.suppress(FileExistsError):
+            folder = parent / f"{name}{suffix}"
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError("itertools.count ends")
+
+
+def empty(folder: Path, *, remove: bool) -> None:
+    """Removes what a run that came to nothing has written, and its folder too if it made that."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if remove:
+        folder.rmdir()
 
 
 def add_to_summary(run: Run, results: dict[str, float]) -> None:
     """Adds an experiment's own numbers to summary.json, and prints them."""
     records.add_to_summary(run.folder, results)
-    print("  ".join(f"{name} {value:.5g}" for name, value in results.items()), flush=True)
+    tqdm.write("  ".join(f"{name} {value:.5g}" for name, value in results.items()))
 
 
 def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None:
@@ -121,7 +163,8 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
     """
     folder = run.folder / "pictures"
     folder.mkdir(exist_ok=True)
-    caption = f"{run.experiment}, {run.dataset.name}: {caption}"
+    seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""
+    caption = f"{run.experiment}, {run.dataset.name}{seed}: {caption}"
     plots.save(picture, folder / f"{name}.png", caption=caption, strip=run.dataset.bundled)
     if run.board is not None:
         image = picture if picture.ndim == 3 else picture[..., None]

@@ -24,8 +24,10 @@ from jaxae.batches import (
     epoch_order,
     gather,
     in_batches,
+    order_and_noise_keys,
     steps_in_epoch,
 )
+from jaxae.errors import UserError
 from jaxae.loops import make_loop, zero_totals
 
 Variables = Mapping[str, Any]
@@ -40,11 +42,15 @@ class Terms:
 
     loss: Array  # [B], or a scalar where the loss is not a mean over examples
     metrics: Metrics = struct.field(default_factory=dict)  # name to [B] or scalar
-    variables: Variables = struct.field(default_factory=dict)  # new values of other collections
+    collections: Variables = struct.field(default_factory=dict)  # new values of the state's
 
 
 Objective = Callable[[Variables, Array, Batch], Terms]
-"""From variables, a key and a batch to terms; the key may go unused."""
+"""From variables, a key and a batch to terms; the key may go unused.
+
+What mixes the examples of a batch must leave out those of weight 0. A schedule can count steps in a
+collection of its own, which it returns updated; evaluation then reads the count that training left.
+"""
 
 
 @struct.dataclass
@@ -52,7 +58,7 @@ class State:
     """Everything a training step changes or reads; with replicas, each leaf has a leading axis."""
 
     params: Any  # the pytree that has a gradient
-    variables: dict[str, Any]  # other collections, such as running statistics; often empty
+    collections: dict[str, Any]  # Linen's others, without a gradient: a codebook; often empty
     optimizer_state: optax.OptState
     step: Array  # int32 scalar, the number of steps taken
     key: Array  # typed PRNG key, the same for the whole run
@@ -79,7 +85,13 @@ class Progress(NamedTuple):
 
 
 def init(key: Array, variables: Variables, optimizer: optax.GradientTransformation) -> State:
-    """The state before the first step; key is the typed PRNG key of the whole run."""
+    """The state before the first step.
+
+    Variables are what `model.init` returns, {"params": ...} and other collections; the typed PRNG
+    key is that of the whole run.
+    """
+    if "params" not in variables:
+        raise UserError('variables without "params" were given: give {"params": parameters}')
     others = {name: value for name, value in variables.items() if name != "params"}
     params = variables["params"]
     return State(params, others, optimizer.init(params), jnp.zeros((), jnp.int32), key)
@@ -87,18 +99,18 @@ def init(key: Array, variables: Variables, optimizer: optax.GradientTransformati
 
 def variables_of(state: State) -> Variables:
     """What an objective and `model.apply` take."""
-    return {"params": state.params, **state.variables}
+    return {"params": state.params, **state.collections}
 
 
 def take_step(
     state: State, batch: Batch, *, objective: Objective, optimizer: optax.GradientTransformation
 ) -> tuple[State, Metrics]:
     """One update; the metrics are sums over the batch's examples, and "weight", their number."""
-    _, noise_key = jax.random.split(state.key)  # the first half orders the epochs
+    _, noise_key = order_and_noise_keys(state.key)
     step_key = jax.random.fold_in(noise_key, state.step)
 
     def mean_loss(params: Any) -> tuple[Array, Terms]:
-        terms = objective({"params": params, **state.variables}, step_key, batch)
+        terms = objective({"params": params, **state.collections}, step_key, batch)
         return weighted_mean(terms.loss, batch.weights), terms
 
     gradient, terms = jax.grad(mean_loss, has_aux=True)(state.params)
@@ -106,7 +118,7 @@ def take_step(
     new_state = replace(
         state,
         params=optax.apply_updates(state.params, updates),
-        variables={**state.variables, **terms.variables},
+        collections={**state.collections, **terms.collections},
         optimizer_state=optimizer_state,
         step=state.step + 1,
     )
@@ -206,7 +218,8 @@ def make_epoch(
 ) -> Callable[[State, Examples], tuple[State, Metrics]]:
     """A jitted epoch, one compiled program: every example once, in the order the state's key gives.
 
-    The metrics are means over the epoch's examples, each under the parameters of its step.
+    For states between two epochs, and examples that `jax.device_put` has moved to the device. The
+    metrics are means over the epoch's examples, each under the parameters of its step.
     """
     step = make_training_step(objective, optimizer, replicas=False)
     loop = make_loop(step, compiled=True)
@@ -236,12 +249,13 @@ def make_evaluation(
     if replicas:
         step = jax.vmap(step, in_axes=(None, None, (0, None, None, None)), out_axes=(None, 0))
     loop = make_loop(step, compiled=compiled_loop)
+    zeros = jax.jit(partial(zero_totals, step))
 
     def evaluate(variables: Variables, key: Array, examples: Examples) -> Metrics:
         examples = jax.tree.map(jnp.asarray, examples)
         order = in_batches(jnp.arange(examples.images.shape[0]), batch_size)
         context = (variables, key, examples, order)
-        _, totals = loop(None, zero_totals(step, None, context), context, 0, order.shape[0])
+        _, totals = loop(None, zeros(None, context), context, 0, order.shape[0])
         return averages(totals)
 
     return evaluate

@@ -10,7 +10,7 @@ from jaxae.models.autoencoders import (
     VariationalAutoencoder,
     count_parameters,
 )
-from jaxae.models.layers import Conv, convolutions_loop_well
+from jaxae.models.layers import Conv, Pool, convolutions_loop_well
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "DenseDecoder",
     "DenseEncoder",
     "Gaussian",
+    "Pool",
     "VariationalAutoencoder",
     "conv",
     "convolutions_loop_well",

@@ -82,7 +82,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Convolutions from codes to logits [B, H, W, C]; the last layer has no activation.
+    """Convolutions from codes to logits [B, H, W, C]; the last layer is a convolution alone.
 
     With `start` the codes are [B, latent] and an affine layer first maps them to feature maps of
     that shape; without it they are feature maps already.

@@ -44,6 +44,15 @@ def lecun(fan_in: int) -> tuple[Initializer, Initializer]:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """A max-pool over squares; SAME pads at the borders as in Keras, VALID drops what is left."""
+
+    window: int
+    stride: int
+    padding: Literal["SAME", "VALID"]
+
+
+@dataclass(frozen=True)
 class Conv:
     """A convolution and what follows its activation: a max-pool or an upsampling."""
 
@@ -52,7 +61,7 @@ class Conv:
     stride: int = 1
     padding: Literal["SAME", "VALID"] | int = "SAME"  # a number: pixels on each side, as in PyTorch
     transpose: bool = False
-    pool: tuple[int, int] | None = None  # window and stride of a max-pool, both SAME in both axes
+    pool: Pool | None = None
     upsample: int = 1  # nearest neighbour
 
 
@@ -87,14 +96,10 @@ def convolve(x: Array, layer: Conv, initialization: Initialization) -> Array:
 
 
 def resample(x: Array, layer: Conv) -> Array:
-    """The max-pool or the nearest-neighbour upsampling of `layer`, [B, H, W, C] to [B, H', W', C].
-
-    A pool whose stride equals its window pads like Keras's SAME; any other does not pad.
-    """
+    """The max-pool or the nearest upsampling of `layer`, [B, H, W, C] to [B, H', W', C]."""
     if layer.pool is not None:
-        window, stride = layer.pool
-        padding = "SAME" if window == stride else "VALID"
-        x = nn.max_pool(x, (window, window), (stride, stride), padding)
+        window, stride = layer.pool.window, layer.pool.stride
+        x = nn.max_pool(x, (window, window), (stride, stride), layer.pool.padding)
     if layer.upsample > 1:
         x = jnp.repeat(jnp.repeat(x, layer.upsample, axis=1), layer.upsample, axis=2)
     return x

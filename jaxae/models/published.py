@@ -13,7 +13,7 @@ from jaxae.models.autoencoders import (
     Shape,
     VariationalAutoencoder,
 )
-from jaxae.models.layers import Conv, keras, lecun, pytorch
+from jaxae.models.layers import Conv, Pool, keras, lecun, pytorch
 
 
 def fashion(shape: Shape, latent: int = 20) -> Autoencoder:
@@ -33,7 +33,8 @@ def denoise(shape: Shape) -> Autoencoder:
     """
     height, width, channels = shape
     exact = height % 8 == 0 and width % 8 == 0
-    encoder = (Conv(16, pool=(2, 2)), Conv(8, pool=(2, 2)), Conv(8, pool=(2, 2)))
+    halve = Pool(2, 2, "SAME")
+    encoder = (Conv(16, pool=halve), Conv(8, pool=halve), Conv(8, pool=halve))
     decoder = (
         Conv(8, upsample=2),
         Conv(8, upsample=2),
@@ -80,8 +81,8 @@ def latent3d(shape: Shape, latent: int = 3) -> Autoencoder:
 def conv(shape: Shape) -> Autoencoder:
     """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28; 5,729 parameters."""
     encoder = (
-        Conv(16, stride=3, padding=1, pool=(2, 2)),
-        Conv(8, stride=2, padding=1, pool=(2, 1)),
+        Conv(16, stride=3, padding=1, pool=Pool(2, 2, "VALID")),
+        Conv(8, stride=2, padding=1, pool=Pool(2, 1, "VALID")),
     )
     decoder = (
         Conv(16, stride=2, padding=0, transpose=True),

@@ -1,0 +1,54 @@
+"""What seeds give: the state a run starts from, and the keys that are the same for all runs."""
+
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxae import train
+from jaxae.cli import RunOptions
+
+
+def initial_state(
+    options: RunOptions,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    shape: tuple[int, int, int],
+) -> train.State:
+    """The state before training on images [H, W, C] of a shape.
+
+    With replicas it has a leading axis; replica r has seed + r, as a run of its own would have.
+    """
+    make = partial(seeded_state, model=model, optimizer=optimizer, shape=shape)
+    if options.replicas == 1:
+        return jax.jit(make)(options.seed)
+    return jax.jit(jax.vmap(make))(jnp.arange(options.seed, options.seed + options.replicas))
+
+
+def seeded_state(
+    seed: jax.Array | int,
+    *,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    shape: tuple[int, int, int],
+) -> train.State:
+    """The state before training that an integer seed gives, for images [H, W, C] of a shape."""
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    return train.init(run_key, model.init(init_key, jnp.zeros((1, *shape))), optimizer)
+
+
+class FixedKeys(NamedTuple):
+    """Typed PRNG keys that do not follow a run's seed, so that runs and replicas compare."""
+
+    evaluation: jax.Array
+    train_data: jax.Array  # what is done to the training images once, before training
+    test_data: jax.Array  # what is done to the test images once
+    pictures: jax.Array
+
+
+def fixed_keys() -> FixedKeys:
+    """The same keys at each call; no run has their seed."""
+    return FixedKeys(*jax.random.split(jax.random.key(2**31 - 1), 4))
