@@ -15,9 +15,10 @@ def bernoulli(logits: Array, targets: Array) -> Array:
     Targets lie in [0, 1]; between the two this is the cross-entropy. Finite, with finite gradients,
     at any finite logit.
     """
-    # softplus(l) - l t, its large parts cancelled before the small one is added: no exponential
-    # overflows, and a confident logit keeps its small loss.
-    linear = jnp.maximum(logits, 0) - logits * targets
+    # softplus(l) - l t, with l (1 - t) or -l t in place of their difference: no exponential
+    # overflows, and a confident logit keeps its small loss and gradient. At 0 the side taken is
+    # that of abs's derivative.
+    linear = logits * jnp.where(logits >= 0, 1 - targets, -targets)
     return sum_per_example(linear + jnp.log1p(jnp.exp(-jnp.abs(logits))))
 
 

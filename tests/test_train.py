@@ -40,7 +40,7 @@ def optimizer() -> optax.GradientTransformation:
 def noisy_objective(model) -> train.Objective:
     """One that uses its key, so that a wrong key shows."""
     reconstruction = partial(
-        objectives.reconstruction, model=model, likelihood=likelihoods.bernoulli()
+        objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI
     )
     return partial(objectives.denoising, objective=reconstruction, noise=0.3)
 
@@ -102,7 +102,7 @@ def test_epoch_equals_a_loop_over_unpadded_batches(examples, model, optimizer, n
 
 
 def test_padding_has_no_weight_in_the_gradient(examples, model, optimizer):
-    objective = partial(objectives.reconstruction, model=model, likelihood=likelihoods.bernoulli())
+    objective = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
     step = train.make_step(objective, optimizer)
     state = new_state(0, model, optimizer)
     whole = step(state, gather(examples, jnp.array([4, 9, 2])))
@@ -176,7 +176,7 @@ def test_compiles_once_for_all_epochs_and_chunks(examples, model, optimizer):
 
     def objective(variables, key, batch):
         traced.append(batch.images.shape)
-        reconstruction = partial(objectives.reconstruction, likelihood=likelihoods.bernoulli())
+        reconstruction = partial(objectives.reconstruction, likelihood=likelihoods.BERNOULLI)
         return reconstruction(variables, key, batch, model=model)
 
     fit = train.fit(
@@ -201,7 +201,7 @@ def test_evaluation_is_exact_whatever_the_batch_size(
     examples, model, optimizer, batch_size, compiled_loop
 ):
     variables = train.variables_of(new_state(0, model, optimizer))
-    objective = partial(objectives.reconstruction, model=model, likelihood=likelihoods.bernoulli())
+    objective = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
     evaluate = train.make_evaluation(objective, batch_size, compiled_loop=compiled_loop)
     measured = evaluate(variables, jax.random.key(0), examples)
     everything = gather(examples, jnp.arange(SIZE))
@@ -224,7 +224,7 @@ def test_variables_without_gradient_follow_the_objective(examples):
             state, examples, objective=objective, optimizer=optimizer, epochs=2, batch_size=BATCH
         )
     )
-    assert progress.state.variables["statistics"]["count"] == 10
+    assert progress.state.collections["statistics"]["count"] == 10
     assert progress.state.params["guess"] > 0.1
 
 
@@ -281,7 +281,7 @@ def test_golden_first_step_of_fashion():
     objective = partial(
         objectives.reconstruction,
         model=model,
-        likelihood=likelihoods.bernoulli(),
+        likelihood=likelihoods.BERNOULLI,
         per_pixel=True,
     )
     epoch = train.make_epoch(objective, optimizer, 32)

@@ -1,0 +1,274 @@
+"""The published networks: one table of what is known of each, and the properties all share."""
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from jaxae import models
+from jaxae.errors import UserError
+from jaxae.models import published
+from jaxae.models.autoencoders import Shape, identity
+
+
+class Network(NamedTuple):
+    """What is known of a published network, for images of 28x28x1 and its own code size."""
+
+    make: Callable[..., nn.Module]
+    parameters: int
+    code: tuple[int, ...]
+    path: str  # what each layer reads and what the last returns, where that differs
+    activations: str  # after each layer but the last: (R)eLU, (L)eakyReLU 0.3, (I)dentity
+    framework: str  # whose initial values it has
+    works: tuple[Shape, ...]  # other images it returns the shape of
+    fails: tuple[Shape, ...]
+
+
+ANY = ((5, 7, 3), (32, 32, 3), (1, 1, 1))
+NETWORKS = {
+    "fashion": Network(
+        models.fashion, 473_636, (20,), "784 256 128 20 128 256 784", "RRIRR", "keras", ANY, ()
+    ),
+    "denoise": Network(
+        models.denoise,
+        4_385,
+        (4, 4, 8),
+        "28x28x1 28x28x16 14x14x16 14x14x8 7x7x8 4x4x8 8x8x8 16x16x8 14x14x16 28x28x16 28x28x1",
+        "RRRRRR",
+        "keras",
+        ((32, 32, 3), (20, 12, 1), (8, 16, 1)),
+        ((30, 30, 1), (28, 32, 1), (28, 27, 1)),
+    ),
+    "latent2d": Network(
+        models.latent2d,
+        200_963,
+        (2,),
+        "28x28x1 28x28x32 14x14x64 7x7x64 3136 2 3136 7x7x64 14x14x64 28x28x32 28x28x1",
+        "LLLLIILLL",
+        "keras",
+        ((8, 12, 3), (32, 32, 3)),
+        ((30, 28, 1), (27, 27, 1)),
+    ),
+    "latent3d": Network(
+        models.latent3d,
+        219_891,
+        (3,),
+        "784 128 64 12 3 12 64 128 784",
+        "RRRIRRR",
+        "pytorch",
+        ANY,
+        (),
+    ),
+    "conv": Network(
+        models.conv,
+        5_729,
+        (2, 2, 8),
+        "28x28x1 10x10x16 5x5x16 3x3x8 2x2x8 5x5x16 15x15x8 28x28x1",
+        "RRRR",
+        "pytorch",
+        ((28, 40, 3), (16, 16, 1)),
+        ((32, 32, 3), (4, 4, 1)),
+    ),
+    "deep": Network(
+        models.deep, 770_084, (196,), "784 392 196 392 784", "RRR", "lecun", ANY, ()
+    ),
+    "vae": Network(
+        models.vae, 815_824, (20,), "784 500 40 20 500 784", "RIR", "lecun", ANY, ()
+    ),
+}  # fmt: skip
+every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
+MNIST = (28, 28, 1)
+IMAGES = np.random.default_rng(0).normal(size=(2, *MNIST)).astype(np.float32)
+
+
+ACTIVATIONS = {"R": nn.relu, "L": published.leaky_relu, "I": identity}
+
+
+def some_variables(model: nn.Module, shape: Shape = MNIST) -> dict[str, Any]:
+    """Variables of a network, of a scale that keeps its activations near 1, without its RNG."""
+    random = np.random.default_rng(0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *shape)))
+
+    def values(leaf: jax.ShapeDtypeStruct) -> Array:
+        scale = math.prod(leaf.shape[:-1]) ** -0.5 if len(leaf.shape) > 1 else 0.1
+        return jnp.asarray(scale * random.normal(size=leaf.shape), jnp.float32)
+
+    return jax.tree.map(values, dict(shapes))
+
+
+@contextmanager
+def recorded_layers() -> Iterator[list[tuple[Array, Array]]]:
+    """A list that fills with the input and the output of each layer that has parameters."""
+    layers = []
+
+    def record(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        if isinstance(context.module, (nn.Dense, nn.Conv, nn.ConvTranspose)):
+            layers.append((arguments[0], output))
+        return output
+
+    with nn.intercept_methods(record):
+        yield layers
+
+
+# The table.
+
+
+def test_the_table_has_every_published_network() -> None:
+    made = {
+        name
+        for name, function in inspect.getmembers(published, inspect.isfunction)
+        if function.__module__ == published.__name__
+        and "shape" in inspect.signature(function).parameters
+    }
+    assert made == set(NETWORKS)
+
+
+@every_network
+def test_parameters(network: Network) -> None:
+    model = network.make(MNIST)
+    variables = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
+    assert models.count_parameters(variables) == network.parameters
+    assert set(variables) == {"params"}
+
+
+@every_network
+def test_path(network: Network) -> None:
+    with recorded_layers() as layers:
+        jax.eval_shape(network.make(MNIST).init, jax.random.key(0), IMAGES)
+    shapes = [array.shape[1:] for layer in layers for array in layer]
+    path = ["x".join(map(str, shape)) for shape, _ in itertools.groupby(shapes)]
+    assert path == network.path.split()
+
+
+@every_network
+def test_activations(network: Network) -> None:
+    model = network.make(MNIST)
+    apply: Any = partial(model.apply, some_variables(model))
+    with recorded_layers() as layers:
+        logits = apply(IMAGES)
+    assert len(network.activations) == len(layers) - 1
+    for name, (_, output), (following, _) in zip(
+        network.activations, layers, layers[1:], strict=False
+    ):
+        # A pool and an upsampling move and repeat values, and a posterior's mean is half of them;
+        # none makes a new one. Values of one sign would not tell the activations apart.
+        assert np.isin(following, ACTIVATIONS[name](output)).all()
+        assert output.min() < 0 < output.max()
+    np.testing.assert_array_equal(np.ravel(logits), np.ravel(layers[-1][1]))
+
+
+def test_leaky_relu_has_the_slope_of_keras() -> None:
+    np.testing.assert_allclose(published.leaky_relu(jnp.array([-2.0, 3.0])), [-0.6, 3])
+
+
+# Methods.
+
+
+@every_network
+def test_a_call_decodes_the_code(network: Network) -> None:
+    model = network.make(MNIST)
+    apply: Any = partial(model.apply, some_variables(model))
+    code = apply(IMAGES, method="encode")
+    assert code.shape == (2, *network.code)
+    logits = apply(code, method="decode")
+    np.testing.assert_array_equal(logits, apply(IMAGES))
+    assert logits.shape == IMAGES.shape
+    np.testing.assert_allclose(logits[1:], apply(IMAGES[1:]), rtol=1e-4, atol=1e-5)
+
+
+def test_vae_encodes_to_the_mean_of_its_posterior() -> None:
+    model = models.vae(MNIST, latent=4)
+    apply: Any = partial(model.apply, some_variables(model))
+    posterior = apply(IMAGES, method="posterior")
+    np.testing.assert_array_equal(apply(IMAGES, method="encode"), posterior.mean)
+    output = apply(IMAGES, method=lambda model, x: model.encoder(x))
+    halves = np.concatenate([posterior.mean, posterior.log_variance], axis=1)
+    np.testing.assert_array_equal(output, halves)
+    assert posterior.mean.shape == (2, 4)
+
+
+@every_network
+def test_equal_networks_share_a_compilation(network: Network) -> None:
+    first, second = network.make(MNIST), network.make(MNIST)
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != network.make((28, 28, 3))
+
+
+# Other images and other codes.
+
+
+def pairs(field: str) -> pytest.MarkDecorator:
+    """Each network with each of the shapes that the field lists."""
+    return pytest.mark.parametrize(
+        ("network", "shape"),
+        [
+            pytest.param(network, shape, id=f"{name}-{shape}")
+            for name, network in NETWORKS.items()
+            for shape in getattr(network, field)
+        ],
+    )
+
+
+@pairs("works")
+def test_other_images_that_come_back(network: Network, shape: Shape) -> None:
+    x = jnp.zeros((2, *shape))
+    logits, _ = jax.eval_shape(network.make(shape).init_with_output, jax.random.key(0), x)
+    assert logits.shape == x.shape
+
+
+@pairs("fails")
+def test_other_images_that_do_not_come_back(network: Network, shape: Shape) -> None:
+    message = f"images of {'x'.join(map(str, shape))} into .*choose"
+    with pytest.raises(UserError, match=message):
+        jax.eval_shape(network.make(shape).init, jax.random.key(0), jnp.zeros((2, *shape)))
+
+
+@pytest.mark.parametrize("name", ["fashion", "latent2d", "latent3d", "deep", "vae"])
+def test_other_codes(name: str) -> None:
+    make = NETWORKS[name].make
+    encode = partial(make(MNIST, latent=7).init_with_output, method="encode")
+    code, _ = jax.eval_shape(encode, jax.random.key(0), IMAGES)
+    assert code.shape == (2, 7)
+    for latent in (0, -1):
+        with pytest.raises(UserError, match=f"latent of {latent} .*1 or more"):
+            make(MNIST, latent=latent)
+
+
+# Initial values; tests of layers look at their distributions.
+
+
+def kernel_bound(framework: str, transposed: bool, shape: tuple[int, ...]) -> float:
+    """The largest initial magnitude of a kernel [..., in, out]."""
+    fan_in, fan_out = (length * math.prod(shape[:-2]) for length in shape[-2:])
+    return {
+        "keras": (6 / (fan_in + fan_out)) ** 0.5,
+        "pytorch": (fan_out if transposed else fan_in) ** -0.5,
+        "lecun": 2 / 0.8796 * fan_in**-0.5,
+    }[framework]
+
+
+@every_network
+def test_initial_values(network: Network) -> None:
+    key = jax.random.key(0, impl="rbg")  # compiles several times faster than the default
+    variables = jax.jit(network.make(MNIST).init)(key, IMAGES)
+    for half in variables["params"].values():
+        for name, layer in half.items():
+            transposed = name.startswith("ConvTranspose")
+            bound = kernel_bound(network.framework, transposed, layer["kernel"].shape)
+            assert 0.8 * bound < np.abs(layer["kernel"]).max() <= bound * 1.0001
+            if network.framework == "pytorch":
+                assert 0 < np.abs(layer["bias"]).max() <= bound
+            else:
+                np.testing.assert_array_equal(layer["bias"], 0)

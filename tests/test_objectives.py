@@ -1,0 +1,300 @@
+"""Objectives: one table of all of them and what each has; then what each alone is for."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.scipy.stats import multivariate_normal
+from scipy import stats
+from test_models import NETWORKS, some_variables
+
+from jaxae import likelihoods, losses, metrics, models, objectives
+from jaxae.batches import Batch, pixels
+from jaxae.likelihoods import Likelihood, unscaled
+from jaxae.train import Objective, Terms
+
+SHAPE = (3, 4, 2)
+BYTES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8))
+# This generator compiles several times faster than the default.
+KEY, OTHER_KEY = jax.random.split(jax.random.key(0, impl="rbg"))
+MODEL, LIKELIHOOD = models.vae(SHAPE, latent=2), likelihoods.GAUSSIAN_TANH
+VARIABLES = some_variables(MODEL, SHAPE)
+OF: Any = {"model": MODEL, "likelihood": LIKELIHOOD}
+
+
+def batch_of(images: Array, inputs: Array | None = None) -> Batch:
+    return Batch(images, None, inputs, jnp.ones(images.shape[0]))
+
+
+def spy(seen: list[Any]) -> Objective:
+    """An objective that notes the key and the batch it is given."""
+
+    def objective(variables: Any, key: Array, batch: Batch) -> Terms:
+        seen.append((key, batch))
+        return Terms(jnp.zeros(batch.images.shape[0]))
+
+    return objective
+
+
+# The table: how a model and a likelihood, as keywords, make each objective.
+
+
+def over_reconstruction(variant: Callable, **options: Any) -> Callable[..., Objective]:
+    """A variant that calls another objective, here reconstruction."""
+    inner = objectives.reconstruction
+    return lambda **of: partial(variant, objective=partial(inner, **of), **options)
+
+
+OBJECTIVES = {
+    "reconstruction": lambda **of: partial(objectives.reconstruction, per_pixel=True, **of),
+    "denoising": over_reconstruction(objectives.denoising, noise=0.5),
+    "dynamically_binarized": over_reconstruction(objectives.dynamically_binarized),
+    "negative_elbo": lambda **of: partial(objectives.negative_elbo, beta=0.5, **of),
+    "with_image_errors": lambda **of: over_reconstruction(objectives.with_image_errors, **of)(**of),
+}
+
+
+def test_the_table_has_every_objective() -> None:
+    functions = inspect.getmembers(objectives, inspect.isfunction)
+    made = {n for n, f in functions if inspect.signature(f).return_annotation is Terms}
+    assert made == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_terms_are_per_example_and_the_same_for_floats_and_jitted(name: str) -> None:
+    objective = OBJECTIVES[name](**OF)
+    terms = objective(VARIABLES, KEY, batch_of(BYTES))
+    jitted = jax.jit(objective)
+    assert {leaf.shape for leaf in jax.tree.leaves(terms)} == {(3,)}
+    for images in (BYTES, pixels(BYTES)):
+        same = jitted(VARIABLES, KEY, batch_of(images))
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), terms, same)
+    # No example may depend on another: the padding of a batch is one.
+    changed = jitted(VARIABLES, KEY, batch_of(BYTES.at[1:].set(255 - BYTES[1:])))
+    np.testing.assert_allclose(changed.loss[0], terms.loss[0], rtol=1e-4)
+    assert (changed.loss[1:] != terms.loss[1:]).all()
+
+
+PUBLISHED = {
+    "fashion": (likelihoods.BERNOULLI, SHAPE),
+    "denoise": (likelihoods.BERNOULLI, (8, 8, 1)),
+    "latent2d": (likelihoods.GAUSSIAN_SIGMOID, (8, 8, 1)),
+    "latent3d": (likelihoods.GAUSSIAN_TANH, SHAPE),
+    "conv": (likelihoods.GAUSSIAN_TANH, (16, 16, 1)),
+    "deep": (likelihoods.GAUSSIAN_RELU, SHAPE),
+    "vae": (likelihoods.BERNOULLI, SHAPE),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_gradients_of_each_published_network(network: str) -> None:
+    likelihood, shape = PUBLISHED[network]
+    model: nn.Module = NETWORKS[network].make(shape)
+    batch = batch_of(jnp.zeros((2, *shape), jnp.uint8).at[1:].set(255))  # all black and all white
+    made = {
+        name: make(model=model, likelihood=likelihood)
+        for name, make in OBJECTIVES.items()
+        if name != "negative_elbo" or isinstance(model, models.VariationalAutoencoder)
+    }
+
+    def gradient(objective: Objective, variables: Any) -> Any:
+        return jax.grad(lambda variables: objective(variables, KEY, batch).loss.sum())(variables)
+
+    compiled = jax.jit(lambda variables: {n: gradient(made[n], variables) for n in made})
+    for name, gradients in compiled(some_variables(model, shape)).items():
+        for leaf in jax.tree.leaves(gradients):
+            assert np.isfinite(leaf).all(), name
+            assert np.any(leaf), name  # each parameter takes part
+
+
+# Reconstruction.
+
+
+def test_reconstruction_is_the_loss_of_the_logits() -> None:
+    scaled = jnp.asarray(np.asarray(BYTES, np.float32) / 127.5 - 1)
+    expected = losses.squared_error(jnp.tanh(objectives.call(MODEL, VARIABLES, scaled)), scaled)
+    terms = objectives.reconstruction(VARIABLES, KEY, batch_of(BYTES), **OF)
+    np.testing.assert_allclose(terms.loss, expected, rtol=1e-5)
+    terms = objectives.reconstruction(VARIABLES, KEY, batch_of(BYTES), per_pixel=True, **OF)
+    np.testing.assert_allclose(terms.loss, expected / (3 * 4 * 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("objective", [objectives.reconstruction, objectives.negative_elbo])
+def test_the_network_reads_the_inputs_and_the_loss_the_images(objective: Callable) -> None:
+    white = jnp.full_like(BYTES, 255)
+
+    def loss(images: Array, inputs: Array | None = None) -> Array:
+        return objective(VARIABLES, KEY, batch_of(images, inputs), **OF).loss
+
+    np.testing.assert_allclose(loss(BYTES, BYTES), loss(BYTES))
+    assert (loss(BYTES, white) != loss(BYTES)).all()
+    assert (loss(white, BYTES) != loss(BYTES)).all()
+
+
+# Denoising.
+
+
+def test_denoising_corrupts_the_inputs_alone() -> None:
+    seen: list[Any] = []
+    for key in (KEY, OTHER_KEY):
+        objectives.denoising({}, key, batch_of(BYTES), objective=spy(seen), noise=0.5)
+    (key, batch), (_, other) = seen
+    for used in (KEY, key):  # noise of the inner objective must not be this noise again
+        assert np.any(objectives.add_gaussian_noise(used, BYTES, 0.5) != batch.inputs)
+    np.testing.assert_array_equal(batch.images, BYTES)
+    assert np.mean(batch.inputs != pixels(BYTES)) > 0.9
+    assert np.mean(batch.inputs != other.inputs) > 0.5  # fresh, though many are cut to 0 or 1
+
+
+def test_denoising_without_noise_is_reconstruction() -> None:
+    reconstruction = partial(objectives.reconstruction, **OF)
+    arguments = (VARIABLES, KEY, batch_of(BYTES))
+    terms = objectives.denoising(*arguments, objective=reconstruction, noise=0.0)
+    np.testing.assert_allclose(terms.loss, reconstruction(*arguments).loss)
+
+
+def test_gaussian_noise_is_gaussian_before_the_cut() -> None:
+    grey = jnp.full((100, 10, 10, 1), 0.5)
+    noisy = objectives.add_gaussian_noise(KEY, grey, 0.05)
+    assert stats.kstest(np.ravel(noisy), stats.norm(0.5, 0.05).cdf).pvalue > 1e-3
+
+
+def test_gaussian_noise_is_cut_to_the_range_of_pixels() -> None:
+    images = jnp.tile(jnp.array([0, 255], jnp.uint8)[:, None, None, None], (1, 50, 50, 1))
+    noisy = objectives.add_gaussian_noise(KEY, images, 0.5)
+    assert noisy.dtype == jnp.float32
+    assert (noisy.min(), noisy.max()) == (0, 1)
+    # Half of a black image's noise is cut, and half of a white one's.
+    assert (np.abs(np.mean([noisy[0] == 0, noisy[1] == 1], axis=(1, 2, 3)) - 0.5) < 0.05).all()
+
+
+# Binarization.
+
+
+def test_binarized_pixels_are_as_frequent_as_they_are_bright() -> None:
+    draws = 4000
+    images = jnp.tile(jnp.arange(256, dtype=jnp.uint8).reshape(1, 16, 16, 1), (draws, 1, 1, 1))
+    binary = objectives.binarize(KEY, images)
+    assert binary.dtype == jnp.uint8
+    assert set(np.unique(binary)) == {0, 255}
+    probabilities = np.arange(256) / 255
+    error = (probabilities * (1 - probabilities) / draws) ** 0.5
+    frequencies = np.mean(binary.reshape(draws, 256) == 255, axis=0)
+    assert (np.abs(frequencies - probabilities) <= 5 * error).all()  # 0 and 255 always stay
+    np.testing.assert_array_equal(objectives.binarize(KEY, images), binary)
+    assert np.mean(objectives.binarize(OTHER_KEY, images) != binary) > 0.3
+
+
+def test_dynamic_binarization_draws_the_images_and_another_key() -> None:
+    seen: list[Any] = []
+    for key in (KEY, OTHER_KEY):
+        objectives.dynamically_binarized({}, key, batch_of(BYTES), objective=spy(seen))
+    (key, batch), (_, other) = seen
+    assert set(np.unique(batch.images)) == {0, 255}
+    assert np.any(batch.images != other.images)
+    for used in (KEY, key):  # noise of the inner objective must not know the pixels
+        assert np.any(objectives.binarize(used, BYTES) != batch.images)
+
+
+# The evidence lower bound.
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
+def test_terms_add_up_and_beta_weighs_the_kl_alone(beta: float) -> None:
+    terms = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), **OF, beta=beta)
+    unweighted = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), **OF)
+    jax.tree.map(np.testing.assert_array_equal, terms.metrics, unweighted.metrics)
+    reconstruction, kl = terms.metrics["reconstruction"], terms.metrics["kl"]
+    assert (kl > 0.01).all()
+    np.testing.assert_allclose(terms.metrics["negative_elbo"], reconstruction + kl, rtol=1e-6)
+    np.testing.assert_allclose(terms.loss, reconstruction + beta * kl, rtol=1e-6)
+
+
+def linear_gaussian(weights: Array) -> tuple[models.VariationalAutoencoder, dict[str, Any]]:
+    """x = W z + noise of variance 1/2 with its exact posterior; W [4, 2], columns orthogonal."""
+    encoder, decoder = models.DenseEncoder((), 2 * 2), models.DenseDecoder((), (2, 2, 1))
+    model = models.VariationalAutoencoder(encoder, decoder)
+    variances = 1 / (1 + 2 * jnp.square(weights).sum(axis=0))
+    to_mean = 2 * weights * variances[None, :]
+    encode = {
+        "kernel": jnp.concatenate([to_mean, jnp.zeros_like(to_mean)], axis=1),
+        "bias": jnp.concatenate([jnp.zeros(2), jnp.log(variances)]),
+    }
+    decode = {"kernel": weights.T, "bias": jnp.zeros(4)}
+    return model, {"params": {"encoder": {"Dense_0": encode}, "decoder": {"Dense_0": decode}}}
+
+
+WEIGHTS = jnp.array([[0.5, 0.3], [1.0, -0.6], [-0.5, 0.3], [0.4, 1.5]])
+IMAGE = jnp.array([0.9, 0.1, 0.7, 0.4])
+SAMPLES = 200_000
+
+
+def elbo_of_samples(variables: dict[str, Any], model: models.VariationalAutoencoder) -> Array:
+    """-ELBO of the image, one number per sample of z, with the constant of its Gaussian."""
+    gaussian = Likelihood(unscaled, unscaled, losses.squared_error)
+    batch = batch_of(jnp.tile(IMAGE.reshape(1, 2, 2, 1), (SAMPLES, 1, 1, 1)))
+    terms = objectives.negative_elbo(variables, KEY, batch, model=model, likelihood=gaussian)
+    return terms.loss + 2 * jnp.log(jnp.pi)  # half of 4 dimensions times log(2 pi / 2)
+
+
+def negative_log_evidence(weights: Array) -> Array:
+    """-log p(x) = -log N(x; 0, W W^T + 1/2)."""
+    covariance = weights @ weights.T + jnp.eye(4) / 2
+    return -jnp.asarray(multivariate_normal.logpdf(IMAGE, jnp.zeros(4), covariance))
+
+
+def test_the_elbo_of_the_exact_posterior_is_the_evidence() -> None:
+    model, variables = linear_gaussian(WEIGHTS)
+    samples = elbo_of_samples(variables, model)
+    error = 5 * float(samples.std()) / SAMPLES**0.5
+    np.testing.assert_allclose(samples.mean(), negative_log_evidence(WEIGHTS), atol=error)
+    for name in ("kernel", "bias"):  # any other posterior bounds the evidence
+        _, worse = linear_gaussian(WEIGHTS)
+        worse["params"]["encoder"]["Dense_0"][name] += 0.3
+        assert elbo_of_samples(worse, model).mean() > samples.mean() + 2 * error
+
+
+def test_the_gradient_of_the_elbo_at_the_exact_posterior_is_that_of_the_evidence() -> None:
+    model, variables = linear_gaussian(WEIGHTS)
+    gradient = jax.grad(lambda v: elbo_of_samples(v, model).mean())(variables)["params"]
+    # Fisher's identity for the decoder; the encoder stands at its optimum. The tolerance is some
+    # five standard errors.
+    expected = jax.grad(negative_log_evidence)(WEIGHTS)
+    np.testing.assert_allclose(gradient["decoder"]["Dense_0"]["kernel"].T, expected, atol=0.02)
+    for leaf in jax.tree.leaves(gradient["encoder"]):
+        np.testing.assert_allclose(leaf, 0, atol=0.02)
+
+
+# What evaluation and pictures use.
+
+
+def test_image_errors_are_those_of_the_reconstruction_read_from_the_inputs() -> None:
+    inputs = 255 - BYTES
+    batch = batch_of(BYTES, inputs)
+    objective = partial(objectives.negative_elbo, **OF)
+    terms = objectives.with_image_errors(VARIABLES, KEY, batch, objective=objective, **OF)
+    plain = objective(VARIABLES, KEY, batch)
+    images, targets = objectives.reconstruct(VARIABLES, inputs, **OF), pixels(BYTES)
+    errors = {"mse": metrics.mse(images, targets), "psnr": metrics.psnr(images, targets)}
+    expected = replace(plain, metrics={**plain.metrics, **errors})
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), terms, expected)
+
+
+def test_reconstruct_decodes_what_encode_gives() -> None:
+    codes = objectives.encode(VARIABLES, BYTES, **OF)
+    scaled = LIKELIHOOD.scale(pixels(BYTES))
+    posterior = objectives.call(MODEL, VARIABLES, scaled, method="posterior")
+    np.testing.assert_allclose(codes, posterior.mean, rtol=1e-4, atol=1e-6)
+    images = objectives.reconstruct(VARIABLES, BYTES, **OF)
+    assert images.shape == BYTES.shape
+    logits = objectives.call(MODEL, VARIABLES, scaled)
+    np.testing.assert_allclose(images, (np.tanh(logits) + 1) / 2, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(objectives.decode(VARIABLES, codes, **OF), images, rtol=1e-4)
