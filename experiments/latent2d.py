@@ -38,6 +38,8 @@ def main(options: Options) -> None:
         model = models.latent2d(run.shape, options.latent)
         likelihood = likelihoods.GAUSSIAN_SIGMOID
         split = run.dataset.train
+        if options.images > len(split.images):
+            raise UserError(f"--images {options.images}: there are {len(split.images)} to train on")
         examples = Examples(split.images[: options.images], split.labels[: options.images])
         objective = partial(
             objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True

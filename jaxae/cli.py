@@ -117,18 +117,19 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
     try:
         config = json.loads(path.read_text())
         options = from_json(options_type, config["options"])
+        dataset = config["dataset"]["name"]
     except FileNotFoundError:
         raise UserError(
             f"{folder} is not a run: there is no {path}; give the folder that a run has printed"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not hold the options of this experiment ({error!r}): give a run of the "
             "same experiment"
         ) from None
     run = dataclasses.replace(
         options.run,
-        dataset=config["dataset"]["name"],
+        dataset=dataset,
         out=None,
         resume=None,
         load=None,

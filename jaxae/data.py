@@ -98,7 +98,7 @@ def _bundled(name: str) -> Dataset:
 
 def _data_directory(data_dir: str | Path | None) -> Path:
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    if "://" in str(chosen):
+    if re.match(r"\w[\w+.-]+:/", str(chosen)):  # one slash: pathlib folds two
         raise UserError(f"The data directory {chosen} is remote. Name a local one with --data-dir.")
     directory = Path(chosen).expanduser().absolute()
     if directory.exists() and not directory.is_dir():

@@ -108,11 +108,13 @@ def fit(
         )
     records.write_config(run.folder, run.experiment, run.options, run.dataset, steps_per_epoch)
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
+    if shared.resume is not None:
+        checkpoint.delete_after(run.checkpointer, done)
+        records.keep_records(run.folder, done // steps_per_epoch)
     if shared.load is not None or nothing_left:
         yield finished_epoch(run, recipe, state, test_record)
         return
 
-    records.keep_records(run.folder, done // steps_per_epoch)
     chunks = train.fit(
         state,
         examples,
@@ -262,8 +264,6 @@ def starting_point(
     step = step_of_epoch(restored, run.shared.initial_epoch)
     tree = {"state": state, "totals": totals}
     tree = checkpoint.restore(restored / "checkpoints", tree, step)
-    if run.shared.resume is not None:
-        checkpoint.delete_after(run.checkpointer, train.steps_done(tree["state"]))
     return tree["state"], tree["totals"]
 
 

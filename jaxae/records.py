@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shlex
@@ -121,7 +122,8 @@ def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
 def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None:
     """Writes summary.json: the last record, the parameter count, the best epoch, the time."""
     lines = read_records(folder)
-    best = min(lines, key=lambda line: line["test_loss"], default=None)
+    finite = [line for line in lines if math.isfinite(line["test_loss"])]
+    best = min(finite, key=lambda line: line["test_loss"], default=None)
     summary = {
         **record,
         "parameters": parameters,

@@ -1,0 +1,103 @@
+"""Runs of a small network on a hundred images, as an experiment makes them."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxae import data, dataset, likelihoods, models, objectives, recipes, runs, train
+from jaxae.cli import RunOptions
+
+STEPS_PER_EPOCH = 7  # of 100 images, 16 at a time: the last batch has 4
+TIMES = ("seconds", "images_per_second")
+
+
+@dataclass(frozen=True)
+class Options:
+    """An experiment's options."""
+
+    run: RunOptions
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps what XLA compiles, for all runs here have the same programs."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for values in (settings, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # else JAX goes on as it began
+        if values is settings:
+            yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_data() -> Iterator[None]:
+    """Every name is a dataset of 100 training and 30 test images."""
+    mini = data.load("mnist_mini")
+    train_split = data.Split(mini.train.images[:100].copy(), mini.train.labels[:100].copy())
+    test_split = data.Split(mini.test.images[:30].copy(), mini.test.labels[:30].copy())
+
+    def load(name: str, **places: Any) -> data.Dataset:
+        return dataset.assemble(name, train_split, test_split, mini.class_names)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", load)
+        yield
+
+
+def make_recipe(shape: tuple[int, int, int]) -> recipes.Recipe:
+    """A small network under an objective with noise, three steps a chunk."""
+    model = models.Autoencoder(models.DenseEncoder((8,), 3), models.DenseDecoder((8,), shape))
+    likelihood = likelihoods.BERNOULLI
+    reconstruction = partial(objectives.reconstruction, model=model, likelihood=likelihood)
+    return recipes.Recipe(
+        model,
+        likelihood,
+        partial(objectives.denoising, objective=reconstruction, noise=0.3),
+        optax.adam(1e-2),
+        test_objective=reconstruction,
+        chunk_steps=3,
+    )
+
+
+def go(
+    *,
+    on_chunk: Callable[[train.Progress], None] | None = None,
+    on_epoch: Callable[[recipes.Epoch], None] = lambda epoch: None,
+    keep_all: bool = False,
+    change: Callable[[recipes.Recipe], recipes.Recipe] = lambda recipe: recipe,
+    **options: Any,
+) -> list[recipes.Epoch]:
+    """A run, of three epochs if the options do not say; returns its epochs."""
+    shared = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, "dataset": "mnist", **options}
+    epochs = []
+    with runs.start(
+        "small", Options(RunOptions(**shared)), dataset="mnist", keep_all=keep_all
+    ) as run:
+        for epoch in recipes.fit(run, change(make_recipe(run.shape)), on_chunk=on_chunk):
+            epochs.append(epoch)
+            on_epoch(epoch)
+    return epochs
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without times."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{name: line[name] for name in line if name not in TIMES} for line in lines]
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text())

@@ -1,0 +1,202 @@
+"""Checkpoints: read back exactly, the right ones kept, and clear words where they do not fit."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxae import checkpoint
+from jaxae.errors import UserError
+
+
+def make_tree(seed: int = 0) -> dict[str, Any]:
+    """A tree with what a training state may hold: several dtypes, a scalar, a typed key."""
+    bits, values, key = jax.random.split(jax.random.key(seed), 3)
+    weights = jax.random.normal(values, (3, 5))
+    return {
+        "state": {
+            "params": {"kernel": weights, "half": weights[0].astype(jnp.bfloat16)},
+            "buffers": (jax.random.bits(bits, (2, 3), jnp.uint8), jnp.array([-0.0, jnp.nan])),
+            "step": jnp.asarray(seed, jnp.int32),
+            "key": key,
+        },
+        "totals": {},
+    }
+
+
+def blank(tree: Any) -> Any:
+    """A tree of the same form with other values."""
+    return jax.tree.map(
+        lambda leaf: (
+            jax.random.key(99)
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else jnp.zeros_like(leaf)
+        ),
+        tree,
+    )
+
+
+def to_bytes(leaf: jax.Array) -> bytes:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf).tobytes()
+
+
+def assert_same_bits(tree: Any, expected: Any) -> None:
+    assert jax.tree.structure(tree) == jax.tree.structure(expected)
+    for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+        assert leaf.dtype == other.dtype
+        assert leaf.shape == other.shape
+        assert to_bytes(leaf) == to_bytes(other)
+
+
+def save_losses(folder: Path, *losses: float, keep_all: bool = False) -> None:
+    """Saves steps 1, 2, ... with these losses, each with its step in its tree."""
+    with checkpoint.open_checkpoints(folder, keep_all=keep_all) as checkpointer:
+        for step, loss in enumerate(losses, start=1):
+            checkpoint.save(checkpointer, step, {"step": jnp.asarray(step)}, loss=loss)
+
+
+def restored_step(folder: Path, step: int | None = None) -> int:
+    return int(checkpoint.restore(folder, {"step": jnp.asarray(0)}, step)["step"])
+
+
+def test_restores_the_same_bits(tmp_path: Path) -> None:
+    tree = make_tree()
+    with checkpoint.open_checkpoints(tmp_path / "checkpoints") as checkpointer:
+        checkpoint.save(checkpointer, 3, tree, loss=1.0)
+    restored = checkpoint.restore(tmp_path / "checkpoints", blank(tree))
+    assert_same_bits(restored, tree)
+    # The key is as good as the old one, not only equal to it.
+    draw, expected = (jax.random.normal(t["state"]["key"], (4,)) for t in (restored, tree))
+    np.testing.assert_array_equal(draw, expected)
+
+
+def test_what_is_saved_is_what_was_given_though_training_goes_on(tmp_path: Path) -> None:
+    tree = make_tree(1)
+    expected = jax.tree.map(jnp.copy, tree)
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 1, tree, loss=1.0)
+        tree["state"]["params"] = jax.tree.map(lambda leaf: leaf + 1, tree["state"]["params"])
+    assert_same_bits(checkpoint.restore(tmp_path, blank(expected)), expected)
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [
+        ((5.0, 1.0, 4.0, 3.0, 2.0), [2, 4, 5]),
+        ((1.0, 2.0, 3.0, 4.0), [1, 3, 4]),
+        ((4.0, 3.0, 2.0, 1.0), [3, 4]),
+        ((1.0,), [1]),
+        ((math.nan, 2.0, math.inf, 3.0, 4.0), [2, 4, 5]),
+        ((3.0, 2.0, -math.inf, 4.0, 5.0), [2, 4, 5]),
+        ((-1.0, -2.0, 0.0, 0.0), [2, 3, 4]),
+    ],
+)
+def test_keeps_the_latest_two_and_the_one_of_lowest_loss(
+    losses: tuple[float, ...], kept: list[int], tmp_path: Path
+) -> None:
+    save_losses(tmp_path, *losses)
+    assert checkpoint.steps(tmp_path) == kept
+
+
+def test_keeps_the_best_of_an_earlier_session(tmp_path: Path) -> None:
+    save_losses(tmp_path, 0.5, 2.0, 2.0)
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        for step in (4, 5):
+            checkpoint.save(checkpointer, step, {"step": jnp.asarray(step)}, loss=1.0)
+    assert checkpoint.steps(tmp_path) == [1, 4, 5]
+
+
+def test_keep_all_keeps_all(tmp_path: Path) -> None:
+    save_losses(tmp_path, 1.0, 2.0, 3.0, 4.0, keep_all=True)
+    assert checkpoint.steps(tmp_path) == [1, 2, 3, 4]
+
+
+def test_restores_the_latest_or_the_step_asked_for(tmp_path: Path) -> None:
+    save_losses(tmp_path, *np.linspace(2, 1, 11), keep_all=True)
+    assert restored_step(tmp_path) == 11  # as a number, not as text
+    assert restored_step(tmp_path, 2) == 2
+
+
+def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
+    for value in (10, 20):
+        with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+            checkpoint.save(checkpointer, 7, {"step": jnp.asarray(value)}, loss=1.0)
+    assert checkpoint.steps(tmp_path) == [7]
+    assert restored_step(tmp_path) == 20
+
+
+def test_delete_after_leaves_the_step_as_the_latest(tmp_path: Path) -> None:
+    save_losses(tmp_path, 4.0, 3.0, 2.0, 1.0, keep_all=True)
+    with checkpoint.open_checkpoints(tmp_path, keep_all=True) as checkpointer:
+        checkpoint.delete_after(checkpointer, 2)
+        assert restored_step(tmp_path) == 2
+        checkpoint.save(checkpointer, 3, {"step": jnp.asarray(33)}, loss=1.0)
+    assert checkpoint.steps(tmp_path) == [1, 2, 3]
+    assert restored_step(tmp_path) == 33
+
+
+def test_a_deleted_checkpoint_is_no_longer_the_best(tmp_path: Path) -> None:
+    save_losses(tmp_path, 3.0, 2.0, 1.0)
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.delete_after(checkpointer, 2)
+        for step in (4, 5):
+            checkpoint.save(checkpointer, step, {"step": jnp.asarray(step)}, loss=9.0)
+    assert checkpoint.steps(tmp_path) == [2, 4, 5]
+
+
+def test_what_a_killed_save_left_is_cleaned_and_never_read(tmp_path: Path) -> None:
+    save_losses(tmp_path, 1.0)
+    leftover = tmp_path / "2.orbax-checkpoint-tmp-17" / "state"
+    leftover.mkdir(parents=True)
+    (leftover / "array").write_bytes(b"half")
+    assert checkpoint.steps(tmp_path) == [1]
+    assert restored_step(tmp_path) == 1
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        assert not leftover.parent.exists()
+        checkpoint.save(checkpointer, 2, {"step": jnp.asarray(2)}, loss=1.0)
+    assert restored_step(tmp_path) == 2
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_no_checkpoint_is_an_error_that_names_the_folder(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert checkpoint.steps(tmp_path / folder) == []
+    with pytest.raises(UserError, match=f"no checkpoint .*{folder}"):
+        restored_step(tmp_path / folder)
+
+
+def test_an_unknown_step_is_an_error_that_names_the_known_ones(tmp_path: Path) -> None:
+    save_losses(tmp_path, 2.0, 1.0)
+    with pytest.raises(UserError, match=r"step 5 .* steps 1, 2"):
+        restored_step(tmp_path, 5)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"bias": jnp.zeros(4), "kernel": jnp.zeros((2, 3))}, r"state/params/bias is .*3.* .*4"),
+        ({"bias": jnp.zeros(3, jnp.int32), "kernel": jnp.zeros((2, 3))}, r"bias is float32.*int32"),
+        ({"bias": jnp.zeros(3), "kernel": jnp.zeros((3, 2))}, r"state/params/kernel is"),
+        ({"bias": jnp.zeros(3)}, r"state/params/kernel is only in the checkpoint"),
+        (
+            {"bias": jnp.zeros(3), "kernel": jnp.zeros((2, 3)), "scale": jnp.zeros(3)},
+            r"state/params/scale is only in the model",
+        ),
+        ({"bias": jax.random.key(0), "kernel": jnp.zeros((2, 3))}, r"state/params/bias is"),
+    ],
+    ids=["shape", "dtype", "transposed", "missing", "extra", "key"],
+)
+def test_a_misfit_is_an_error_that_names_the_leaf(
+    params: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    saved = {"state": {"params": {"bias": jnp.zeros(3), "kernel": jnp.zeros((2, 3))}}}
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 1, saved, loss=1.0)
+    with pytest.raises(UserError, match=message):
+        checkpoint.restore(tmp_path, {"state": {"params": params}})
