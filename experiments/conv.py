@@ -6,12 +6,11 @@ EXPECT
 """
 
 import math
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae import likelihoods, models, plots, recipes, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -30,18 +29,11 @@ def main(options: Options) -> None:
         raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
     with runs.start("conv", options, dataset="mnist") as run:
         model = models.conv(run.shape)
-        likelihood = likelihoods.GAUSSIAN_TANH
-        objective = partial(objectives.reconstruction, model=model, likelihood=likelihood)
-        recipe = recipes.Recipe(
-            model,
-            likelihood,
-            objective,
-            optax.chain(
-                optax.add_decayed_weights(options.weight_decay),
-                optax.adam(options.run.learning_rate),
-            ),
-            compiled_loop=models.convolutions_loop_well(),
+        optimizer = optax.chain(
+            optax.add_decayed_weights(options.weight_decay), optax.adam(options.run.learning_rate)
         )
+        recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
+        recipe = replace(recipe, compiled_loop=models.convolutions_loop_well())
         images = run.dataset.test.images[:50]
         for epoch in recipes.fit(run, recipe):
             if epoch.number % 20 == 0 or epoch.last:

@@ -6,12 +6,11 @@ EXPECT
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import optax
 
-from jaxae import likelihoods, metrics, models, objectives, plots, recipes, runs
+from jaxae import likelihoods, metrics, models, plots, recipes, runs
 from jaxae.cli import RunOptions, run_main
 
 
@@ -27,16 +26,8 @@ def main(options: Options) -> None:
     """Trains, and draws ten test images above their reconstructions, PCA's below."""
     with runs.start("deep", options, dataset="mnist") as run:
         model = models.deep(run.shape, options.latent)
-        likelihood = likelihoods.GAUSSIAN_RELU
-        objective = partial(
-            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
-        )
-        recipe = recipes.Recipe(
-            model,
-            likelihood,
-            objective,
-            optax.adam(options.run.learning_rate),
-        )
+        optimizer = optax.adam(options.run.learning_rate)
+        recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_RELU, optimizer, per_pixel=True)
         pca = metrics.fit_pca(run.dataset.train.images, options.latent)
         for epoch in recipes.fit(run, recipe):
             if epoch.last:

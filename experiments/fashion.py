@@ -6,11 +6,10 @@ EXPECT
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae import likelihoods, models, plots, recipes, runs
 from jaxae.cli import RunOptions, run_main
 
 
@@ -26,16 +25,8 @@ def main(options: Options) -> None:
     """Trains, and draws test images beside their reconstructions at epochs 1, 10 and 100."""
     with runs.start("fashion", options, dataset="fashion_mnist") as run:
         model = models.fashion(run.shape, options.latent)
-        likelihood = likelihoods.BERNOULLI
-        objective = partial(
-            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
-        )
-        recipe = recipes.Recipe(
-            model,
-            likelihood,
-            objective,
-            optax.adam(options.run.learning_rate, eps=1e-7),
-        )
+        optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
+        recipe = recipes.reconstruction(model, likelihoods.BERNOULLI, optimizer, per_pixel=True)
         images = run.dataset.test.images[:50]
         for epoch in recipes.fit(run, recipe):
             if epoch.number in (1, 10, 100) or epoch.last:

@@ -5,8 +5,7 @@
 EXPECT
 """
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -41,25 +40,19 @@ def main(options: Options) -> None:
         if options.images > len(split.images):
             raise UserError(f"--images {options.images}: there are {len(split.images)} to train on")
         examples = Examples(split.images[: options.images], split.labels[: options.images])
-        objective = partial(
-            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
-        )
         learning_rate = optax.exponential_decay(
             options.run.learning_rate,
             options.decay_epochs * steps_in_epoch(len(examples.images), options.run.batch_size),
             options.decay,
             staircase=True,
         )
-        recipe = recipes.Recipe(
-            model,
-            likelihood,
-            objective,
-            optax.adam(learning_rate, eps=1e-7),
+        optimizer = optax.adam(learning_rate, eps=1e-7)
+        recipe = replace(
+            recipes.reconstruction(model, likelihood, optimizer, per_pixel=True),
             examples=examples,
             chunk_steps=options.picture_steps,
             compiled_loop=models.convolutions_loop_well(),
         )
-
         key = seeds.fixed_keys().pictures
 
         def draw_random_code(progress: Progress) -> None:

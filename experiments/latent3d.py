@@ -6,12 +6,11 @@ EXPECT
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs
+from jaxae import likelihoods, models, plots, recipes, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -35,14 +34,8 @@ def main(options: Options) -> None:
         )
     with runs.start("latent3d", options, dataset="mnist") as run:
         model = models.latent3d(run.shape, options.latent)
-        likelihood = likelihoods.GAUSSIAN_TANH
-        objective = partial(objectives.reconstruction, model=model, likelihood=likelihood)
-        recipe = recipes.Recipe(
-            model,
-            likelihood,
-            objective,
-            optax.adam(options.run.learning_rate),
-        )
+        optimizer = optax.adam(options.run.learning_rate)
+        recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
         images = run.dataset.test.images[:50]
         for epoch in recipes.fit(run, recipe):
             if epoch.number % 20 == 0 or epoch.last:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxae import records
+from jaxae.errors import UserError
 
 # What the sources print for their own runs, where they print anything.
 ORIGINALS = {
@@ -58,7 +59,7 @@ class Finished:
 
 def main(options: Options) -> None:
     """Reads the runs, then writes the page and its pictures."""
-    finished = [read(folder) for folder in options.runs]
+    finished = [read(folder) for folder in options.runs]  # before anything is written
     pictures = options.out / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     sections = ["\n".join(section(run, pictures)) for run in finished]
@@ -67,11 +68,14 @@ def main(options: Options) -> None:
 
 
 def read(folder: Path) -> Finished:
-    """A run's config, summary and metrics."""
+    """A run's config, summary and metrics; UserError unless it has trained to its end."""
+    lines = records.read_records(folder)
+    if not lines or not (folder / "summary.json").exists():
+        raise UserError(f"{folder} is not a run that was trained to its end: give one that was")
     config, summary = (
         json.loads((folder / name).read_text()) for name in ("config.json", "summary.json")
     )
-    return Finished(folder, config, summary, records.read_records(folder))
+    return Finished(folder, config, summary, lines)
 
 
 INTRODUCTION = """# Results
@@ -155,4 +159,7 @@ def shown(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options)))
+    try:
+        main(tyro.cli(Options))
+    except UserError as error:
+        sys.exit(f"error: {error}")

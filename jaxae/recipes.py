@@ -40,6 +40,20 @@ class Recipe:
     compiled_loop: bool = True  # as in train.fit
 
 
+def reconstruction(
+    model: nn.Module,
+    likelihood: Likelihood,
+    optimizer: optax.GradientTransformation,
+    *,
+    per_pixel: bool = False,
+) -> Recipe:
+    """The recipe of a plain autoencoder; `dataclasses.replace` changes the rest of it."""
+    objective = partial(
+        objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=per_pixel
+    )
+    return Recipe(model, likelihood, objective, optimizer)
+
+
 @dataclass(frozen=True)
 class Epoch:
     """A finished epoch, or the checkpoint that was loaded in its place."""

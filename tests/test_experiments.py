@@ -175,3 +175,26 @@ def test_a_trained_denoiser_is_loaded_and_drawn(started: dict[str, Future], plac
     expected = trained.read("summary.json")["test_loss"]
     assert loaded.read("summary.json")["test_loss"] == pytest.approx(expected, rel=1e-4)
     assert not (loaded.folder / "metrics.jsonl").exists()
+
+
+def test_the_page_of_results_has_its_runs_numbers_and_pictures(
+    started: dict[str, Future], place: Path
+) -> None:
+    run = finished("deep", started, place)
+    process = start("report", f"{run.folder} --out page", place)
+    assert process.returncode == 0, process.stderr
+    page = (place / "page" / "README.md").read_text()
+    summary = run.read("summary.json")
+    for name in ("test_loss", "test_mse", "test_psnr"):
+        assert f"| {summary[name]:.4g} |" in page
+    assert f"pca_test_mse {summary['pca_test_mse']:.5g}" in page
+    pictures = re.findall(r"\(pictures/(\S+)\)", page)
+    assert len(pictures) == 3
+    assert all((place / "page" / "pictures" / name).exists() for name in pictures)
+
+
+def test_what_is_no_finished_run_is_not_reported(place: Path) -> None:
+    process = start("report", "nothing --out empty", place)
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: nothing is not a run")
+    assert not (place / "empty").exists()
