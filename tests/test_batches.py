@@ -30,6 +30,8 @@ def test_gather_takes_all_parts_of_the_same_examples():
     examples = Examples(images, labels=np.arange(5) * 10, inputs=images / 5)
     batch = gather(jax.tree.map(jnp.asarray, examples), jnp.array([3, 1, -1]))
     np.testing.assert_array_equal(batch.images.reshape(-1)[:2], [3, 1])
+    assert batch.labels is not None
+    assert batch.inputs is not None
     np.testing.assert_array_equal(batch.labels[:2], [30, 10])
     np.testing.assert_allclose(batch.inputs.reshape(-1)[:2], [0.6, 0.2])
     np.testing.assert_array_equal(batch.weights, [1, 1, 0])
