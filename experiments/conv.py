@@ -2,7 +2,8 @@
 
     python experiments/conv.py
 
-EXPECT
+Test loss 79.5 (squared error an image, pixels in [-1, 1]) after 40 epochs; the original prints
+86.24 for a single batch. Three to four minutes on two cores.
 """
 
 import math

@@ -2,7 +2,8 @@
 
     python experiments/deep.py
 
-EXPECT
+Test MSE 0.0204 after 5 epochs, where PCA has 0.0018: at a learning rate of 0.01 most ReLUs of the
+code and many of the output die, and stay at 0. About ten seconds on two cores.
 """
 
 from dataclasses import dataclass

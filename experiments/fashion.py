@@ -2,7 +2,8 @@
 
     python experiments/fashion.py --latent 20
 
-EXPECT
+Test loss 0.273 (cross-entropy a pixel), test MSE 0.0099 after 100 epochs; about three minutes on
+two cores.
 """
 
 from dataclasses import dataclass
