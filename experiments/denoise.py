@@ -2,7 +2,8 @@
 
     python experiments/denoise.py
 
-EXPECT
+Test MSE 0.0222 after 10 of the 50 epochs, 0.0253 after 5; with --fixed-noise 0.0250 after 5. An
+epoch takes about 45 seconds on two cores, where XLA's convolutions are slow.
 """
 
 from dataclasses import dataclass, replace

@@ -157,7 +157,7 @@ def section(run: Finished, pictures: Path) -> list[str]:
 
 def milestones(lines: list[dict[str, Any]]) -> str:
     """Test losses at the first, the last and some epochs between."""
-    wanted = {1, 10, 20, 40, 60, 80, 100, lines[-1]["epoch"]}
+    wanted = {1, 5, 10, 20, 40, 60, 80, 100, lines[-1]["epoch"]}
     return ", ".join(
         f"{line['epoch']}: {number(line, 'test_loss')}" for line in lines if line["epoch"] in wanted
     )
