@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import optax
 
-from jaxae import likelihoods, models, plots, recipes, runs
+from jaxae import likelihoods, models, recipes, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -35,12 +35,9 @@ def main(options: Options) -> None:
         )
         recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
         recipe = replace(recipe, compiled_loop=models.convolutions_loop_well())
-        images = run.dataset.test.images[:50]
         for epoch in recipes.fit(run, recipe):
             if epoch.number % 20 == 0 or epoch.last:
-                picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
-                caption = f"test images and reconstructions, epoch {epoch.number}"
-                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+                recipes.draw_reconstructions(run, epoch)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import optax
 
-from jaxae import likelihoods, models, plots, recipes, runs
+from jaxae import likelihoods, models, recipes, runs
 from jaxae.cli import RunOptions, run_main
 
 
@@ -28,12 +28,9 @@ def main(options: Options) -> None:
         model = models.fashion(run.shape, options.latent)
         optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
         recipe = recipes.reconstruction(model, likelihoods.BERNOULLI, optimizer, per_pixel=True)
-        images = run.dataset.test.images[:50]
         for epoch in recipes.fit(run, recipe):
             if epoch.number in (1, 10, 100) or epoch.last:
-                picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
-                caption = f"test images and reconstructions, epoch {epoch.number}"
-                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+                recipes.draw_reconstructions(run, epoch)
 
 
 if __name__ == "__main__":

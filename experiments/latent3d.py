@@ -37,12 +37,9 @@ def main(options: Options) -> None:
         model = models.latent3d(run.shape, options.latent)
         optimizer = optax.adam(options.run.learning_rate)
         recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
-        images = run.dataset.test.images[:50]
         for epoch in recipes.fit(run, recipe):
             if epoch.number % 20 == 0 or epoch.last:
-                picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
-                caption = f"test images and reconstructions, epoch {epoch.number}"
-                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+                recipes.draw_reconstructions(run, epoch)
             if epoch.last:
                 z = np.array([code], np.float32)
                 caption = f"decoded from the code {code}"

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -20,7 +19,7 @@ from jaxae.batches import Examples, check_examples, steps_in_epoch
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
-from jaxae.runs import Run, save_picture
+from jaxae.runs import Run, draw_curves, save_picture, step_of_epoch
 from jaxae.seeds import fixed_keys, initial_state
 
 
@@ -244,18 +243,12 @@ def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
         draw_curves(run)
 
 
-def draw_curves(run: Run) -> None:
-    """Draws training and test loss over the epochs on record; replicas as mean and std."""
-    lines = records.read_records(run.folder)
-    series = {
-        split: np.array(
-            [line.get(f"{split}_loss_replicas", line[f"{split}_loss"]) for line in lines]
-        ).T
-        for split in ("train", "test")
-    }
-    epochs = [line["epoch"] for line in lines]
-    title = f"{run.experiment} on {run.dataset.name}"
-    save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")
+def draw_reconstructions(run: Run, epoch: Epoch) -> None:
+    """Draws the first 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
+    images = run.dataset.test.images[:50]
+    picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
+    caption = f"test images and reconstructions, epoch {epoch.number}"
+    save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
 
 
 def save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:
@@ -279,21 +272,6 @@ def starting_point(
     tree = {"state": state, "totals": totals}
     tree = checkpoint.restore(restored / "checkpoints", tree, step)
     return tree["state"], tree["totals"]
-
-
-def step_of_epoch(folder: Path, epoch: int | None) -> int | None:
-    """The step of a run's checkpoint after an epoch; None, the latest, for no epoch."""
-    if epoch is None:
-        return None
-    steps_per_epoch = records.read_config(folder)["steps_per_epoch"]
-    steps = checkpoint.steps(folder / "checkpoints")
-    kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
-    if epoch not in kept:
-        raise UserError(
-            f"--initial-epoch {epoch}: {folder} keeps the checkpoints after epochs "
-            f"{', '.join(map(str, kept))}; choose one of these"
-        )
-    return kept[epoch]
 
 
 def first_replica(state: train.State) -> train.Variables:

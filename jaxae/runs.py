@@ -141,6 +141,21 @@ def timed_folder(parent: Path) -> Path:
     raise AssertionError("itertools.count ends")
 
 
+def step_of_epoch(folder: Path, epoch: int | None) -> int | None:
+    """The step of a run's checkpoint after an epoch; None, the latest, for no epoch."""
+    if epoch is None:
+        return None
+    steps_per_epoch = records.read_config(folder)["steps_per_epoch"]
+    steps = checkpoint.steps(folder / "checkpoints")
+    kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
+    if epoch not in kept:
+        raise UserError(
+            f"--initial-epoch {epoch}: {folder} keeps the checkpoints after epochs "
+            f"{', '.join(map(str, kept))}; choose one of these"
+        )
+    return kept[epoch]
+
+
 def empty(folder: Path, *, remove: bool) -> None:
     """Removes what a run that came to nothing has written, and its folder too if it made that."""
     for path in folder.iterdir():
@@ -169,3 +184,17 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
     if run.board is not None:
         image = picture if picture.ndim == 3 else picture[..., None]
         run.board.add_image(name, image, dataformats="HWC")
+
+
+def draw_curves(run: Run) -> None:
+    """Draws training and test loss over the epochs on record; replicas as mean and std."""
+    lines = records.read_records(run.folder)
+    series = {
+        split: np.array(
+            [line.get(f"{split}_loss_replicas", line[f"{split}_loss"]) for line in lines]
+        ).T
+        for split in ("train", "test")
+    }
+    epochs = [line["epoch"] for line in lines]
+    title = f"{run.experiment} on {run.dataset.name}"
+    save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")
