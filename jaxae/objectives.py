@@ -21,13 +21,18 @@ from jaxae.train import Objective, Terms, Variables
 
 
 def call(model: nn.Module, variables: Variables, x: Array, method: str = "__call__") -> Any:
-    """A method of a Linen module on an array; `model.apply` without its mutable variables."""
+    """A method of a Linen module on an array, typed without the variables `apply` may also give."""
     return model.apply(variables, x, method=method)
 
 
+def inputs_of(batch: Batch) -> Array:
+    """What the network reads, before scaling: the inputs if the batch has any, else the images."""
+    return batch.images if batch.inputs is None else batch.inputs
+
+
 def network_input(batch: Batch, likelihood: Likelihood) -> Array:
-    """What the network reads: the inputs if the batch has any, else the images, scaled."""
-    return likelihood.scale(pixels(batch.images if batch.inputs is None else batch.inputs))
+    """What the network reads, in the likelihood's range."""
+    return likelihood.scale(pixels(inputs_of(batch)))
 
 
 def reconstruction(
@@ -115,8 +120,7 @@ def with_image_errors(
 ) -> Terms:
     """The objective, and "mse" and "psnr" of each reconstruction on [0, 1], for evaluation."""
     terms = objective(variables, key, batch)
-    inputs = batch.images if batch.inputs is None else batch.inputs
-    images = reconstruct(variables, inputs, model=model, likelihood=likelihood)
+    images = reconstruct(variables, inputs_of(batch), model=model, likelihood=likelihood)
     targets = pixels(batch.images)
     errors = {"mse": metrics.mse(images, targets), "psnr": metrics.psnr(images, targets)}
     return replace(terms, metrics={**terms.metrics, **errors})

@@ -237,10 +237,9 @@ def timed(chunks: Iterator[train.Progress]) -> Iterator[tuple[train.Progress, fl
 
 
 def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
-    """Writes summary.json, and draws the losses if there are any on record."""
+    """Writes summary.json, and draws the losses on record."""
     records.write_summary(run.folder, record, count_parameters(first_replica(state)))
-    if records.read_records(run.folder):
-        draw_curves(run)
+    draw_curves(run)
 
 
 def draw_reconstructions(run: Run, epoch: Epoch) -> None:

@@ -10,7 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,16 @@ from jaxae.dataset import Dataset
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON under a temporary name, then renames it; paths become strings."""
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file under a temporary name, then renames it, so that it is never half there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, default=str) + "\n")
+    temporary.write_text(text)
     temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON; paths become strings."""
+    write_whole(path, json.dumps(value, indent=2, default=str) + "\n")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -143,12 +148,10 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 def keep_records(folder: Path, epochs: int) -> None:
     """Rewrites metrics.jsonl without the lines of epochs after the given one."""
-    kept: Sequence[dict] = [record for record in read_records(folder) if record["epoch"] <= epochs]
+    kept = [record for record in read_records(folder) if record["epoch"] <= epochs]
     path = folder / "metrics.jsonl"
     if path.exists():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        temporary.replace(path)
+        write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def add_to_summary(folder: Path, results: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def start(
 
 def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> None:
     """UserError where the run to resume or load is another experiment's, or saw other data."""
-    folder = shared.resume or shared.load
+    folder = shared.restored
     assert folder is not None
     config = records.read_config(folder)
     if config["experiment"] != experiment:
@@ -187,8 +187,10 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
 
 
 def draw_curves(run: Run) -> None:
-    """Draws training and test loss over the epochs on record; replicas as mean and std."""
+    """Draws training and test loss over the epochs on record, if any; replicas as mean and std."""
     lines = records.read_records(run.folder)
+    if not lines:
+        return
     series = {
         split: np.array(
             [line.get(f"{split}_loss_replicas", line[f"{split}_loss"]) for line in lines]

@@ -293,8 +293,9 @@ def fit(
 
     done = steps_done(state)
     order = None
-    zeros = no_totals(state, examples, objective=objective, optimizer=optimizer)
-    so_far = zeros if totals is None else totals
+    if totals is None:
+        totals = no_totals(state, examples, objective=objective, optimizer=optimizer)
+    so_far, zeros = totals, jax.tree.map(jnp.zeros_like, totals)
     while done < epochs * steps_per_epoch:
         epoch, start = divmod(done, steps_per_epoch)
         if order is None or start == 0:

@@ -17,9 +17,9 @@ def test_each_epoch_holds_every_example_once(size, batch_size):
 
 
 def test_order_follows_key_and_epoch():
-    order = lambda seed, epoch: np.asarray(  # noqa: E731
-        epoch_order(jax.random.key(seed), epoch, 100, 10)
-    )
+    def order(seed: int, epoch: int) -> np.ndarray:
+        return np.asarray(epoch_order(jax.random.key(seed), epoch, 100, 10))
+
     np.testing.assert_array_equal(order(0, 1), order(0, 1))
     assert np.any(order(0, 1) != order(0, 2))
     assert np.any(order(0, 1) != order(1, 1))

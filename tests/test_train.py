@@ -66,8 +66,12 @@ def assert_trees_close(left, right, rtol: float = 1e-5) -> None:
 
 def key_data(tree):
     """The tree with typed keys as integers, which NumPy can compare."""
-    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+    def plain(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key_data(leaf) if is_key else leaf
+
+    return jax.tree.map(plain, tree)
 
 
 def test_epoch_equals_a_loop_over_unpadded_batches(examples, model, optimizer, noisy_objective):
