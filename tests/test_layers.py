@@ -9,17 +9,9 @@ import numpy as np
 import pytest
 from jax import Array, lax
 
-from jaxae.models.layers import (
-    Conv,
-    Initialization,
-    Pool,
-    convolve,
-    dense,
-    keras,
-    lecun,
-    pytorch,
-    resample,
-)
+from jaxae.models import stacks
+from jaxae.models.autoencoders import identity
+from jaxae.models.layers import Conv, Initialization, Pool, dense, keras, lecun, pytorch
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
 
@@ -32,7 +24,7 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return convolve(x, self.layer, self.initialization)
+        return stacks.convolve(x, [(self.layer, identity)], self.initialization)
 
 
 class Dense(nn.Module):
@@ -56,6 +48,25 @@ def output_kernel_bias(module: nn.Module, x: np.ndarray) -> tuple[np.ndarray, ..
     (parameters,) = variables["params"].values()
     output = module.apply(variables, jnp.asarray(x))
     return np.asarray(output), parameters["kernel"], parameters["bias"]
+
+
+every_computation = pytest.mark.parametrize("compute", [stacks.by_convolutions, stacks.by_products])
+
+
+def random_layer(layer: Conv) -> tuple[np.ndarray, np.ndarray]:
+    """A kernel and a bias for a layer on IMAGES."""
+    random = np.random.default_rng(1)
+    shape = (layer.kernel_size, layer.kernel_size, IMAGES.shape[-1], layer.features)
+    return (
+        random.normal(size=shape).astype(np.float32) / 10,
+        random.normal(size=layer.features).astype(np.float32),
+    )
+
+
+def output_of(compute: Callable, layer: Conv, kernel: np.ndarray, bias: np.ndarray) -> Array:
+    """What a layer without an activation makes of IMAGES."""
+    parameters = [(jnp.asarray(kernel), jnp.asarray(bias))]
+    return compute(jnp.asarray(IMAGES), parameters, layers=[(layer, identity)])
 
 
 def test_dense_is_affine() -> None:
@@ -86,11 +97,13 @@ def same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+@every_computation
 @pytest.mark.parametrize("padding", ["SAME", "VALID", 0, 1])
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (3, 3), (2, 1)])
-def test_convolution(size: int, stride: int, padding) -> None:
+def test_convolution(compute: Callable, size: int, stride: int, padding) -> None:
     layer = Conv(4, size, stride, padding)
-    output, kernel, bias = output_kernel_bias(Convolution(layer), IMAGES)
+    kernel, bias = random_layer(layer)
+    output = output_of(compute, layer, kernel, bias)
     if padding == "SAME":
         around = [same_padding(length, size, stride) for length in IMAGES.shape[1:3]]
     else:
@@ -116,15 +129,17 @@ def slow_transposed_convolution(
     return output[:, padding : full[0] - padding, padding : full[1] - padding]
 
 
+@every_computation
 @pytest.mark.parametrize(
     ("size", "stride", "padding"),
     [(3, 2, 0), (5, 3, 1), (2, 2, 1), (3, 1, 1), (2, 3, 0), (3, 2, 2)],
 )
 def test_transposed_convolution_with_padding_in_pixels(
-    size: int, stride: int, padding: int
+    compute: Callable, size: int, stride: int, padding: int
 ) -> None:
     layer = Conv(4, size, stride, padding, transpose=True)
-    output, kernel, bias = output_kernel_bias(Convolution(layer), IMAGES)
+    kernel, bias = random_layer(layer)
+    output = output_of(compute, layer, kernel, bias)
     # Flax correlates its kernel with the dilated input, so what each pixel adds is that kernel
     # turned by 180 degrees; the two kernels hold the same parameters in another order.
     expected = slow_transposed_convolution(IMAGES, kernel[::-1, ::-1], stride, padding) + bias
@@ -132,12 +147,14 @@ def test_transposed_convolution_with_padding_in_pixels(
     np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
+@every_computation
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (4, 2), (5, 3)])
 def test_transposed_convolution_same_is_the_gradient_of_a_strided_one(
-    size: int, stride: int
+    compute: Callable, size: int, stride: int
 ) -> None:
     layer = Conv(4, size, stride, "SAME", transpose=True)
-    output, kernel, bias = output_kernel_bias(Convolution(layer), IMAGES)
+    kernel, bias = random_layer(layer)
+    output = output_of(compute, layer, kernel, bias)
     # Keras defines it so: the convolution that takes [B, sH, sW, 4] to [B, H, W, 3] reads what the
     # transposed one writes, hence its channels are swapped; and a gradient scatters with the kernel
     # that the convolution correlates with, hence the turn by 180 degrees (see above).
@@ -172,18 +189,26 @@ def slow_max_pool(x: np.ndarray, pool: Pool) -> np.ndarray:
     return windows.max(axis=(3, 4)).transpose(2, 0, 1, 3)
 
 
+def resampled(compute: Callable, images: np.ndarray, layer: Conv) -> Array:
+    """What the pool or the upsampling of a layer makes of images, its convolution the identity."""
+    parameters = [(jnp.eye(3)[None, None], jnp.zeros(3))]
+    return compute(jnp.asarray(images), parameters, layers=[(layer, identity)])
+
+
+@every_computation
 @pytest.mark.parametrize("images", [IMAGES, IMAGES[:, :8, :6], -np.abs(IMAGES)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (2, 1), (3, 2)])
-def test_max_pool(images: np.ndarray, window: int, stride: int, padding) -> None:
+def test_max_pool(compute: Callable, images: np.ndarray, window: int, stride: int, padding) -> None:
     pool = Pool(window, stride, padding)
-    output = resample(jnp.asarray(images), Conv(3, pool=pool))
+    output = resampled(compute, images, Conv(3, kernel_size=1, pool=pool))
     np.testing.assert_array_equal(output, slow_max_pool(images, pool))
 
 
+@every_computation
 @pytest.mark.parametrize("factor", [1, 2, 3])
-def test_upsampling_repeats_each_pixel(factor: int) -> None:
-    output = resample(jnp.asarray(IMAGES), Conv(3, upsample=factor))
+def test_upsampling_repeats_each_pixel(compute: Callable, factor: int) -> None:
+    output = resampled(compute, IMAGES, Conv(3, kernel_size=1, upsample=factor))
     block = np.ones((1, factor, factor, 1), np.float32)
     np.testing.assert_array_equal(output, np.kron(IMAGES, block))
 

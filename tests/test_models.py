@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from jax import Array
 
 from jaxae import models
 from jaxae.errors import UserError
-from jaxae.models import published
+from jaxae.models import published, stacks
 from jaxae.models.autoencoders import Shape, identity
 
 
@@ -109,16 +110,24 @@ def some_variables(model: nn.Module, shape: Shape = MNIST) -> dict[str, Any]:
 @contextmanager
 def recorded_layers() -> Iterator[list[tuple[Array, Array]]]:
     """A list that fills with the input and the output of each layer that has parameters."""
-    layers = []
+    recorded = []
 
     def record(call, arguments, keywords, context):
         output = call(*arguments, **keywords)
-        if isinstance(context.module, (nn.Dense, nn.Conv, nn.ConvTranspose)):
-            layers.append((arguments[0], output))
+        if isinstance(context.module, nn.Dense):
+            recorded.append((arguments[0], output))
         return output
 
-    with nn.intercept_methods(record):
-        yield layers
+    def one_by_one(x: Array, parameters: stacks.Parameters, *, layers: stacks.Layers) -> Array:
+        for kernel_and_bias, (layer, activation) in zip(parameters, layers, strict=True):
+            affine = [(replace(layer, pool=None, upsample=1), identity)]
+            recorded.append((x, stacks.by_convolutions(x, [kernel_and_bias], layers=affine)))
+            x = stacks.by_convolutions(x, [kernel_and_bias], layers=[(layer, activation)])
+        return x
+
+    with nn.intercept_methods(record), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacks, "by_products", one_by_one)
+        yield recorded
 
 
 # The table.

@@ -10,7 +10,7 @@ from jaxae.models.autoencoders import (
     VariationalAutoencoder,
     count_parameters,
 )
-from jaxae.models.layers import Conv, Pool, convolutions_loop_well
+from jaxae.models.layers import Conv, Pool
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "Pool",
     "VariationalAutoencoder",
     "conv",
-    "convolutions_loop_well",
     "count_parameters",
     "deep",
     "denoise",

@@ -13,7 +13,8 @@ from flax import struct
 from jax import Array
 
 from jaxae.errors import UserError
-from jaxae.models.layers import Activation, Conv, Initialization, convolve, dense, keras, resample
+from jaxae.models.layers import Activation, Conv, Initialization, dense, keras
+from jaxae.models.stacks import convolve
 
 Shape = tuple[int, int, int]
 
@@ -74,8 +75,8 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        for layer in self.layers:
-            x = resample(self.activation(convolve(x, layer, self.initialization)), layer)
+        layers = [(layer, self.activation) for layer in self.layers]
+        x = convolve(x, layers, self.initialization)
         if self.latent is None:
             return x
         return dense(x.reshape(x.shape[0], -1), self.latent, self.initialization)
@@ -98,9 +99,8 @@ class ConvDecoder(nn.Module):
         if self.start is not None:
             z = dense(z, math.prod(self.start), self.initialization)
             z = z.reshape(z.shape[0], *self.start)
-        for layer in self.layers[:-1]:
-            z = resample(self.activation(convolve(z, layer, self.initialization)), layer)
-        return convolve(z, self.layers[-1], self.initialization)
+        activations = [self.activation] * (len(self.layers) - 1) + [identity]
+        return convolve(z, list(zip(self.layers, activations, strict=True)), self.initialization)
 
 
 class Autoencoder(nn.Module):

@@ -1,8 +1,4 @@
-"""The layers all networks are made of, and the one place that computes a convolution or a pooling.
-
-Functions here are called inside a compact Linen method, where they add their parameters
-(`kernel`, `bias`, laid out as Flax lays them out) to the calling module.
-"""
+"""The layers all networks are made of: what they are, and how their parameters begin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,48 +62,6 @@ class Conv:
 
 
 def dense(x: Array, features: int, initialization: Initialization) -> Array:
-    """An affine map of the last axis, [..., D] to [..., features]."""
+    """An affine map of the last axis, [..., D] to [..., features], in a compact Linen method."""
     kernel, bias = initialization(x.shape[-1])
     return nn.Dense(features, kernel_init=kernel, bias_init=bias)(x)
-
-
-def convolve(x: Array, layer: Conv, initialization: Initialization) -> Array:
-    """The convolution of `layer` alone, [B, H, W, C] to [B, H', W', features]."""
-    area = layer.kernel_size**2
-    size = (layer.kernel_size, layer.kernel_size)
-    strides = (layer.stride, layer.stride)
-    if layer.transpose:
-        # PyTorch counts a transposed kernel's fan-in over its outputs; the others read shapes.
-        kernel, bias = initialization(layer.features * area)
-        padding = layer.padding
-        if isinstance(padding, int):
-            # PyTorch's padding crops the output; lax's pads the dilated input.
-            around = layer.kernel_size - 1 - padding
-            padding = [(around, around), (around, around)]
-        module = nn.ConvTranspose(
-            layer.features, size, strides, padding, kernel_init=kernel, bias_init=bias
-        )
-    else:
-        kernel, bias = initialization(x.shape[-1] * area)
-        module = nn.Conv(
-            layer.features, size, strides, layer.padding, kernel_init=kernel, bias_init=bias
-        )
-    return module(x)
-
-
-def resample(x: Array, layer: Conv) -> Array:
-    """The max-pool or the nearest upsampling of `layer`, [B, H, W, C] to [B, H', W', C]."""
-    if layer.pool is not None:
-        window, stride = layer.pool.window, layer.pool.stride
-        x = nn.max_pool(x, (window, window), (stride, stride), layer.pool.padding)
-    if layer.upsample > 1:
-        x = jnp.repeat(jnp.repeat(x, layer.upsample, axis=1), layer.upsample, axis=2)
-    return x
-
-
-def convolutions_loop_well() -> bool:
-    """Whether XLA runs convolutions inside compiled loops as fast as outside them.
-
-    On the CPU it does not (jax-ml/jax#12868): there a step a dispatch is several times faster.
-    """
-    return jax.default_backend() != "cpu"

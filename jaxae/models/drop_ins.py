@@ -1,0 +1,158 @@
+"""Flax's `Conv`, `ConvTranspose` and `max_pool`, made fast on the CPU, their gradients included.
+
+The modules take Flax's arguments and have Flax's parameters, so that weights move freely. Where the
+program is compiled for a CPU, convolutions of images are matrix products; elsewhere XLA's own, as
+they are everywhere for other ranks, with dilated kernels, groups, or a precision asked for.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.linen.linear import canonicalize_padding
+from jax import Array, lax
+
+from jaxae.models import convolutions
+from jaxae.models.windows import transposed_padding, transposed_window, window
+
+IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
+
+
+def conv_general_dilated(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Array:
+    """`jax.lax.conv_general_dilated`, by matrix products on the CPU where they can.
+
+    They can for NHWC images and HWIO kernels of one floating dtype, without groups or a dilated
+    kernel, with strides or a dilated input but not both.
+    """
+    by_convolutions = partial(
+        lax.conv_general_dilated,
+        window_strides=window_strides,
+        padding=padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        batch_group_count=batch_group_count,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
+    strides, dilation = tuple(window_strides), tuple(lhs_dilation or [1] * len(window_strides))
+    shape = jax.eval_shape(
+        by_convolutions, lhs, rhs
+    ).shape  # lax's errors, for what is no convolution
+    if (
+        lhs.ndim != 4
+        or 0 in shape
+        or lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) != IMAGES
+        or feature_group_count * batch_group_count > 1
+        or set(rhs_dilation or [1]) != {1}
+        or (set(dilation) != {1} and (set(strides) != {1} or isinstance(padding, str)))
+        or not (precision is None and preferred_element_type is None)
+        or not jnp.issubdtype(lhs.dtype, jnp.floating)
+    ):
+        return by_convolutions(lhs, rhs)
+    by_products = partial(images_by_products, strides=strides, padding=padding, dilation=dilation)
+    return lax.platform_dependent(lhs, rhs, cpu=by_products, default=by_convolutions)
+
+
+def images_by_products(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: tuple[int, ...],
+    padding: str | Sequence[tuple[int, int]],
+    dilation: tuple[int, ...],
+) -> Array:
+    """A strided or a dilated convolution of x [N, H, W, C], [N, H', W', O]."""
+    pads = [padding] * 2 if isinstance(padding, str) else padding
+    sizes = zip(x.shape[1:3], kernel.shape[:2], strict=True)
+    x = x.transpose(3, 1, 2, 0)
+    if set(dilation) != {1}:
+        rows, columns = (
+            transposed_window(size, taps, stride, transposed_padding(taps, stride, pad))
+            for (size, taps), stride, pad in zip(sizes, dilation, pads, strict=True)
+        )
+        y = convolutions.correlate_transposed(x, kernel, (rows, columns))
+    else:
+        rows, columns = (
+            window(size, taps, stride, pad)
+            for (size, taps), stride, pad in zip(sizes, strides, pads, strict=True)
+        )
+        y = convolutions.correlate(x, kernel, (rows, columns))
+    return y.transpose(3, 1, 2, 0)
+
+
+def max_pool(
+    inputs: Array,
+    window_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    padding: str | Sequence[tuple[int, int]] = "VALID",
+) -> Array:
+    """`flax.linen.max_pool` of images [N, H, W, C], whose gradient is fast on the CPU too."""
+    strides = strides or (1,) * len(window_shape)
+    by_windows = partial(
+        nn.max_pool, window_shape=window_shape, strides=strides, padding=cast(Any, padding)
+    )
+    if inputs.ndim != 4 or not jnp.issubdtype(inputs.dtype, jnp.floating):
+        return by_windows(inputs)
+    pads = [padding] * 2 if isinstance(padding, str) else padding
+
+    def by_taps(x: Array) -> Array:
+        rows, columns = map(window, x.shape[1:3], window_shape, strides, pads)
+        return convolutions.max_pool(x.transpose(3, 1, 2, 0), (rows, columns)).transpose(3, 1, 2, 0)
+
+    return lax.platform_dependent(inputs, cpu=by_taps, default=by_windows)
+
+
+Conv = partial(nn.Conv, conv_general_dilated=conv_general_dilated)
+"""`flax.linen.Conv`, computed by `conv_general_dilated`."""
+
+
+class ConvTranspose(nn.ConvTranspose):
+    """`flax.linen.ConvTranspose`, computed by `conv_general_dilated`.
+
+    Circular padding and a kernel that is transposed, masked or dilated are left to Flax.
+    """
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        simple = self.mask is None and not self.transpose_kernel and self.kernel_dilation is None
+        if inputs.ndim != 4 or not simple or self.padding == "CIRCULAR":
+            return super().__call__(inputs)
+        size = cast(Sequence[int], self.kernel_size)
+        shape = (*size, inputs.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        promoted = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
+        strides = np.broadcast_to(self.strides or 1, 2).tolist()
+        padding = canonicalize_padding(self.padding, 2)
+        pads = [padding] * 2 if isinstance(padding, str) else padding
+        y = conv_general_dilated(
+            cast(Array, promoted[0]),
+            cast(Array, promoted[1]),
+            (1, 1),
+            [transposed_padding(*axis) for axis in zip(size, strides, pads, strict=True)],
+            lhs_dilation=strides,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=self.precision,
+            preferred_element_type=self.preferred_element_type,
+        )
+        return y if promoted[2] is None else y + promoted[2][None, None, None]

@@ -1,0 +1,154 @@
+"""Convolutional layers one after the other: their parameters, and the two ways to compute them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+from flax.typing import Initializer
+from jax import Array, lax
+
+from jaxae.models import convolutions
+from jaxae.models.layers import Activation, Conv, Initialization, Pool
+from jaxae.models.windows import Window, Windows, transposed_padding, transposed_window, window
+
+Layers = Sequence[tuple[Conv, Activation]]
+
+Parameters = Sequence[tuple[Array, Array]]
+"""A kernel [h, w, C, O] and a bias [O] for each layer."""
+
+NONDECREASING = (nn.relu, nn.relu6, nn.elu, nn.sigmoid, nn.tanh, nn.softplus)
+"""Activations of which it is known that the largest input gives the largest output."""
+
+
+class KernelAndBias(nn.Module):
+    """The parameters of a convolution, named as Flax's modules name theirs."""
+
+    shape: tuple[int, int, int, int]
+    initializers: tuple[Initializer, Initializer]
+
+    @nn.compact
+    def __call__(self) -> tuple[Array, Array]:
+        kernel, bias = self.initializers
+        return self.param("kernel", kernel, self.shape), self.param("bias", bias, self.shape[-1:])
+
+
+def convolve(x: Array, layers: Layers, initialization: Initialization) -> Array:
+    """Layers and their activations, [B, H, W, C] to [B, H', W', features].
+
+    Called in a compact Linen method, whose module gets the parameters: Conv_0, ConvTranspose_0 and
+    so on, each with a `kernel` [h, w, C, O] and a `bias` [O]. The platform that the program is
+    compiled for decides whether XLA's convolutions compute them, or matrix products.
+    """
+    parameters = []
+    channels, numbers = x.shape[-1], Counter()
+    for layer, _ in layers:
+        area = layer.kernel_size**2
+        # PyTorch counts a transposed kernel's fan-in over its outputs; the others read shapes.
+        fan_in = area * (layer.features if layer.transpose else channels)
+        shape = (layer.kernel_size, layer.kernel_size, channels, layer.features)
+        kind = "ConvTranspose" if layer.transpose else "Conv"
+        name = f"{kind}_{numbers[kind]}"
+        parameters.append(KernelAndBias(shape, initialization(fan_in), name=name)())
+        channels = layer.features
+        numbers[kind] += 1
+    leaves, structure = jax.tree.flatten((x, parameters))
+    x, parameters = jax.tree.unflatten(structure, promote_dtype(*leaves))
+    return lax.platform_dependent(
+        x,
+        parameters,
+        cpu=partial(by_products, layers=layers),
+        default=partial(by_convolutions, layers=layers),
+    )
+
+
+def by_convolutions(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
+    """Layers and their activations by XLA's own convolutions, which suit GPUs and TPUs."""
+    for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
+        strides = (layer.stride, layer.stride)
+        if layer.transpose:
+            x = lax.conv_transpose(x, kernel, strides, [padding_of(layer)] * 2)
+        else:
+            pads = [(w.low, w.high) for w in windows_of(layer, x.shape[1:3])]
+            x = lax.conv_general_dilated(
+                x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+        x = activation(x + bias[None, None, None])
+        if layer.pool is not None:
+            size, stride = layer.pool.window, layer.pool.stride
+            x = nn.max_pool(x, (size, size), (stride, stride), layer.pool.padding)
+        x = upsample(x, layer.upsample)
+    return x
+
+
+def by_products(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
+    """Layers and their activations by matrix products, which suit CPUs: the batch goes last."""
+    x = x.transpose(3, 1, 2, 0)
+    factor = 1  # by which the next layer still has to upsample x
+    for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
+        pool = layer.pool
+        pool_first = pool is not None and activation in NONDECREASING
+        if factor > 1 and layer.stride > 1:
+            x, factor = upsample(x, factor), 1
+        windows = windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
+        if layer.transpose and layer.stride > 1:
+            x = convolutions.correlate_transposed(x, kernel, windows)
+        elif factor > 1:
+            x = convolutions.upsample_and_correlate(x, kernel, windows, factor)
+        elif pool is not None and pool_first and overlap(layer, pool):
+            x = convolutions.correlate_and_pool(x, kernel, windows, pool_windows(pool, windows))
+            pool = None
+        else:
+            x = convolutions.correlate(x, kernel, windows)
+        if pool is not None and pool_first:
+            x, pool = convolutions.max_pool(x, pool_windows(pool, windows)), None
+        x = activation(convolutions.add_bias(x, bias))
+        if pool is not None:
+            x = convolutions.max_pool(x, pool_windows(pool, windows))
+        factor = layer.upsample
+    return upsample(x, factor).transpose(3, 1, 2, 0)
+
+
+def overlap(layer: Conv, pool: Pool) -> bool:
+    """Whether one window over all that a pool's window sees reads less than its taps' windows."""
+    return layer.kernel_size + layer.stride * (pool.window - 1) < layer.kernel_size * pool.stride
+
+
+def windows_of(layer: Conv, sizes: tuple[int, ...]) -> Windows:
+    """The windows of a layer over an input's height and width; over its output if it dilates."""
+    height, width = sizes
+    return window_of(layer, height), window_of(layer, width)
+
+
+def window_of(layer: Conv, size: int) -> Window:
+    """The window of a layer along one axis."""
+    if not layer.transpose:
+        return window(size, layer.kernel_size, layer.stride, layer.padding)
+    if layer.stride == 1:
+        return window(size, layer.kernel_size, 1, padding_of(layer))
+    return transposed_window(size, layer.kernel_size, layer.stride, padding_of(layer))
+
+
+def pool_windows(pool: Pool, windows: Windows) -> Windows:
+    """The windows of a pool over the outputs of others."""
+    rows, columns = windows
+    return (
+        window(rows.outputs, pool.window, pool.stride, pool.padding),
+        window(columns.outputs, pool.window, pool.stride, pool.padding),
+    )
+
+
+def padding_of(layer: Conv) -> tuple[int, int]:
+    """How far a transposed layer pads its dilated input; a number crops, as in PyTorch."""
+    if isinstance(layer.padding, int):
+        around = layer.kernel_size - 1 - layer.padding
+        return around, around
+    return transposed_padding(layer.kernel_size, layer.stride, layer.padding)
+
+
+def upsample(x: Array, factor: int) -> Array:
+    """Nearest upsampling of the two axes in the middle."""
+    return x if factor == 1 else jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)

@@ -1,0 +1,106 @@
+"""Stacks of layers: matrix products against XLA's convolutions, pools and upsamplings included."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from jaxae.models import Conv, Pool, stacks
+from jaxae.models.autoencoders import identity
+
+IMAGES = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype(np.float32)
+
+HALVE = Pool(2, 2, "SAME")
+
+STACKS = {
+    "convolution and pool": [Conv(3, pool=HALVE)],
+    "pool that drops a row": [Conv(3, padding="VALID", pool=Pool(2, 2, "VALID"))],
+    "overlapping pool": [Conv(3, pool=Pool(3, 2, "SAME"))],
+    "pool with stride 1": [Conv(3, pool=Pool(2, 1, "VALID"))],
+    "strided convolution and pool": [Conv(3, kernel_size=5, stride=2, padding=1, pool=HALVE)],
+    "upsampling": [Conv(3, upsample=2), Conv(2)],
+    "upsampling by 3, even kernel": [Conv(1, upsample=3), Conv(4, kernel_size=4)],
+    "upsampling and no padding": [Conv(3, upsample=2), Conv(2, kernel_size=5, padding="VALID")],
+    "upsampling and wide padding": [Conv(3, upsample=2), Conv(2, kernel_size=2, padding=2)],
+    "upsampling and pool": [Conv(3, upsample=2), Conv(2, pool=HALVE)],
+    "upsampling and stride": [Conv(3, upsample=2), Conv(2, stride=2)],
+    "upsampling and transposed": [Conv(3, upsample=2), Conv(2, stride=2, transpose=True)],
+    "upsampling and transposed, stride 1": [Conv(3, upsample=2), Conv(2, transpose=True)],
+    "upsampling at the end": [Conv(3), Conv(2, upsample=2)],
+    "transposed": [Conv(3, stride=3, kernel_size=2, transpose=True), Conv(2, transpose=True)],
+}
+ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu}
+
+
+def random_parameters(layers: list[Conv]) -> list[tuple[Array, Array]]:
+    """Kernels and biases for layers on IMAGES."""
+    random, channels, parameters = np.random.default_rng(1), IMAGES.shape[-1], []
+    for layer in layers:
+        shape = (layer.kernel_size, layer.kernel_size, channels, layer.features)
+        arrays = random.normal(size=shape), random.normal(size=layer.features)
+        parameters.append(tuple(jnp.asarray(array, jnp.float32) / 2 for array in arrays))
+        channels = layer.features
+    return parameters
+
+
+def output_and_gradients(compute: Any, layers: list[Conv], activation: Any, x: Any) -> Any:
+    """What layers, the last without activation, make of images; its gradients in some direction."""
+    parameters = random_parameters(layers)
+    activations = [activation] * (len(layers) - 1) + [activation if layers[-1].pool else identity]
+    paired = list(zip(layers, activations, strict=True))
+    output, pull = jax.vjp(partial(compute, layers=paired), jnp.asarray(x), parameters)
+    direction = np.random.default_rng(2).normal(size=output.shape).astype(np.float32)
+    return output, pull(jnp.asarray(direction))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+@pytest.mark.parametrize("layers", STACKS.values(), ids=STACKS)
+def test_products_are_convolutions(layers: list[Conv], activation: Any) -> None:
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def both(x: Array) -> tuple[Any, Any]:
+        computations = stacks.by_products, stacks.by_convolutions
+        actual, expected = (
+            output_and_gradients(compute, layers, activation, x) for compute in computations
+        )
+        return actual, expected
+
+    actual, expected = map(jax.tree.leaves, both(IMAGES))
+    for left, right in zip(actual, expected, strict=True):
+        assert left.shape == right.shape
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-5 * max(np.abs(right).max(), 1))
+
+
+def test_of_equal_pixels_the_first_is_pooled() -> None:
+    layers = [Conv(2, padding="VALID", pool=HALVE)]
+    blank = np.zeros_like(IMAGES)
+    (_, (actual, _)), (_, (expected, _)) = (
+        output_and_gradients(compute, layers, nn.tanh, blank)
+        for compute in (stacks.by_products, stacks.by_convolutions)
+    )
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+def test_padding_is_never_pooled() -> None:
+    layers = [Conv(1, kernel_size=1, pool=HALVE)]
+    parameters = [(-jnp.ones((1, 1, 2, 1)), jnp.zeros(1))]
+    output = stacks.by_products(jnp.ones((1, 3, 3, 2)), parameters, layers=[(layers[0], nn.tanh)])
+    np.testing.assert_allclose(output, np.full((1, 2, 2, 1), np.tanh(-2)), rtol=1e-6)
+
+
+def test_parameters_and_images_of_other_dtypes_meet() -> None:
+    class Stack(nn.Module):
+        @nn.compact
+        def __call__(self, x: Array) -> Array:
+            initializers = nn.initializers.ones, nn.initializers.zeros
+            return stacks.convolve(x, [(Conv(1), identity)], lambda fan_in: initializers)
+
+    images = IMAGES.astype(jnp.bfloat16)
+    output, variables = Stack().init_with_output(jax.random.key(0), images)
+    assert jax.tree.leaves(variables)[0].dtype == jnp.float32
+    assert output.dtype == jnp.float32
