@@ -6,23 +6,27 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-from orbax.checkpoint import v1 as ocp
 
 from jaxae.errors import UserError
 
-Checkpointer = ocp.training.Checkpointer
+if TYPE_CHECKING:  # slow to import, and needed only once a run begins
+    from orbax.checkpoint import v1 as ocp
+
+    Checkpointer = ocp.training.Checkpointer
 
 
 @contextlib.contextmanager
-def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator[Checkpointer]:
+def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
     """A checkpointer for a run's folder, which keeps the latest two and the one of lowest loss.
 
     It writes while training goes on; leaving the context waits until all is on disk.
     """
+    from orbax.checkpoint import v1 as ocp
+
     # What a killed run was writing; Orbax's own clean-up outlives a process that ends at once.
     for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(unfinished)
@@ -40,7 +44,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator[Checkp
         yield checkpointer
 
 
-def save(checkpointer: Checkpointer, step: int, tree: Any, *, loss: float) -> None:
+def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> None:
     """Starts saving a pytree of arrays as the checkpoint of a step, replacing one that is there.
 
     The loss decides which checkpoint is the best; one that is not finite never is.
@@ -50,7 +54,7 @@ def save(checkpointer: Checkpointer, step: int, tree: Any, *, loss: float) -> No
     checkpointer.save_async(step, tree, force=True, overwrite=True, metrics={"loss": loss})
 
 
-def delete_after(checkpointer: Checkpointer, step: int) -> None:
+def delete_after(checkpointer: "Checkpointer", step: int) -> None:
     """Deletes the checkpoints of later steps, so that the latest is where training goes on."""
     for saved in checkpointer.checkpoints:
         if saved.step > step:
@@ -75,6 +79,8 @@ def restore(folder: Path, like: Any, step: int | None = None) -> Any:
     Raises:
       UserError: there is no such checkpoint, or its arrays have another shape or dtype.
     """
+    from orbax.checkpoint import v1 as ocp
+
     available = steps(folder)
     if not available:
         raise UserError(f"no checkpoint was found in {folder}: give a run that has one")
@@ -95,6 +101,8 @@ def restore(folder: Path, like: Any, step: int | None = None) -> Any:
 
 def check_metadata(path: Path, like: Any) -> None:
     """UserError, naming the leaf, unless the checkpoint at path has the leaves of like."""
+    from orbax.checkpoint import v1 as ocp
+
     saved = named_leaves(ocp.metadata(str(path)).metadata)
     wanted = named_leaves(jax.tree.map(stored_form, like))
     for name in sorted(saved.keys() | wanted.keys()):

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 import tyro
 
+from jaxae import compilation
 from jaxae.errors import UserError
 
 
@@ -32,6 +33,7 @@ class RunOptions:
     load: Path | None = None  # no training: evaluate and draw this run's latest checkpoint
     initial_epoch: int | None = None  # with resume or load: the checkpoint after this epoch
     tensorboard: bool = False  # also write TensorBoard event files
+    compilation_cache: bool = True  # keep compiled programs for the next start
 
     @property
     def restored(self) -> Path | None:
@@ -60,13 +62,16 @@ _FREE_ON_RESUME = {
     "load",
     "initial_epoch",
     "tensorboard",
+    "compilation_cache",
 }
 
 
 def run_main(main: Callable[[OptionsType], None], options_type: type[OptionsType]) -> None:
     """Parses the command line, calls main, and exits: 0, 2 after a UserError, 130 after Ctrl-C."""
     try:
-        main(parse(options_type, sys.argv[1:]))
+        options = parse(options_type, sys.argv[1:])
+        compilation.use_cache(wanted=options.run.compilation_cache)
+        main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -34,7 +34,7 @@ class Run:
     folder: Path
     options: Options  # the experiment's
     dataset: data.Dataset
-    checkpointer: checkpoint.Checkpointer
+    checkpointer: "checkpoint.Checkpointer"
     board: Any  # a tensorboardX SummaryWriter, or None
 
     @property

@@ -23,9 +23,12 @@ def initial_state(
     With replicas it has a leading axis; replica r has seed + r, as a run of its own would have.
     """
     make = partial(seeded_state, model=model, optimizer=optimizer, shape=shape)
+    # At full effort XLA:CPU compiles this for up to 12 seconds, to run it once; the bits are equal.
+    effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     if options.replicas == 1:
-        return jax.jit(make)(options.seed)
-    return jax.jit(jax.vmap(make))(jnp.arange(options.seed, options.seed + options.replicas))
+        return jax.jit(make, compiler_options=effort)(options.seed)
+    seeds = jnp.arange(options.seed, options.seed + options.replicas)
+    return jax.jit(jax.vmap(make), compiler_options=effort)(seeds)
 
 
 def seeded_state(

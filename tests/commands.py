@@ -24,7 +24,6 @@ def environment(folder: Path) -> dict[str, str]:
         "TFDS_DATA_DIR": str(folder / "no_sets"),
         "http_proxy": nowhere,
         "https_proxy": nowhere,
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
     }
 
 

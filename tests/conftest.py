@@ -1,12 +1,23 @@
 """Strictness for every test: rank promotion raises; warnings are errors (pyproject.toml)."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tests, and the commands they start, keep compiled programs: not with the user's."""
+    folder = tmp_path_factory.getbasetemp() / "programs"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

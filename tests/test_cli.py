@@ -17,7 +17,7 @@ from jaxae.errors import UserError
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 COMMON_FLAGS = [
     *("dataset", "data-dir", "sources", "epochs", "batch-size", "learning-rate", "seed"),
-    *("replicas", "out", "resume", "load", "tensorboard"),
+    *("replicas", "out", "resume", "load", "tensorboard", "compilation-cache"),
 ]
 # Every field of an experiment's own, away from its default.
 OWN_FLAGS = {

@@ -1,0 +1,122 @@
+"""What a start costs: what it imports, and what it keeps compiled for the next one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import REPOSITORY, SECONDS, environment
+
+SLOW_TO_IMPORT = {"matplotlib", "orbax", "requests", "tensorboardX", "tensorflow_datasets"}
+
+TINY = """
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxae.cli import RunOptions, run_main
+
+
+@dataclass(frozen=True)
+class Options:
+    run: RunOptions = RunOptions(epochs=1, batch_size=1, learning_rate=1.0)
+
+
+def main(options):
+    hits = []
+    jax.monitoring.register_event_listener(lambda event: hits.append(event.endswith("cache_hits")))
+    print(jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((8, 8)))[0, 0], sum(hits))
+
+
+run_main(main, Options)
+"""
+
+HELP_OF_ALL = """
+import contextlib, io, runpy, sys
+for path in sys.argv[1:]:
+    sys.argv = [path, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        runpy.run_path(path, run_name="__main__")
+print(*sys.modules)
+"""
+
+
+def run(program: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """What a Python program prints; it says nothing on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def users(folder: Path) -> dict[str, str]:
+    """The environment of a user whose caches are in a folder, and who has told JAX nothing."""
+    told = {name: value for name, value in environment(folder).items() if "JAX" not in name}
+    return told | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+
+
+def programs(folder: Path) -> dict[Path, bytes]:
+    """The compiled programs below a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("jit_*") if path.is_file()}
+
+
+def test_help_imports_nothing_slow_that_it_does_not_need(tmp_path: Path) -> None:
+    scripts = map(str, (REPOSITORY / "experiments").glob("*.py"))
+    imported = run(HELP_OF_ALL, *scripts, env=environment(tmp_path)).split()
+    assert "flax" in imported
+    assert not SLOW_TO_IMPORT & {name.partition(".")[0] for name in imported}
+
+
+@pytest.mark.parametrize("module", ["jaxae.models", "jaxae.train", "jaxae.data", "jaxae.plots"])
+def test_a_module_imports_nothing_slow_that_it_may_not_need(module: str, tmp_path: Path) -> None:
+    imported = run(f"import sys, {module}; print(*sys.modules)", env=environment(tmp_path)).split()
+    assert module in imported
+    assert not SLOW_TO_IMPORT & {name.partition(".")[0] for name in imported}
+
+
+def test_what_is_compiled_once_serves_the_next_start(tmp_path: Path) -> None:
+    value, hits = run(TINY, env=users(tmp_path)).split()
+    assert hits == "0"
+    kept = programs(tmp_path)
+    assert kept
+    again, hits = run(TINY, env=users(tmp_path)).split()
+    assert int(hits) == len(kept)
+    assert programs(tmp_path) == kept
+    without, hits = run(TINY, "--no-compilation-cache", env=users(tmp_path)).split()
+    assert hits == "0"
+    assert value == again == without
+
+
+def test_told_so_nothing_is_kept(tmp_path: Path) -> None:
+    env = users(tmp_path) | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "told")}
+    run(TINY, "--no-compilation-cache", env=env)
+    assert not programs(tmp_path)
+
+
+def test_jax_may_be_told_another_folder(tmp_path: Path) -> None:
+    env = users(tmp_path / "user") | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "told")}
+    run(TINY, env=env)
+    assert programs(tmp_path / "told")
+    assert not programs(tmp_path / "user")
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_folder_that_cannot_be_written_costs_time_alone(told: bool, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")  # permissions would not stop root
+    folder = str(tmp_path / "file" / "below")
+    env = users(tmp_path) | {"HOME": folder, "XDG_CACHE_HOME": folder}
+    env |= {"JAX_COMPILATION_CACHE_DIR": folder} if told else {}
+    assert run(TINY, env=env).endswith(" 0\n")
+
+
+def test_damaged_programs_cost_time_alone(tmp_path: Path) -> None:
+    value = run(TINY, env=users(tmp_path))
+    for number, (path, content) in enumerate(programs(tmp_path).items()):
+        path.write_bytes(content[: len(content) // 2] if number % 2 else b"\0" + content)
+    assert run(TINY, env=users(tmp_path)) == value
