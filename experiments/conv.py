@@ -7,7 +7,7 @@ Test loss 79.5 (squared error an image, pixels in [-1, 1]) after 40 epochs; the 
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import optax
 
@@ -29,15 +29,18 @@ def main(options: Options) -> None:
     if not 0 <= options.weight_decay < math.inf:
         raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
     with runs.start("conv", options, dataset="mnist") as run:
-        model = models.conv(run.shape)
-        optimizer = optax.chain(
-            optax.add_decayed_weights(options.weight_decay), optax.adam(options.run.learning_rate)
-        )
-        recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
-        recipe = replace(recipe, compiled_loop=models.convolutions_loop_well())
-        for epoch in recipes.fit(run, recipe):
+        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
             if epoch.number % 20 == 0 or epoch.last:
                 recipes.draw_reconstructions(run, epoch)
+
+
+def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+    """Squared error of tanh images, and Adam on gradients with the weights' decay in them."""
+    model = models.conv(shape)
+    optimizer = optax.chain(
+        optax.add_decayed_weights(options.weight_decay), optax.adam(options.run.learning_rate)
+    )
+    return recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,8 @@ class Options:
 def main(options: Options) -> None:
     """Trains, and draws ten test images above their reconstructions, PCA's below."""
     with runs.start("deep", options, dataset="mnist") as run:
-        model = models.deep(run.shape, options.latent)
-        optimizer = optax.adam(options.run.learning_rate)
-        recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_RELU, optimizer, per_pixel=True)
         pca = metrics.fit_pca(run.dataset.train.images, options.latent)
-        for epoch in recipes.fit(run, recipe):
+        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
             if epoch.last:
                 images = run.dataset.test.images[:10]
                 reconstructions = epoch.reconstruct(images)
@@ -41,6 +38,13 @@ def main(options: Options) -> None:
                 picture = plots.stack_rows(images / 255, reconstructions, by_pca)
                 caption = f"test images, reconstructions, PCA with {options.latent} components"
                 runs.save_picture(run, "with_pca", picture, caption)
+
+
+def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+    """Squared error a pixel of ReLU images, and Adam."""
+    model = models.deep(shape, options.latent)
+    optimizer = optax.adam(options.run.learning_rate)
+    return recipes.reconstruction(model, likelihoods.GAUSSIAN_RELU, optimizer, per_pixel=True)
 
 
 def compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:

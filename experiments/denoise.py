@@ -33,33 +33,16 @@ def main(options: Options) -> None:
     if not 0 <= options.noise < math.inf:
         raise UserError(f"--noise {options.noise}: a standard deviation is 0 or more")
     with runs.start("denoise", options, dataset="mnist") as run:
-        model = models.denoise(run.shape)
-        likelihood = likelihoods.BERNOULLI
         corrupt = jax.jit(partial(objectives.add_gaussian_noise, noise=options.noise))
         examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
-        reconstruction = partial(
-            objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=True
-        )
         if options.fixed_noise:
-            objective = reconstruction
             inputs = corrupt(seeds.fixed_keys().train_data, examples.images)
             examples = replace(examples, inputs=inputs)
-        else:
-            objective = partial(objectives.denoising, objective=reconstruction, noise=options.noise)
         # The test images are corrupted once, so that epochs and runs are judged on the same ones.
         noisy = np.asarray(corrupt(seeds.fixed_keys().test_data, test_examples.images))
         test_examples = replace(test_examples, inputs=noisy)
-        recipe = recipes.Recipe(
-            model,
-            likelihood,
-            objective,
-            optax.adam(options.run.learning_rate, eps=1e-7),
-            test_objective=reconstruction,
-            examples=examples,
-            test_examples=test_examples,
-            chunk_steps=50,
-            compiled_loop=models.convolutions_loop_well(),
-        )
+        recipe = make_recipe(options, run.shape)
+        recipe = replace(recipe, examples=examples, test_examples=test_examples)
         noisy, clean = noisy[:10], run.dataset.test.images[:10]
         for epoch in recipes.fit(run, recipe):
             if epoch.number == 1 or epoch.last:
@@ -67,6 +50,23 @@ def main(options: Options) -> None:
                 picture = plots.stack_rows(noisy, denoised, clean / 255)
                 caption = f"noisy, denoised and clean test images, epoch {epoch.number}"
                 runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+
+
+def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+    """Cross-entropy a pixel with the clean images, and Adam as Keras has it."""
+    optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
+    recipe = recipes.reconstruction(
+        models.denoise(shape), likelihoods.BERNOULLI, optimizer, per_pixel=True
+    )
+    objective = reconstruction = recipe.objective
+    if not options.fixed_noise:
+        objective = partial(objectives.denoising, objective=reconstruction, noise=options.noise)
+    return replace(
+        recipe,
+        objective=objective,
+        test_objective=reconstruction,
+        chunk_steps=50,
+    )
 
 
 if __name__ == "__main__":

@@ -25,12 +25,16 @@ class Options:
 def main(options: Options) -> None:
     """Trains, and draws test images beside their reconstructions at epochs 1, 10 and 100."""
     with runs.start("fashion", options, dataset="fashion_mnist") as run:
-        model = models.fashion(run.shape, options.latent)
-        optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
-        recipe = recipes.reconstruction(model, likelihoods.BERNOULLI, optimizer, per_pixel=True)
-        for epoch in recipes.fit(run, recipe):
+        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
             if epoch.number in (1, 10, 100) or epoch.last:
                 recipes.draw_reconstructions(run, epoch)
+
+
+def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+    """Cross-entropy a pixel, and Adam as Keras has it."""
+    model = models.fashion(shape, options.latent)
+    optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
+    return recipes.reconstruction(model, likelihoods.BERNOULLI, optimizer, per_pixel=True)
 
 
 if __name__ == "__main__":

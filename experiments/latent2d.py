@@ -36,25 +36,12 @@ def main(options: Options) -> None:
     """Trains; draws random codes on the way, and the codes and the decoded plane at the end."""
     check_options(options)
     with runs.start("latent2d", options, dataset="mnist", keep_all=True) as run:
-        model = models.latent2d(run.shape, options.latent)
-        likelihood = likelihoods.GAUSSIAN_SIGMOID
         split = run.dataset.train
         if options.images > len(split.images):
             raise UserError(f"--images {options.images}: there are {len(split.images)} to train on")
         examples = Examples(split.images[: options.images], split.labels[: options.images])
-        learning_rate = optax.exponential_decay(
-            options.run.learning_rate,
-            options.decay_epochs * steps_in_epoch(len(examples.images), options.run.batch_size),
-            options.decay,
-            staircase=True,
-        )
-        optimizer = optax.adam(learning_rate, eps=1e-7)
-        recipe = replace(
-            recipes.reconstruction(model, likelihood, optimizer, per_pixel=True),
-            examples=examples,
-            chunk_steps=options.picture_steps,
-            compiled_loop=models.convolutions_loop_well(),
-        )
+        recipe = replace(make_recipe(options, run.shape), examples=examples)
+        model, likelihood = recipe.model, recipe.likelihood
         key = seeds.fixed_keys().pictures
 
         def draw_random_code(progress: Progress) -> None:
@@ -70,6 +57,22 @@ def main(options: Options) -> None:
             if epoch.last:
                 codes = epoch.encode(run.dataset.test.images[:5000])
                 draw_codes(run, codes, epoch)
+
+
+def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+    """Squared error a pixel, and Adam as Keras has it, its learning rate perhaps decaying."""
+    learning_rate = optax.exponential_decay(
+        options.run.learning_rate,
+        options.decay_epochs * steps_in_epoch(options.images, options.run.batch_size),
+        options.decay,
+        staircase=True,
+    )
+    model = models.latent2d(shape, options.latent)
+    optimizer = optax.adam(learning_rate, eps=1e-7)
+    return replace(
+        recipes.reconstruction(model, likelihoods.GAUSSIAN_SIGMOID, optimizer, per_pixel=True),
+        chunk_steps=options.picture_steps,
+    )
 
 
 def draw_codes(run: runs.Run, codes: np.ndarray, epoch: recipes.Epoch) -> None:

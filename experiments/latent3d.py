@@ -34,10 +34,7 @@ def main(options: Options) -> None:
             "numbers as the code has dimensions"
         )
     with runs.start("latent3d", options, dataset="mnist") as run:
-        model = models.latent3d(run.shape, options.latent)
-        optimizer = optax.adam(options.run.learning_rate)
-        recipe = recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
-        for epoch in recipes.fit(run, recipe):
+        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
             if epoch.number % 20 == 0 or epoch.last:
                 recipes.draw_reconstructions(run, epoch)
             if epoch.last:
@@ -47,6 +44,13 @@ def main(options: Options) -> None:
                 runs.save_picture(run, "code", picture, caption)
                 first = run.dataset.train.images[:200]
                 draw_codes(run, epoch.encode(first))
+
+
+def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+    """Squared error an image of tanh images, and Adam."""
+    model = models.latent3d(shape, options.latent)
+    optimizer = optax.adam(options.run.learning_rate)
+    return recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
 
 
 def draw_codes(run: runs.Run, codes: np.ndarray) -> None:

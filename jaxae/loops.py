@@ -16,30 +16,19 @@ def zero_totals(step: Callable, carry: Any, context: Any) -> Totals:
     return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
 
-def make_loop(step: Callable, *, compiled: bool) -> Callable:
-    """From (index, carry, context) -> (carry, sums) to a loop that adds up the sums.
+def make_loop(step: Callable) -> Callable:
+    """From (index, carry, context) -> (carry, sums) to a compiled loop that adds up the sums.
 
-    The loop takes (carry, totals, context, start, stop) and returns (carry, totals). Compiled, it
-    is one program for any start and stop; else each step is dispatched, for what XLA is slow to
-    run in loops.
+    The loop takes (carry, totals, context, start, stop) and returns (carry, totals); it is one
+    program for any start and stop.
     """
 
-    def accumulate(index: Array | int, carry: Any, totals: Totals, context: Any):
-        carry, more = step(index, carry, context)
-        return carry, jax.tree.map(jnp.add, totals, more)
-
     @jax.jit
-    def compiled_loop(carry, totals, context, start, stop):
+    def loop(carry: Any, totals: Totals, context: Any, start: int, stop: int) -> tuple[Any, Totals]:
         def body(index: Array, pair: tuple[Any, Totals]) -> tuple[Any, Totals]:
-            return accumulate(index, *pair, context)
+            carry, more = step(index, pair[0], context)
+            return carry, jax.tree.map(jnp.add, pair[1], more)
 
         return jax.lax.fori_loop(start, stop, body, (carry, totals))
 
-    jitted_step = jax.jit(accumulate)
-
-    def dispatched_loop(carry, totals, context, start, stop):
-        for index in range(start, stop):
-            carry, totals = jitted_step(index, carry, totals, context)
-        return carry, totals
-
-    return compiled_loop if compiled else dispatched_loop
+    return loop

@@ -36,7 +36,6 @@ class Recipe:
     test_examples: Examples | None = None  # None: the dataset's
     test_batch_size: int = 500  # not the run's, so that test numbers of any two runs compare
     chunk_steps: int | None = None  # as in train.fit
-    compiled_loop: bool = True  # as in train.fit
 
 
 def reconstruction(
@@ -137,7 +136,6 @@ def fit(
         batch_size=shared.batch_size,
         totals=totals,
         chunk_steps=recipe.chunk_steps,
-        compiled_loop=recipe.compiled_loop,
     )
     images_per_epoch = shared.replicas * size
     images = done * images_per_epoch // steps_per_epoch
@@ -192,7 +190,6 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
         ),
         recipe.test_batch_size,
         replicas=run.shared.replicas > 1,
-        compiled_loop=recipe.compiled_loop,
     )
 
     def test_record(state: train.State) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def make_epoch(
     metrics are means over the epoch's examples, each under the parameters of its step.
     """
     step = make_training_step(objective, optimizer, replicas=False)
-    loop = make_loop(step, compiled=True)
+    loop = make_loop(step)
 
     @jax.jit
     def epoch(state: State, examples: Examples) -> tuple[State, Metrics]:
@@ -238,7 +238,7 @@ def make_epoch(
 
 
 def make_evaluation(
-    objective: Objective, batch_size: int, *, replicas: bool = False, compiled_loop: bool = True
+    objective: Objective, batch_size: int, *, replicas: bool = False
 ) -> Callable[[Variables, Array, Examples], Metrics]:
     """A function of variables, key and examples: exact means over all examples.
 
@@ -248,7 +248,7 @@ def make_evaluation(
     step = partial(evaluation_step, objective=objective)
     if replicas:
         step = jax.vmap(step, in_axes=(None, None, (0, None, None, None)), out_axes=(None, 0))
-    loop = make_loop(step, compiled=compiled_loop)
+    loop = make_loop(step)
     zeros = jax.jit(partial(zero_totals, step))
 
     def evaluate(variables: Variables, key: Array, examples: Examples) -> Metrics:
@@ -271,7 +271,6 @@ def fit(
     batch_size: int,
     totals: Metrics | None = None,
     chunk_steps: int | None = None,
-    compiled_loop: bool = True,
 ) -> Iterator[Progress]:
     """Trains from the state's step to the end of the last epoch; yields after each chunk of steps.
 
@@ -284,7 +283,7 @@ def fit(
     steps_per_epoch = steps_in_epoch(size, batch_size)
     replicas = state.step.ndim == 1
     step = make_training_step(objective, optimizer, replicas=replicas)
-    loop = make_loop(step, compiled=compiled_loop)
+    loop = make_loop(step)
     order_of = partial(epoch_order, size=size, batch_size=batch_size)
     if replicas:
         order_of = jax.vmap(order_of, in_axes=(0, None))

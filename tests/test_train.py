@@ -115,10 +115,7 @@ def test_padding_has_no_weight_in_the_gradient(examples, model, optimizer):
 
 
 @pytest.mark.parametrize("chunk_steps", [1, 2, 3, 100])
-@pytest.mark.parametrize("compiled_loop", [True, False])
-def test_chunks_do_not_change_a_fit(
-    examples, model, optimizer, noisy_objective, chunk_steps, compiled_loop
-):
+def test_chunks_do_not_change_a_fit(examples, model, optimizer, noisy_objective, chunk_steps):
     fit = partial(
         train.fit,
         new_state(0, model, optimizer),
@@ -129,7 +126,7 @@ def test_chunks_do_not_change_a_fit(
         batch_size=BATCH,
     )
     whole = list(fit())
-    chunks = list(fit(chunk_steps=chunk_steps, compiled_loop=compiled_loop))
+    chunks = list(fit(chunk_steps=chunk_steps))
     assert [progress.epoch for progress in whole] == [1, 2]
     assert all(p.finished_epoch or p.state.step % chunk_steps == 0 for p in chunks)
     assert_trees_close(chunks[-1].state, whole[-1].state)
@@ -155,8 +152,7 @@ def test_resumed_within_an_epoch_equals_uninterrupted(examples, model, optimizer
         assert_trees_equal(left.metrics, right.metrics)
 
 
-@pytest.mark.parametrize("compiled_loop", [True, False])
-def test_replicas_equal_separate_runs(examples, model, optimizer, noisy_objective, compiled_loop):
+def test_replicas_equal_separate_runs(examples, model, optimizer, noisy_objective):
     states = [new_state(seed, model, optimizer) for seed in range(3)]
     fit = partial(
         train.fit,
@@ -165,7 +161,6 @@ def test_replicas_equal_separate_runs(examples, model, optimizer, noisy_objectiv
         optimizer=optimizer,
         epochs=2,
         batch_size=BATCH,
-        compiled_loop=compiled_loop,
     )
     together = last(fit(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)))
     for replica, state in enumerate(states):
@@ -200,13 +195,10 @@ def test_compiles_once_for_all_epochs_and_chunks(examples, model, optimizer):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, SIZE, 100])
-@pytest.mark.parametrize("compiled_loop", [True, False])
-def test_evaluation_is_exact_whatever_the_batch_size(
-    examples, model, optimizer, batch_size, compiled_loop
-):
+def test_evaluation_is_exact_whatever_the_batch_size(examples, model, optimizer, batch_size):
     variables = train.variables_of(new_state(0, model, optimizer))
     objective = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
-    evaluate = train.make_evaluation(objective, batch_size, compiled_loop=compiled_loop)
+    evaluate = train.make_evaluation(objective, batch_size)
     measured = evaluate(variables, jax.random.key(0), examples)
     everything = gather(examples, jnp.arange(SIZE))
     expected = objective(variables, jax.random.key(0), everything).loss.mean()

@@ -7,6 +7,7 @@ from jaxae.models.autoencoders import (
     DenseDecoder,
     DenseEncoder,
     Gaussian,
+    Shape,
     VariationalAutoencoder,
     count_parameters,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "DenseEncoder",
     "Gaussian",
     "Pool",
+    "Shape",
     "VariationalAutoencoder",
     "conv",
     "count_parameters",

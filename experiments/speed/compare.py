@@ -1,0 +1,178 @@
+"""All six recipes beside PyTorch, and beside the way their sources train; how their cost grows.
+
+    python experiments/speed/compare.py
+
+Each measurement is a process of its own, and the contenders take turns. Writes its tables and the
+machine's description to results/speed.md. The peers come with pip install ".[bench]"; the page
+says which were not installed. It takes long; the options choose a part.
+"""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from experiment_files import default_workload
+from machine import describe_machine
+from page import Growth, Page, page_text
+from processes import Contender, Place, images_file, measure_rounds
+from tables import OURS, PYTORCH, SOURCES, Row
+from workloads import CHUNKS, Measurement, NotMeasured, Workload
+
+from jaxae import data
+from jaxae.errors import UserError
+from jaxae.records import write_whole
+
+# Steps that are timed in a process, about as much work each; the sizes of a table scale them.
+STEPS = {
+    "fashion": 200,
+    "denoise": 50,
+    "latent2d": 50,
+    "latent3d": 1000,
+    "conv": 200,
+    "deep": 400,
+}
+KERAS_BORN = ("fashion", "denoise", "latent2d")
+
+Recipe = Literal["fashion", "denoise", "latent2d", "latent3d", "conv", "deep"]
+Peer = Literal["pytorch", "sources"]
+Scale = Literal["batch", "code", "images", "replicas", "devices"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times the recipes beside their peers, and writes a page of tables."""
+
+    recipes: tuple[Recipe, ...] = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
+    peers: tuple[Peer, ...] = ("pytorch", "sources")  # beside jaxae; none: jaxae alone
+    scaling: tuple[Scale, ...] = ("batch", "code", "images", "replicas", "devices")  # tables of
+    scaling_recipes: tuple[Recipe, ...] = ("fashion", "conv")  # of these, where among the recipes
+    pairs: int = 5  # rounds in which all contenders of a recipe take turns
+    scaling_pairs: int = 1  # the same, for each row of the other tables
+    steps: int | None = None  # timed in each process; None: each recipe's own
+    keras_python: Path | None = None  # an interpreter that has Keras; None: this one
+    out: Path = Path("results/speed.md")
+
+
+def main(options: Options) -> None:
+    """Measures the recipes, then how they grow; the page on disk has whatever is measured."""
+    check_options(options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    page = Page(describe_machine())
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder), options.keras_python or Path(sys.executable))
+        np.save(images_file(place), data.load("mnist_mini").train.images)
+        for recipe in options.recipes:
+            workload = default_workload(recipe, options.steps or STEPS[recipe])
+            pilot = try_pytorch(place, workload, options)
+            rivals = contenders(recipe, pilot, options.peers)
+            row = train(place, workload, rivals, options.pairs)
+            page = replace(page, rows=[*page.rows, row], pilots={**page.pilots, recipe: pilot})
+            write_whole(options.out, page_text(page))
+        for scale in options.scaling:
+            for row in page.rows:
+                recipe = row.workload.recipe
+                if recipe not in options.scaling_recipes:
+                    continue
+                rivals = contenders(recipe, page.pilots[recipe], options.peers)
+                growth = grow(place, scale, row, rivals, options.scaling_pairs)
+                page = replace(page, growths=[*page.growths, *growth])
+                write_whole(options.out, page_text(page))
+    print(page_text(page))
+
+
+def check_options(options: Options) -> None:
+    """UserError for the first option that is out of its range."""
+    if not options.recipes:
+        raise UserError("--recipes names none: give one or more")
+    for name in ("pairs", "scaling_pairs"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}: give 1 or more")
+    if options.steps is not None and options.steps < CHUNKS:
+        raise UserError(f"--steps {options.steps}: give {CHUNKS} or more")
+
+
+def try_pytorch(
+    place: Place, workload: Workload, options: Options
+) -> Measurement | NotMeasured | None:
+    """Each way to train in PyTorch, briefly, in one process; None if PyTorch is not asked for."""
+    if "pytorch" not in options.peers:
+        return None
+    pilot = Contender(PYTORCH, "pytorch_worker.py", "pilot")
+    brief = replace(workload, steps=max(CHUNKS, workload.steps // 4))
+    (outcomes,) = measure_rounds(place, brief, [pilot], 1)
+    return outcomes[PYTORCH]
+
+
+def contenders(
+    recipe: str, pilot: Measurement | NotMeasured | None, peers: Sequence[Peer]
+) -> list[Contender]:
+    """jaxae and the peers asked for, in the order in which they take turns."""
+    ours = Contender(OURS, "jaxae_worker.py")
+    fastest = pilot.variant if isinstance(pilot, Measurement) else "eager"
+    pytorch = Contender(PYTORCH, "pytorch_worker.py", fastest)
+    keras = Contender(SOURCES, "keras_worker.py", "fit")
+    loader = Contender(SOURCES, "pytorch_worker.py", "loader")
+    by_name = {"pytorch": pytorch, "sources": keras if recipe in KERAS_BORN else loader}
+    return [ours, *(by_name[peer] for peer in peers)]
+
+
+def train(place: Place, workload: Workload, rivals: Sequence[Contender], rounds: int) -> Row:
+    """A row of measurements; UserError where jaxae has none."""
+    row = Row(workload, measure_rounds(place, workload, rivals, rounds))
+    if not row.measured(OURS):
+        raise UserError(f"{workload.label} could not be measured: {row.reason(OURS)}")
+    return row
+
+
+def grow(
+    place: Place, scale: Scale, row: Row, rivals: Sequence[Contender], rounds: int
+) -> list[Growth]:
+    """How one recipe's cost grows, beside PyTorch where that can train it; or nothing."""
+    on_cpu = row.measured(OURS)[0].device == "cpu"
+    if scale == "devices" and not on_cpu:  # virtual ones are parts of the CPU
+        return []
+    alone = scale in ("replicas", "devices")
+    rivals = [rival for rival in rivals if rival.name in ((OURS,) if alone else (OURS, PYTORCH))]
+    rows = [train(place, workload, rivals, rounds) for workload in sizes(scale, row.workload)]
+    return [Growth(scale, alone, rows)] if rows else []
+
+
+def sizes(scale: Scale, base: Workload) -> list[Workload]:
+    """The workloads of a table: one size changes, and the steps so that the work stays alike."""
+    match scale:
+        case "batch":
+            return [
+                replace(
+                    base,
+                    batch_size=batch_size,
+                    images=max(base.images, batch_size),
+                    steps=max(CHUNKS, base.steps * base.batch_size // batch_size),
+                )
+                for batch_size in (32, 128, 512, 2048, 8192)
+            ]
+        case "code":
+            codes = () if base.latent is None else (2, 8, 32, 128, 512)
+            return [replace(base, latent=code) for code in codes]
+        case "images":
+            return [replace(base, images=images) for images in (1_000, 10_000, 60_000)]
+        case "replicas":
+            return [
+                replace(base, replicas=replicas, steps=max(CHUNKS, base.steps // replicas))
+                for replicas in (1, 2, 4, 8, 16, 32, 64)
+            ]
+        case "devices":
+            steps = max(CHUNKS, base.steps // 8)
+            eight = replace(base, replicas=8, steps=steps)
+            return [replace(eight, devices=devices) for devices in (1, 2, 4, 8)]
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options))
+    except UserError as error:
+        sys.exit(f"error: {error}")

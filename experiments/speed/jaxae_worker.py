@@ -1,0 +1,100 @@
+"""Trains a recipe as its experiment does, and prints how long that took. compare.py starts it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from experiment_files import configure, load_experiment
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from limits import limit_of
+from workloads import (
+    Limit,
+    Measurement,
+    Request,
+    Workload,
+    host_memory,
+    read_images,
+    run_worker,
+    take_times,
+)
+
+from jaxae import recipes, seeds, train
+from jaxae.batches import Examples, epoch_order, steps_in_epoch
+
+
+def measure(request: Request) -> Measurement:
+    """Trains through `train.fit`, on images in memory."""
+    workload = request.workload
+    if workload.devices > 1:
+        jax.config.update("jax_num_cpu_devices", workload.devices)
+    images = read_images(request)
+    shape = images.shape[1:]
+    experiment = load_experiment(workload.recipe)
+    options = configure(experiment.Options(), workload)
+    recipe = experiment.make_recipe(options, shape)
+    state = seeds.initial_state(options.run, recipe.model, recipe.optimizer, shape)
+    state, examples = place(state, Examples(images), workload.devices)
+    times = take_times(make_take_steps(recipe, state, examples, workload), request)
+    device = jax.devices()[0]
+    memory = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    host = host_memory()  # before the limit is measured, which takes memory of its own
+    limit = measure_limit(recipe, state, examples, workload)
+    name = f"JAX {jax.__version__}"
+    return Measurement(name, device.device_kind, times, host, memory, limit=limit)
+
+
+def place(state: train.State, examples: Examples, devices: int) -> tuple[train.State, Examples]:
+    """Replicas spread over several devices, or all on one; each device has all examples."""
+    if devices == 1:
+        return state, jax.device_put(examples)
+    mesh = jax.make_mesh((devices,), ("replicas",), axis_types=(AxisType.Auto,))
+    return (
+        jax.device_put(state, NamedSharding(mesh, PartitionSpec("replicas"))),
+        jax.device_put(examples, NamedSharding(mesh, PartitionSpec())),
+    )
+
+
+def make_take_steps(
+    recipe: recipes.Recipe, state: train.State, examples: Examples, workload: Workload
+) -> Callable[[int], None]:
+    """A function that trains for a number of steps: one at first, then a chunk each time."""
+    # `fit` ends its chunks at multiples of their length: from one before, the first is one step.
+    start = workload.chunk - 1
+    chunks = train.fit(
+        replace(state, step=jnp.full_like(state.step, start)),
+        examples,
+        objective=recipe.objective,
+        optimizer=recipe.optimizer,
+        epochs=2**31,
+        batch_size=workload.batch_size,
+        chunk_steps=workload.chunk,
+    )
+    steps_per_epoch = steps_in_epoch(workload.images, workload.batch_size)
+
+    def take_steps(steps: int) -> None:
+        nonlocal state, start
+        stop = start + steps
+        while start < stop:  # a chunk that an epoch's end cuts comes in parts
+            progress = next(chunks)
+            state = progress.state
+            start = (progress.epoch - 1) * steps_per_epoch + progress.steps
+        jax.block_until_ready(state)
+
+    return take_steps
+
+
+def measure_limit(
+    recipe: recipes.Recipe, state: train.State, examples: Examples, workload: Workload
+) -> Limit:
+    """The limit of one training step."""
+    replicas = workload.replicas > 1
+    step = train.make_training_step(recipe.objective, recipe.optimizer, replicas=replicas)
+    order_of = jax.vmap(epoch_order, (0, None, None, None)) if replicas else epoch_order
+    order = order_of(state.key, 0, workload.images, workload.batch_size)
+    batch = examples.images.nbytes // workload.images * workload.batch_size * workload.replicas
+    return limit_of(step, 0, state, (examples, order), images=batch)
+
+
+if __name__ == "__main__":
+    run_worker(measure)

@@ -1,0 +1,125 @@
+"""Trains a recipe by Keras's `fit`, as its source does, and prints how long that took.
+
+compare.py starts it. The backend is KERAS_BACKEND, else TensorFlow, else JAX, else PyTorch.
+"""
+
+import importlib.util
+import os
+import time
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from workloads import (
+    CHUNKS,
+    Measurement,
+    Request,
+    Times,
+    host_memory,
+    read_images,
+    run_worker,
+)
+
+
+def measure(request: Request) -> Measurement:
+    """Fits float images in memory, a chunk of steps an epoch."""
+    backend = choose_backend()
+    import keras  # pyright: ignore[reportMissingImports]
+
+    workload = request.workload
+    images = read_images(request).astype(np.float32) / 255
+    count = workload.chunk * workload.batch_size
+    targets = np.take(images, range(count), axis=0, mode="wrap")  # again where there are fewer
+    inputs = targets
+    if workload.recipe == "denoise":  # corrupted once, as the source does
+        noise = np.random.default_rng(0).standard_normal(targets.shape, np.float32)
+        inputs = np.clip(targets + 0.5 * noise, 0, 1)
+    network = make_network(keras, workload.recipe, workload.latent or 0)
+    loss = "mean_squared_error" if workload.recipe == "latent2d" else "binary_crossentropy"
+    network.compile(keras.optimizers.Adam(workload.learning_rate), loss)
+    times = fit(keras, network, inputs, targets, request)
+    devices = ", ".join(keras.distribution.list_devices())
+    return Measurement(
+        f"Keras {keras.__version__}, {backend}", devices, times, host_memory(), variant="fit"
+    )
+
+
+def choose_backend() -> str:
+    """The backend that Keras is to use; it reads the environment variable when it is imported."""
+    installed = filter(importlib.util.find_spec, ("tensorflow", "jax", "torch"))
+    return os.environ.setdefault("KERAS_BACKEND", next(installed, "tensorflow"))
+
+
+def fit(
+    keras: ModuleType, network: Any, inputs: np.ndarray, targets: np.ndarray, request: Request
+) -> Times:
+    """Fits one batch, then all for some epochs, of which the first warms up."""
+    batch_size, chunk = request.workload.batch_size, request.workload.chunk
+    started = time.perf_counter()
+    network.fit(inputs[:batch_size], targets[:batch_size], batch_size, verbose=0)
+    compilation, first_step = time.perf_counter() - started, time.time() - request.started
+    ends = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter())
+    )
+    epochs = 1 + CHUNKS
+    network.fit(inputs, targets, batch_size, epochs=epochs, verbose=0, callbacks=[note])
+    milliseconds = [1000 * (stop - start) / chunk for start, stop in pairwise(ends)]
+    return Times(milliseconds, compilation, first_step)
+
+
+def make_network(keras: ModuleType, recipe: str, latent: int) -> Any:
+    """The source's network, of images 28x28x1; its last activation is one of its layers."""
+    layers = keras.layers
+    make = {"fashion": fashion, "denoise": denoise, "latent2d": latent2d}[recipe]
+    return keras.Sequential([layers.Input((28, 28, 1)), *make(layers, latent)])
+
+
+def fashion(layers: Any, latent: int) -> list:
+    """Dense, 784-256-128-latent and back."""
+    return [
+        layers.Flatten(),
+        layers.Dense(256, activation="relu"),
+        layers.Dense(128, activation="relu"),
+        layers.Dense(latent),
+        layers.Dense(128, activation="relu"),
+        layers.Dense(256, activation="relu"),
+        layers.Dense(784, activation="sigmoid"),
+        layers.Reshape((28, 28, 1)),
+    ]
+
+
+def denoise(layers: Any, latent: int) -> list:
+    """Convolutions with pooling, and back by upsampling."""
+    del latent
+    same = {"padding": "same", "activation": "relu"}
+    return [
+        *(layers.Conv2D(16, 3, **same), layers.MaxPooling2D(2, padding="same")),
+        *(layers.Conv2D(8, 3, **same), layers.MaxPooling2D(2, padding="same")),
+        *(layers.Conv2D(8, 3, **same), layers.MaxPooling2D(2, padding="same")),
+        *(layers.Conv2D(8, 3, **same), layers.UpSampling2D(2)),
+        *(layers.Conv2D(8, 3, **same), layers.UpSampling2D(2)),
+        *(layers.Conv2D(16, 3, activation="relu"), layers.UpSampling2D(2)),
+        layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
+    ]
+
+
+def latent2d(layers: Any, latent: int) -> list:
+    """Strided convolutions to a code, and transposed ones back; LeakyReLU."""
+    return [
+        *(layers.Conv2D(32, 3, padding="same"), layers.LeakyReLU()),
+        *(layers.Conv2D(64, 3, 2, padding="same"), layers.LeakyReLU()),
+        *(layers.Conv2D(64, 3, 2, padding="same"), layers.LeakyReLU()),
+        *(layers.Conv2D(64, 3, padding="same"), layers.LeakyReLU()),
+        *(layers.Flatten(), layers.Dense(latent)),
+        *(layers.Dense(7 * 7 * 64), layers.Reshape((7, 7, 64))),
+        *(layers.Conv2DTranspose(64, 3, padding="same"), layers.LeakyReLU()),
+        *(layers.Conv2DTranspose(64, 3, 2, padding="same"), layers.LeakyReLU()),
+        *(layers.Conv2DTranspose(32, 3, 2, padding="same"), layers.LeakyReLU()),
+        layers.Conv2DTranspose(1, 3, padding="same", activation="sigmoid"),
+    ]
+
+
+if __name__ == "__main__":
+    run_worker(measure)

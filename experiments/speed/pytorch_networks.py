@@ -1,0 +1,151 @@
+"""The six recipes in PyTorch: the same functions of the same parameters, images [N, C, H, W]."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch  # pyright: ignore[reportMissingImports]
+import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What a recipe trains, and how."""
+
+    network: Callable[[int], nn.Sequential]  # of the code size, which some do not have
+    loss: Callable[[Tensor, Tensor], Tensor]  # of logits and pixels, a scalar
+    convolutional: bool = False  # else images are [N, C * H * W]
+    symmetric: bool = False  # pixels in [-1, 1], else in [0, 1]
+    noise: float = 0.0  # standard deviation, added to what the network reads
+    epsilon: float = 1e-8  # Adam's
+    weight_decay: float = 0.0  # Adam's, L2
+
+
+def training_loss(peer: Peer, network: nn.Module, images: Tensor) -> Tensor:
+    """The loss of a batch, uint8."""
+    pixels = images.float() / 255
+    if peer.symmetric:
+        pixels = 2 * pixels - 1
+    inputs = pixels
+    if peer.noise > 0:
+        inputs = (pixels + peer.noise * torch.randn_like(pixels)).clamp(0, 1)
+    return peer.loss(network(inputs), pixels)
+
+
+def make_optimizer(
+    peer: Peer, network: nn.Module, learning_rate: float, *, fused: bool
+) -> torch.optim.Adam:
+    """Adam as the recipe has it."""
+    return torch.optim.Adam(
+        network.parameters(),
+        learning_rate,
+        eps=peer.epsilon,
+        weight_decay=peer.weight_decay,
+        fused=fused,
+    )
+
+
+def dense(features: tuple[int, ...], latent: int, *code: nn.Module) -> nn.Sequential:
+    """Affine layers from pixels to a code and back, ReLU between, and what is done to the code."""
+    encoder, decoder = affine(*features, latent), affine(latent, *reversed(features))
+    return nn.Sequential(*encoder, *code, *decoder)
+
+
+def affine(*sizes: int) -> list[nn.Module]:
+    """Affine layers from each size to the next, ReLU between."""
+    layers = []
+    for before, after in pairwise(sizes):
+        layers += [nn.ReLU(), nn.Linear(before, after)]
+    return layers[1:]
+
+
+def fashion(latent: int) -> nn.Sequential:
+    """Dense, 784-256-128-latent and back."""
+    return dense((784, 256, 128), latent)
+
+
+def latent3d(latent: int) -> nn.Sequential:
+    """Dense, 784-128-64-12-latent and back."""
+    return dense((784, 128, 64, 12), latent)
+
+
+def deep(latent: int) -> nn.Sequential:
+    """Dense, 784-392-latent and back, ReLU on the code too."""
+    return dense((784, 392), latent, nn.ReLU())
+
+
+def denoise(latent: int) -> nn.Sequential:
+    """Convolutions with pooling, sides 28-14-7-4, and back 4-8-16-28 by upsampling."""
+    del latent
+    halve = nn.MaxPool2d(2, ceil_mode=True)  # an odd side is padded at its end, as Keras does
+    double = nn.Upsample(scale_factor=2)
+    relu = nn.ReLU()
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1), relu, halve),
+        *(nn.Conv2d(16, 8, 3, padding=1), relu, halve),
+        *(nn.Conv2d(8, 8, 3, padding=1), relu, halve),
+        *(nn.Conv2d(8, 8, 3, padding=1), relu, double),
+        *(nn.Conv2d(8, 8, 3, padding=1), relu, double),
+        *(nn.Conv2d(8, 16, 3), relu, double),
+        nn.Conv2d(16, 1, 3, padding=1),
+    )
+
+
+def latent2d(latent: int) -> nn.Sequential:
+    """Strided convolutions, sides 28-14-7, to a code, and transposed ones back; LeakyReLU."""
+    leaky = nn.LeakyReLU(0.3)
+    pad = nn.ZeroPad2d((0, 1, 0, 1))  # Keras's SAME: right and below alone, where the stride is 2,
+    crop = nn.ZeroPad2d((0, -1, 0, -1))  # and the same cropped from what is transposed
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), leaky),
+        *(pad, nn.Conv2d(32, 64, 3, stride=2), leaky),
+        *(pad, nn.Conv2d(64, 64, 3, stride=2), leaky),
+        *(nn.Conv2d(64, 64, 3, padding=1), leaky),
+        *(nn.Flatten(), nn.Linear(64 * 7 * 7, latent)),
+        *(nn.Linear(latent, 64 * 7 * 7), nn.Unflatten(1, (64, 7, 7))),
+        *(nn.ConvTranspose2d(64, 64, 3, padding=1), leaky),
+        *(nn.ConvTranspose2d(64, 64, 3, stride=2), crop, leaky),
+        *(nn.ConvTranspose2d(64, 32, 3, stride=2), crop, leaky),
+        nn.ConvTranspose2d(32, 1, 3, padding=1),
+    )
+
+
+def conv(latent: int) -> nn.Sequential:
+    """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28."""
+    del latent
+    relu = nn.ReLU()
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, stride=3, padding=1), relu, nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 8, 3, stride=2, padding=1), relu, nn.MaxPool2d(2, stride=1)),
+        *(nn.ConvTranspose2d(8, 16, 3, stride=2), relu),
+        *(nn.ConvTranspose2d(16, 8, 5, stride=3, padding=1), relu),
+        nn.ConvTranspose2d(8, 1, 2, stride=2, padding=1),
+    )
+
+
+def sigmoid_error(logits: Tensor, pixels: Tensor) -> Tensor:
+    """Squared error a pixel of sigmoid(logits)."""
+    return F.mse_loss(torch.sigmoid(logits), pixels)
+
+
+def relu_error(logits: Tensor, pixels: Tensor) -> Tensor:
+    """Squared error a pixel of relu(logits)."""
+    return F.mse_loss(torch.relu(logits), pixels)
+
+
+def tanh_error(logits: Tensor, pixels: Tensor) -> Tensor:
+    """Squared error an image of tanh(logits)."""
+    return F.mse_loss(torch.tanh(logits), pixels, reduction="sum") / len(pixels)
+
+
+cross_entropy = F.binary_cross_entropy_with_logits
+
+PEERS = {
+    "fashion": Peer(fashion, cross_entropy, epsilon=1e-7),
+    "denoise": Peer(denoise, cross_entropy, convolutional=True, noise=0.5, epsilon=1e-7),
+    "latent2d": Peer(latent2d, sigmoid_error, convolutional=True, epsilon=1e-7),
+    "latent3d": Peer(latent3d, tanh_error, symmetric=True),
+    "conv": Peer(conv, tanh_error, convolutional=True, symmetric=True, weight_decay=1e-5),
+    "deep": Peer(deep, relu_error),
+}
