@@ -171,6 +171,15 @@ def test_nan_reaches_what_it_reaches_with_lax(case: Case) -> None:
     np.testing.assert_array_equal(jnp.isnan(actual(x, kernel)), jnp.isnan(expected(x, kernel)))
 
 
+def test_agrees_with_lax_where_the_value_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drop_ins, "LARGE", 0)
+    case = CASES["strided"]
+    actual = convolution(drop_ins.conv_general_dilated, case, transposed=False)
+    expected = convolution(lax.conv_general_dilated, case, transposed=False)
+    both = compiled(lambda *inputs: (derivatives(actual, *inputs), derivatives(expected, *inputs)))
+    assert_close(*both(*inputs_of(case)))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

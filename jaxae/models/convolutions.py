@@ -3,7 +3,7 @@
 Images are [C, H, W, N], the batch last, so that whatever is copied lies in rows of N. A convolution
 gathers what each tap of its kernel reads (im2col), and is then one matrix product. JAX transposes
 products to products and gathers to scatters, so that derivatives of any order and mode, `vmap` and
-all floating dtypes work as with `jax.lax`; only a bias and a maximum have derivatives of their own.
+all floating dtypes work as with `jax.lax`; only the maximum has a derivative of its own.
 """
 
 import math
@@ -144,23 +144,6 @@ def maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tu
     return maximum(arrays), reduce(jnp.add, masked)
 
 
-@jax.custom_jvp
-def add_bias(x: Array, bias: Array) -> Array:
-    """x [C, H, W, N] + bias [C]."""
-    return x + bias[:, None, None, None]
-
-
-@add_bias.defjvp
-def add_bias_jvp(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    """The bias's tangent through a product, whose transpose is a product too: XLA's sum is slow."""
-    x_tangent, bias_tangent = tangents
-    ones = jnp.ones((1, math.prod(x_tangent.shape[1:])), x_tangent.dtype)
-    spread = contract(bias_tangent[None], ones).reshape(x_tangent.shape)
-    return add_bias(*primals), x_tangent + spread
-
-
 def taps(windows: Windows) -> list[tuple[int, int]]:
     """The taps of two windows in the order of `gather`: (row, column)."""
     rows, columns = windows
@@ -177,8 +160,12 @@ def products_by_tap(x: Array, kernel: Array) -> list[Array]:
 def contract(matrix: Array, x: Array) -> Array:
     """The product over the first axes, [K, O] and [K, ...] to [O, ...]."""
     columns = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-    y = lax.dot_general(matrix, columns, (((0,), (0,)), ((), ())))
-    return y.reshape(matrix.shape[1], *x.shape[1:])
+    transposed = matrix.T
+    if matrix.shape[0] < matrix.shape[1]:
+        # The matrix's gradient is then a product with the longer side first, which is faster;
+        # without the barrier XLA would turn it round.
+        transposed = lax.optimization_barrier(transposed)
+    return (transposed @ columns).reshape(matrix.shape[1], *x.shape[1:])
 
 
 def shift_both(x: Array, lows: tuple[int, int], lengths: tuple[int, int], axis: int = 1) -> Array:

@@ -5,7 +5,8 @@ program is compiled for a CPU, convolutions of images are matrix products; elsew
 they are everywhere for other ranks, with dilated kernels, groups, or a precision asked for.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +19,10 @@ from jax import Array, lax
 
 from jaxae.models import convolutions
 from jaxae.models.windows import transposed_padding, transposed_window, window
+
+Bilinear = Callable[[Array, Array], Array]
+
+LARGE = 4_000_000  # numbers under all taps, above which XLA's value, not gradient, is the faster
 
 IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
 
@@ -68,7 +73,31 @@ def conv_general_dilated(
     ):
         return by_convolutions(lhs, rhs)
     by_products = partial(images_by_products, strides=strides, padding=padding, dilation=dilation)
+    if math.prod(shape[:3]) * math.prod(rhs.shape[:3]) > LARGE:
+        by_products = partial(value_by_convolutions, by_convolutions, by_products)
     return lax.platform_dependent(lhs, rhs, cpu=by_products, default=by_convolutions)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def value_by_convolutions(
+    by_convolutions: Bilinear, by_products: Bilinear, lhs: Array, rhs: Array
+) -> Array:
+    """A convolution whose value XLA computes, and whose derivatives products do."""
+    del by_products
+    return by_convolutions(lhs, rhs)
+
+
+@value_by_convolutions.defjvp
+def value_by_convolutions_jvp(
+    by_convolutions: Bilinear,
+    by_products: Bilinear,
+    primals: tuple[Array, Array],
+    tangents: tuple[Array, Array],
+) -> tuple[Array, Array]:
+    """The product rule."""
+    (lhs, rhs), (lhs_tangent, rhs_tangent) = primals, tangents
+    value = value_by_convolutions(by_convolutions, by_products, lhs, rhs)
+    return value, by_products(lhs_tangent, rhs) + by_products(lhs, rhs_tangent)
 
 
 def images_by_products(

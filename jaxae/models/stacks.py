@@ -105,7 +105,7 @@ def by_products(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
             x = convolutions.correlate(x, kernel, windows)
         if pool is not None and pool_first:
             x, pool = convolutions.max_pool(x, pool_windows(pool, windows)), None
-        x = activation(convolutions.add_bias(x, bias))
+        x = activation(x + bias[:, None, None, None])
         if pool is not None:
             x = convolutions.max_pool(x, pool_windows(pool, windows))
         factor = layer.upsample
