@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -26,11 +27,28 @@ def bernoulli(logits: Array, targets: Array) -> Array:
     Targets lie in [0, 1]; between the two this is the cross-entropy. Finite, with finite gradients,
     at any finite logit.
     """
-    # softplus(l) - l t, with l (1 - t) or -l t in place of their difference: no exponential
-    # overflows, and a confident logit keeps its small loss and gradient. At 0 the side taken is
-    # that of abs's derivative.
+    return sum_per_example(cross_entropy(logits, targets))
+
+
+@jax.custom_jvp
+def cross_entropy(logits: Array, targets: Array) -> Array:
+    """softplus(logits) - logits * targets, elementwise."""
+    # As l (1 - t) or -l t and a remainder: no exponential overflows, and a confident logit keeps
+    # its small loss.
     linear = logits * jnp.where(logits >= 0, 1 - targets, -targets)
-    return sum_per_example(linear + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+    return linear + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+@cross_entropy.defjvp
+def cross_entropy_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """sigmoid(logits) - targets, from the exponential of the value, and -logits."""
+    (logits, targets), (logits_tangent, targets_tangent) = primals, tangents
+    exponential = jnp.exp(-jnp.abs(logits))
+    remainder = exponential / (1 + exponential)
+    slope = jnp.where(logits >= 0, 1 - targets - remainder, remainder - targets)
+    return cross_entropy(logits, targets), slope * logits_tangent - logits * targets_tangent
 
 
 def squared_error(predictions: Array, targets: Array) -> Array:
