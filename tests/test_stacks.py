@@ -20,6 +20,7 @@ HALVE = Pool(2, 2, "SAME")
 STACKS = {
     "convolution and pool": [Conv(3, pool=HALVE)],
     "pool that drops a row": [Conv(3, padding="VALID", pool=Pool(2, 2, "VALID"))],
+    "pool over a padded border": [Conv(3, padding="VALID", pool=HALVE)],
     "overlapping pool": [Conv(3, pool=Pool(3, 2, "SAME"))],
     "pool with stride 1": [Conv(3, pool=Pool(2, 1, "VALID"))],
     "strided convolution and pool": [Conv(3, kernel_size=5, stride=2, padding=1, pool=HALVE)],
@@ -35,6 +36,14 @@ STACKS = {
     "transposed": [Conv(3, stride=3, kernel_size=2, transpose=True), Conv(2, transpose=True)],
 }
 ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu}
+
+
+@pytest.mark.parametrize("activation", stacks.NONDECREASING)
+def test_the_largest_input_of_a_nondecreasing_activation_gives_the_largest_output(
+    activation: Any,
+) -> None:
+    outputs = np.asarray(activation(jnp.linspace(-10, 10, 1001)))
+    assert (np.diff(outputs) > -1e-6).all()  # but for rounding
 
 
 def random_parameters(layers: list[Conv]) -> list[tuple[Array, Array]]:
@@ -87,10 +96,26 @@ def test_of_equal_pixels_the_first_is_pooled() -> None:
 
 
 def test_padding_is_never_pooled() -> None:
-    layers = [Conv(1, kernel_size=1, pool=HALVE)]
-    parameters = [(-jnp.ones((1, 1, 2, 1)), jnp.zeros(1))]
-    output = stacks.by_products(jnp.ones((1, 3, 3, 2)), parameters, layers=[(layers[0], nn.tanh)])
-    np.testing.assert_allclose(output, np.full((1, 2, 2, 1), np.tanh(-2)), rtol=1e-6)
+    # All outputs are negative, and those that a window over the border would see are not.
+    parameters = [(-jnp.ones((3, 3, 2, 1)), jnp.zeros(1))]
+    layers = [(Conv(1, padding="VALID", pool=HALVE), nn.tanh)]
+    output = stacks.by_products(jnp.ones((1, 5, 5, 2)), parameters, layers=layers)
+    np.testing.assert_allclose(output, np.full((1, 2, 2, 1), np.tanh(-18)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_stays(dtype: Any) -> None:
+    layers = [(Conv(3, pool=HALVE, upsample=2), nn.relu), (Conv(1), identity)]
+    parameters = jax.tree.map(
+        lambda a: a.astype(dtype), random_parameters([layer for layer, _ in layers])
+    )
+    outputs = [
+        compute(jnp.asarray(IMAGES, dtype), parameters, layers=layers)
+        for compute in (stacks.by_products, stacks.by_convolutions)
+    ]
+    assert all(output.dtype == dtype for output in outputs)
+    left, right = (np.asarray(output, np.float32) for output in outputs)
+    np.testing.assert_allclose(left, right, atol=0.03 * np.abs(right).max())
 
 
 def test_parameters_and_images_of_other_dtypes_meet() -> None:

@@ -39,7 +39,8 @@ def measure(request: Request) -> Measurement:
     loss = "mean_squared_error" if workload.recipe == "latent2d" else "binary_crossentropy"
     network.compile(keras.optimizers.Adam(workload.learning_rate), loss)
     times = fit(keras, network, inputs, targets, request)
-    devices = ", ".join(keras.distribution.list_devices())
+    # Keras on PyTorch has no list of devices.
+    devices = "cpu" if backend == "torch" else ", ".join(keras.distribution.list_devices())
     return Measurement(
         f"Keras {keras.__version__}, {backend}", devices, times, host_memory(), variant="fit"
     )

@@ -57,7 +57,7 @@ What the code that a recipe is from does: Keras's `fit` on floats in memory wher
 
 FIRST_STEP = """\
 From the start of the process to the end of the first step; and of that, the part after the
-images are in memory and the parameters made, most of which is compilation. Cold / warm: the
+images are in memory, most of which is compilation. Cold / warm: the
 frameworks' compilation caches are empty, or another process has filled them."""
 
 
@@ -78,6 +78,8 @@ def page_text(page: Page) -> str:
     for growth in page.growths:
         recipe = growth.rows[0].workload.recipe
         sections += [f"## Growth of {recipe}: {growth.size}"]
+        if not growth.alone:
+            sections += ["PyTorch in the way that was the fastest at the recipe's own sizes."]
         sections += [
             growth_table(growth.rows) if growth.alone else steps_table(growth.rows, PYTORCH)
         ]

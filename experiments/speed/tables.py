@@ -27,8 +27,18 @@ class Row:
 
     def reason(self, name: str) -> str:
         """Why a contender was not measured."""
-        outcome = self.rounds[0].get(name)
-        return outcome.reason if isinstance(outcome, NotMeasured) else "not asked for"
+        outcomes = [outcomes.get(name) for outcomes in self.rounds]
+        reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, NotMeasured)]
+        return reasons[0] if reasons else "not asked for"
+
+    def pairs(self, peer: str) -> list[tuple[Measurement, Measurement]]:
+        """jaxae's measurement and a peer's of each round in which both have one."""
+        both = [(outcomes.get(OURS), outcomes.get(peer)) for outcomes in self.rounds]
+        return [
+            (ours, theirs)
+            for ours, theirs in both
+            if isinstance(ours, Measurement) and isinstance(theirs, Measurement)
+        ]
 
 
 def number(value: float) -> str:
@@ -40,11 +50,6 @@ def spread(values: Sequence[float]) -> str:
     """The median of some numbers, the least and the largest."""
     low, high = number(min(values)), number(max(values))
     return f"{number(statistics.median(values))} ({low} to {high})"
-
-
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Their time over ours, pair by pair: above 1 where ours is the shorter."""
-    return [their / our for our, their in zip(ours, theirs, strict=True)]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -75,11 +80,11 @@ def steps_table(rows: Sequence[Row], peer: str) -> str:
 def steps_row(row: Row, peer: str) -> list[str]:
     """A row of `steps_table`."""
     ours, theirs = sides = row.measured(OURS), row.measured(peer)
-    times, their_times = (list(map(milliseconds, side)) for side in sides)
     images = row.workload.batch_size * row.workload.replicas
     cells = [row.workload.label, median_of(milliseconds, ours)]
     cells += [median_of(milliseconds, theirs) if theirs else row.reason(peer)]
-    cells += [spread(ratios(times, their_times)) if theirs else NOTHING]
+    pairs = [(milliseconds(our), milliseconds(their)) for our, their in row.pairs(peer)]
+    cells += [spread([their / our for our, their in pairs]) if pairs else NOTHING]
     cells += [median_of(lambda m: 1000 * images / m.milliseconds, side) for side in sides]
     cells += [memory(side) for side in sides]
     limited = [(m.milliseconds, m.limit.milliseconds) for m in ours if m.limit is not None]

@@ -2,8 +2,9 @@
 
 Images are [C, H, W, N], the batch last, so that whatever is copied lies in rows of N. A convolution
 gathers what each tap of its kernel reads (im2col), and is then one matrix product. JAX transposes
-products to products and gathers to scatters, so that derivatives of any order and mode, `vmap` and
-all floating dtypes work as with `jax.lax`; only the maximum has a derivative of its own.
+products to products and gathers to scatters, so that derivatives of any order and mode and `vmap`
+work as with `jax.lax`, and so do all floating dtypes, half precision within its rounding; only the
+maximum has a derivative of its own.
 """
 
 import math
@@ -83,6 +84,7 @@ def upsample_and_correlate(x: Array, kernel: Array, windows: Windows, factor: in
     (row_taps, row_starts, rows), (column_taps, column_starts, columns) = (
         low_resolution(window, factor) for window in windows
     )
+    row_taps, column_taps = row_taps.astype(kernel.dtype), column_taps.astype(kernel.dtype)
     summed = jnp.einsum("phi,qwj,ijco->hwcpqo", row_taps, column_taps, kernel)
     y = correlate(x, summed.reshape(*summed.shape[:3], -1), (rows, columns))
     y = y.reshape(factor, factor, kernel.shape[-1], *y.shape[1:])
@@ -108,11 +110,11 @@ def low_resolution(window: Window, factor: int) -> tuple[np.ndarray, list[int], 
     first = reads.min(axis=1)
     number = reads - first[:, None]
     new_taps = number.max() + 1
-    summed = number[:, None, :] == np.arange(new_taps)[:, None]
+    summed = (number[:, None, :] == np.arange(new_taps)[:, None]).astype(np.float32)
     starts = first - first.min()
     outputs = -(-window.outputs // factor) + starts.max()
     new = Window(int(new_taps), 1, -int(first.min()), window.inputs // factor, int(outputs))
-    return summed.astype(np.float32), starts.tolist(), new
+    return summed, starts.tolist(), new
 
 
 def max_pool(x: Array, windows: Windows) -> Array:
@@ -133,11 +135,12 @@ def maximum(arrays: list[Array]) -> Array:
 def maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tuple[Array, Array]:
     """The tangent of the chosen one, so that only the choice is kept for the gradient."""
     (arrays,), (array_tangents,) = primals, tangents
-    chosen, choice = arrays[0], jnp.zeros(arrays[0].shape, jnp.uint8)
+    number_type = np.min_scalar_type(len(arrays))
+    chosen, choice = arrays[0], jnp.zeros(arrays[0].shape, number_type)
     for number, array in enumerate(arrays[1:], start=1):
         stays = chosen >= array
         chosen = jnp.where(stays, chosen, array)
-        choice = jnp.where(stays, choice, jnp.uint8(number))
+        choice = jnp.where(stays, choice, number_type.type(number))
     masked = [
         jnp.where(choice == number, tangent, 0) for number, tangent in enumerate(array_tangents)
     ]

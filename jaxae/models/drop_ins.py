@@ -22,6 +22,8 @@ from jaxae.models.windows import transposed_padding, transposed_window, window
 
 Bilinear = Callable[[Array, Array], Array]
 
+MANY = 64  # taps of a pool, above which a program with one array each grows too long
+
 LARGE = 4_000_000  # numbers under all taps, above which XLA's value, not gradient, is the faster
 
 IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
@@ -114,7 +116,7 @@ def images_by_products(
     x = x.transpose(3, 1, 2, 0)
     if set(dilation) != {1}:
         rows, columns = (
-            transposed_window(size, taps, stride, transposed_padding(taps, stride, pad))
+            transposed_window(size, taps, stride, cast(tuple[int, int], pad))
             for (size, taps), stride, pad in zip(sizes, dilation, pads, strict=True)
         )
         y = convolutions.correlate_transposed(x, kernel, (rows, columns))
@@ -138,7 +140,12 @@ def max_pool(
     by_windows = partial(
         nn.max_pool, window_shape=window_shape, strides=strides, padding=cast(Any, padding)
     )
-    if inputs.ndim != 4 or not jnp.issubdtype(inputs.dtype, jnp.floating):
+    if (
+        inputs.ndim != 4
+        or len(window_shape) != 2
+        or math.prod(window_shape) > MANY
+        or not jnp.issubdtype(inputs.dtype, jnp.floating)
+    ):
         return by_windows(inputs)
     pads = [padding] * 2 if isinstance(padding, str) else padding
 
@@ -162,9 +169,11 @@ class ConvTranspose(nn.ConvTranspose):
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         simple = self.mask is None and not self.transpose_kernel and self.kernel_dilation is None
-        if inputs.ndim != 4 or not simple or self.padding == "CIRCULAR":
+        size = self.kernel_size
+        of_images = inputs.ndim == 4 and not isinstance(size, int) and len(size) == 2
+        if not (of_images and simple) or self.padding == "CIRCULAR":
             return super().__call__(inputs)
-        size = cast(Sequence[int], self.kernel_size)
+        size = cast(Sequence[int], size)
         shape = (*size, inputs.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None

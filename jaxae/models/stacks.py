@@ -33,7 +33,10 @@ class KernelAndBias(nn.Module):
     @nn.compact
     def __call__(self) -> tuple[Array, Array]:
         kernel, bias = self.initializers
-        return self.param("kernel", kernel, self.shape), self.param("bias", bias, self.shape[-1:])
+        return (
+            self.param("kernel", kernel, self.shape, jnp.float32),
+            self.param("bias", bias, self.shape[-1:], jnp.float32),
+        )
 
 
 def convolve(x: Array, layers: Layers, initialization: Initialization) -> Array:

@@ -51,8 +51,12 @@ def transposed_padding(taps: int, stride: int, padding: str | tuple[int, int]) -
     total = taps + stride - 2
     if padding == "VALID":
         low, total = taps - 1, total + max(taps - stride, 0)
-    else:
+    elif padding == "SAME":
         low = taps - 1 if stride > taps - 1 else -(-total // 2)
+    else:
+        raise ValueError(
+            f"padding {padding!r} was given: give SAME, VALID, or two numbers of pixels"
+        )
     return low, total - low
 
 
