@@ -49,15 +49,21 @@ def test_opens_with_the_two_commands():
 
 def test_no_block_goes_untested():
     languages = re.findall(r"^```(\w+)$", README, flags=re.MULTILINE)
-    assert sorted(languages) == ["python", "sh"]
+    assert sorted(languages) == ["python", "python", "sh"]
 
 
 def test_research_example_trains(checkout):
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     (checkout / "example.py").write_text(example)
     losses = [float(x) for x in re.findall(r"'loss': Array\((\S+),", run(["example.py"], checkout))]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
+
+
+def test_drop_ins_example_encodes(checkout):
+    _, example = blocks("python")
+    (checkout / "example.py").write_text(example + "print(codes.shape)\n")
+    assert run(["example.py"], checkout) == "(8, 7, 7, 8)\n"
 
 
 def test_shell_commands_run_in_order(checkout):
