@@ -17,7 +17,7 @@ from jaxae.models import drop_ins
 from jaxae.models.windows import transposed_padding
 
 # Each example compiles programs of its own shapes, so there are few of them, the same each time.
-few = settings(max_examples=8, deadline=None, derandomize=True)
+few = settings(max_examples=12, deadline=None, derandomize=True)
 
 
 class Case(NamedTuple):
