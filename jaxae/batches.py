@@ -41,17 +41,23 @@ def order_and_noise_keys(key: Array) -> tuple[Array, Array]:
     return order_key, noise_key
 
 
-def epoch_order(key: Array, epoch: Array | int, size: int, batch_size: int) -> Array:
-    """A shuffled epoch as int32 indices [steps, batch_size]; -1 pads the last batch."""
+def epoch_order(
+    key: Array, epoch: Array | int, size: int, batch_size: int, *, parts: int = 1
+) -> Array:
+    """A shuffled epoch as int32 indices [steps, batch], padded as `in_batches` does."""
     order_key, _ = order_and_noise_keys(key)
     permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), size)
-    return in_batches(permutation, batch_size)
+    return in_batches(permutation, batch_size, parts=parts)
 
 
-def in_batches(indices: Array, batch_size: int) -> Array:
-    """Indices [N] as [steps, batch_size], the last batch padded with -1."""
+def in_batches(indices: Array, batch_size: int, *, parts: int = 1) -> Array:
+    """Indices [N] as [steps, batch], where -1 pads the last batch.
+
+    It also pads each batch, whose size is then the next multiple of `parts`.
+    """
     padding = -indices.shape[0] % batch_size
-    return jnp.pad(indices, (0, padding), constant_values=-1).reshape(-1, batch_size)
+    batches = jnp.pad(indices, (0, padding), constant_values=-1).reshape(-1, batch_size)
+    return jnp.pad(batches, ((0, 0), (0, -batch_size % parts)), constant_values=-1)
 
 
 def gather(examples: Examples, indices: Array) -> Batch:

@@ -6,6 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh
+
+from jaxae import devices
 
 Totals = dict[str, Array]
 
@@ -16,14 +19,13 @@ def zero_totals(step: Callable, carry: Any, context: Any) -> Totals:
     return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
 
-def make_loop(step: Callable) -> Callable:
+def make_loop(step: Callable, mesh: Mesh | None = None) -> Callable:
     """From (index, carry, context) -> (carry, sums) to a compiled loop that adds up the sums.
 
-    The loop takes (carry, totals, context, start, stop) and returns (carry, totals); it is one
-    program for any start and stop.
+    The loop takes (carry, totals, context, start, stop) and returns (carry, totals), on each device
+    of the mesh if there is one; it is one program for any start and stop.
     """
 
-    @jax.jit
     def loop(carry: Any, totals: Totals, context: Any, start: int, stop: int) -> tuple[Any, Totals]:
         def body(index: Array, pair: tuple[Any, Totals]) -> tuple[Any, Totals]:
             carry, more = step(index, pair[0], context)
@@ -31,4 +33,4 @@ def make_loop(step: Callable) -> Callable:
 
         return jax.lax.fori_loop(start, stop, body, (carry, totals))
 
-    return loop
+    return jax.jit(loop) if mesh is None else jax.jit(loop, out_shardings=devices.on_each(mesh))

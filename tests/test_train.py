@@ -98,6 +98,7 @@ def test_epoch_equals_a_loop_over_unpadded_batches(examples, model, optimizer, n
             optimizer_state,
             expected.step + 1,
             expected.key,
+            expected.skipped,
         )
         total += float(loss) * len(indices)
 

@@ -1,0 +1,98 @@
+"""Which devices share the work: a mesh with a data axis, and several processes that act as one.
+
+A batch lies in parts on the devices of the mesh, and everything else on each of them. The program
+is the same on one device: XLA divides it by where its inputs lie, and adds up gradients.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxae.errors import UserError
+
+
+def data_mesh(count: int | None = None) -> Mesh:
+    """A mesh of one axis, "data", over the first so many devices, by default all of all processes.
+
+    Raises UserError where there are fewer, or where a process would have no part.
+    """
+    devices = jax.devices()
+    if count is None:
+        count = len(devices)
+    if not 1 <= count <= len(devices):
+        raise UserError(
+            f"{count} devices were asked for: there are {len(devices)} "
+            f"({devices[0].platform}); give from 1 to that, or leave the number away for all"
+        )
+    if jax.process_count() > 1 and count < len(devices):
+        raise UserError(
+            f"{count} of {len(devices)} devices were asked for in {jax.process_count()} processes: "
+            "these use all devices; leave the number away"
+        )
+    return jax.make_mesh((count,), ("data",), (AxisType.Auto,), devices=devices[:count])
+
+
+def on_each(mesh: Mesh) -> NamedSharding:
+    """Where a value lies that every device has."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def in_parts(mesh: Mesh, rank: int) -> NamedSharding:
+    """Where an array lies whose last axis, of `rank`, the devices share in equal parts."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * (rank - 1), "data"))
+
+
+def place(tree: Any, sharding: NamedSharding) -> Any:
+    """A pytree with its leaves where they belong; each process gives the same values."""
+
+    def place_leaf(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+            return leaf
+        if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = place_leaf(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
+
+    return jax.tree.map(place_leaf, tree)
+
+
+def local(tree: Any) -> Any:
+    """What every device has, as arrays of this process's first device alone."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes records and pictures."""
+    return jax.process_index() == 0
+
+
+def join(coordinator: str, processes: int | None, process: int | None) -> None:
+    """Makes this process one of several, before anything is computed.
+
+    The coordinator is HOST:PORT of process 0; "auto" takes it all from a cluster that JAX knows,
+    such as SLURM. Raises UserError where the processes cannot meet.
+    """
+    try:
+        if coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the processes cannot meet at --coordinator {coordinator} ({error}): give HOST:PORT "
+            "of process 0, --processes and --process, or --coordinator auto on a cluster"
+        ) from error
+
+
+def asked_to_stop(steps: range) -> bool:
+    """Whether several processes are to stop after these steps, for one of them got SIGTERM.
+
+    All of them ask after the same steps, and leave none out: JAX picks the next after those that
+    were asked about. A process alone handles signals itself.
+    """
+    if jax.process_count() == 1:
+        return False
+    return any([multihost_utils.reached_preemption_sync_point(step) for step in steps])

@@ -1,0 +1,141 @@
+"""One training step as a pure function of a state, and what an objective gives it.
+
+An objective maps variables, a key and a batch to the loss of each example; a step averages it with
+the batch's true weights, differentiates, and updates. A step whose loss or gradient is not finite
+changes nothing but the counts of steps.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array
+
+from jaxae.batches import Batch, order_and_noise_keys
+from jaxae.errors import UserError
+
+Variables = Mapping[str, Any]
+"""What a Linen `model.init` returns: {"params": ...} and any collections without a gradient."""
+
+Metrics = dict[str, Array]
+
+
+@struct.dataclass
+class Terms:
+    """What an objective returns; whatever is per example is averaged with the batch's weights."""
+
+    loss: Array  # [B], or a scalar where the loss is not a mean over examples
+    metrics: Metrics = struct.field(default_factory=dict)  # name to [B] or scalar
+    collections: Variables = struct.field(default_factory=dict)  # new values of the state's
+
+
+Objective = Callable[[Variables, Array, Batch], Terms]
+"""From variables, a key and a batch to terms; the key may go unused.
+
+What mixes the examples of a batch must leave out those of weight 0. A schedule can count steps in a
+collection of its own, which it returns updated; evaluation then reads the count that training left.
+"""
+
+
+@struct.dataclass
+class State:
+    """Everything a training step changes or reads; with replicas, each leaf has a leading axis."""
+
+    params: Any  # the pytree that has a gradient
+    collections: dict[str, Any]  # Linen's others, without a gradient: a codebook; often empty
+    optimizer_state: optax.OptState
+    step: Array  # int32 scalar, the number of steps taken
+    key: Array  # typed PRNG key, the same for the whole run
+    skipped: Array  # int32 scalar, how many steps in a row, up to now, were not finite
+
+
+def init(key: Array, variables: Variables, optimizer: optax.GradientTransformation) -> State:
+    """The state before the first step.
+
+    Variables are what `model.init` returns, {"params": ...} and other collections; the typed PRNG
+    key is that of the whole run.
+    """
+    if "params" not in variables:
+        raise UserError('variables without "params" were given: give {"params": parameters}')
+    others = {name: value for name, value in variables.items() if name != "params"}
+    params = variables["params"]
+    zero = jnp.zeros((), jnp.int32)
+    return State(params, others, optimizer.init(params), zero, key, zero)
+
+
+def variables_of(state: State) -> Variables:
+    """What an objective and `model.apply` take."""
+    return {"params": state.params, **state.collections}
+
+
+def take_step(
+    state: State, batch: Batch, *, objective: Objective, optimizer: optax.GradientTransformation
+) -> tuple[State, Metrics]:
+    """One update; the metrics are sums over the batch's examples, and "weight", their number.
+
+    Where the loss or the gradient's norm is NaN or infinite the update is not applied, the batch
+    counts for nothing in the metrics, and 1 in "skipped_steps".
+    """
+    (loss, terms), gradient = loss_and_gradient(state, batch, objective=objective)
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
+    updated = replace(
+        state,
+        params=optax.apply_updates(state.params, updates),
+        collections={**state.collections, **terms.collections},
+        optimizer_state=optimizer_state,
+    )
+    finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+    new_state = replace(
+        select(finite, updated, state),
+        step=state.step + 1,
+        skipped=jnp.where(finite, 0, state.skipped + 1),
+    )
+    totals = sums(terms, batch.weights)
+    totals = select(finite, totals, jax.tree.map(jnp.zeros_like, totals))
+    return new_state, {**totals, "skipped_steps": 1.0 - finite.astype(jnp.float32)}
+
+
+def loss_and_gradient(
+    state: State, batch: Batch, *, objective: Objective
+) -> tuple[tuple[Array, Terms], Any]:
+    """The mean loss of the state's next step, the objective's terms, and the loss's gradient."""
+    _, noise_key = order_and_noise_keys(state.key)
+    step_key = jax.random.fold_in(noise_key, state.step)
+
+    def mean_loss(params: Any) -> tuple[Array, Terms]:
+        terms = objective({"params": params, **state.collections}, step_key, batch)
+        return weighted_mean(terms.loss, batch.weights), terms
+
+    return jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+
+
+def select(condition: Array, tree: Any, other: Any) -> Any:
+    """The first of two trees where a scalar condition holds, else the second."""
+    return jax.tree.map(partial(jnp.where, condition), tree, other)
+
+
+def weighted_mean(values: Array, weights: Array) -> Array:
+    """The mean of values [B], or of a scalar, over the examples with weight."""
+    return jnp.sum(jnp.broadcast_to(values, weights.shape) * weights) / jnp.sum(weights)
+
+
+def sums(terms: Terms, weights: Array) -> Metrics:
+    """Weighted sums of the loss and the metrics over a batch, and their weight."""
+    named = {"loss": terms.loss, **terms.metrics}
+    totals = {
+        name: jnp.sum(jnp.broadcast_to(jax.lax.stop_gradient(value), weights.shape) * weights)
+        for name, value in named.items()
+    }
+    return {**totals, "weight": jnp.sum(weights)}
+
+
+def averages(totals: Metrics) -> Metrics:
+    """Means from sums and their weight; the count of skipped steps stays what it is."""
+    means = {name: value / totals["weight"] for name, value in totals.items()}
+    counts = {name: totals[name] for name in ("skipped_steps",) if name in totals}
+    return {name: value for name, value in {**means, **counts}.items() if name != "weight"}
