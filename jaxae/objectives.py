@@ -21,8 +21,11 @@ from jaxae.train import Objective, Terms, Variables
 
 
 def call(model: nn.Module, variables: Variables, x: Array, method: str = "__call__") -> Any:
-    """A method of a Linen module on an array, typed without the variables `apply` may also give."""
-    return model.apply(variables, x, method=method)
+    """A method of a Linen module on an array; what it returns is float32 if it was of less bits."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)),
+        model.apply(variables, x, method=method),
+    )
 
 
 def inputs_of(batch: Batch) -> Array:

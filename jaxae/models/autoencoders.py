@@ -1,7 +1,8 @@
 """Encoders, decoders, and the two ways to join them: a code, or a posterior over codes.
 
 Images are float [B, H, W, C] in whatever range the likelihood reads; a decoder returns logits of
-the same shape, which is what stands before the output activation.
+the same shape, which is what stands before the output activation. As in Flax, `dtype` is that of
+the computation (None: what inputs and parameters promote to); parameters are float32 always.
 """
 
 import math
@@ -10,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
+from flax.typing import Dtype
 from jax import Array
 
 from jaxae.errors import UserError
@@ -40,13 +42,14 @@ class DenseEncoder(nn.Module):
     activation: Activation = nn.relu
     latent_activation: Activation = identity
     initialization: Initialization = keras
+    dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         x = x.reshape(x.shape[0], -1)
         for features in self.features:
-            x = self.activation(dense(x, features, self.initialization))
-        return self.latent_activation(dense(x, self.latent, self.initialization))
+            x = self.activation(dense(x, features, self.initialization, self.dtype))
+        return self.latent_activation(dense(x, self.latent, self.initialization, self.dtype))
 
 
 class DenseDecoder(nn.Module):
@@ -56,12 +59,13 @@ class DenseDecoder(nn.Module):
     shape: Shape
     activation: Activation = nn.relu
     initialization: Initialization = keras
+    dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
         for features in self.features:
-            z = self.activation(dense(z, features, self.initialization))
-        z = dense(z, math.prod(self.shape), self.initialization)
+            z = self.activation(dense(z, features, self.initialization, self.dtype))
+        z = dense(z, math.prod(self.shape), self.initialization, self.dtype)
         return z.reshape(z.shape[0], *self.shape)
 
 
@@ -72,14 +76,15 @@ class ConvEncoder(nn.Module):
     latent: int | None = None
     activation: Activation = nn.relu
     initialization: Initialization = keras
+    dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         layers = [(layer, self.activation) for layer in self.layers]
-        x = convolve(x, layers, self.initialization)
+        x = convolve(x, layers, self.initialization, self.dtype)
         if self.latent is None:
             return x
-        return dense(x.reshape(x.shape[0], -1), self.latent, self.initialization)
+        return dense(x.reshape(x.shape[0], -1), self.latent, self.initialization, self.dtype)
 
 
 class ConvDecoder(nn.Module):
@@ -93,14 +98,17 @@ class ConvDecoder(nn.Module):
     start: Shape | None = None
     activation: Activation = nn.relu
     initialization: Initialization = keras
+    dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
         if self.start is not None:
-            z = dense(z, math.prod(self.start), self.initialization)
+            z = dense(z, math.prod(self.start), self.initialization, self.dtype)
             z = z.reshape(z.shape[0], *self.start)
         activations = [self.activation] * (len(self.layers) - 1) + [identity]
-        return convolve(z, list(zip(self.layers, activations, strict=True)), self.initialization)
+        return convolve(
+            z, list(zip(self.layers, activations, strict=True)), self.initialization, self.dtype
+        )
 
 
 class Autoencoder(nn.Module):

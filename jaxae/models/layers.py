@@ -7,7 +7,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.typing import Initializer
+from flax.typing import Dtype, Initializer
 from jax import Array
 
 Activation = Callable[[Array], Array]
@@ -61,7 +61,9 @@ class Conv:
     upsample: int = 1  # nearest neighbour
 
 
-def dense(x: Array, features: int, initialization: Initialization) -> Array:
+def dense(
+    x: Array, features: int, initialization: Initialization, dtype: Dtype | None = None
+) -> Array:
     """An affine map of the last axis, [..., D] to [..., features], in a compact Linen method."""
     kernel, bias = initialization(x.shape[-1])
-    return nn.Dense(features, kernel_init=kernel, bias_init=bias)(x)
+    return nn.Dense(features, dtype=dtype, kernel_init=kernel, bias_init=bias)(x)

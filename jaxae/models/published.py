@@ -1,6 +1,10 @@
-"""The published networks by name, functions of the image shape (H, W, C) and the code size."""
+"""The published networks by name, functions of the image shape (H, W, C) and the code size.
+
+`dtype` is that of the computation, as in Flax; by default that of inputs and parameters.
+"""
 
 import flax.linen as nn
+from flax.typing import Dtype
 from jax import Array
 
 from jaxae.errors import UserError
@@ -16,16 +20,16 @@ from jaxae.models.autoencoders import (
 from jaxae.models.layers import Conv, Pool, keras, lecun, pytorch
 
 
-def fashion(shape: Shape, latent: int = 20) -> Autoencoder:
+def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-256-128-latent and back, ReLU between; a linear code. 473,636 parameters at 20."""
     check_latent(latent)
     return Autoencoder(
-        DenseEncoder((256, 128), latent, initialization=keras),
-        DenseDecoder((128, 256), shape, initialization=keras),
+        DenseEncoder((256, 128), latent, initialization=keras, dtype=dtype),
+        DenseDecoder((128, 256), shape, initialization=keras, dtype=dtype),
     )
 
 
-def denoise(shape: Shape) -> Autoencoder:
+def denoise(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     """The convolutional denoiser: convolutions with pooling, then upsampling; 4,385 parameters.
 
     The code is 1/8 of the image on each side, with 8 channels. A VALID convolution turns 16 pixels
@@ -42,7 +46,8 @@ def denoise(shape: Shape) -> Autoencoder:
         Conv(channels),
     )
     return Autoencoder(
-        ConvEncoder(encoder, initialization=keras), ConvDecoder(decoder, initialization=keras)
+        ConvEncoder(encoder, initialization=keras, dtype=dtype),
+        ConvDecoder(decoder, initialization=keras, dtype=dtype),
     )
 
 
@@ -51,7 +56,7 @@ def leaky_relu(x: Array) -> Array:
     return nn.leaky_relu(x, negative_slope=0.3)
 
 
-def latent2d(shape: Shape, latent: int = 2) -> Autoencoder:
+def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Autoencoder:
     """Strided convolutions to a 2-D code, transposed ones back; LeakyReLU; 200,963 parameters."""
     check_latent(latent)
     height, width, channels = shape
@@ -64,21 +69,21 @@ def latent2d(shape: Shape, latent: int = 2) -> Autoencoder:
     )
     start = (-(-height // 4), -(-width // 4), 64)
     return Autoencoder(
-        ConvEncoder(encoder, latent, activation=leaky_relu, initialization=keras),
-        ConvDecoder(decoder, start, activation=leaky_relu, initialization=keras),
+        ConvEncoder(encoder, latent, activation=leaky_relu, initialization=keras, dtype=dtype),
+        ConvDecoder(decoder, start, activation=leaky_relu, initialization=keras, dtype=dtype),
     )
 
 
-def latent3d(shape: Shape, latent: int = 3) -> Autoencoder:
+def latent3d(shape: Shape, latent: int = 3, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-128-64-12-latent and back, ReLU between; 219,891 parameters at 3."""
     check_latent(latent)
     return Autoencoder(
-        DenseEncoder((128, 64, 12), latent, initialization=pytorch),
-        DenseDecoder((12, 64, 128), shape, initialization=pytorch),
+        DenseEncoder((128, 64, 12), latent, initialization=pytorch, dtype=dtype),
+        DenseDecoder((12, 64, 128), shape, initialization=pytorch, dtype=dtype),
     )
 
 
-def conv(shape: Shape) -> Autoencoder:
+def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28; 5,729 parameters."""
     encoder = (
         Conv(16, stride=3, padding=1, pool=Pool(2, 2, "VALID")),
@@ -90,25 +95,26 @@ def conv(shape: Shape) -> Autoencoder:
         Conv(shape[-1], kernel_size=2, stride=2, padding=1, transpose=True),
     )
     return Autoencoder(
-        ConvEncoder(encoder, initialization=pytorch), ConvDecoder(decoder, initialization=pytorch)
+        ConvEncoder(encoder, initialization=pytorch, dtype=dtype),
+        ConvDecoder(decoder, initialization=pytorch, dtype=dtype),
     )
 
 
-def deep(shape: Shape, latent: int = 196) -> Autoencoder:
+def deep(shape: Shape, latent: int = 196, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-392-latent-392-784, ReLU on every layer and the code; 770,084 parameters at 196."""
     check_latent(latent)
     return Autoencoder(
-        DenseEncoder((392,), latent, latent_activation=nn.relu, initialization=lecun),
-        DenseDecoder((392,), shape, initialization=lecun),
+        DenseEncoder((392,), latent, latent_activation=nn.relu, initialization=lecun, dtype=dtype),
+        DenseDecoder((392,), shape, initialization=lecun, dtype=dtype),
     )
 
 
-def vae(shape: Shape, latent: int = 20) -> VariationalAutoencoder:
+def vae(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> VariationalAutoencoder:
     """Dense 784-500-latent-500-784, ReLU; 815,824 parameters at 20 (Kingma and Welling 2014)."""
     check_latent(latent)
     return VariationalAutoencoder(
-        DenseEncoder((500,), 2 * latent, initialization=lecun),
-        DenseDecoder((500,), shape, initialization=lecun),
+        DenseEncoder((500,), 2 * latent, initialization=lecun, dtype=dtype),
+        DenseDecoder((500,), shape, initialization=lecun, dtype=dtype),
     )
 
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
-from flax.typing import Initializer
+from flax.typing import Dtype, Initializer
 from jax import Array, lax
 
 from jaxae.models import convolutions
@@ -39,7 +39,9 @@ class KernelAndBias(nn.Module):
         )
 
 
-def convolve(x: Array, layers: Layers, initialization: Initialization) -> Array:
+def convolve(
+    x: Array, layers: Layers, initialization: Initialization, dtype: Dtype | None = None
+) -> Array:
     """Layers and their activations, [B, H, W, C] to [B, H', W', features].
 
     Called in a compact Linen method, whose module gets the parameters: Conv_0, ConvTranspose_0 and
@@ -59,7 +61,7 @@ def convolve(x: Array, layers: Layers, initialization: Initialization) -> Array:
         channels = layer.features
         numbers[kind] += 1
     leaves, structure = jax.tree.flatten((x, parameters))
-    x, parameters = jax.tree.unflatten(structure, promote_dtype(*leaves))
+    x, parameters = jax.tree.unflatten(structure, promote_dtype(*leaves, dtype=dtype))
     return lax.platform_dependent(
         x,
         parameters,

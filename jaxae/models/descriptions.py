@@ -1,0 +1,86 @@
+"""Networks as JSON and back, by a list of what they are made of, so that reading one runs no code.
+
+A network of these parts is described in a run's config.json, and built again from there.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxae.errors import UserError
+from jaxae.models import autoencoders, layers, published
+
+CLASSES = {
+    cls.__name__: cls
+    for cls in (
+        autoencoders.Autoencoder,
+        autoencoders.VariationalAutoencoder,
+        autoencoders.DenseEncoder,
+        autoencoders.DenseDecoder,
+        autoencoders.ConvEncoder,
+        autoencoders.ConvDecoder,
+        layers.Conv,
+        layers.Pool,
+    )
+}
+
+VALUES = {
+    "identity": autoencoders.identity,
+    "keras": layers.keras,
+    "pytorch": layers.pytorch,
+    "lecun": layers.lecun,
+    "leaky_relu_0.3": published.leaky_relu,
+    "relu": nn.relu,
+    "relu6": nn.relu6,
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "silu": nn.silu,
+    "leaky_relu": nn.leaky_relu,
+    "sigmoid": nn.sigmoid,
+    "softplus": nn.softplus,
+    "tanh": nn.tanh,
+    "bfloat16": jnp.bfloat16,
+    "float16": jnp.float16,
+    "float32": jnp.float32,
+}
+
+_LINEN = ("parent", "name")  # what Linen adds to a module's fields
+
+
+def describe(part: Any) -> Any:
+    """A network, or a part of one, as JSON; UserError for a part that has no name here."""
+    if part is None or isinstance(part, bool | int | float | str):
+        return part
+    if isinstance(part, tuple):
+        return [describe(item) for item in part]
+    if type(part) in CLASSES.values():
+        fields = [field.name for field in dataclasses.fields(part) if field.init]
+        values = {name: describe(getattr(part, name)) for name in fields if name not in _LINEN}
+        return {"class": type(part).__name__, **values}
+    for name, value in VALUES.items():
+        if part is value:
+            return {"value": name}
+    raise UserError(f"{part!r} is not one of the parts that a network is described by: {_known()}")
+
+
+def build(description: Any) -> Any:
+    """The network that was described; UserError for what `describe` does not write."""
+    if isinstance(description, list):
+        return tuple(build(item) for item in description)
+    if not isinstance(description, dict):
+        return description
+    try:
+        if description.keys() == {"value"}:
+            return VALUES[description["value"]]
+        fields = {name: build(value) for name, value in description.items() if name != "class"}
+        return CLASSES[description["class"]](**fields)
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{description} describes no network that this version has ({error}): {_known()}"
+        ) from None
+
+
+def _known() -> str:
+    return f"these are {', '.join([*CLASSES, *VALUES])}"
