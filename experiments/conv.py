@@ -36,7 +36,7 @@ def main(options: Options) -> None:
 
 def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Squared error of tanh images, and Adam on gradients with the weights' decay in them."""
-    model = models.conv(shape)
+    model = models.conv(shape, dtype=options.run.dtype)
     optimizer = optax.chain(
         optax.add_decayed_weights(options.weight_decay), optax.adam(options.run.learning_rate)
     )

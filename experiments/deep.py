@@ -30,7 +30,7 @@ def main(options: Options) -> None:
         for epoch in recipes.fit(run, make_recipe(options, run.shape)):
             if epoch.last:
                 images = run.dataset.test.images[:10]
-                reconstructions = epoch.reconstruct(images)
+                reconstructions = epoch.trained.reconstruct(images)
                 picture = plots.stack_rows(images / 255, reconstructions)
                 caption = f"test images and reconstructions, epoch {epoch.number}"
                 runs.save_picture(run, "reconstructions", picture, caption)
@@ -42,7 +42,7 @@ def main(options: Options) -> None:
 
 def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Squared error a pixel of ReLU images, and Adam."""
-    model = models.deep(shape, options.latent)
+    model = models.deep(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
     return recipes.reconstruction(model, likelihoods.GAUSSIAN_RELU, optimizer, per_pixel=True)
 

@@ -46,7 +46,7 @@ def main(options: Options) -> None:
         noisy, clean = noisy[:10], run.dataset.test.images[:10]
         for epoch in recipes.fit(run, recipe):
             if epoch.number == 1 or epoch.last:
-                denoised = epoch.reconstruct(noisy)
+                denoised = epoch.trained.reconstruct(noisy)
                 picture = plots.stack_rows(noisy, denoised, clean / 255)
                 caption = f"noisy, denoised and clean test images, epoch {epoch.number}"
                 runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
@@ -56,7 +56,10 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Cross-entropy a pixel with the clean images, and Adam as Keras has it."""
     optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
     recipe = recipes.reconstruction(
-        models.denoise(shape), likelihoods.BERNOULLI, optimizer, per_pixel=True
+        models.denoise(shape, dtype=options.run.dtype),
+        likelihoods.BERNOULLI,
+        optimizer,
+        per_pixel=True,
     )
     reconstruction = objective = recipe.objective
     if not options.fixed_noise:

@@ -32,7 +32,7 @@ def main(options: Options) -> None:
 
 def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Cross-entropy a pixel, and Adam as Keras has it."""
-    model = models.fashion(shape, options.latent)
+    model = models.fashion(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
     return recipes.reconstruction(model, likelihoods.BERNOULLI, optimizer, per_pixel=True)
 

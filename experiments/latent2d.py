@@ -54,7 +54,7 @@ def main(options: Options) -> None:
 
         for epoch in recipes.fit(run, recipe, on_chunk=draw_random_code):
             if epoch.last:
-                codes = epoch.encode(run.dataset.test.images[:5000])
+                codes = epoch.trained.encode(run.dataset.test.images[:5000])
                 draw_codes(run, codes, epoch)
 
 
@@ -66,7 +66,7 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
         options.decay,
         staircase=True,
     )
-    model = models.latent2d(shape, options.latent)
+    model = models.latent2d(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(learning_rate, eps=1e-7)
     return replace(
         recipes.reconstruction(model, likelihoods.GAUSSIAN_SIGMOID, optimizer, per_pixel=True),
@@ -89,7 +89,7 @@ def draw_codes(run: runs.Run, codes: np.ndarray, epoch: recipes.Epoch) -> None:
     low, high = codes.min(axis=0), codes.max(axis=0)
     z1, z2 = (np.linspace(low[i], high[i], 20) for i in range(2))
     grid = np.stack(np.meshgrid(z1, z2), axis=-1)  # [20, 20, 2]
-    images = epoch.decode(grid.reshape(-1, 2)).reshape(20, 20, *run.shape)
+    images = epoch.trained.decode(grid.reshape(-1, 2)).reshape(20, 20, *run.shape)
     plane = plots.plane(images, z1, z2, f"{name}: images decoded over the plane of codes")
     runs.save_picture(run, "plane", plane, "images decoded from a regular grid of codes")
 

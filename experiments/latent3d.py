@@ -40,15 +40,15 @@ def main(options: Options) -> None:
             if epoch.last:
                 z = np.array([code], np.float32)
                 caption = f"decoded from the code {code}"
-                picture = plots.tile(epoch.decode(z), columns=1)
+                picture = plots.tile(epoch.trained.decode(z), columns=1)
                 runs.save_picture(run, "code", picture, caption)
                 first = run.dataset.train.images[:200]
-                draw_codes(run, epoch.encode(first))
+                draw_codes(run, epoch.trained.encode(first))
 
 
 def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Squared error an image of tanh images, and Adam."""
-    model = models.latent3d(shape, options.latent)
+    model = models.latent3d(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
     return recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
 

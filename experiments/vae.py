@@ -39,7 +39,7 @@ def main(options: Options) -> None:
         count = len(run.dataset.test.images)
         if not all(0 <= index < count for index in options.path):
             raise UserError(f"--path {options.path}: test images are numbered 0 to {count - 1}")
-        model = models.vae(run.shape, options.latent)
+        model = models.vae(run.shape, options.latent, dtype=options.run.dtype)
         likelihood = likelihoods.BERNOULLI
         binarize = jax.jit(objectives.binarize)
         examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
@@ -66,15 +66,17 @@ def main(options: Options) -> None:
         )
         for epoch in recipes.fit(run, recipe):
             if epoch.last:
-                picture = plots.reconstruction_grid(binary[:50], epoch.reconstruct(binary[:50]))
+                picture = plots.reconstruction_grid(
+                    binary[:50], epoch.trained.reconstruct(binary[:50])
+                )
                 caption = f"test images and posterior-mean reconstructions, epoch {epoch.number}"
                 runs.save_picture(run, "reconstructions", picture, caption)
                 prior = jax.random.normal(seeds.fixed_keys().pictures, (100, options.latent))
-                picture = plots.tile(epoch.decode(prior), columns=10)
+                picture = plots.tile(epoch.trained.decode(prior), columns=10)
                 runs.save_picture(run, "samples", picture, "decoded samples of the prior")
-                start, stop = epoch.encode(binary[list(options.path)])
+                start, stop = epoch.trained.encode(binary[list(options.path)])
                 codes = np.linspace(start, stop, 10)
-                picture = plots.tile(epoch.decode(codes), columns=10)
+                picture = plots.tile(epoch.trained.decode(codes), columns=10)
                 caption = "decoded path from test image {} to {}".format(*options.path)
                 runs.save_picture(run, "path", picture, caption)
 

@@ -1,1 +1,18 @@
 """Autoencoders in JAX and Flax."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from jaxae.trained import Trained
+
+
+def load(
+    folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
+) -> Trained:
+    """The network that a run has trained: `jaxae.trained.load`, which is imported only here."""
+    from jaxae import trained
+
+    return trained.load(folder, step, replica=replica)

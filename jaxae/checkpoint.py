@@ -1,22 +1,44 @@
-"""Everything Orbax: a run's checkpoints, written beside training and read back exactly."""
+"""Everything Orbax: a run's checkpoints, written beside training and read back exactly.
+
+Orbax stores no checksum of an array. A checkpoint here also holds the shape, the dtype and the
+CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
+"""
 
 import contextlib
+import gc
+import json
+import logging
 import math
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
-import jax.numpy as jnp
 
+from jaxae.checksums import (
+    checksum,
+    checksum_of_json,
+    describe_leaf,
+    describe_leaves,
+    named_leaves,
+)
+from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 
 if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     from orbax.checkpoint import v1 as ocp
 
     Checkpointer = ocp.training.Checkpointer
+
+METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
+
+
+class DamagedError(Exception):
+    """A checkpoint is not what was saved; says of what it can be seen."""
 
 
 @contextlib.contextmanager
@@ -28,8 +50,11 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
     from orbax.checkpoint import v1 as ocp
 
     # What a killed run was writing; Orbax's own clean-up outlives a process that ends at once.
-    for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
-        shutil.rmtree(unfinished)
+    # A folder named like a step without a checkpoint is one that was being deleted; for Orbax it
+    # would be the latest.
+    if is_first_process():
+        for remains in [*folder.glob("*.orbax-checkpoint-tmp*"), *empty_steps(folder)]:
+            shutil.rmtree(remains)
     policies = ocp.training.preservation_policies
     lowest_loss = policies.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
     keep = (
@@ -37,21 +62,50 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
         if keep_all
         else policies.AnyPreservationPolicy([policies.LatestN(2), lowest_loss])
     )
-    with ocp.training.Checkpointer(
-        str(folder.absolute()),
-        preservation_policy=keep,  # pyright: ignore[reportArgumentType]
-    ) as checkpointer:
+    with clear_errors(folder):
+        checkpointer = ocp.training.Checkpointer(
+            str(folder.absolute()),
+            preservation_policy=keep,  # pyright: ignore[reportArgumentType]
+        )
+    try:
         yield checkpointer
+    finally:
+        with clear_errors(folder):
+            checkpointer.close()
+
+
+@contextlib.contextmanager
+def clear_errors(folder: Path) -> Iterator[None]:
+    """Turns what Orbax raises when it cannot write into one UserError."""
+    try:
+        yield
+    except Exception as error:  # an OSError, or whatever TensorStore and Orbax make of one
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UserError(
+            f"a checkpoint cannot be saved in {folder} ({reason.splitlines()[0]}): make room there "
+            "or make it writable, and resume the run; the checkpoints before it are intact"
+        ) from error
 
 
 def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> None:
     """Starts saving a pytree of arrays as the checkpoint of a step, replacing one that is there.
 
-    The loss decides which checkpoint is the best; one that is not finite never is.
+    The loss decides which checkpoint is the best; one that is not finite never is. Raises UserError
+    where this save, or the one before that went on beside training, fails.
     """
     # JSON has no infinity, and Orbax takes NaN for the lowest of all.
     loss = loss if math.isfinite(loss) else sys.float_info.max
-    checkpointer.save_async(step, tree, force=True, overwrite=True, metrics={"loss": loss})
+    leaves = describe_leaves(tree)
+    metadata: Any = {"leaves": leaves, "crc32": checksum_of_json(leaves), "loss": loss}
+    with clear_errors(Path(str(checkpointer.directory))):
+        checkpointer.save_async(
+            step,
+            tree,
+            force=True,
+            overwrite=True,
+            metrics={"loss": loss},
+            custom_metadata=metadata,
+        )
 
 
 def delete_after(checkpointer: "Checkpointer", step: int) -> None:
@@ -62,74 +116,200 @@ def delete_after(checkpointer: "Checkpointer", step: int) -> None:
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps that have a checkpoint in a folder, ascending; none where there is no folder."""
+    """The steps that have a checkpoint in a folder, ascending; none where there is no folder.
+
+    A folder that is named like a step and holds no checkpoint does not count.
+    """
+    empty = empty_steps(folder)
+    return sorted(int(path.name) for path in step_folders(folder) if path not in empty)
+
+
+def step_folders(folder: Path) -> list[Path]:
+    """What is named like a step."""
     if not folder.is_dir():
         return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    return [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
 
 
-def restore(folder: Path, like: Any, step: int | None = None) -> Any:
-    """The pytree saved at a step, by default the latest, on the devices of like.
+def empty_steps(folder: Path) -> list[Path]:
+    """What is named like a step and holds no checkpoint."""
+    return [path for path in step_folders(folder) if not (path / METADATA).exists()]
+
+
+def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) -> Any:
+    """The pytree saved at a step, on the devices of like.
 
     Args:
       folder: where the checkpoints lie.
       like: a pytree of arrays of the same structure and shapes, whose values are not used.
-      step: one of `steps(folder)`.
+      step: one of `steps(folder)`, or "best" for the one of lowest loss. By default the latest
+        that is whole: of each later one that is damaged, stderr has a line that names the leaf.
 
     Raises:
-      UserError: there is no such checkpoint, or its arrays have another shape or dtype.
+      UserError: there is no such checkpoint, it is damaged, or its arrays have another shape or
+        dtype.
     """
-    from orbax.checkpoint import v1 as ocp
+    return read_step(folder, step, partial(read, like=like))
 
+
+def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> Any:
+    """What `model.apply` takes, from a state saved at a step, on the default device.
+
+    Nothing else of the checkpoint is read, and neither model nor optimizer need be known. With
+    replicas each leaf has a leading axis. The step is as for `restore`, and so are the errors.
+    """
+    return read_step(folder, step, read_variables)
+
+
+def read_step(
+    folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
+) -> Any:
+    """What `read_one` makes of a step's folder, by default of the latest that is not damaged."""
     available = steps(folder)
     if not available:
         raise UserError(f"no checkpoint was found in {folder}: give a run that has one")
     if step is None:
-        step = available[-1]
+        return read_latest(folder, available, read_one)
+    if step == "best":
+        step = best_step(folder, available)
     if step not in available:
         raise UserError(
             f"step {step} was asked for, and {folder} has checkpoints of steps "
             f"{', '.join(map(str, available))}: choose one of these"
         )
-    path = (folder / str(step)).absolute()
-    check_metadata(path, like)
+    try:
+        return read_one(folder / str(step))
+    except DamagedError as damage:
+        raise UserError(
+            f"{folder / str(step)} is damaged: {damage}; choose another of the checkpoints of "
+            f"steps {', '.join(map(str, available))}"
+        ) from damage
+
+
+def read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path], Any]) -> Any:
+    """What `read_one` makes of the latest that is not damaged; UserError where all are."""
+    damages = []
+    for step in sorted(available, reverse=True):
+        try:
+            return read_one(folder / str(step))
+        except DamagedError as damage:
+            damages.append(f"{folder / str(step)} is damaged: {damage}")
+            print(f"warning: {damages[-1]}; trying an older checkpoint", file=sys.stderr)
+    raise UserError(
+        f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): start the run anew"
+    )
+
+
+def best_step(folder: Path, available: Sequence[int]) -> int:
+    """Of these steps, the one whose checkpoint has the lowest loss."""
+    losses = {}
+    for step in available:
+        with contextlib.suppress(DamagedError):
+            losses[step] = read_metadata(folder / str(step))["loss"]
+    if not losses:
+        raise UserError(f"all checkpoints in {folder} are damaged: give another run")
+    return min(losses, key=losses.__getitem__)
+
+
+def read(path: Path, like: Any) -> Any:
+    """The pytree in a checkpoint's folder, each leaf checked against its checksum.
+
+    Raises:
+      DamagedError: it is not what was saved.
+      UserError: it is, and its leaves are not those of like.
+    """
+    saved = read_metadata(path)["leaves"]
+    check_fit(path, saved, like)
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
     )
-    return ocp.load(str(path), abstract)
+    return read_leaves(path, abstract, saved)
 
 
-def check_metadata(path: Path, like: Any) -> None:
-    """UserError, naming the leaf, unless the checkpoint at path has the leaves of like."""
+def read_variables(path: Path) -> Any:
+    """The variables of a state in a checkpoint's folder, checked; DamagedError as for `read`."""
+    saved = read_metadata(path)["leaves"]
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    tree: dict[str, Any] = {"state": {"params": {}, "collections": {}}}
+    for name, leaf in saved.items():
+        *folders, last = name.split("/")
+        if folders[:2] not in (["state", "params"], ["state", "collections"]):
+            continue
+        place = tree
+        for part in folders:
+            place = place.setdefault(part, {})
+        place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
+    state = read_leaves(path, tree, saved)["state"]
+    return {"params": state["params"], **state["collections"]}
+
+
+def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
+    """Those leaves of a checkpoint that an abstract pytree has; DamagedError if one is not."""
     from orbax.checkpoint import v1 as ocp
 
-    saved = named_leaves(ocp.metadata(str(path)).metadata)
-    wanted = named_leaves(jax.tree.map(stored_form, like))
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    tree = problem = None
+    with quiet_failures():
+        try:
+            with context:
+                tree = ocp.load(str(path.absolute()), abstract)
+        except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
+            problem = type(error).__name__
+        if problem is not None:  # the other reads fail, too: they shall do so now
+            time.sleep(0.05)
+            gc.collect()
+    if problem is not None:
+        raise DamagedError(f"it cannot be read ({problem})")
+    for name, leaf in named_leaves(tree).items():
+        whole = isinstance(leaf, jax.Array) and {
+            **describe_leaf(leaf),
+            "crc32": checksum(leaf),
+        } == saved.get(name)
+        if not whole:
+            raise DamagedError(f"the numbers of {name} are not those that were saved")
+    return tree
+
+
+@contextlib.contextmanager
+def quiet_failures() -> Iterator[None]:
+    """Keeps to one error what fails: reads beside the first would each report theirs on stderr."""
+    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
+    logger.disabled, sys.unraisablehook = True, lambda _: None
+    try:
+        yield
+    finally:
+        logger.disabled, sys.unraisablehook = False, hook
+
+
+def read_metadata(path: Path) -> Mapping[str, Any]:
+    """What `save` has put beside a checkpoint's arrays; DamagedError where it is not intact."""
+    try:
+        metadata = json.loads((path / METADATA).read_bytes())["custom_metadata"]
+        intact = checksum_of_json(metadata["leaves"]) == metadata["crc32"]
+        float(metadata["loss"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedError("its description of the leaves cannot be read") from error
+    if not intact:
+        raise DamagedError("its description of the leaves is not what was saved")
+    return metadata
+
+
+def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
+    """UserError, naming the leaf, unless the leaves that are saved at path are those of like."""
+    wanted = {name: describe_leaf(leaf) for name, leaf in named_leaves(like).items()}
     for name in sorted(saved.keys() | wanted.keys()):
-        found = saved.get(name)
-        expected = wanted.get(name)
-        if found is None or expected is None:
-            where = "the model and optimizer" if found is None else "the checkpoint"
+        if name not in saved or name not in wanted:
+            where = "the model and optimizer" if name in wanted else "the checkpoint"
             raise UserError(
                 f"{path} does not fit: {name} is only in {where}; give the options of the run that "
                 "saved it"
             )
-        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+        found, expected = (
+            f"{leaf['dtype']}{leaf['shape']}" for leaf in (saved[name], wanted[name])
+        )
+        if found != expected:
             raise UserError(
-                f"{path} does not fit: {name} is {found.dtype}{list(found.shape)} there and "
-                f"{expected.dtype}{list(expected.shape)} here; give the options of the run that "
-                "saved it"
+                f"{path} does not fit: {name} is {found} there and {expected} here; give the "
+                "options of the run that saved it"
             )
-
-
-def stored_form(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of a leaf on disk, where a typed PRNG key is its integers."""
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.eval_shape(jax.random.key_data, leaf)
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-
-
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by their path, such as state/params/encoder/Dense_0/bias."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

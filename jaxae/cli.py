@@ -1,18 +1,22 @@
 """The command line of an experiment: its options, read with tyro, and how errors end it."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 
+import jax.numpy as jnp
 import tyro
 
-from jaxae import compilation
+from jaxae import compilation, devices
 from jaxae.errors import UserError
 
 
@@ -27,6 +31,7 @@ class RunOptions:
     data_dir: Path | None = None  # where TFDS keeps prepared sets; None: $TFDS_DATA_DIR, or its own
     sources: Path | None = None  # original archives, a subfolder a dataset; None: $JAXAE_SOURCES
     seed: int = 0  # of the initial parameters, the order and the noise
+    precision: Literal["float32", "bf16"] = "float32"  # of the network's computation
     replicas: int = 1  # seeds trained at once, from `seed` on; numbers become mean and std
     out: Path | None = None  # the run's folder; None: results/EXPERIMENT/TIME
     resume: Path | None = None  # go on with this run, in its folder and with its options
@@ -34,6 +39,16 @@ class RunOptions:
     initial_epoch: int | None = None  # with resume or load: the checkpoint after this epoch
     tensorboard: bool = False  # also write TensorBoard event files
     compilation_cache: bool = True  # keep compiled programs for the next start
+    devices: int | None = None  # that share each batch; None: all
+    coordinator: str | None = None  # of several processes: HOST:PORT, or auto on a known cluster
+    processes: int | None = None  # how many there are, unless the cluster knows
+    process: int | None = None  # which one this is, from 0, unless the cluster knows
+    debug: bool = False  # stop at the first step that is not finite, and name the operation
+
+    @property
+    def dtype(self) -> Any:
+        """The precision, as the models take it."""
+        return None if self.precision == "float32" else jnp.bfloat16
 
     @property
     def restored(self) -> Path | None:
@@ -63,20 +78,63 @@ _FREE_ON_RESUME = {
     "initial_epoch",
     "tensorboard",
     "compilation_cache",
+    "devices",
+    "coordinator",
+    "processes",
+    "process",
+    "debug",
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does: its state is saved first."""
+
+
 def run_main(main: Callable[[OptionsType], None], options_type: type[OptionsType]) -> None:
-    """Parses the command line, calls main, and exits: 0, 2 after a UserError, 130 after Ctrl-C."""
+    """Parses the command line, calls main, and exits.
+
+    The code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     try:
         options = parse(options_type, sys.argv[1:])
         compilation.use_cache(wanted=options.run.compilation_cache)
-        main(options)
+        with join_processes(options.run) if options.run.coordinator else raise_on_sigterm():
+            main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
+
+
+@contextlib.contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Within it the first SIGTERM raises Terminated; others are ignored, so that saving can end."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def join_processes(run: RunOptions) -> Iterator[None]:
+    """Within it this process is one of several; only the first prints.
+
+    JAX then looks after SIGTERM itself, so that all stop after the same step.
+    """
+    assert run.coordinator is not None
+    devices.join(run.coordinator, run.processes, run.process)
+    with contextlib.ExitStack() as stack:
+        if not devices.is_first_process():
+            nowhere = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        yield
 
 
 def parse(options_type: type[OptionsType], arguments: Sequence[str]) -> OptionsType:
@@ -139,6 +197,11 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         resume=None,
         load=None,
         initial_epoch=None,
+        devices=None,
+        coordinator=None,
+        processes=None,
+        process=None,
+        debug=False,
     )
     return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
@@ -176,8 +239,30 @@ def check_options(run: RunOptions) -> None:
         raise UserError("--resume goes on training and --load does not train: give one of them")
     if run.initial_epoch is not None and run.restored is None:
         raise UserError("--initial-epoch chooses a checkpoint: give its run by --resume or --load")
+    check_processes(run)
     if run.resume is not None and run.out is not None:
         raise UserError("--resume goes on in the run's own folder: leave --out away")
+
+
+def check_processes(run: RunOptions) -> None:
+    """UserError where the options say half of how several processes find each other."""
+    numbers = (run.processes, run.process)
+    if run.devices is not None and run.devices < 1:
+        raise UserError(f"--devices {run.devices}: give 1 or more, or leave it away for all")
+    if run.coordinator is None or run.coordinator == "auto":
+        if numbers != (None, None):
+            raise UserError(
+                "--processes and --process belong to --coordinator HOST:PORT: give all three"
+            )
+    elif run.processes is None or run.process is None or not 0 <= run.process < run.processes:
+        raise UserError(
+            f"--coordinator {run.coordinator}: give --processes, how many there are, and "
+            "--process, which of them this one is, from 0"
+        )
+    if run.coordinator is not None and run.out is None and run.resume is None:
+        raise UserError(
+            "--coordinator: several processes write to one folder; give --out, the same to each"
+        )
 
 
 def check_same(options: Options, saved: Options) -> None:

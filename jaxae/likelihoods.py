@@ -62,3 +62,10 @@ BERNOULLI = Likelihood(unscaled, nn.sigmoid, losses.bernoulli)
 GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, sigmoid_error)
 GAUSSIAN_TANH = Likelihood(symmetric, tanh_image, tanh_error)
 GAUSSIAN_RELU = Likelihood(unscaled, clipped, relu_error)
+
+BY_NAME = {
+    "bernoulli": BERNOULLI,
+    "gaussian_sigmoid": GAUSSIAN_SIGMOID,
+    "gaussian_tanh": GAUSSIAN_TANH,
+    "gaussian_relu": GAUSSIAN_RELU,
+}

@@ -10,17 +10,19 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.typing import ArrayLike
+from jax.sharding import Mesh
 
-from jaxae import checkpoint, data, objectives, plots, progress, records, train
+from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
 from jaxae.batches import Examples, check_examples, steps_in_epoch
+from jaxae.cli import Terminated
+from jaxae.divergence import check_finite
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
 from jaxae.runs import Run, draw_curves, save_picture, step_of_epoch
 from jaxae.seeds import fixed_keys, initial_state
+from jaxae.trained import Trained, describe_network
 
 
 @dataclass(frozen=True)
@@ -67,23 +69,10 @@ class Epoch:
         """What `model.apply` takes; of the first replica if there are several."""
         return first_replica(self.state)
 
-    def reconstruct(self, images: ArrayLike) -> np.ndarray:
-        """Reconstructions in [0, 1] of images [N, H, W, C], uint8 or in [0, 1]."""
-        return self.apply(objectives.reconstruct, images)
-
-    def encode(self, images: ArrayLike) -> np.ndarray:
-        """The codes of images [N, H, W, C], uint8 or in [0, 1]."""
-        return self.apply(objectives.encode, images)
-
-    def decode(self, z: ArrayLike) -> np.ndarray:
-        """The images [N, H, W, C] in [0, 1] that codes stand for."""
-        return self.apply(objectives.decode, z)
-
-    def apply(self, function: Callable[..., jax.Array], values: ArrayLike) -> np.ndarray:
-        """A function of variables and values, with the recipe's model and likelihood."""
-        model, likelihood = self.recipe.model, self.recipe.likelihood
-        values = jnp.asarray(values)
-        return np.asarray(function(self.variables, values, model=model, likelihood=likelihood))
+    @property
+    def trained(self) -> Trained:
+        """The network as it is now, which reconstructs, encodes and decodes."""
+        return Trained(self.recipe.model, self.recipe.likelihood, self.variables)
 
 
 def fit(
@@ -106,7 +95,7 @@ def fit(
       UserError: the checkpoint to start from does not fit, or the examples cannot be trained on.
     """
     shared = run.shared
-    examples = on_device(recipe.examples or of_split(run.dataset.train))
+    examples = on_devices(recipe.examples or of_split(run.dataset.train), run.mesh)
     size = check_examples(examples, shared.batch_size)
     steps_per_epoch = steps_in_epoch(size, shared.batch_size)
     state, totals = starting_point(run, recipe, examples)
@@ -118,7 +107,14 @@ def fit(
             f"--epochs {shared.epochs}: {run.folder} has trained {done // steps_per_epoch} epochs; "
             "give as many or more"
         )
-    records.write_config(run.folder, run.experiment, run.options, run.dataset, steps_per_epoch)
+    records.write_config(
+        run.folder,
+        run.experiment,
+        run.options,
+        run.dataset,
+        steps_per_epoch,
+        describe_network(recipe.model, recipe.likelihood),
+    )
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
     if shared.resume is not None:
         checkpoint.delete_after(run.checkpointer, done)
@@ -135,7 +131,8 @@ def fit(
         epochs=shared.epochs,
         batch_size=shared.batch_size,
         totals=totals,
-        chunk_steps=recipe.chunk_steps,
+        chunk_steps=1 if shared.debug else recipe.chunk_steps,
+        mesh=run.mesh,
     )
     images_per_epoch = shared.replicas * size
     images = done * images_per_epoch // steps_per_epoch
@@ -144,10 +141,18 @@ def fit(
     with progress.open_bar(shared.epochs * images_per_epoch, images) as bar:
         try:
             for chunk, chunk_seconds in timed(chunks):
-                before, images = images, images_done(chunk, images_per_epoch)
-                timed_images += images - before
+                timed_images -= images
+                images = images_done(chunk, images_per_epoch)
+                timed_images += images
                 seconds += chunk_seconds
                 progress.show_loss(bar, chunk, shared.epochs, images)
+                check_finite(
+                    chunk,
+                    examples,
+                    objective=recipe.objective,
+                    batch_size=shared.batch_size,
+                    debug=shared.debug,
+                )
                 if on_chunk is not None:
                     on_chunk(chunk)
                 record = {}
@@ -172,6 +177,9 @@ def fit(
                     if last:
                         finish(run, state, record)
                     yield Epoch(chunk.epoch, state, last, record, recipe)
+                before, done = done, train.steps_done(chunk.state)
+                if devices.asked_to_stop(range(before + 1, done + 1)):
+                    raise Terminated
         except KeyboardInterrupt:
             if not saved:
                 save(run, state, totals, math.inf)
@@ -180,7 +188,7 @@ def fit(
 
 def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
     """A function from a state to the test numbers of its record."""
-    test_examples = on_device(recipe.test_examples or of_split(run.dataset.test))
+    test_examples = on_devices(recipe.test_examples or of_split(run.dataset.test), run.mesh)
     evaluate = train.make_evaluation(
         partial(
             objectives.with_image_errors,
@@ -190,6 +198,7 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
         ),
         recipe.test_batch_size,
         replicas=run.shared.replicas > 1,
+        mesh=run.mesh,
     )
 
     def test_record(state: train.State) -> dict[str, Any]:
@@ -242,7 +251,7 @@ def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
 def draw_reconstructions(run: Run, epoch: Epoch) -> None:
     """Draws the first 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
     images = run.dataset.test.images[:50]
-    picture = plots.reconstruction_grid(images, epoch.reconstruct(images))
+    picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images))
     caption = f"test images and reconstructions, epoch {epoch.number}"
     save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
 
@@ -261,8 +270,13 @@ def starting_point(
     totals = train.no_totals(
         state, examples, objective=recipe.objective, optimizer=recipe.optimizer
     )
+    if run.mesh is not None:
+        state, totals = devices.place((state, totals), devices.on_each(run.mesh))
     restored = run.shared.restored
     if restored is None:
+        return state, totals
+    if run.shared.resume and not checkpoint.steps(restored / "checkpoints"):
+        print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
         return state, totals
     step = step_of_epoch(restored, run.shared.initial_epoch)
     tree = {"state": state, "totals": totals}
@@ -271,8 +285,8 @@ def starting_point(
 
 
 def first_replica(state: train.State) -> train.Variables:
-    """The variables of a state, of its first replica if it has several."""
-    variables = train.variables_of(state)
+    """The variables of a state on one device, of its first replica if it has several."""
+    variables = devices.local(train.variables_of(state))
     return jax.tree.map(lambda leaf: leaf[0], variables) if state.step.ndim else variables
 
 
@@ -281,6 +295,8 @@ def of_split(split: data.Split) -> Examples:
     return Examples(split.images, split.labels)
 
 
-def on_device(examples: Examples) -> Examples:
-    """The same examples, moved to the default device once."""
-    return jax.tree.map(jnp.asarray, examples)
+def on_devices(examples: Examples, mesh: Mesh | None) -> Examples:
+    """The same examples, moved once to each device of a mesh, or to the default device."""
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, examples)
+    return devices.place(examples, devices.on_each(mesh))

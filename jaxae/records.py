@@ -19,15 +19,27 @@ import numpy as np
 
 from jaxae.cli import Options
 from jaxae.dataset import Dataset
+from jaxae.devices import is_first_process
+from jaxae.errors import UserError
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file under a temporary name, then renames it, so that it is never half there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    """Writes a file under a temporary name, then renames it, so that it is never half there.
+
+    The temporary name is always the same: what a killed process has left there is written over.
+    Of several processes only the first writes.
+    """
+    if not is_first_process():
+        return
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -36,12 +48,28 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A run's config.json."""
-    return json.loads((folder / "config.json").read_text())
+    """A run's config.json; UserError where the folder has none."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+        if not isinstance(config, dict):
+            raise ValueError("no object of JSON")
+        return config
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UserError(
+            f"{folder} is not a run, for {path} cannot be read ({reason}): give the folder that a "
+            "run has printed"
+        ) from None
 
 
 def write_config(
-    folder: Path, experiment: str, options: Options, dataset: Dataset, steps_per_epoch: int
+    folder: Path,
+    experiment: str,
+    options: Options,
+    dataset: Dataset,
+    steps_per_epoch: int,
+    network: dict[str, Any] | None = None,
 ) -> None:
     """Writes config.json; a resumed run keeps its first config and adds how it went on."""
     path = folder / "config.json"
@@ -61,6 +89,7 @@ def write_config(
             },
             "options": dataclasses.asdict(options),  # pyright: ignore[reportArgumentType]
             "steps_per_epoch": steps_per_epoch,
+            "network": network,
             **describe_environment(),
         }
     write_json(path, config)
@@ -116,6 +145,8 @@ def flatten_replicas(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
     """Adds an epoch's line to metrics.jsonl, and its numbers to the board if there is one."""
+    if not is_first_process():
+        return
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(record) + "\n")
     if board is not None:
@@ -156,6 +187,8 @@ def keep_records(folder: Path, epochs: int) -> None:
 
 def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
     """Adds entries to summary.json."""
+    if not is_first_process():
+        return
     path = folder / "summary.json"
     write_json(path, {**json.loads(path.read_text()), **results})
 
@@ -163,7 +196,7 @@ def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def open_board(folder: Path, *, wanted: bool) -> Iterator[Any]:
     """A tensorboardX SummaryWriter on the folder, or None if none is wanted."""
-    if not wanted:
+    if not wanted or not is_first_process():
         yield None
         return
     from tensorboardX import SummaryWriter

@@ -19,11 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxae import checkpoint, data, plots, records
 from jaxae.cli import Options, RunOptions
+from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
+
+LOCK = ".lock"
+
+REMAINS = (LOCK, ".config.json.part")
+"""Files that a run which is killed before it trains can leave in its folder."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Run:
     dataset: data.Dataset
     checkpointer: "checkpoint.Checkpointer"
     board: Any  # a tensorboardX SummaryWriter, or None
+    mesh: Mesh | None  # the devices that share each batch; None: there is one
 
     @property
     def shared(self) -> RunOptions:
@@ -70,28 +78,79 @@ def start(
     examples = load(shared.dataset or dataset, data_dir=shared.data_dir, sources=shared.sources)
     if shared.restored is not None:
         check_restorable(shared, experiment, examples)
+    mesh = data_mesh(shared.devices)
     existed = shared.resume is not None or (shared.out is not None and shared.out.exists())
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
+    with (
+        lock(folder),
+        clear_end(folder, shared, existed=existed),
+        checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
+        records.open_board(folder, wanted=shared.tensorboard) as board,
+    ):
+        shared_mesh = mesh if mesh.size > 1 else None
+        yield Run(experiment, folder, options, examples, checkpointer, board, shared_mesh)
+    print(f"done: pictures and summary.json in {folder}", flush=True)
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keeps a run's folder to one process, for as long as that lives; UserError for a second."""
+    from filelock import FileLock, Timeout
+
+    if not is_first_process():
+        yield
+        return
+    path = folder / LOCK
     try:
-        with (
-            checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
-            records.open_board(folder, wanted=shared.tensorboard) as board,
-        ):
-            yield Run(experiment, folder, options, examples, checkpointer, board)
-        print(f"done: pictures and summary.json in {folder}", flush=True)
-    except (UserError, KeyboardInterrupt) as error:
-        resumable = shared.load is None and bool(checkpoint.steps(checkpoints))
-        if not resumable and shared.resume is None:
+        held = FileLock(path)
+        held.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another process is writing to {folder}: wait until it ends, or give another folder "
+            "with --out"
+        ) from None
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        held.release()
+
+
+@contextlib.contextmanager
+def clear_end(folder: Path, shared: RunOptions, *, existed: bool) -> Iterator[None]:
+    """Ends a run that fails or is stopped: says how to go on, or clears away what came to nothing.
+
+    `existed` says that the user had made the folder. An OSError becomes a UserError.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, OSError) as error:
+        resumable = shared.load is None and bool(checkpoint.steps(folder / "checkpoints"))
+        nothing = not resumable and shared.resume is None
+        if nothing and folder.is_dir() and is_first_process():
             empty(folder, remove=not existed)
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and is_first_process():
             command = shlex.join(["python", sys.argv[0], "--resume", str(folder)])
             saved = f"the state is saved in {folder}: go on with\n    {command}"
             print(
                 f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",
                 file=sys.stderr,
             )
+        if isinstance(error, OSError):
+            raise unwritable(folder, error) from error
         raise
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """What to say where a run's folder cannot be written to."""
+    return UserError(
+        f"{error.filename or folder} cannot be written ({error.strerror or error}): make room "
+        f"there or make it writable, and go on with --resume {folder} if it holds a run, else give "
+        "another folder with --out"
+    )
 
 
 def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> None:
@@ -112,12 +171,17 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
 
 
 def new_folder(experiment: str, out: Path | None) -> Path:
-    """Makes a run's folder, `out` or one named by the time; UserError if it holds something."""
+    """Makes a run's folder, `out` or one named by the time; UserError if it holds something.
+
+    Of several processes only the first looks.
+    """
+    if out is not None and not is_first_process():
+        return out
     try:
         if out is None:
             return timed_folder(Path("results") / experiment)
         out.mkdir(parents=True, exist_ok=True)
-        held = any(out.iterdir())
+        held = any(path.is_file() and path.name not in REMAINS for path in out.rglob("*"))
     except OSError as error:
         raise UserError(
             f"the run's folder {out or 'results'} cannot be made ({error.strerror}): give a folder "
@@ -176,6 +240,8 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
     The caption goes into the file, with experiment and dataset; pictures of the bundled subset also
     show it.
     """
+    if not is_first_process():
+        return
     folder = run.folder / "pictures"
     folder.mkdir(exist_ok=True)
     seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""

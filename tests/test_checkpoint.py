@@ -1,6 +1,7 @@
 """Checkpoints: read back exactly, the right ones kept, and clear words where they do not fit."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,109 @@ def test_a_misfit_is_an_error_that_names_the_leaf(
         checkpoint.save(checkpointer, 1, saved, loss=1.0)
     with pytest.raises(UserError, match=message):
         checkpoint.restore(tmp_path, {"state": {"params": params}})
+
+
+# Damage.
+
+# A read that fails later than the first may report so, when nobody waits for it any more.
+late_failures = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def save_two(folder: Path, *, weights: int = 0) -> tuple[Any, Any]:
+    """Saves two trees as steps 1 and 2, the second with the lower loss."""
+    trees = make_tree(1), make_tree(2)
+    if weights:
+        for seed, tree in enumerate(trees):
+            tree["weights"] = jax.random.normal(jax.random.key(seed), (weights,))
+    with checkpoint.open_checkpoints(folder) as checkpointer:
+        for step, tree in enumerate(trees, start=1):
+            checkpoint.save(checkpointer, step, tree, loss=-step)
+    return trees
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files below a folder that hold something, always in the same order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+
+
+@late_failures
+def test_a_flipped_bit_is_never_taken_for_a_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, newer = save_two(tmp_path, weights=100_000)
+    files = files_of(tmp_path / "2")
+    ends = np.cumsum([path.stat().st_size for path in files])
+    random = np.random.default_rng(0)
+    caught = 0
+    for place in random.integers(ends[-1], size=100):
+        index = int(np.searchsorted(ends, place, side="right"))
+        whole = files[index].read_bytes()
+        flipped = bytearray(whole)
+        flipped[place - ends[index]] ^= 1 << random.integers(8)
+        files[index].write_bytes(flipped)
+        restored = checkpoint.restore(tmp_path, blank(newer))
+        files[index].write_bytes(whole)
+        warned = f"{tmp_path / '2'} is damaged" in capsys.readouterr().err
+        assert_same_bits(restored, older if warned else newer)
+        caught += warned
+    print(f"{caught} of 100 flipped bits were caught; the others changed nothing that is read")
+    assert caught > 90
+
+
+@late_failures
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_file_cut_short_is_damage(keep: float, tmp_path: Path) -> None:
+    older, newer = save_two(tmp_path)
+    for path in files_of(tmp_path / "2"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(keep * len(whole))])
+        restored = checkpoint.restore(tmp_path, blank(newer))
+        step = int(restored["state"]["step"])
+        assert_same_bits(restored, newer if step == 2 else older)
+        path.write_bytes(whole)
+
+
+def swap_bits(folder: Path, step: int) -> None:
+    """Saves a step again with the checksums of other numbers, as if bits had flipped since."""
+    describe = checkpoint.describe_leaves
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "describe_leaves", lambda tree: describe(make_tree(99)))
+        with checkpoint.open_checkpoints(folder) as checkpointer:
+            checkpoint.save(checkpointer, step, make_tree(step), loss=-step)
+
+
+def test_damage_names_the_leaf_and_falls_back_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, newer = save_two(tmp_path)
+    swap_bits(tmp_path, 2)
+    assert_same_bits(checkpoint.restore(tmp_path, blank(newer)), older)
+    said = capsys.readouterr().err
+    assert re.search(r"2 is damaged: the numbers of state/\S+ are not those", said)
+    for step in (2, "best"):
+        with pytest.raises(UserError, match=r"2 is damaged: .* steps 1, 2"):
+            checkpoint.restore(tmp_path, blank(newer), step)
+    swap_bits(tmp_path, 1)
+    with pytest.raises(UserError, match=r"all checkpoints in .* are damaged"):
+        checkpoint.restore(tmp_path, blank(newer))
+
+
+def test_the_best_is_the_one_of_lowest_loss(tmp_path: Path) -> None:
+    save_losses(tmp_path, 5.0, 1.0, math.nan, 2.0)
+    like = {"step": jnp.asarray(0)}
+    assert int(checkpoint.restore(tmp_path, like, "best")["step"]) == 2
+
+
+@pytest.mark.parametrize("inside", [None, "junk"])
+def test_a_folder_that_is_only_named_like_a_step_is_skipped(
+    inside: str | None, tmp_path: Path
+) -> None:
+    save_losses(tmp_path, 1.0, 2.0)
+    (tmp_path / "9").mkdir()
+    if inside:
+        (tmp_path / "9" / inside).write_text("")
+    assert checkpoint.steps(tmp_path) == [1, 2]
+    assert restored_step(tmp_path) == 2
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 3, {"step": jnp.asarray(3)}, loss=3.0)
+    assert checkpoint.steps(tmp_path) == [1, 2, 3]

@@ -82,11 +82,13 @@ def test_a_run_leaves_its_books(whole: Finished) -> None:
 
 def test_test_numbers_are_those_of_the_pictures(whole: Finished) -> None:
     images = data.load("mnist").test.images
-    errors = (whole.last.reconstruct(images) - images / 255) ** 2
+    errors = (whole.last.trained.reconstruct(images) - images / 255) ** 2
     assert lines_of(whole.folder)[-1]["test_mse"] == pytest.approx(errors.mean(), rel=1e-5)
-    codes = whole.last.encode(images)
+    codes = whole.last.trained.encode(images)
     assert codes.shape == (30, 3)
-    np.testing.assert_allclose(whole.last.decode(codes), whole.last.reconstruct(images), atol=1e-6)
+    np.testing.assert_allclose(
+        whole.last.trained.decode(codes), whole.last.trained.reconstruct(images), atol=1e-6
+    )
 
 
 def test_resumed_equals_uninterrupted(whole: Finished, tmp_path: Path) -> None:
@@ -199,7 +201,7 @@ def test_replicas_though_resumed_equal_separate_runs(tmp_path: Path) -> None:
     assert apart[0].record["test_loss"] != apart[1].record["test_loss"]
     images = data.load("mnist").test.images
     np.testing.assert_allclose(
-        together.reconstruct(images), apart[0].reconstruct(images), atol=1e-4
+        together.trained.reconstruct(images), apart[0].trained.reconstruct(images), atol=1e-4
     )
 
 

@@ -89,7 +89,8 @@ def read_until(terminal: int, words: bytes | None) -> bytes:
     return seen
 
 
-def test_interrupted_on_a_terminal_then_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_on_a_terminal_then_resumed(number: int, code: int, tmp_path: Path) -> None:
     terminal, other_end = pty.openpty()
     termios.tcsetwinsize(other_end, (24, 120))
     line = "--dataset mnist_mini --epochs 300 --batch-size 500 --out run"
@@ -102,10 +103,10 @@ def test_interrupted_on_a_terminal_then_resumed(tmp_path: Path) -> None:
     ) as process:
         os.close(other_end)
         bar = read_until(terminal, b"epoch 3/300").decode()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said = read_until(terminal, None).decode()
     os.close(terminal)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert re.search(r"epoch 2/300: .*images/s, loss 0\.\d+", bar)
     assert re.search(r"state is saved in run\b", said)
     assert re.search(r"python \S*fashion.py --resume run\r?$", said, re.MULTILINE)
@@ -146,7 +147,10 @@ def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> Non
     assert checkpoint.steps(whole) == checkpoint.steps(part) == [17, 34]
     model = models.fashion((28, 28, 1), 20)
     state = seeds.seeded_state(0, model=model, optimizer=optax.adam(1e-3), shape=(28, 28, 1))
-    like = {"state": state, "totals": dict.fromkeys(("loss", "weight"), jnp.zeros(()))}
+    like = {
+        "state": state,
+        "totals": dict.fromkeys(("loss", "weight", "skipped_steps"), jnp.zeros(())),
+    }
     for step in (17, 34):
         trees = [checkpoint.restore(folder, like, step) for folder in (whole, part)]
         whole_state, part_state = (tree["state"] for tree in trees)

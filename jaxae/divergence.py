@@ -1,0 +1,71 @@
+"""When a run stops because its loss is no longer a number: since which step, and for what cause."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
+
+from jaxae import devices
+from jaxae.batches import Batch, Examples, epoch_order, gather
+from jaxae.errors import UserError
+from jaxae.steps import Objective, State, loss_and_gradient
+from jaxae.train import Progress, steps_done
+
+PATIENCE = 10  # steps in a row that are not finite, until training stops
+
+
+def check_finite(
+    chunk: Progress, examples: Examples, *, objective: Objective, batch_size: int, debug: bool
+) -> None:
+    """UserError where too many steps in a row, or with `debug` any, were not finite.
+
+    It names the epoch and the step of the first. With `debug` it also names the operation, for
+    the parameters are still those that the first such step started from.
+    """
+    counts = np.atleast_1d(chunk.state.skipped)
+    replica = int(np.argmax(counts))
+    count = int(counts[replica])
+    if count < (1 if debug else PATIENCE):
+        return
+    first = steps_done(chunk.state) - count
+    epoch, index = divmod(first, chunk.steps_per_epoch)
+    state = chunk.state
+    if len(counts) > 1:
+        state = jax.tree.map(lambda leaf: leaf[replica], state)
+    if debug:
+        state = devices.local(state)
+        order = epoch_order(state.key, epoch, examples.images.shape[0], batch_size)
+        state = state.replace(step=jnp.asarray(first, jnp.int32))
+        batch = devices.local(gather(examples, order[index]))
+        advice = find_cause(state, batch, objective=objective)
+    else:
+        advice = (
+            "Likely causes are a learning rate that is too high (--learning-rate), and pixels or "
+            "targets that are not finite; --debug stops at the first such step and names the "
+            "operation."
+        )
+    where = f" of replica {replica}" if len(counts) > 1 else ""
+    steps = "1 step" if count == 1 else f"{count} steps in a row"
+    raise UserError(
+        f"training stopped: the loss or its gradient was NaN or infinite in {steps}, from epoch "
+        f"{epoch + 1}, step {index + 1}{where} on; such steps are not applied. {advice}"
+    )
+
+
+def find_cause(state: State, batch: Batch, *, objective: Objective) -> str:
+    """A sentence about what in a step's parameters, batch or operations is not finite."""
+    for name, tree in (("parameters", state.params), ("batch", batch)):
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            if not jnp.isfinite(leaf).all():
+                leaf_name = jax.tree_util.keystr(path, simple=True, separator="/")
+                return f"The {name} of that step hold NaN or infinity already, in {leaf_name}."
+    step = checkify.checkify(
+        partial(loss_and_gradient, objective=objective), errors=checkify.float_checks
+    )
+    error, _ = jax.jit(step)(state, batch)
+    said = error.get()
+    if said is None:
+        return "No operation of that step gave NaN: a value grew beyond the largest float."
+    return f"The first such operation: {said}"

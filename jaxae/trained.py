@@ -1,0 +1,93 @@
+"""A trained network, ready for use: from an epoch that has just ended, or from a run's folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxae import checkpoint, likelihoods, objectives, records
+from jaxae.errors import UserError
+from jaxae.likelihoods import Likelihood
+from jaxae.models import descriptions
+from jaxae.steps import Variables
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, its variables, and the likelihood that says what its logits mean."""
+
+    model: nn.Module
+    likelihood: Likelihood
+    variables: Variables  # what `model.apply` takes
+
+    def reconstruct(self, images: ArrayLike) -> np.ndarray:
+        """Reconstructions in [0, 1] of images [N, H, W, C], uint8 or in [0, 1]."""
+        return self._apply(objectives.reconstruct, images)
+
+    def encode(self, images: ArrayLike) -> np.ndarray:
+        """The codes of images [N, H, W, C], uint8 or in [0, 1]."""
+        return self._apply(objectives.encode, images)
+
+    def decode(self, z: ArrayLike) -> np.ndarray:
+        """The images [N, H, W, C] in [0, 1] that codes stand for."""
+        return self._apply(objectives.decode, z)
+
+    def _apply(self, function: Callable[..., jax.Array], values: ArrayLike) -> np.ndarray:
+        values = jnp.asarray(values)
+        return np.asarray(
+            function(self.variables, values, model=self.model, likelihood=self.likelihood)
+        )
+
+
+def load(
+    folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
+) -> Trained:
+    """The network that a run has trained, without its optimizer. Runs no code of the run's.
+
+    Args:
+      folder: the run's.
+      step: of the checkpoint, or "best" for the one of lowest test loss; by default the latest.
+      replica: which one, where the run has several.
+
+    Raises:
+      UserError: there is no such run, checkpoint or replica, or the network is not one of
+        `jaxae.models`.
+    """
+    folder = Path(folder)
+    config = records.read_config(folder)
+    network = config.get("network")
+    if network is None:
+        raise UserError(
+            f"the network of {folder} is not made of what jaxae.models has: build it yourself, and "
+            "give it what jaxae.checkpoint.load_variables returns"
+        )
+    try:
+        count = config["options"]["run"]["replicas"]
+        likelihood = likelihoods.BY_NAME[network["likelihood"]]
+        model = descriptions.build(network["model"])
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder}/config.json does not describe a run of this version ({error}): give one "
+            "that it has trained"
+        ) from None
+    if not 0 <= replica < count:
+        raise UserError(f"replica {replica} of {folder}: it has those from 0 to {count - 1}")
+    variables = checkpoint.load_variables(folder / "checkpoints", step)
+    if count > 1:
+        variables = jax.tree.map(lambda leaf: leaf[replica], variables)
+    return Trained(model, likelihood, variables)
+
+
+def describe_network(model: nn.Module, likelihood: Likelihood) -> dict[str, Any] | None:
+    """What config.json says of a network, for `load`; None where it has parts without a name."""
+    names = [name for name, known in likelihoods.BY_NAME.items() if known is likelihood]
+    try:
+        return {"model": descriptions.describe(model), "likelihood": names[0]} if names else None
+    except UserError:
+        return None

@@ -1,0 +1,225 @@
+"""One program on one device, on several and in several processes: the same numbers."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import SECONDS, Finished, command, environment, start
+
+from jaxae import checkpoint, devices
+from jaxae.errors import UserError
+
+# Trains on one device, and on meshes of 2 and 8 of the 8; prints what differs.
+COMPARE = """
+import json, sys
+from functools import partial
+import jax, jax.numpy as jnp, numpy as np, optax
+
+dtype = sys.argv[1]
+jax.config.update("jax_enable_x64", dtype == "float64")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+from jaxae import devices, likelihoods, models, objectives, train
+from jaxae.batches import Examples
+from jaxae.loops import make_loop
+
+shape = (8, 8, 1)
+images = np.random.default_rng(0).random((45, *shape)).astype(dtype)
+dense = models.Autoencoder(models.DenseEncoder((16,), 3), models.DenseDecoder((16,), shape))
+conv = models.Autoencoder(
+    models.ConvEncoder((models.Conv(4, pool=models.Pool(2, 2, "SAME")), models.Conv(2, stride=2))),
+    models.ConvDecoder((models.Conv(4, stride=2, transpose=True, upsample=2), models.Conv(1))),
+)
+optimizer = optax.adam(1e-3)
+
+
+def seeded(seed, model):
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    variables = model.init(init_key, images[:1])
+    return train.init(run_key, jax.tree.map(lambda x: x.astype(dtype), variables), optimizer)
+
+
+def compare(model, states, batch_size, count):
+    reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    objective = partial(objectives.denoising, objective=reconstruct, noise=0.3)
+    common = dict(objective=objective, optimizer=optimizer, epochs=2, batch_size=batch_size)
+    *_, single = train.fit(states, Examples(images), **common)
+    mesh = devices.data_mesh(count)
+    *_, shared = train.fit(states, Examples(images), mesh=mesh, chunk_steps=2, **common)
+    assert shared.state.step.sharding.is_fully_replicated
+    assert len(shared.state.step.sharding.device_set) == count
+    pairs = [(shared.state.params, single.state.params), (shared.totals, single.totals)]
+    evaluate = partial(train.make_evaluation, reconstruct, 10, replicas=states.step.ndim == 1)
+    arguments = (train.variables_of(single.state), jax.random.key(1), Examples(images))
+    pairs.append((evaluate(mesh=mesh)(*arguments), evaluate()(*arguments)))
+    largest = 0.0
+    for tree, expected in pairs:
+        for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+            assert leaf.dtype == other.dtype
+            scale = 1 + np.abs(other).max()
+            largest = max(largest, float(np.abs(np.asarray(leaf) - other).max() / scale))
+    return largest
+
+
+def gathers(model, batch_size):
+    mesh = devices.data_mesh(8)
+    reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    state = seeded(0, model)
+    step = train.make_training_step(reconstruct, optimizer, replicas=False)
+    arguments = dict(objective=reconstruct, optimizer=optimizer)
+    totals = train.no_totals(state, Examples(images), **arguments)
+    same = (state, totals, Examples(images))
+    state, totals, examples = devices.place(same, devices.on_each(mesh))
+    order = train.make_order(45, batch_size, replicas=False, mesh=mesh)(state.key, 0)
+    assert {shard.data.shape for shard in order.addressable_shards} == {(6, 1)}
+    loop = make_loop(step, mesh)
+    text = loop.lower(state, totals, (examples, order), 0, 6).compile().as_text()
+    return {name: text.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all")}
+
+
+stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(seeded(s, dense) for s in range(3)))
+result = {
+    "dense, batch 7 on 2": compare(dense, seeded(0, dense), 7, 2),
+    "conv, batch 8 on 8": compare(conv, seeded(0, conv), 8, 8),
+    "3 replicas, batch 8 on 8": compare(dense, stacked, 8, 8),
+}
+if dtype == "float32":
+    result["gathers"] = gathers(dense, 8)
+print(json.dumps(result))
+"""
+
+
+def with_devices(folder: Path, count: int) -> dict[str, str]:
+    """The environment of a command that finds so many devices."""
+    flag = f"--xla_force_host_platform_device_count={count}"
+    # With a proxy in its environment a process would look for its peers there.
+    plain = {name: value for name, value in environment(folder).items() if "proxy" not in name}
+    return plain | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+def test_sharded_equals_single(dtype: str, tolerance: float, tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", COMPARE, dtype],
+        env=with_devices(tmp_path, 8),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    print(result)
+    counts = result.pop("gathers", None)
+    assert max(result.values()) <= tolerance
+    if counts is not None:  # gradients are added up, and no batch is put together again
+        assert counts["all-reduce"] > 0
+        assert counts["all-gather"] == counts["all-to-all"] == 0
+
+
+def test_a_mesh_has_the_devices_there_are() -> None:
+    assert devices.data_mesh().shape == {"data": 1}
+    for count in (0, 2):
+        with pytest.raises(
+            UserError, match=rf"{count} devices were asked for: there are 1 \(cpu\)"
+        ):
+            devices.data_mesh(count)
+
+
+LINE = "--dataset mnist_mini --batch-size 300"
+
+
+def losses(folder: Path) -> list[tuple[float, float]]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [(line["train_loss"], line["test_loss"]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[float, float]]:
+    """The losses of two epochs on one device."""
+    folder = tmp_path_factory.mktemp("single")
+    process = start("fashion", f"{LINE} --epochs 2 --out run", folder)
+    assert process.returncode == 0, process.stderr
+    return losses(folder / "run")
+
+
+def run_on(count: int, line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    process = subprocess.run(
+        command("fashion", line),
+        cwd=folder,
+        env=with_devices(folder, count),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+def test_a_checkpoint_of_eight_devices_resumes_on_one_and_on_two(
+    single: list[tuple[float, float]], tmp_path: Path
+) -> None:
+    run_on(8, f"{LINE} --epochs 1 --out eight", tmp_path)
+    run_on(1, "--load eight --out loaded", tmp_path)
+    config = json.loads((tmp_path / "eight" / "config.json").read_text())
+    assert len(config["devices"]) == 8
+    run_on(2, "--resume eight --epochs 2", tmp_path)
+    np.testing.assert_allclose(losses(tmp_path / "eight"), single, rtol=1e-4)
+    summary = json.loads((tmp_path / "loaded" / "summary.json").read_text())
+    np.testing.assert_allclose(summary["test_loss"], single[0][1], rtol=1e-4)
+
+
+def start_two(line: str, folder: Path) -> list[subprocess.Popen[str]]:
+    """Two processes of two devices each that run one experiment together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [
+        subprocess.Popen(
+            command(
+                "fashion", f"{line} --coordinator 127.0.0.1:{port} --processes 2 --process {number}"
+            ),
+            cwd=folder,
+            env=with_devices(folder, 2),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+
+
+def test_two_processes_train_together_and_one_goes_on(
+    single: list[tuple[float, float]], tmp_path: Path
+) -> None:
+    processes = start_two(f"{LINE} --epochs 1 --out run", tmp_path)
+    said = [process.communicate(timeout=SECONDS) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "epoch 1/1" in said[0][0]
+    assert "epoch" not in said[1][0]
+    run = Finished("fashion", subprocess.CompletedProcess([], 0), tmp_path / "run")
+    assert len(run.metrics()) == 1
+    assert run.picture("epoch_001").size
+    run_on(1, "--resume run --epochs 2", tmp_path)
+    np.testing.assert_allclose(losses(tmp_path / "run"), single, rtol=1e-4)
+
+
+def test_one_of_two_processes_is_told_to_stop_and_both_do(tmp_path: Path) -> None:
+    processes = start_two(f"{LINE} --epochs 2000 --out run", tmp_path)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + SECONDS
+    while not metrics.exists() and time.monotonic() < deadline:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+    processes[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=SECONDS) for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], said
+    assert "--resume run" in said[0][1]
+    (*_, step) = checkpoint.steps(tmp_path / "run" / "checkpoints")
+    epochs = -(-step // 17)
+    run_on(1, f"--resume run --epochs {epochs + 1}", tmp_path)
+    assert len(losses(tmp_path / "run")) == epochs + 1

@@ -1,0 +1,134 @@
+"""A trained network out of a run's folder: the same one, without its optimizer and without code."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_run
+from small_run import STEPS_PER_EPOCH, go
+
+import jaxae
+from jaxae import data, likelihoods, models, objectives, recipes, train, trained
+from jaxae.errors import UserError
+from jaxae.models import descriptions
+
+compiled_once, small_data = small_run.compiled_once, small_run.small_data
+
+
+@pytest.fixture(scope="module")
+def _run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[recipes.Epoch]]:
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, go(out=folder)
+
+
+@pytest.fixture
+def run(_run: tuple[Path, list[recipes.Epoch]], tmp_path: Path) -> tuple[Path, list[recipes.Epoch]]:
+    return shutil.copytree(_run[0], tmp_path / "run"), _run[1]
+
+
+def test_a_loaded_network_is_the_one_that_was_trained(
+    run: tuple[Path, list[recipes.Epoch]],
+) -> None:
+    folder, epochs = run
+    images = data.load("mnist").test.images
+    for step, epoch in ((None, epochs[-1]), (2 * STEPS_PER_EPOCH, epochs[1])):
+        loaded = jaxae.load(folder, step)
+        assert loaded.model == epoch.recipe.model
+        codes = loaded.encode(images)
+        np.testing.assert_array_equal(codes, epoch.trained.encode(images))
+        np.testing.assert_array_equal(loaded.decode(codes), epoch.trained.decode(codes))
+        np.testing.assert_array_equal(loaded.reconstruct(images), epoch.trained.reconstruct(images))
+    best = min(epochs, key=lambda epoch: epoch.record["test_loss"])
+    np.testing.assert_array_equal(
+        jaxae.load(str(folder), "best").encode(images), best.trained.encode(images)
+    )
+
+
+def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
+    (epoch,) = go(out=tmp_path / "run", epochs=1, replicas=3)
+    for replica in range(3):
+        params = jaxae.load(tmp_path / "run", replica=replica).variables["params"]
+        expected = jax.tree.map(lambda leaf, r=replica: leaf[r], epoch.state.params)
+        jax.tree.map(np.testing.assert_array_equal, params, expected)
+    with pytest.raises(UserError, match=r"replica 3 .* from 0 to 2"):
+        jaxae.load(tmp_path / "run", replica=3)
+
+
+def test_nothing_is_unpickled(
+    run: tuple[Path, list[recipes.Epoch]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("load", "loads", "Unpickler", "_Unpickler"):
+        monkeypatch.setattr(pickle, name, lambda *args, **named: pytest.fail("unpickles"))
+    jaxae.load(run[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config["network"]["model"].update({"class": "os.system"}), "os.system"),
+        (lambda config: config["network"]["model"].update(evil=1), "evil"),
+        (lambda config: config["network"]["model"].pop("encoder"), "encoder"),
+        (lambda config: config["network"].update(likelihood="__builtins__"), "__builtins__"),
+        (lambda config: config.update(network=None), "build it yourself"),
+        (lambda config: config.pop("network"), "build it yourself"),
+        (lambda config: config.pop("options"), "options"),
+    ],
+)
+def test_a_description_of_something_else_is_refused(
+    change: Callable[[dict[str, Any]], Any], message: str, run: tuple[Path, list[recipes.Epoch]]
+) -> None:
+    path = run[0] / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=message):
+        jaxae.load(run[0])
+
+
+@pytest.mark.parametrize("content", [None, "", "[1, 2", "[]"])
+def test_a_folder_that_is_no_run_is_refused(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match="is not a run"):
+        jaxae.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["fashion", "denoise", "latent2d", "latent3d", "conv", "deep", "vae"]
+)
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_published_networks_are_described_and_built_again(name: str, dtype: Any) -> None:
+    model = getattr(models, name)((28, 28, 1), dtype=dtype)
+    text = json.dumps(descriptions.describe(model))
+    assert descriptions.build(json.loads(text)) == model
+
+
+def test_a_network_of_other_parts_is_trained_and_not_described(tmp_path: Path) -> None:
+    class Halved(nn.Module):
+        inner: nn.Module
+
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.inner(x) / 2
+
+    def change(recipe: recipes.Recipe) -> recipes.Recipe:
+        model = models.Autoencoder(Halved(recipe.model.encoder), recipe.model.decoder)
+        objective: train.Objective = partial(
+            objectives.reconstruction, model=model, likelihood=recipe.likelihood
+        )
+        return replace(recipe, model=model, objective=objective, test_objective=None)
+
+    go(out=tmp_path / "run", epochs=1, change=change)
+    with pytest.raises(UserError, match="load_variables"):
+        jaxae.load(tmp_path / "run")
+    assert trained.describe_network(models.fashion((4, 4, 1)), likelihoods.BERNOULLI)
