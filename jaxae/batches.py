@@ -1,5 +1,7 @@
 """Examples in memory, their order in an epoch, and the batches a step takes from them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,14 +85,34 @@ def check_examples(examples: Examples, batch_size: int) -> int:
     for name, array in (("labels", examples.labels), ("inputs", examples.inputs)):
         if array is not None and array.shape[0] != size:
             raise UserError(f"{array.shape[0]} {name} were given for {size} images: give one each")
-    for name, array in (("images", examples.images), ("inputs", examples.inputs)):
-        if array is None or array.dtype == np.uint8 or jnp.issubdtype(array.dtype, jnp.floating):
-            continue
-        raise UserError(
-            f"{name} of dtype {array.dtype} were given: give uint8 in 0..255, or floats in [0, 1]"
-        )
+    check_pixels("images", examples.images)
+    if examples.inputs is not None:
+        check_pixels("inputs", examples.inputs)
     if not 1 <= batch_size <= size:
         raise UserError(
             f"a batch size of {batch_size} was given: with {size} images it is from 1 to {size}"
         )
     return size
+
+
+def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
+    """UserError for pixels of another kind, not finite, or in the range of the other kind.
+
+    Floats beyond 1 pass where some are negative, for such pixels are standardized, say.
+    """
+    allowed = "give uint8 in 0..255, or floats in [0, 1]"
+    is_uint8 = pixels.dtype == np.uint8
+    if not is_uint8 and not jnp.issubdtype(pixels.dtype, jnp.floating):
+        raise UserError(f"{name} of dtype {pixels.dtype} were given: {allowed}")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not math.isfinite(low + high):
+        raise UserError(f"{name} with NaN or infinite pixels were given: mend or drop them")
+    if is_uint8 and high == 1:
+        raise UserError(
+            f"{name} of uint8 from 0 to 1 were given: they are scaled already; {allowed}"
+        )
+    if not is_uint8 and low >= 0 and high > 1:
+        raise UserError(
+            f"{name} of floats from {low:g} to {high:g} were given: divide them by the largest "
+            f"value they can have, or {allowed}"
+        )

@@ -5,27 +5,24 @@ CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
 """
 
 import contextlib
-import gc
-import json
 import logging
 import math
+import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import jax
-
-from jaxae.checksums import (
-    checksum,
-    checksum_of_json,
-    describe_leaf,
-    describe_leaves,
-    named_leaves,
+from jaxae.checkpoint_reading import (
+    METADATA,
+    DamagedError,
+    read,
+    read_metadata,
+    read_variables,
 )
+from jaxae.checksums import checksum_of_json, describe_leaves
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 
@@ -33,12 +30,6 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     from orbax.checkpoint import v1 as ocp
 
     Checkpointer = ocp.training.Checkpointer
-
-METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
-
-
-class DamagedError(Exception):
-    """A checkpoint is not what was saved; says of what it can be seen."""
 
 
 @contextlib.contextmanager
@@ -49,12 +40,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
     """
     from orbax.checkpoint import v1 as ocp
 
-    # What a killed run was writing; Orbax's own clean-up outlives a process that ends at once.
-    # A folder named like a step without a checkpoint is one that was being deleted; for Orbax it
-    # would be the latest.
-    if is_first_process():
-        for remains in [*folder.glob("*.orbax-checkpoint-tmp*"), *empty_steps(folder)]:
-            shutil.rmtree(remains)
+    remove_remains(folder)
     policies = ocp.training.preservation_policies
     lowest_loss = policies.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
     keep = (
@@ -67,11 +53,27 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
             str(folder.absolute()),
             preservation_policy=keep,  # pyright: ignore[reportArgumentType]
         )
+    log = logging.getLogger("absl")  # where each of Orbax's threads would report what is raised
+    log.disabled = True
     try:
         yield checkpointer
     finally:
-        with clear_errors(folder):
-            checkpointer.close()
+        try:
+            with clear_errors(folder):
+                checkpointer.close()
+        finally:
+            log.disabled = False
+
+
+def remove_remains(folder: Path) -> None:
+    """Removes what a killed run was writing or deleting.
+
+    Orbax's own clean-up outlives a process that ends at once, and it takes a folder that is named
+    like a step for a checkpoint, though it holds none.
+    """
+    if is_first_process():
+        for remains in [*folder.glob("*.orbax-checkpoint-tmp*"), *empty_steps(folder)]:
+            shutil.rmtree(remains)
 
 
 @contextlib.contextmanager
@@ -80,10 +82,13 @@ def clear_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # an OSError, or whatever TensorStore and Orbax make of one
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        with contextlib.suppress(OSError):
+            remove_remains(folder)
+        system_error = re.search(r"([^:]+) \[os_error_code", str(error))
+        reason = system_error[1].strip() if system_error else f"{error}".splitlines()[0][:200]
         raise UserError(
-            f"a checkpoint cannot be saved in {folder} ({reason.splitlines()[0]}): make room there "
-            "or make it writable, and resume the run; the checkpoints before it are intact"
+            f"a checkpoint cannot be saved in {folder} ({reason}): make room there or make it "
+            "writable, and resume the run; the checkpoints before it are intact"
         ) from error
 
 
@@ -209,107 +214,3 @@ def best_step(folder: Path, available: Sequence[int]) -> int:
     if not losses:
         raise UserError(f"all checkpoints in {folder} are damaged: give another run")
     return min(losses, key=losses.__getitem__)
-
-
-def read(path: Path, like: Any) -> Any:
-    """The pytree in a checkpoint's folder, each leaf checked against its checksum.
-
-    Raises:
-      DamagedError: it is not what was saved.
-      UserError: it is, and its leaves are not those of like.
-    """
-    saved = read_metadata(path)["leaves"]
-    check_fit(path, saved, like)
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
-    )
-    return read_leaves(path, abstract, saved)
-
-
-def read_variables(path: Path) -> Any:
-    """The variables of a state in a checkpoint's folder, checked; DamagedError as for `read`."""
-    saved = read_metadata(path)["leaves"]
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    tree: dict[str, Any] = {"state": {"params": {}, "collections": {}}}
-    for name, leaf in saved.items():
-        *folders, last = name.split("/")
-        if folders[:2] not in (["state", "params"], ["state", "collections"]):
-            continue
-        place = tree
-        for part in folders:
-            place = place.setdefault(part, {})
-        place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
-    state = read_leaves(path, tree, saved)["state"]
-    return {"params": state["params"], **state["collections"]}
-
-
-def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
-    """Those leaves of a checkpoint that an abstract pytree has; DamagedError if one is not."""
-    from orbax.checkpoint import v1 as ocp
-
-    context = ocp.Context()
-    context.pytree.loading.partial_load = True
-    tree = problem = None
-    with quiet_failures():
-        try:
-            with context:
-                tree = ocp.load(str(path.absolute()), abstract)
-        except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
-            problem = type(error).__name__
-        if problem is not None:  # the other reads fail, too: they shall do so now
-            time.sleep(0.05)
-            gc.collect()
-    if problem is not None:
-        raise DamagedError(f"it cannot be read ({problem})")
-    for name, leaf in named_leaves(tree).items():
-        whole = isinstance(leaf, jax.Array) and {
-            **describe_leaf(leaf),
-            "crc32": checksum(leaf),
-        } == saved.get(name)
-        if not whole:
-            raise DamagedError(f"the numbers of {name} are not those that were saved")
-    return tree
-
-
-@contextlib.contextmanager
-def quiet_failures() -> Iterator[None]:
-    """Keeps to one error what fails: reads beside the first would each report theirs on stderr."""
-    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
-    logger.disabled, sys.unraisablehook = True, lambda _: None
-    try:
-        yield
-    finally:
-        logger.disabled, sys.unraisablehook = False, hook
-
-
-def read_metadata(path: Path) -> Mapping[str, Any]:
-    """What `save` has put beside a checkpoint's arrays; DamagedError where it is not intact."""
-    try:
-        metadata = json.loads((path / METADATA).read_bytes())["custom_metadata"]
-        intact = checksum_of_json(metadata["leaves"]) == metadata["crc32"]
-        float(metadata["loss"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError("its description of the leaves cannot be read") from error
-    if not intact:
-        raise DamagedError("its description of the leaves is not what was saved")
-    return metadata
-
-
-def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
-    """UserError, naming the leaf, unless the leaves that are saved at path are those of like."""
-    wanted = {name: describe_leaf(leaf) for name, leaf in named_leaves(like).items()}
-    for name in sorted(saved.keys() | wanted.keys()):
-        if name not in saved or name not in wanted:
-            where = "the model and optimizer" if name in wanted else "the checkpoint"
-            raise UserError(
-                f"{path} does not fit: {name} is only in {where}; give the options of the run that "
-                "saved it"
-            )
-        found, expected = (
-            f"{leaf['dtype']}{leaf['shape']}" for leaf in (saved[name], wanted[name])
-        )
-        if found != expected:
-            raise UserError(
-                f"{path} does not fit: {name} is {found} there and {expected} here; give the "
-                "options of the run that saved it"
-            )

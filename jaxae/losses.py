@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxae.errors import UserError
+
 
 def sum_per_example(values: Array) -> Array:
     """Sums over all axes but the first, [B, ...] to [B]."""
@@ -21,12 +23,22 @@ def sum_by_product(values: Array) -> Array:
     return lax.dot(values, jnp.ones(values.shape[1], values.dtype))
 
 
+def check_same_shape(values: Array, others: Array) -> None:
+    """UserError unless both are [B, ...] of one shape, so that none is broadcast to the other."""
+    if values.shape != others.shape or values.ndim < 1:
+        raise UserError(
+            f"a loss was asked of shapes {values.shape} and {others.shape}: give two arrays of one "
+            "shape [B, ...]"
+        )
+
+
 def bernoulli(logits: Array, targets: Array) -> Array:
     """-log p(targets | logits) of independent Bernoulli pixels, in nats, [B, ...] to [B].
 
     Targets lie in [0, 1]; between the two this is the cross-entropy. Finite, with finite gradients,
     at any finite logit.
     """
+    check_same_shape(logits, targets)
     return sum_per_example(cross_entropy(logits, targets))
 
 
@@ -56,6 +68,7 @@ def squared_error(predictions: Array, targets: Array) -> Array:
 
     Up to a constant, -log p of a Gaussian with mean `predictions` and variance 1/2.
     """
+    check_same_shape(predictions, targets)
     return sum_per_example(jnp.square(predictions - targets))
 
 
@@ -64,4 +77,5 @@ def kl_to_standard_normal(mean: Array, log_variance: Array) -> Array:
 
     Kingma and Welling 2014, appendix B.
     """
+    check_same_shape(mean, log_variance)
     return 0.5 * sum_per_example(jnp.square(mean) + jnp.expm1(log_variance) - log_variance)

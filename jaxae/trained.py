@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
 from jaxae import checkpoint, likelihoods, objectives, records
@@ -40,9 +41,15 @@ class Trained:
 
     def _apply(self, function: Callable[..., jax.Array], values: ArrayLike) -> np.ndarray:
         values = jnp.asarray(values)
-        return np.asarray(
-            function(self.variables, values, model=self.model, likelihood=self.likelihood)
-        )
+        try:
+            result = function(self.variables, values, model=self.model, likelihood=self.likelihood)
+        except (ScopeParamShapeError, TypeError) as error:
+            raise UserError(
+                f"{values.dtype} of shape {values.shape} was given to a network that was trained "
+                "on other shapes: give what it was trained on, images [N, H, W, C] or the codes of "
+                "its encode"
+            ) from error
+        return np.asarray(result)
 
 
 def load(

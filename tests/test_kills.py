@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import REPOSITORY, SECONDS, environment
 
-from jaxae import checkpoint
+from jaxae import checkpoint, checkpoint_reading
 
 # Imports once, then forks: what is killed is a process of its own that runs an experiment from its
 # start, on one core, for CPUs promise the same bits only there.
@@ -67,7 +67,7 @@ assert wait(start(f"--resume {folder}")) == 0
 
 def arrays_of(folder: Path, step: int) -> dict[str, int]:
     """The checksums of a checkpoint's leaves, by name."""
-    leaves = checkpoint.read_metadata(folder / "checkpoints" / str(step))["leaves"]
+    leaves = checkpoint_reading.read_metadata(folder / "checkpoints" / str(step))["leaves"]
     return {name: leaf["crc32"] for name, leaf in leaves.items()}
 
 

@@ -123,7 +123,7 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Array) -> Array:
         """The codes of images [B, H, W, C]."""
-        return self.encoder(x)
+        return self.encoder(check_images(x))
 
     def decode(self, z: Array) -> Array:
         """The logits [B, H, W, C] of codes."""
@@ -145,7 +145,7 @@ class VariationalAutoencoder(nn.Module):
 
     def posterior(self, x: Array) -> Gaussian:
         """q(z | x) for images [B, H, W, C]."""
-        mean, log_variance = jnp.split(self.encoder(x), 2, axis=-1)
+        mean, log_variance = jnp.split(self.encoder(check_images(x)), 2, axis=-1)
         return Gaussian(mean, log_variance)
 
     def encode(self, x: Array) -> Array:
@@ -158,6 +158,25 @@ class VariationalAutoencoder(nn.Module):
 
     def __call__(self, x: Array) -> Array:
         return check_same_shape(self.decode(self.encode(x)), x)
+
+
+def check_images(x: Array) -> Array:
+    """The images, if they are float [B, H, W, C]; else UserError."""
+    if x.ndim != 4 or 0 in x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise UserError(
+            f"{x.dtype} of shape {x.shape} was given to a network: it reads floats [B, H, W, C], "
+            "with at least one of each; jaxae.batches.pixels makes them of uint8, and grey images "
+            "have C = 1"
+        )
+    return x
+
+
+def check_shape(shape: Shape) -> None:
+    """UserError unless images have a height, a width and channels."""
+    if len(shape) != 3 or not all(size >= 1 for size in shape):
+        raise UserError(
+            f"an image shape of {shape} was given: it is (height, width, channels), each 1 or more"
+        )
 
 
 def check_same_shape(logits: Array, images: Array) -> Array:

@@ -16,12 +16,14 @@ from jaxae.models.autoencoders import (
     DenseEncoder,
     Shape,
     VariationalAutoencoder,
+    check_shape,
 )
 from jaxae.models.layers import Conv, Pool, keras, lecun, pytorch
 
 
 def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-256-128-latent and back, ReLU between; a linear code. 473,636 parameters at 20."""
+    check_shape(shape)
     check_latent(latent)
     return Autoencoder(
         DenseEncoder((256, 128), latent, initialization=keras, dtype=dtype),
@@ -35,6 +37,7 @@ def denoise(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     The code is 1/8 of the image on each side, with 8 channels. A VALID convolution turns 16 pixels
     into 14, so that 28 comes back from 4; where the sides are multiples of 8, SAME does.
     """
+    check_shape(shape)
     height, width, channels = shape
     exact = height % 8 == 0 and width % 8 == 0
     halve = Pool(2, 2, "SAME")
@@ -58,6 +61,7 @@ def leaky_relu(x: Array) -> Array:
 
 def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Autoencoder:
     """Strided convolutions to a 2-D code, transposed ones back; LeakyReLU; 200,963 parameters."""
+    check_shape(shape)
     check_latent(latent)
     height, width, channels = shape
     encoder = (Conv(32), Conv(64, stride=2), Conv(64, stride=2), Conv(64))
@@ -76,6 +80,7 @@ def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Au
 
 def latent3d(shape: Shape, latent: int = 3, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-128-64-12-latent and back, ReLU between; 219,891 parameters at 3."""
+    check_shape(shape)
     check_latent(latent)
     return Autoencoder(
         DenseEncoder((128, 64, 12), latent, initialization=pytorch, dtype=dtype),
@@ -85,6 +90,7 @@ def latent3d(shape: Shape, latent: int = 3, *, dtype: Dtype | None = None) -> Au
 
 def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28; 5,729 parameters."""
+    check_shape(shape)
     encoder = (
         Conv(16, stride=3, padding=1, pool=Pool(2, 2, "VALID")),
         Conv(8, stride=2, padding=1, pool=Pool(2, 1, "VALID")),
@@ -102,6 +108,7 @@ def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
 
 def deep(shape: Shape, latent: int = 196, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-392-latent-392-784, ReLU on every layer and the code; 770,084 parameters at 196."""
+    check_shape(shape)
     check_latent(latent)
     return Autoencoder(
         DenseEncoder((392,), latent, latent_activation=nn.relu, initialization=lecun, dtype=dtype),
@@ -111,6 +118,7 @@ def deep(shape: Shape, latent: int = 196, *, dtype: Dtype | None = None) -> Auto
 
 def vae(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> VariationalAutoencoder:
     """Dense 784-500-latent-500-784, ReLU; 815,824 parameters at 20 (Kingma and Welling 2014)."""
+    check_shape(shape)
     check_latent(latent)
     return VariationalAutoencoder(
         DenseEncoder((500,), 2 * latent, initialization=lecun, dtype=dtype),

@@ -1,0 +1,126 @@
+"""One checkpoint's folder, read and verified: what was saved, or an error that says why not."""
+
+import contextlib
+import gc
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxae.checksums import checksum, checksum_of_json, describe_leaf, named_leaves
+from jaxae.errors import UserError
+
+METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
+
+
+class DamagedError(Exception):
+    """A checkpoint is not what was saved; says of what it can be seen."""
+
+
+def read(path: Path, like: Any) -> Any:
+    """The pytree in a checkpoint's folder, each leaf checked against its checksum.
+
+    Raises:
+      DamagedError: it is not what was saved.
+      UserError: it is, and its leaves are not those of like.
+    """
+    saved = read_metadata(path)["leaves"]
+    check_fit(path, saved, like)
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
+    )
+    return read_leaves(path, abstract, saved)
+
+
+def read_variables(path: Path) -> Any:
+    """The variables of a state in a checkpoint's folder, checked; DamagedError as for `read`."""
+    saved = read_metadata(path)["leaves"]
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    tree: dict[str, Any] = {"state": {"params": {}, "collections": {}}}
+    for name, leaf in saved.items():
+        *folders, last = name.split("/")
+        if folders[:2] not in (["state", "params"], ["state", "collections"]):
+            continue
+        place = tree
+        for part in folders:
+            place = place.setdefault(part, {})
+        place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
+    state = read_leaves(path, tree, saved)["state"]
+    return {"params": state["params"], **state["collections"]}
+
+
+def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
+    """Those leaves of a checkpoint that an abstract pytree has; DamagedError if one is not."""
+    from orbax.checkpoint import v1 as ocp
+
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    tree = problem = None
+    with quiet_failures():
+        try:
+            with context:
+                tree = ocp.load(str(path.absolute()), abstract)
+        except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
+            problem = type(error).__name__
+        if problem is not None:  # the other reads fail, too: they shall do so now
+            time.sleep(0.05)
+            gc.collect()
+    if problem is not None:
+        raise DamagedError(f"it cannot be read ({problem})")
+    for name, leaf in named_leaves(tree).items():
+        whole = isinstance(leaf, jax.Array) and {
+            **describe_leaf(leaf),
+            "crc32": checksum(leaf),
+        } == saved.get(name)
+        if not whole:
+            raise DamagedError(f"the numbers of {name} are not those that were saved")
+    return tree
+
+
+@contextlib.contextmanager
+def quiet_failures() -> Iterator[None]:
+    """Keeps to one error what fails: reads beside the first would each report theirs on stderr."""
+    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
+    logger.disabled, sys.unraisablehook = True, lambda _: None
+    try:
+        yield
+    finally:
+        logger.disabled, sys.unraisablehook = False, hook
+
+
+def read_metadata(path: Path) -> Mapping[str, Any]:
+    """What `save` has put beside a checkpoint's arrays; DamagedError where it is not intact."""
+    try:
+        metadata = json.loads((path / METADATA).read_bytes())["custom_metadata"]
+        intact = checksum_of_json(metadata["leaves"]) == metadata["crc32"]
+        float(metadata["loss"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedError("its description of the leaves cannot be read") from error
+    if not intact:
+        raise DamagedError("its description of the leaves is not what was saved")
+    return metadata
+
+
+def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
+    """UserError, naming the leaf, unless the leaves that are saved at path are those of like."""
+    wanted = {name: describe_leaf(leaf) for name, leaf in named_leaves(like).items()}
+    for name in sorted(saved.keys() | wanted.keys()):
+        if name not in saved or name not in wanted:
+            where = "the model and optimizer" if name in wanted else "the checkpoint"
+            raise UserError(
+                f"{path} does not fit: {name} is only in {where}; give the options of the run that "
+                "saved it"
+            )
+        found, expected = (
+            f"{leaf['dtype']}{leaf['shape']}" for leaf in (saved[name], wanted[name])
+        )
+        if found != expected:
+            raise UserError(
+                f"{path} does not fit: {name} is {found} there and {expected} here; give the "
+                "options of the run that saved it"
+            )
