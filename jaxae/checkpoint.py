@@ -5,11 +5,11 @@ CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
 """
 
 import contextlib
-import logging
 import math
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jaxae.checkpoint_reading import (
     METADATA,
     DamagedError,
+    quiet_failures,
     read,
     read_metadata,
     read_variables,
@@ -53,16 +54,12 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
             str(folder.absolute()),
             preservation_policy=keep,  # pyright: ignore[reportArgumentType]
         )
-    log = logging.getLogger("absl")  # where each of Orbax's threads would report what is raised
-    log.disabled = True
-    try:
-        yield checkpointer
-    finally:
+    with quiet_failures():
         try:
+            yield checkpointer
+        finally:
             with clear_errors(folder):
                 checkpointer.close()
-        finally:
-            log.disabled = False
 
 
 def remove_remains(folder: Path) -> None:
@@ -82,6 +79,7 @@ def clear_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # an OSError, or whatever TensorStore and Orbax make of one
+        time.sleep(0.05)  # what else is being written fails, too, and shall do so now
         with contextlib.suppress(OSError):
             remove_remains(folder)
         system_error = re.search(r"([^:]+) \[os_error_code", str(error))

@@ -84,13 +84,23 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def quiet_failures() -> Iterator[None]:
-    """Keeps to one error what fails: reads beside the first would each report theirs on stderr."""
-    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
-    logger.disabled, sys.unraisablehook = True, lambda _: None
+    """Keeps to one error what fails in Orbax: each read and write beside the first has a report."""
+    loggers, hook = [logging.getLogger(name) for name in ("absl", "asyncio")], sys.unraisablehook
+
+    def report(unraisable: Any) -> None:
+        # TensorStore's, which come when nobody waits for them any more.
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    for logger in loggers:
+        logger.disabled = True
+    sys.unraisablehook = report
     try:
         yield
     finally:
-        logger.disabled, sys.unraisablehook = False, hook
+        sys.unraisablehook = hook
+        for logger in loggers:
+            logger.disabled = False
 
 
 def read_metadata(path: Path) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,7 @@ def run_main(main: Callable[[OptionsType], None], options_type: type[OptionsType
             main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        warnings.simplefilter("ignore")  # of what a failed save leaves, which says so at the end
         sys.exit(2)
     except KeyboardInterrupt as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)

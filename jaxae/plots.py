@@ -214,7 +214,7 @@ def save(
     text = PngImagePlugin.PngInfo()
     text.add_text("Description", caption)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         image.save(temporary, format="PNG", pnginfo=text, optimize=True)
         temporary.replace(path)

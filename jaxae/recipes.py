@@ -20,7 +20,7 @@ from jaxae.divergence import check_finite
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
-from jaxae.runs import Run, draw_curves, save_picture, step_of_epoch
+from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch
 from jaxae.seeds import fixed_keys, initial_state
 from jaxae.trained import Trained, describe_network
 
@@ -83,8 +83,9 @@ def fit(
 ) -> Iterator[Epoch]:
     """Trains a run and keeps its books, yielding each finished epoch once it is on record.
 
-    A run that is loaded, or resumed with nothing left to do, is evaluated and yielded once. After
-    Ctrl-C the state is saved where training stands, and resuming goes on from there.
+    A run that is loaded, or resumed with nothing left to do, is evaluated and yielded once; one
+    that is resumed after an epoch yields that epoch again. After Ctrl-C the state is saved where
+    training stands, and resuming goes on from there.
 
     Args:
       run: an open run.
@@ -120,8 +121,13 @@ def fit(
         checkpoint.delete_after(run.checkpointer, done)
         records.keep_records(run.folder, done // steps_per_epoch)
     if shared.load is not None or nothing_left:
-        yield finished_epoch(run, recipe, state, test_record)
+        epoch = restored_epoch(run, recipe, state, test_record, last=True)
+        finish(run, state, epoch.record)
+        yield epoch
         return
+    if shared.resume is not None and done and done % steps_per_epoch == 0:
+        # Once more, for the run may have been killed before it was drawn.
+        yield restored_epoch(run, recipe, state, test_record, last=False)
 
     chunks = train.fit(
         state,
@@ -166,6 +172,7 @@ def fit(
                         "images_per_second": timed_images / seconds,
                     }
                     timed_images, seconds = 0, 0.0
+                    check_folder(run)
                     # First the line, then the checkpoint: resuming drops lines that are ahead.
                     records.append_record(run.folder, record, run.board)
                     save(run, chunk.state, chunk.totals, record["test_loss"])
@@ -208,21 +215,22 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
     return test_record
 
 
-def finished_epoch(
+def restored_epoch(
     run: Run,
     recipe: Recipe,
     state: train.State,
     test_record: Callable[[train.State], dict[str, Any]],
+    *,
+    last: bool,
 ) -> Epoch:
-    """The last epoch of a run that is loaded or has nothing left to train, with its summary."""
+    """The epoch that a restored state has finished, with its record or a new one."""
     restored = run.shared.restored
     assert restored is not None
     epoch = train.steps_done(state) // records.read_config(restored)["steps_per_epoch"]
     recorded = [line for line in records.read_records(run.folder) if line["epoch"] == epoch]
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
     record = recorded[-1] if recorded else {**fresh, **test_record(state)}
-    finish(run, state, record)
-    return Epoch(epoch, state, True, record, recipe)
+    return Epoch(epoch, state, last, record, recipe)
 
 
 def images_done(chunk: train.Progress, images_per_epoch: int) -> int:

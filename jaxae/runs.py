@@ -144,6 +144,15 @@ def clear_end(folder: Path, shared: RunOptions, *, existed: bool) -> Iterator[No
         raise
 
 
+def check_folder(run: Run) -> None:
+    """UserError where the run's folder is no longer there; Orbax would make another."""
+    if is_first_process() and not (run.folder / "config.json").exists():
+        raise UserError(
+            f"{run.folder} has vanished, with what was saved in it: leave the folder of a run "
+            "where it is until the run ends"
+        )
+
+
 def unwritable(folder: Path, error: OSError) -> UserError:
     """What to say where a run's folder cannot be written to."""
     return UserError(

@@ -95,7 +95,7 @@ def test_resumed_equals_uninterrupted(whole: Finished, tmp_path: Path) -> None:
     folder = tmp_path / "part"
     go(out=folder, epochs=1)
     epochs = go(resume=folder, epochs=3)
-    assert [epoch.number for epoch in epochs] == [2, 3]
+    assert [(epoch.number, epoch.last) for epoch in epochs] == [(1, False), (2, False), (3, True)]
     assert_close(params_and_optimizer(epochs[-1]), params_and_optimizer(whole.last))
     assert_same_records(folder, whole.folder)
     config = json.loads((folder / "config.json").read_text())
@@ -132,7 +132,7 @@ def test_interrupted_while_drawing_then_resumed_equals_uninterrupted(
     folder = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
         go(out=folder, on_epoch=interrupt)
-    assert [epoch.number for epoch in go(resume=folder)] == [3]
+    assert [epoch.number for epoch in go(resume=folder)] == [2, 3]  # the second is drawn anew
     assert_same_records(folder, whole.folder)
 
 
@@ -187,7 +187,7 @@ def test_another_experiments_run_is_not_resumed(whole: Finished) -> None:
 
 def test_replicas_though_resumed_equal_separate_runs(tmp_path: Path) -> None:
     go(out=tmp_path / "both", replicas=2, seed=3, epochs=1)
-    (together,) = go(resume=tmp_path / "both", replicas=2, seed=3, epochs=2)
+    *_, together = go(resume=tmp_path / "both", replicas=2, seed=3, epochs=2)
     apart = [go(out=tmp_path / str(seed), seed=seed, epochs=2)[-1] for seed in (3, 4)]
     for index, epoch in enumerate(apart):
         replica = jax.tree.map(lambda leaf, i=index: leaf[i], together.state.params)
