@@ -90,7 +90,7 @@ def test_a_folder_that_vanishes_is_one_error(tmp_path: Path) -> None:
         (tmp_path / "run").rename(tmp_path / "gone")
         _, said = process.communicate(timeout=SECONDS)
     ended = subprocess.CompletedProcess([], process.returncode, "", said)
-    assert_one_error(ended, "vanished")
+    assert_one_error(ended, "run")
 
 
 def as_nobody_special(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
