@@ -36,7 +36,7 @@ def main(options: Options) -> None:
         corrupt = jax.jit(partial(objectives.add_gaussian_noise, noise=options.noise))
         examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
         if options.fixed_noise:
-            inputs = corrupt(seeds.fixed_keys().train_data, examples.images)
+            inputs = corrupt(seeds.fixed_keys().train_data, np.asarray(examples.images))
             examples = replace(examples, inputs=inputs)
         # The test images are corrupted once, so that epochs and runs are judged on the same ones.
         noisy = np.asarray(corrupt(seeds.fixed_keys().test_data, test_examples.images))

@@ -48,7 +48,7 @@ def main(options: Options) -> None:
         )
         if options.binarization == "static":
             objective = negative_elbo
-            images = binarize(seeds.fixed_keys().train_data, examples.images)
+            images = binarize(seeds.fixed_keys().train_data, np.asarray(examples.images))
             examples = replace(examples, images=images)
         else:
             objective = partial(objectives.dynamically_binarized, objective=negative_elbo)

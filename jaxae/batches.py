@@ -85,9 +85,9 @@ def check_examples(examples: Examples, batch_size: int) -> int:
     for name, array in (("labels", examples.labels), ("inputs", examples.inputs)):
         if array is not None and array.shape[0] != size:
             raise UserError(f"{array.shape[0]} {name} were given for {size} images: give one each")
-    check_pixels("images", examples.images)
-    if examples.inputs is not None:
-        check_pixels("inputs", examples.inputs)
+    for name, pixels in (("images", examples.images), ("inputs", examples.inputs)):
+        if isinstance(pixels, np.ndarray | Array):
+            check_pixels(name, pixels)
     if not 1 <= batch_size <= size:
         raise UserError(
             f"a batch size of {batch_size} was given: with {size} images it is from 1 to {size}"

@@ -31,6 +31,8 @@ class RunOptions:
     dataset: str | None = None  # a TFDS name, taken exactly; None: the experiment's own
     data_dir: Path | None = None  # where TFDS keeps prepared sets; None: $TFDS_DATA_DIR, or its own
     sources: Path | None = None  # original archives, a subfolder a dataset; None: $JAXAE_SOURCES
+    stream: bool = False  # read training images while training, for sets larger than memory
+    workers: int = 0  # processes that read and decode them; 0: threads
     seed: int = 0  # of the initial parameters, the order and the noise
     precision: Literal["float32", "bf16"] = "float32"  # of the network's computation
     replicas: int = 1  # seeds trained at once, from `seed` on; numbers become mean and std
@@ -79,6 +81,7 @@ _FREE_ON_RESUME = {
     "initial_epoch",
     "tensorboard",
     "compilation_cache",
+    "workers",
     "devices",
     "coordinator",
     "processes",
@@ -233,6 +236,8 @@ def check_options(run: RunOptions) -> None:
     for name in ("epochs", "batch_size", "replicas"):
         if getattr(run, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
+    if run.workers < 0 or (run.workers and not run.stream):
+        raise UserError(f"--workers {run.workers}: give 0 or more, and --stream")
     if not (math.isfinite(run.learning_rate) and run.learning_rate > 0):
         raise UserError(f"--learning-rate {run.learning_rate}: give a positive number")
     if run.seed < 0 or run.seed + run.replicas >= 2**31:

@@ -29,7 +29,12 @@ BUNDLED = tuple(name + MINI_SUFFIX for name in archives.ORIGINALS)
 
 
 def load(
-    name: str, *, data_dir: str | Path | None = None, sources: str | Path | None = None
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    sources: str | Path | None = None,
+    stream: bool = False,
+    workers: int = 0,
 ) -> Dataset:
     """Exactly the dataset `name`: a TFDS image set, or one of the bundled subsets.
 
@@ -40,6 +45,9 @@ def load(
     name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini".
     data_dir: where sets are prepared; else TFDS_DATA_DIR, else ~/tensorflow_datasets.
     sources: folder of original archives, one subfolder a dataset; else JAXAE_SOURCES, else none.
+    stream: leave the training split on disk, and read it where it is indexed or trained on; the
+      bundled subsets are in memory all the same.
+    workers: processes that read and decode what is streamed; 0: threads of this one.
     Raises UserError where that dataset cannot be had.
     """
     if name in BUNDLED:
@@ -48,6 +56,8 @@ def load(
     folder = prepare.find(directory, name) if _is_name(name) else None
     if folder is None and name not in archives.ORIGINALS:
         raise _unprepared(name, directory)
+    if folder and stream:
+        return prepare.open_stream(folder, name, workers)
     cached = cache.read(folder, name) if folder else None
     if cached is not None:
         return cached
@@ -56,6 +66,8 @@ def load(
     with _lock(directory, name) as problem:
         if problem is None:  # and another process may have done the work meanwhile
             folder = prepare.find(directory, name) or prepare.prepare(directory, name, source)
+            if stream:
+                return prepare.open_stream(folder, name, workers)
             return cache.read(folder, name) or _decode_and_cache(folder, name)
     if folder is None:
         raise UserError(
@@ -67,7 +79,12 @@ def load(
 
 
 def load_default(
-    name: str, *, data_dir: str | Path | None = None, sources: str | Path | None = None
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    sources: str | Path | None = None,
+    stream: bool = False,
+    workers: int = 0,
 ) -> Dataset:
     """`load`, or the bundled subset where the full set is nowhere at hand and there is no network.
 
@@ -75,7 +92,7 @@ def load_default(
     too. Whatever else goes wrong (a bad archive, a folder that cannot be written) is an error.
     """
     try:
-        return load(name, data_dir=data_dir, sources=sources)
+        return load(name, data_dir=data_dir, sources=sources, stream=stream, workers=workers)
     except archives.UnobtainableError as error:
         mini = load(name + MINI_SUFFIX)
         print(

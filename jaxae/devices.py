@@ -7,6 +7,7 @@ is the same on one device: XLA divides it by where its inputs lie, and adds up g
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -51,12 +52,17 @@ def place(tree: Any, sharding: NamedSharding) -> Any:
     def place_leaf(leaf: Any) -> jax.Array:
         if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
             return leaf
-        if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             data = place_leaf(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
         return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
 
     return jax.tree.map(place_leaf, tree)
+
+
+def put(tree: Any, mesh: Mesh | None) -> Any:
+    """A pytree of arrays on each device of a mesh, or on the default device."""
+    return jax.tree.map(jnp.asarray, tree) if mesh is None else place(tree, on_each(mesh))
 
 
 def local(tree: Any) -> Any:

@@ -25,10 +25,10 @@ import numpy as np
 from jaxae import archives
 from jaxae.dataset import Dataset, Split, assemble
 from jaxae.errors import UserError
+from jaxae.streaming import Column, Records, decode_image
 
 DATASET_INFO = "dataset_info.json"
 RECORDS_AT_ONCE = 1000
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
 
 
 def find(data_dir: Path, name: str) -> Path | None:
@@ -183,21 +183,11 @@ def decode(folder: Path, name: str) -> Dataset:
     where the set is stored in a format without random access, is no set of images with labels and
     both splits, or has images of several sizes.
     """
-    builder = _open(folder)
-    features = dict(builder.info.features.items())
-    if not _holds_labelled_images(features, set(builder.info.splits)):
-        found = ", ".join(sorted([*features, *builder.info.splits]))
-        raise UserError(
-            f"{name} in {folder} is no set of labelled 8-bit images: it needs the features 'image' "
-            f"and 'label' and the splits 'train' and 'test', and has {found}."
-        )
+    builder, class_names = _open_labelled(folder, name)
     try:
         train, test = (_decode_split(builder, split) for split in ("train", "test"))
     except (OSError, RuntimeError, IndexError) as error:
-        raise UserError(
-            f"The set prepared in {folder} is damaged ({error}). Remove that folder and prepare "
-            "the set again."
-        ) from error
+        raise _damaged(folder, error) from error
     if name in archives.ORIGINALS:
         original = archives.ORIGINALS[name]
         train = _in_original_order(
@@ -206,7 +196,57 @@ def decode(folder: Path, name: str) -> Dataset:
         test = _in_original_order(
             test, "test", folder, original[archives.TEST_IMAGES], original[archives.TEST_LABELS]
         )
-    return assemble(name, train, test, tuple(features["label"].names))
+    return assemble(name, train, test, class_names)
+
+
+def open_stream(folder: Path, name: str, workers: int) -> Dataset:
+    """The prepared set in `folder`, its training split as arrays that are read where indexed.
+
+    In the same order as `decode` has it, and with the same errors; that the training split is the
+    original is not verified, for that would read it all. The fingerprint is that of the description
+    and the sizes of the files.
+    """
+    builder, class_names = _open_labelled(folder, name)
+    source = _source(builder, "train")
+    channels = builder.info.features["image"].shape[-1]
+    try:
+        height, width = decode_image(source[0]["image"], channels).shape[:2]
+        test = _decode_split(builder, "test")
+    except (OSError, RuntimeError, IndexError) as error:
+        raise _damaged(folder, error) from error
+    positions = None
+    if name in archives.ORIGINALS:
+        original = archives.ORIGINALS[name]
+        positions = _positions(len(source), "train")
+        test = _in_original_order(
+            test, "test", folder, original[archives.TEST_IMAGES], original[archives.TEST_LABELS]
+        )
+    records = Records(source, (height, width, channels), positions, workers)
+    digest = hashlib.sha256((folder / DATASET_INFO).read_bytes())
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest.update(f"{path.name} {path.stat().st_size}".encode())
+    columns: Any = (Column(records, 0), Column(records, 1))
+    return Dataset(name, Split(*columns), test, class_names, digest.hexdigest())
+
+
+def _damaged(folder: Path, error: Exception) -> UserError:
+    return UserError(
+        f"The set prepared in {folder} is damaged ({error}). Remove that folder and prepare "
+        "the set again."
+    )
+
+
+def _open_labelled(folder: Path, name: str) -> tuple[Any, tuple[str, ...]]:
+    """TFDS's builder of a set of labelled images, and its class names."""
+    builder = _open(folder)
+    features = dict(builder.info.features.items())
+    if not _holds_labelled_images(features, set(builder.info.splits)):
+        found = ", ".join(sorted([*features, *builder.info.splits]))
+        raise UserError(
+            f"{name} in {folder} is no set of labelled 8-bit images: it needs the features 'image' "
+            f"and 'label' and the splits 'train' and 'test', and has {found}."
+        )
+    return builder, tuple(features["label"].names)
 
 
 def _open(folder: Path) -> Any:
@@ -227,27 +267,30 @@ def _holds_labelled_images(features: dict[str, Any], splits: set[str]) -> bool:
     )
 
 
-def _decode_split(builder: Any, split: str) -> Split:
+def _source(builder: Any, split: str) -> Any:
+    """The records of a split, their images not decoded."""
     import tensorflow_datasets as tfds
-    from PIL import Image
 
     try:
         # TFDS would decode with OpenCV, or complain that there is none.
-        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
     except NotImplementedError as error:
         raise UserError(
             f"{builder.data_dir} is stored as {builder.info.file_format.value}, which only "
             "TensorFlow reads. Prepare it again with file_format='array_record', or name another "
             "--data-dir."
         ) from error
+
+
+def _decode_split(builder: Any, split: str) -> Split:
+    source = _source(builder, split)
     channels = builder.info.features["image"].shape[-1]
     labels = np.empty(len(source), np.int32)
     images = np.empty(0, np.uint8)
     for start in range(0, len(source), RECORDS_AT_ONCE):
         stop = min(start + RECORDS_AT_ONCE, len(source))
         for index, example in enumerate(source.__getitems__(range(start, stop)), start):
-            with Image.open(io.BytesIO(example["image"])) as file:
-                image = np.asarray(file.convert(MODES[channels]))
+            image = decode_image(example["image"], channels)
             if index == 0:
                 images = np.empty((len(source), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:
@@ -259,15 +302,19 @@ def _decode_split(builder: Any, split: str) -> Split:
     return Split(images.reshape(*images.shape[:3], channels), labels)
 
 
+def _positions(count: int, split: str) -> np.ndarray:
+    """Where TFDS stores each example: at the rank of the MD5 of its split's name and its key."""
+    original_index = sorted(
+        range(count), key=lambda index: hashlib.md5(f"{split}{index}".encode()).digest()
+    )
+    return np.argsort(original_index)
+
+
 def _in_original_order(
     split: Split, split_name: str, folder: Path, images: archives.Archive, labels: archives.Archive
 ) -> Split:
     count = len(split.labels)
-    # TFDS stores an example at the rank of the MD5 of its split's name and its key.
-    original_index = sorted(
-        range(count), key=lambda index: hashlib.md5(f"{split_name}{index}".encode()).digest()
-    )
-    stored_index = np.argsort(original_index)
+    stored_index = _positions(count, split_name)
     ordered = Split(split.images[stored_index], split.labels[stored_index])
     if count != labels.shape[0] or not (
         archives.is_original(ordered.images, images)

@@ -9,7 +9,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
@@ -22,6 +21,7 @@ from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
 from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch
 from jaxae.seeds import fixed_keys, initial_state
+from jaxae.streaming import Column
 from jaxae.trained import Trained, describe_network
 
 
@@ -304,7 +304,5 @@ def of_split(split: data.Split) -> Examples:
 
 
 def on_devices(examples: Examples, mesh: Mesh | None) -> Examples:
-    """The same examples, moved once to each device of a mesh, or to the default device."""
-    if mesh is None:
-        return jax.tree.map(jnp.asarray, examples)
-    return devices.place(examples, devices.on_each(mesh))
+    """The same examples, moved once to where they are used, unless they are streamed."""
+    return examples if isinstance(examples.images, Column) else devices.put(examples, mesh)

@@ -75,7 +75,13 @@ def start(
     """
     shared = options.run
     load = data.load if shared.dataset else data.load_default
-    examples = load(shared.dataset or dataset, data_dir=shared.data_dir, sources=shared.sources)
+    examples = load(
+        shared.dataset or dataset,
+        data_dir=shared.data_dir,
+        sources=shared.sources,
+        stream=shared.stream,
+        workers=shared.workers,
+    )
     if shared.restored is not None:
         check_restorable(shared, experiment, examples)
     mesh = data_mesh(shared.devices)

@@ -26,6 +26,7 @@ from jaxae.batches import (
     in_batches,
     steps_in_epoch,
 )
+from jaxae.errors import UserError
 from jaxae.loops import make_loop, zero_totals
 from jaxae.steps import (
     Metrics,
@@ -39,6 +40,7 @@ from jaxae.steps import (
     take_step,
     variables_of,
 )
+from jaxae.streaming import CHUNK_STEPS, Column, Piece, read_pieces
 
 __all__ = [
     "Objective",
@@ -114,7 +116,8 @@ def no_totals(
     replicas = state.step.shape
     order = jnp.zeros((*replicas, 1, 1), jnp.int32)
     step = make_training_step(objective, optimizer, replicas=bool(replicas))
-    return zero_totals(step, state, (examples, order))
+    shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
+    return zero_totals(step, state, (shapes, order))
 
 
 def steps_done(state: State) -> int:
@@ -200,11 +203,9 @@ def make_evaluation(
     def evaluate(variables: Variables, key: Array, examples: Examples) -> Metrics:
         indices = jnp.arange(examples.images.shape[0])
         order = in_batches(indices, batch_size, parts=parts)
-        if mesh is None:
-            examples = jax.tree.map(jnp.asarray, examples)
-        else:
-            same = (variables, key, examples)
-            variables, key, examples = devices.place(same, devices.on_each(mesh))
+        examples = devices.put(examples, mesh)
+        if mesh is not None:
+            variables, key = devices.place((variables, key), devices.on_each(mesh))
             order = devices.place(order, devices.in_parts(mesh, 2))
         context = (variables, key, examples, order)
         _, totals = loop(None, zeros(None, context), context, 0, order.shape[0])
@@ -231,6 +232,7 @@ def fit(
     A state that stopped within an epoch goes on from there, with the totals it had. A state with a
     leading axis trains that many replicas at once on the same examples, each in its own order.
     The devices of a mesh (`devices.data_mesh`) share each batch, whose size need not divide.
+    Examples that are streamed (`streaming.Column`) are read while a chunk computes.
     Raises UserError for examples or a batch size that cannot be trained on.
     """
     size = check_examples(examples, batch_size)
@@ -240,25 +242,79 @@ def fit(
     loop = make_loop(step, mesh)
     if totals is None:
         totals = no_totals(state, examples, objective=objective, optimizer=optimizer)
-    if mesh is None:
-        examples = jax.tree.map(jnp.asarray, examples)
+    if mesh is not None:
+        state, totals = devices.place((state, totals), devices.on_each(mesh))
+    order_of = partial(make_order(size, batch_size, replicas=replicas, mesh=mesh), state.key)
+    bounds = piece_bounds(steps_done(state), epochs, steps_per_epoch, chunk_steps)
+    if isinstance(examples.images, Column):
+        pieces = stream(examples, bounds, order_of, chunk_steps or CHUNK_STEPS, mesh)
     else:
-        same = (state, totals, examples)
-        state, totals, examples = devices.place(same, devices.on_each(mesh))
-    order_of = make_order(size, batch_size, replicas=replicas, mesh=mesh)
+        pieces = resident(examples, bounds, order_of, mesh)
 
-    done = steps_done(state)
-    order = None
     so_far, zeros = totals, jax.tree.map(jnp.zeros_like, totals)
+    for piece in pieces:
+        if piece.start == 0:
+            so_far = zeros
+        last = piece.first + piece.stop - piece.start
+        state, so_far = loop(state, so_far, (piece.examples, piece.order), piece.first, last)
+        yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)
+
+
+def piece_bounds(
+    done: int, epochs: int, steps_per_epoch: int, chunk_steps: int | None
+) -> Iterator[tuple[int, int, int]]:
+    """(epoch, start, stop) of each chunk of steps that is left, as `fit` yields them."""
     while done < epochs * steps_per_epoch:
         epoch, start = divmod(done, steps_per_epoch)
-        if order is None or start == 0:
-            order = order_of(state.key, epoch)
-        if start == 0:
-            so_far = zeros
         stop = steps_per_epoch
         if chunk_steps is not None:
             stop = min(stop, start + chunk_steps - done % chunk_steps)
-        state, so_far = loop(state, so_far, (examples, order), start, stop)
         done += stop - start
-        yield Progress(state, so_far, epoch + 1, stop, steps_per_epoch)
+        yield epoch, start, stop
+
+
+def resident(
+    examples: Examples,
+    bounds: Iterator[tuple[int, int, int]],
+    order_of: Callable[[int], Array],
+    mesh: Mesh | None,
+) -> Iterator[Piece]:
+    """The pieces of a fit whose examples all lie on the device, or on each of a mesh."""
+    examples = devices.put(examples, mesh)
+    order, ordered_epoch = None, None
+    for epoch, start, stop in bounds:
+        if epoch != ordered_epoch:
+            order, ordered_epoch = order_of(epoch), epoch
+        yield Piece(epoch, start, stop, examples, order, start)
+
+
+def stream(
+    examples: Examples,
+    bounds: Iterator[tuple[int, int, int]],
+    order_of: Callable[[int], Array],
+    steps: int,
+    mesh: Mesh | None,
+) -> Iterator[Piece]:
+    """The pieces of a fit whose examples are read on the way; one is on the device ahead of use."""
+    assert isinstance(examples.images, Column)
+    if examples.inputs is not None:
+        raise UserError(
+            "inputs in memory were given for images that are streamed: give both in memory, or "
+            "make the inputs in the objective"
+        )
+    capped = (
+        (epoch, low, min(low + steps, stop))
+        for epoch, start, stop in bounds
+        for low in range(start, stop, steps)
+    )
+    ahead = None
+    for piece in read_pieces(examples.images.records, capped, order_of, steps):
+        order = piece.order
+        if mesh is not None:
+            order = devices.place(order, devices.in_parts(mesh, order.ndim))
+        piece = piece._replace(examples=devices.put(piece.examples, mesh), order=order)
+        if ahead is not None:
+            yield ahead
+        ahead = piece
+    if ahead is not None:
+        yield ahead

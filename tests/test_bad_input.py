@@ -202,6 +202,9 @@ FLAGS = {
     "--tensorboard yes": "yes",
     "--compilation-cache no": "no",
     "--debug yes": "yes",
+    "--stream yes": "yes",
+    "--workers -1 --stream": "--workers -1",
+    "--workers 2": "--stream",
 }
 
 

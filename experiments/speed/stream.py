@@ -1,0 +1,122 @@
+"""Training from disk beside training from memory, on the same images in the same order.
+
+    python experiments/speed/stream.py
+
+Writes results/streaming.md: images a second of whole epochs, in turns. About five minutes on two
+cores.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import tyro
+from experiment_files import load_experiment
+from machine import describe_machine
+from tables import markdown, spread
+
+from jaxae import data, recipes, seeds, train
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measures streamed training beside training from memory."""
+
+    recipes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAMES")] = ("fashion", "conv")
+    dataset: str = "mnist"
+    workers: tuple[int, ...] = (0, 2)  # processes that read; 0: threads
+    rounds: int = 3  # in which all take turns
+    data_dir: Path | None = None  # as for the experiments
+    sources: Path | None = None
+    out: Path = Path("results/streaming.md")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One timed epoch."""
+
+    images_per_second: float
+    loss: float
+
+
+def main(options: Options) -> None:
+    """Measures all ways in turns, and writes the page."""
+    load = partial(data.load, options.dataset, data_dir=options.data_dir, sources=options.sources)
+    load(stream=True)  # prepares the set
+    splits = {"memory": load().train}
+    for workers in options.workers:
+        name = f"disk, {workers} processes" if workers else "disk, threads"
+        splits[name] = load(stream=True, workers=workers).train
+    rows = []
+    for recipe in options.recipes:
+        measured: dict[str, list[Epoch]] = {name: [] for name in splits}
+        for _ in range(options.rounds):
+            for name, split in splits.items():
+                measured[name].append(second_epoch(recipe, split))
+                print(recipe, name, measured[name][-1], flush=True)
+        memory = [epoch.images_per_second for epoch in measured["memory"]]
+        for name, epochs in measured.items():
+            speeds = [epoch.images_per_second for epoch in epochs]
+            ratios = [a / b for a, b in zip(speeds, memory, strict=True)]
+            rows.append(
+                [
+                    recipe,
+                    name,
+                    f"{statistics.median(speeds):,.0f}",
+                    spread(ratios),
+                    f"{statistics.median(epoch.loss for epoch in epochs):.6g}",
+                ]
+            )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(page(options, rows))
+
+
+def second_epoch(recipe_name: str, split: data.Split) -> Epoch:
+    """Trains two epochs, of which the first compiles, and times the second."""
+    experiment = load_experiment(recipe_name)
+    options = experiment.Options()
+    shape = split.images.shape[1:]
+    recipe: recipes.Recipe = experiment.make_recipe(options, shape)
+    state = seeds.initial_state(options.run, recipe.model, recipe.optimizer, shape)
+    started, metrics = 0.0, {}
+    for progress in train.fit(
+        state,
+        recipes.of_split(split),
+        objective=recipe.objective,
+        optimizer=recipe.optimizer,
+        epochs=2,
+        batch_size=options.run.batch_size,
+        chunk_steps=32,
+    ):
+        jax.block_until_ready(progress.state)
+        metrics = progress.metrics
+        if progress.finished_epoch and progress.epoch == 1:
+            started = time.perf_counter()
+    seconds = time.perf_counter() - started
+    return Epoch(len(split.images) / seconds, float(metrics["loss"]))
+
+
+def page(options: Options, rows: list[list[str]]) -> str:
+    """The text of the page."""
+    head = ["recipe", "images from", "images/s", "of memory's, round by round", "train loss"]
+    lines = [
+        "# Training from disk",
+        "",
+        "Made by `python experiments/speed/stream.py`. The second epoch of a fit in chunks of 32",
+        f"steps on {options.dataset}, whose images are PNG files in array_record; median, and for",
+        f"ratios least and largest, of {options.rounds} rounds. The losses are equal where the",
+        "images come in the same order.",
+        "",
+        *(f"- {line}" for line in describe_machine()),
+        "",
+        markdown(head, rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
