@@ -83,6 +83,8 @@ def check_examples(examples: Examples, batch_size: int) -> int:
         )
     size = examples.images.shape[0]
     for name, array in (("labels", examples.labels), ("inputs", examples.inputs)):
+        if array is not None and array.ndim == 0:
+            raise UserError(f"{name} of one number were given for {size} images: give one each")
         if array is not None and array.shape[0] != size:
             raise UserError(f"{array.shape[0]} {name} were given for {size} images: give one each")
     for name, pixels in (("images", examples.images), ("inputs", examples.inputs)):

@@ -5,6 +5,7 @@ CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
 """
 
 import contextlib
+import json
 import math
 import re
 import shutil
@@ -26,6 +27,7 @@ from jaxae.checkpoint_reading import (
 from jaxae.checksums import checksum_of_json, describe_leaves
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
+from jaxae.files import write_whole
 
 if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     from orbax.checkpoint import v1 as ocp
@@ -37,11 +39,14 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
 def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
     """A checkpointer for a run's folder, which keeps the latest two and the one of lowest loss.
 
-    It writes while training goes on; leaving the context waits until all is on disk.
+    It writes while training goes on; leaving the context waits until all is on disk. First it
+    clears away, aloud, what is not a checkpoint. Until it ends, Orbax's threads log nothing. Raises
+    UserError where the folder cannot be written to.
     """
     from orbax.checkpoint import v1 as ocp
 
     remove_remains(folder)
+    mend_steps(folder)
     policies = ocp.training.preservation_policies
     lowest_loss = policies.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
     keep = (
@@ -68,9 +73,37 @@ def remove_remains(folder: Path) -> None:
     Orbax's own clean-up outlives a process that ends at once, and it takes a folder that is named
     like a step for a checkpoint, though it holds none.
     """
-    if is_first_process():
-        for remains in [*folder.glob("*.orbax-checkpoint-tmp*"), *empty_steps(folder)]:
-            shutil.rmtree(remains)
+    if not is_first_process():
+        return
+    for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(unfinished)
+    for path in empty_steps(folder):
+        print(f"warning: {path} holds no whole checkpoint, and is removed", file=sys.stderr)
+        shutil.rmtree(path)
+
+
+def mend_steps(folder: Path) -> None:
+    """Makes sure that Orbax can read what it compares: the loss of each checkpoint.
+
+    It keeps that in a file of its own, which is written anew from ours where it is damaged; a
+    checkpoint whose description is damaged is of no use, and removed.
+    """
+    if not is_first_process():
+        return
+    for path in step_folders(folder):
+        try:
+            metrics = {"loss": read_metadata(path)["loss"]}
+        except DamagedError as damage:
+            print(f"warning: {path} is damaged ({damage}), and is removed", file=sys.stderr)
+            shutil.rmtree(path)
+            continue
+        file = path / "metrics" / "metrics"
+        try:
+            good = json.loads(file.read_bytes()) == metrics
+        except (OSError, ValueError):
+            good = False
+        if not good:
+            write_whole(file, json.dumps(metrics))
 
 
 @contextlib.contextmanager
@@ -83,7 +116,8 @@ def clear_errors(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             remove_remains(folder)
         system_error = re.search(r"([^:]+) \[os_error_code", str(error))
-        reason = system_error[1].strip() if system_error else f"{error}".splitlines()[0][:200]
+        text = str(error) or type(error).__name__
+        reason = system_error[1].strip() if system_error else text.splitlines()[0][:200]
         raise UserError(
             f"a checkpoint cannot be saved in {folder} ({reason}): make room there or make it "
             "writable, and resume the run; the checkpoints before it are intact"
@@ -98,8 +132,8 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
     """
     # JSON has no infinity, and Orbax takes NaN for the lowest of all.
     loss = loss if math.isfinite(loss) else sys.float_info.max
-    leaves = describe_leaves(tree)
-    metadata: Any = {"leaves": leaves, "crc32": checksum_of_json(leaves), "loss": loss}
+    described = {"leaves": describe_leaves(tree), "loss": loss}
+    metadata: Any = {**described, "crc32": checksum_of_json(described)}
     with clear_errors(Path(str(checkpointer.directory))):
         checkpointer.save_async(
             step,

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,10 @@ from jaxae.checksums import checksum, checksum_of_json, describe_leaf, named_lea
 from jaxae.errors import UserError
 
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
+
+
+TRANSIENT = re.compile(r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|24|116)'")
+"""Errors of TensorStore that say nothing of what is on the disk."""
 
 
 class DamagedError(Exception):
@@ -66,6 +71,8 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
             with context:
                 tree = ocp.load(str(path.absolute()), abstract)
         except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
+            if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):
+                raise unreadable(path, error) from error
             problem = type(error).__name__
         if problem is not None:  # the other reads fail, too: they shall do so now
             time.sleep(0.05)
@@ -92,6 +99,7 @@ def quiet_failures() -> Iterator[None]:
         if str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
+    before = [logger.disabled for logger in loggers]
     for logger in loggers:
         logger.disabled = True
     sys.unraisablehook = report
@@ -99,21 +107,32 @@ def quiet_failures() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
-        for logger in loggers:
-            logger.disabled = False
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def read_metadata(path: Path) -> Mapping[str, Any]:
     """What `save` has put beside a checkpoint's arrays; DamagedError where it is not intact."""
     try:
         metadata = json.loads((path / METADATA).read_bytes())["custom_metadata"]
-        intact = checksum_of_json(metadata["leaves"]) == metadata["crc32"]
-        float(metadata["loss"])
+        described = {name: metadata[name] for name in ("leaves", "loss")}
+        intact = checksum_of_json(described) == metadata["crc32"]
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError("its description of the leaves cannot be read") from error
     if not intact:
         raise DamagedError("its description of the leaves is not what was saved")
     return metadata
+
+
+def unreadable(path: Path, error: BaseException) -> UserError:
+    """What to say where a checkpoint may well be whole, and cannot be read now."""
+    reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return UserError(
+        f"{path} cannot be read now ({reason}): make it readable, or make room in memory, and try "
+        "again"
+    )
 
 
 def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:

@@ -102,7 +102,7 @@ def run_main(main: Callable[[OptionsType], None], options_type: type[OptionsType
     try:
         options = parse(options_type, sys.argv[1:])
         compilation.use_cache(wanted=options.run.compilation_cache)
-        with join_processes(options.run) if options.run.coordinator else raise_on_sigterm():
+        with join_processes(options.run) if options.run.coordinator else stop_once():
             main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -113,18 +113,24 @@ def run_main(main: Callable[[OptionsType], None], options_type: type[OptionsType
 
 
 @contextlib.contextmanager
-def raise_on_sigterm() -> Iterator[None]:
-    """Within it the first SIGTERM raises Terminated; others are ignored, so that saving can end."""
+def stop_once() -> Iterator[None]:
+    """Within it the first SIGTERM raises Terminated, and the first Ctrl-C KeyboardInterrupt.
+
+    Any after it are ignored, so that saving can end.
+    """
+    numbers = (signal.SIGTERM, signal.SIGINT)
 
     def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 @contextlib.contextmanager

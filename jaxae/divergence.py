@@ -9,8 +9,10 @@ from jax.experimental import checkify
 
 from jaxae import devices
 from jaxae.batches import Batch, Examples, epoch_order, gather
+from jaxae.checksums import named_leaves
 from jaxae.errors import UserError
 from jaxae.steps import Objective, State, loss_and_gradient
+from jaxae.streaming import Column
 from jaxae.train import Progress, steps_done
 
 PATIENCE = 10  # steps in a row that are not finite, until training stops
@@ -19,7 +21,7 @@ PATIENCE = 10  # steps in a row that are not finite, until training stops
 def check_finite(
     chunk: Progress, examples: Examples, *, objective: Objective, batch_size: int, debug: bool
 ) -> None:
-    """UserError where too many steps in a row, or with `debug` any, were not finite.
+    """UserError where too many of a chunk's last steps, or with `debug` any, were not finite.
 
     It names the epoch and the step of the first. With `debug` it also names the operation, for
     the parameters are still those that the first such step started from.
@@ -38,8 +40,9 @@ def check_finite(
         state = devices.local(state)
         order = epoch_order(state.key, epoch, examples.images.shape[0], batch_size)
         state = state.replace(step=jnp.asarray(first, jnp.int32))
-        batch = devices.local(gather(examples, order[index]))
-        advice = find_cause(state, batch, objective=objective)
+        if not isinstance(examples.images, Column):
+            examples = devices.local(examples)
+        advice = find_cause(state, gather(examples, order[index]), objective=objective)
     else:
         advice = (
             "Likely causes are a learning rate that is too high (--learning-rate), and pixels or "
@@ -55,12 +58,10 @@ def check_finite(
 
 
 def find_cause(state: State, batch: Batch, *, objective: Objective) -> str:
-    """A sentence about what in a step's parameters, batch or operations is not finite."""
-    for name, tree in (("parameters", state.params), ("batch", batch)):
-        for path, leaf in jax.tree.leaves_with_path(tree):
-            if not jnp.isfinite(leaf).all():
-                leaf_name = jax.tree_util.keystr(path, simple=True, separator="/")
-                return f"The {name} of that step hold NaN or infinity already, in {leaf_name}."
+    """A sentence about what in a step's parameters or operations is not finite."""
+    for name, leaf in named_leaves(state.params).items():
+        if not jnp.isfinite(leaf).all():
+            return f"The parameters before that step hold NaN or infinity already, in {name}."
     step = checkify.checkify(
         partial(loss_and_gradient, objective=objective), errors=checkify.float_checks
     )

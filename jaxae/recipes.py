@@ -187,8 +187,9 @@ def fit(
                 before, done = done, train.steps_done(chunk.state)
                 if devices.asked_to_stop(range(before + 1, done + 1)):
                     raise Terminated
-        except KeyboardInterrupt:
-            if not saved:
+        except KeyboardInterrupt as stop:
+            # Of several processes, only Terminated stops all after the same step.
+            if not saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
                 save(run, state, totals, math.inf)
             raise
 

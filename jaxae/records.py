@@ -21,25 +21,9 @@ from jaxae.cli import Options
 from jaxae.dataset import Dataset
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
+from jaxae.files import write_whole
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file under a temporary name, then renames it, so that it is never half there.
-
-    The temporary name is always the same: what a killed process has left there is written over.
-    Of several processes only the first writes.
-    """
-    if not is_first_process():
-        return
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_json(path: Path, value: Any) -> None:

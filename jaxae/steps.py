@@ -1,8 +1,8 @@
 """One training step as a pure function of a state, and what an objective gives it.
 
 An objective maps variables, a key and a batch to the loss of each example; a step averages it with
-the batch's true weights, differentiates, and updates. A step whose loss or gradient is not finite
-changes nothing but the counts of steps.
+the batch's true weights, differentiates, and updates. A guarded step that is not finite changes
+nothing but the counts of steps.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,30 +74,42 @@ def variables_of(state: State) -> Variables:
 
 
 def take_step(
-    state: State, batch: Batch, *, objective: Objective, optimizer: optax.GradientTransformation
+    state: State,
+    batch: Batch,
+    *,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    guarded: bool = True,
 ) -> tuple[State, Metrics]:
     """One update; the metrics are sums over the batch's examples, and "weight", their number.
 
-    Where the loss or the gradient's norm is NaN or infinite the update is not applied, the batch
-    counts for nothing in the metrics, and 1 in "skipped_steps".
+    Where the loss, its gradient, the update or a collection is NaN or infinite nothing of it is
+    applied, the batch counts for nothing in the metrics, and 1 in "skipped_steps". Without the
+    guard, which costs a dense network a tenth of its speed on a CPU, all is applied.
     """
     (loss, terms), gradient = loss_and_gradient(state, batch, objective=objective)
     updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
-    updated = replace(
+    new_state = replace(
         state,
         params=optax.apply_updates(state.params, updates),
         collections={**state.collections, **terms.collections},
         optimizer_state=optimizer_state,
+        skipped=jnp.zeros_like(state.skipped),
     )
-    finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-    new_state = replace(
-        select(finite, updated, state),
-        step=state.step + 1,
-        skipped=jnp.where(finite, 0, state.skipped + 1),
-    )
-    totals = sums(terms, batch.weights)
-    totals = select(finite, totals, jax.tree.map(jnp.zeros_like, totals))
-    return new_state, {**totals, "skipped_steps": 1.0 - finite.astype(jnp.float32)}
+    totals = {**sums(terms, batch.weights), "skipped_steps": jnp.zeros(())}
+    if guarded:
+        finite = all_finite((loss, gradient, updates, terms.collections))
+        skipped = replace(state, skipped=state.skipped + 1)
+        new_state = select(finite, new_state, skipped)
+        nothing = {**jax.tree.map(jnp.zeros_like, totals), "skipped_steps": jnp.ones(())}
+        totals = select(finite, totals, nothing)
+    return replace(new_state, step=state.step + 1), totals
+
+
+def all_finite(tree: Any) -> Array:
+    """Whether no float in a pytree is NaN or infinite, a boolean scalar."""
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
 
 
 def loss_and_gradient(

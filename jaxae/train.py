@@ -34,6 +34,7 @@ from jaxae.steps import (
     State,
     Terms,
     Variables,
+    all_finite,
     averages,
     init,
     sums,
@@ -84,12 +85,12 @@ def training_step(
     *,
     objective: Objective,
     optimizer: optax.GradientTransformation,
+    guarded: bool,
 ) -> tuple[State, Metrics]:
     """Step `index` of the epoch that the context gives: examples, and their order in batches."""
     examples, order = context
-    return take_step(
-        state, gather(examples, order[index]), objective=objective, optimizer=optimizer
-    )
+    batch = gather(examples, order[index])
+    return take_step(state, batch, objective=objective, optimizer=optimizer, guarded=guarded)
 
 
 def evaluation_step(
@@ -126,10 +127,14 @@ def steps_done(state: State) -> int:
 
 
 def make_training_step(
-    objective: Objective, optimizer: optax.GradientTransformation, *, replicas: bool
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    replicas: bool,
+    guarded: bool = True,
 ) -> Callable:
     """`training_step` of an objective, over replicas of state and order if there are any."""
-    step = partial(training_step, objective=objective, optimizer=optimizer)
+    step = partial(training_step, objective=objective, optimizer=optimizer, guarded=guarded)
     return jax.vmap(step, in_axes=(None, 0, (None, 0))) if replicas else step
 
 
@@ -193,6 +198,8 @@ def make_evaluation(
     With replicas, variables have a leading axis, and so have the metrics. The devices of a mesh
     share each batch.
     """
+    if batch_size < 1:
+        raise UserError(f"a batch size of {batch_size} was given: give 1 or more")
     step = partial(evaluation_step, objective=objective)
     if replicas:
         step = jax.vmap(step, in_axes=(None, None, (0, None, None, None)), out_axes=(None, 0))
@@ -201,6 +208,7 @@ def make_evaluation(
     parts = 1 if mesh is None else mesh.size
 
     def evaluate(variables: Variables, key: Array, examples: Examples) -> Metrics:
+        check_examples(examples, 1)
         indices = jnp.arange(examples.images.shape[0])
         order = in_batches(indices, batch_size, parts=parts)
         examples = devices.put(examples, mesh)
@@ -232,14 +240,26 @@ def fit(
     A state that stopped within an epoch goes on from there, with the totals it had. A state with a
     leading axis trains that many replicas at once on the same examples, each in its own order.
     The devices of a mesh (`devices.data_mesh`) share each batch, whose size need not divide.
-    Examples that are streamed (`streaming.Column`) are read while a chunk computes.
+    A step that is not finite is left out, as `steps.take_step` says, for which each chunk is waited
+    for. Examples that are streamed (`streaming.Column`) are read while a chunk computes.
     Raises UserError for examples or a batch size that cannot be trained on.
     """
+    if epochs < 1 or (chunk_steps is not None and chunk_steps < 1):
+        raise UserError(
+            f"{epochs} epochs in chunks of {chunk_steps} steps were asked for: give 1 or more of "
+            "each, or no chunk_steps"
+        )
     size = check_examples(examples, batch_size)
     steps_per_epoch = steps_in_epoch(size, batch_size)
     replicas = state.step.ndim == 1
-    step = make_training_step(objective, optimizer, replicas=replicas)
-    loop = make_loop(step, mesh)
+    # Training goes without the guard, and once more with it over a chunk that ends in NaN.
+    loop, guarded_loop = (
+        make_loop(
+            make_training_step(objective, optimizer, replicas=replicas, guarded=guarded), mesh
+        )
+        for guarded in (False, True)
+    )
+    is_finite = jax.jit(all_finite)
     if totals is None:
         totals = no_totals(state, examples, objective=objective, optimizer=optimizer)
     if mesh is not None:
@@ -255,8 +275,12 @@ def fit(
     for piece in pieces:
         if piece.start == 0:
             so_far = zeros
-        last = piece.first + piece.stop - piece.start
-        state, so_far = loop(state, so_far, (piece.examples, piece.order), piece.first, last)
+        context = (piece.examples, piece.order)
+        rows = (piece.first, piece.first + piece.stop - piece.start)
+        start = (state, so_far)
+        state, so_far = loop(*start, context, *rows)
+        if not is_finite((state, so_far)):
+            state, so_far = guarded_loop(*start, context, *rows)
         yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)
 
 

@@ -13,6 +13,7 @@ from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
 from jaxae import checkpoint, likelihoods, objectives, records
+from jaxae.batches import check_pixels
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import descriptions
@@ -41,9 +42,11 @@ class Trained:
 
     def _apply(self, function: Callable[..., jax.Array], values: ArrayLike) -> np.ndarray:
         values = jnp.asarray(values)
+        if values.ndim == 4 and values.size and function is not objectives.decode:
+            check_pixels("images", values)
         try:
             result = function(self.variables, values, model=self.model, likelihood=self.likelihood)
-        except (ScopeParamShapeError, TypeError) as error:
+        except (ScopeParamShapeError, TypeError, IndexError) as error:
             raise UserError(
                 f"{values.dtype} of shape {values.shape} was given to a network that was trained "
                 "on other shapes: give what it was trained on, images [N, H, W, C] or the codes of "

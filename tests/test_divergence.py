@@ -134,17 +134,6 @@ def test_debug_stops_at_the_first_and_names_the_operation(tmp_path: Path) -> Non
         go(out=tmp_path / "run", epochs=9, change=explode, debug=True)
 
 
-def test_debug_names_pixels_that_are_not_finite(tmp_path: Path) -> None:
-    images = np.full((100, 28, 28, 1), 0.5, np.float32)
-    images[3, 2, 1, 0] = np.nan
-
-    def change(recipe: recipes.Recipe) -> recipes.Recipe:
-        return replace(recipe, examples=Examples(images))
-
-    with pytest.raises(UserError, match=r"batch of that step hold NaN .* in images"):
-        go(out=tmp_path / "run", change=change, debug=True)
-
-
 def test_a_learning_rate_that_is_too_high_is_said_to_be(tmp_path: Path) -> None:
     def change(recipe: recipes.Recipe) -> recipes.Recipe:
         return replace(recipe, optimizer=optax.adam(1e38))
