@@ -46,6 +46,8 @@ def fit(
     labels: np.ndarray | None = None,
     inputs: np.ndarray | None = None,
     batch_size: int = 2,
+    epochs: int = 1,
+    chunk_steps: int | None = None,
 ) -> None:
     optimizer = optax.sgd(0.1)
     variables = {"params": {"x": jnp.zeros(())}}
@@ -55,16 +57,17 @@ def fit(
             Examples(images, labels, inputs),
             objective=objective,
             optimizer=optimizer,
-            epochs=1,
+            epochs=epochs,
             batch_size=batch_size,
+            chunk_steps=chunk_steps,
         )
     )
 
 
-def apply(method: str, *shape: int, dtype: Any = np.float32) -> None:
+def apply(method: str, *shape: int, dtype: Any = np.float32, value: float = 0) -> None:
     variables = MODEL.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
     trained = Trained(MODEL, likelihoods.BERNOULLI, variables)
-    getattr(trained, method)(np.zeros(shape, dtype))
+    getattr(trained, method)(np.full(shape, value, dtype))
 
 
 def call_model(*shape: int, dtype: Any = np.float32) -> None:
@@ -93,6 +96,18 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "inputs as floats in 0..255": (lambda: fit(FLOATS, inputs=200 * FLOATS), "inputs of floats"),
     "fewer inputs": (lambda: fit(FLOATS, inputs=FLOATS[:5]), "5 inputs were given for 10"),
     "fewer labels": (lambda: fit(TEN, labels=SHORT), "5 labels were given for 10 images"),
+    "no epochs": (lambda: fit(TEN, epochs=0), "0 epochs"),
+    "negative epochs": (lambda: fit(TEN, epochs=-1), "-1 epochs"),
+    "chunks of no steps": (lambda: fit(TEN, chunk_steps=0), "chunks of 0 steps"),
+    "one label": (lambda: fit(TEN, labels=np.array(3)), "labels of one number"),
+    "evaluation of no images": (
+        lambda: train.make_evaluation(objective, 5)({}, jax.random.key(0), Examples(TEN[:0])),
+        "at least one of each",
+    ),
+    "evaluation in batches of none": (
+        lambda: train.make_evaluation(objective, 0),
+        "batch size of 0",
+    ),
     "batch size 0": (lambda: fit(TEN, batch_size=0), "batch size of 0 .* from 1 to 10"),
     "batch size -1": (lambda: fit(TEN, batch_size=-1), "batch size of -1"),
     "a batch of more than all": (lambda: fit(TEN, batch_size=11), "batch size of 11"),
@@ -114,6 +129,12 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "encode rank 3": (lambda: apply("encode", 3, 4, 4), "B, H, W, C"),
     "encode integers": (lambda: apply("encode", 3, *SHAPE, dtype=np.int32), "int32"),
     "reconstruct another size": (lambda: apply("reconstruct", 3, 5, 5, 1), "shape"),
+    "encode 0..255 as floats": (
+        lambda: apply("encode", 3, *SHAPE, value=255.0),
+        "floats from 255 to 255",
+    ),
+    "reconstruct NaN": (lambda: apply("reconstruct", 3, *SHAPE, value=np.nan), "NaN"),
+    "decode a number": (lambda: apply("decode"), r"shape \(\)"),
     "decode codes of three numbers": (lambda: apply("decode", 3, 3), r"shape \(3, 3\)"),
     "describe a function": (lambda: descriptions.describe(print), "not one of the parts"),
     "build from a number's name": (lambda: descriptions.build({"value": "os"}), "'os'"),
@@ -194,10 +215,10 @@ FLAGS = {
     "--initial-epoch 3": "--resume or --load",
     "--devices 0": "--devices 0",
     "--devices 1000": "1000 devices",
-    "--coordinator 127.0.0.1:1": "--processes",
-    "--coordinator 127.0.0.1:1 --processes 2 --process 2": "--process",
-    "--processes 2": "--coordinator",
-    "--coordinator auto": "--out",
+    "--coordinator 127.0.0.1:1": "give --processes, how many there are",
+    "--coordinator 127.0.0.1:1 --processes 2 --process 2": "which of them this one is, from 0",
+    "--processes 2": "belong to --coordinator HOST:PORT",
+    "--coordinator auto": "give --out, the same to each",
     "--unknown 1": "--unknown",
     "--tensorboard yes": "yes",
     "--compilation-cache no": "no",

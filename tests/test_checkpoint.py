@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -243,6 +244,21 @@ def is_noticed(file: Path, content: bytes, folder: Path, older: Any, newer: Any)
     return warned
 
 
+def opens(file: Path, content: bytes, folder: Path) -> None:
+    """With other content of a file, a run goes on to save, and keeps the best and the latest."""
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    (copy / file.relative_to(folder)).write_bytes(content)
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        checkpoint.open_checkpoints(copy) as checkpointer,
+    ):
+        checkpoint.save(checkpointer, 3, make_tree(3), loss=3.0)
+    assert checkpoint.steps(copy)[-1] == 3
+    assert_same_bits(checkpoint.restore(copy, blank(make_tree(3))), make_tree(3))
+    shutil.rmtree(copy)
+
+
 def flip_bits(folder: Path) -> int:
     """How many of 100 random bits of a checkpoint were noticed when they were flipped."""
     older, newer = save_two(folder, weights=100_000)
@@ -261,11 +277,13 @@ def flip_bits(folder: Path) -> int:
 def cut_files(folder: Path) -> int:
     """How many times it was noticed that one file of a checkpoint is half there, or empty."""
     older, newer = save_two(folder)
-    return sum(
-        is_noticed(file, file.read_bytes()[: int(keep * file.stat().st_size)], folder, older, newer)
-        for keep in (0, 0.5)
-        for file in files_of(folder / "2")
-    )
+    noticed = 0
+    for keep in (0, 0.5):
+        for file in files_of(folder / "2"):
+            content = file.read_bytes()[: int(keep * file.stat().st_size)]
+            noticed += is_noticed(file, content, folder, older, newer)
+            opens(file, content, folder)
+    return noticed
 
 
 @pytest.mark.parametrize(("damage", "least"), [("flip_bits", 95), ("cut_files", 8)])
@@ -311,6 +329,24 @@ def test_damage_names_the_leaf_and_falls_back_aloud(
         checkpoint.restore(tmp_path, blank(newer))
 
 
+def test_a_loss_that_was_changed_is_damage(tmp_path: Path) -> None:
+    save_losses(tmp_path, 5.0, 1.0, 2.0)
+    file = tmp_path / "2" / "_CHECKPOINT_METADATA"
+    file.write_text(file.read_text().replace('"loss": 1.0', '"loss": 9.0'))
+    like = {"step": jnp.asarray(0)}
+    assert int(checkpoint.restore(tmp_path, like, "best")["step"]) == 3
+    with pytest.raises(UserError, match="2 is damaged: its description"):
+        checkpoint.restore(tmp_path, like, 2)
+
+
+def test_a_copy_of_the_loss_that_was_changed_is_mended(tmp_path: Path) -> None:
+    save_losses(tmp_path, 5.0, 1.0, 2.0)
+    (tmp_path / "2" / "metrics" / "metrics").write_text('{"loss": 9.0}')
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 4, {"step": jnp.asarray(4)}, loss=3.0)
+    assert checkpoint.steps(tmp_path) == [2, 3, 4]
+
+
 def test_the_best_is_the_one_of_lowest_loss(tmp_path: Path) -> None:
     save_losses(tmp_path, 5.0, 1.0, math.nan, 2.0)
     like = {"step": jnp.asarray(0)}
@@ -319,7 +355,7 @@ def test_the_best_is_the_one_of_lowest_loss(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("inside", [None, "junk"])
 def test_a_folder_that_is_only_named_like_a_step_is_skipped(
-    inside: str | None, tmp_path: Path
+    inside: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_losses(tmp_path, 1.0, 2.0)
     (tmp_path / "9").mkdir()
@@ -330,3 +366,4 @@ def test_a_folder_that_is_only_named_like_a_step_is_skipped(
     with checkpoint.open_checkpoints(tmp_path) as checkpointer:
         checkpoint.save(checkpointer, 3, {"step": jnp.asarray(3)}, loss=3.0)
     assert checkpoint.steps(tmp_path) == [1, 2, 3]
+    assert f"{tmp_path / '9'} holds no whole checkpoint" in capsys.readouterr().err

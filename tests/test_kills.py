@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxae import checkpoint, checkpoint_reading
 # Imports once, then forks: what is killed is a process of its own that runs an experiment from its
 # start, on one core, for CPUs promise the same bits only there.
 DRIVER = """
-import os, random, runpy, signal, sys, time
+import glob, os, random, runpy, signal, sys, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import jax, matplotlib.pyplot, tyro
 from orbax.checkpoint import v1
@@ -48,19 +49,31 @@ begun = time.monotonic()
 assert wait(child) == 0
 startup, training = begun - started, time.monotonic() - begun
 print("startup", startup, "training", training)
-killed = 0
+killed = saving = 0
 while killed < kills:
     begun = os.path.exists(f"{folder}/config.json")
     child = start(f"--resume {folder}" if begun else f"{line} --out {folder}")
-    # While it starts, trains or saves, and early enough for all the kills.
-    time.sleep(moments.uniform(0, startup + 2 * training / kills))
+    # Every other time while a checkpoint is being written, else while it starts, trains or saves;
+    # always early enough for all the kills.
+    deadline = time.monotonic() + moments.uniform(0, startup + 2 * training / kills)
+    writing = []
+    if killed % 2:
+        deadline += 60
+        skipped = moments.randrange(3)  # so many looks at one that is being written
+    while time.monotonic() < deadline and not writing:
+        time.sleep(0.002)
+        if killed % 2:
+            writing = glob.glob(f"{folder}/checkpoints/*tmp*")
+            if writing and skipped:
+                writing, skipped = [], skipped - 1
     os.kill(child, signal.SIGKILL)
+    saving += bool(writing)
     code = wait(child)
     assert code in (0, -signal.SIGKILL), code
     if code == 0:  # it had ended
         break
     killed += 1
-print("killed", killed)
+print(f"killed {killed} times, {saving} of them while a checkpoint was being written")
 assert wait(start(f"--resume {folder}")) == 0
 """
 
@@ -85,14 +98,17 @@ def test_killed_twenty_times_and_the_same_to_the_bit(tmp_path: Path) -> None:
         timeout=2 * SECONDS,
     )
     assert process.returncode == 0, process.stderr
-    assert "killed 20" in process.stdout
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert checkpoint.steps(killed / "checkpoints") == checkpoint.steps(whole / "checkpoints")
+    killed, saving = map(int, re.findall(r"killed (\d+) times, (\d+) of them", process.stdout)[0])
+    print(killed, "kills,", saving, "while saving")
+    assert killed == 20
+    assert saving >= 5
+    whole, resumed = tmp_path / "whole", tmp_path / "killed"
+    assert checkpoint.steps(resumed / "checkpoints") == checkpoint.steps(whole / "checkpoints")
     for step in checkpoint.steps(whole / "checkpoints"):
-        assert arrays_of(killed, step) == arrays_of(whole, step)
+        assert arrays_of(resumed, step) == arrays_of(whole, step)
     lines, expected = (
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (killed, whole)
+        for folder in (resumed, whole)
     )
     for line, other in zip(lines, expected, strict=True):
         assert {**line, "seconds": 0, "images_per_second": 0} == {
@@ -102,9 +118,9 @@ def test_killed_twenty_times_and_the_same_to_the_bit(tmp_path: Path) -> None:
         }
     names = [
         sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        for folder in (killed, whole)
+        for folder in (resumed, whole)
     ]
     assert [n for n in names[0] if "checkpoints" not in n] == [
         n for n in names[1] if "checkpoints" not in n
     ]
-    assert not [path for path in killed.rglob("*") if "tmp" in path.name or "part" in path.name]
+    assert not [path for path in resumed.rglob("*") if "tmp" in path.name or "part" in path.name]

@@ -326,3 +326,31 @@ def test_labels_must_match_the_images(model, optimizer, examples):
     )
     with pytest.raises(UserError, match="5 labels were given for 23 images"):
         next(fit)
+
+
+@pytest.mark.parametrize("name", ["fashion", "vae"])
+def test_half_precision_keeps_float32_where_it_counts(name):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
+    optimizer = optax.adam(1e-3)
+    losses = []
+    for dtype in (None, jnp.bfloat16):
+        model = getattr(models, name)((28, 28, 1), dtype=dtype)
+        objective = partial(
+            objectives.negative_elbo if name == "vae" else objectives.reconstruction,
+            model=model,
+            likelihood=likelihoods.BERNOULLI,
+        )
+        variables = model.init(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))
+        state, measured = train.make_epoch(objective, optimizer, 16)(
+            train.init(jax.random.key(2), variables, optimizer), Examples(images)
+        )
+        floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
+        assert {leaf.dtype for leaf in floats} == {jnp.dtype(jnp.float32)}
+        assert measured["loss"].dtype == jnp.float32
+        losses.append(measured["loss"])
+        if dtype is not None:
+            logits = model.apply({"params": state.params}, jnp.zeros((1, 28, 28, 1)))
+            assert logits.dtype == dtype
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
+    assert losses[1] != losses[0]

@@ -1,8 +1,10 @@
 """A trained network out of a run's folder: the same one, without its optimizer and without code."""
 
 import json
-import pickle
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -64,12 +66,31 @@ def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
         jaxae.load(tmp_path / "run", replica=3)
 
 
-def test_nothing_is_unpickled(
-    run: tuple[Path, list[recipes.Epoch]], monkeypatch: pytest.MonkeyPatch
+UNPICKLED = """
+import os, sys
+import jaxae.trained
+from orbax.checkpoint import v1
+
+def hook(event, arguments):
+    if event in ("pickle.find_class", "os.system", "subprocess.Popen"):
+        print(event, arguments, file=sys.stderr)
+        os._exit(3)
+
+sys.addaudithook(hook)
+jaxae.load(sys.argv[1])
+"""
+
+
+def test_nothing_is_unpickled_and_nothing_started(
+    run: tuple[Path, list[recipes.Epoch]],
 ) -> None:
-    for name in ("load", "loads", "Unpickler", "_Unpickler"):
-        monkeypatch.setattr(pickle, name, lambda *args, **named: pytest.fail("unpickles"))
-    jaxae.load(run[0])
+    process = subprocess.run(
+        [sys.executable, "-c", UNPICKLED, str(run[0])],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.parametrize(
