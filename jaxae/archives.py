@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxae.dataset import Split
 from jaxae.errors import UserError
 
 
@@ -183,3 +184,31 @@ def _probe(url: str, size: int | None, seconds: float) -> str | None:
         # A portal or proxy answers everything with a page of its own.
         return f"{url} answers with {length} bytes where the archive has {size}"
     return None
+
+
+def stored_positions(count: int, split: str) -> np.ndarray:
+    """Where TFDS stores each example: at the rank of the MD5 of its split's name and its key."""
+    original_index = sorted(
+        range(count), key=lambda index: hashlib.md5(f"{split}{index}".encode()).digest()
+    )
+    return np.argsort(original_index)
+
+
+def in_original_order(
+    split: Split, split_name: str, folder: Path, images: Archive, labels: Archive
+) -> Split:
+    """A split as TFDS stores it, in the order of the original files.
+
+    Raises UserError unless images and labels are the originals.
+    """
+    count = len(split.labels)
+    stored_index = stored_positions(count, split_name)
+    ordered = Split(split.images[stored_index], split.labels[stored_index])
+    if count != labels.shape[0] or not (
+        is_original(ordered.images, images) and is_original(ordered.labels.astype(np.uint8), labels)
+    ):
+        raise UserError(
+            f"The {split_name} split prepared in {folder} is not the original: it was prepared "
+            "from other or incomplete data. Remove that folder and load the set again."
+        )
+    return ordered

@@ -190,10 +190,10 @@ def decode(folder: Path, name: str) -> Dataset:
         raise _damaged(folder, error) from error
     if name in archives.ORIGINALS:
         original = archives.ORIGINALS[name]
-        train = _in_original_order(
+        train = archives.in_original_order(
             train, "train", folder, original[archives.TRAIN_IMAGES], original[archives.TRAIN_LABELS]
         )
-        test = _in_original_order(
+        test = archives.in_original_order(
             test, "test", folder, original[archives.TEST_IMAGES], original[archives.TEST_LABELS]
         )
     return assemble(name, train, test, class_names)
@@ -202,9 +202,8 @@ def decode(folder: Path, name: str) -> Dataset:
 def open_stream(folder: Path, name: str, workers: int) -> Dataset:
     """The prepared set in `folder`, its training split as arrays that are read where indexed.
 
-    In the same order as `decode` has it, and with the same errors; that the training split is the
-    original is not verified, for that would read it all. The fingerprint is that of the description
-    and the sizes of the files.
+    In the order of `decode`, and with its errors; that the training split is the original is not
+    verified, for that would read it all. The fingerprint is that of the files' names and sizes.
     """
     builder, class_names = _open_labelled(folder, name)
     source = _source(builder, "train")
@@ -217,16 +216,15 @@ def open_stream(folder: Path, name: str, workers: int) -> Dataset:
     positions = None
     if name in archives.ORIGINALS:
         original = archives.ORIGINALS[name]
-        positions = _positions(len(source), "train")
-        test = _in_original_order(
+        positions = archives.stored_positions(len(source), "train")
+        test = archives.in_original_order(
             test, "test", folder, original[archives.TEST_IMAGES], original[archives.TEST_LABELS]
         )
     records = Records(source, (height, width, channels), positions, workers)
-    digest = hashlib.sha256((folder / DATASET_INFO).read_bytes())
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        digest.update(f"{path.name} {path.stat().st_size}".encode())
+    files = sorted((path.name, path.stat().st_size) for path in folder.iterdir() if path.is_file())
+    fingerprint = hashlib.sha256(repr(files).encode()).hexdigest()
     columns: Any = (Column(records, 0), Column(records, 1))
-    return Dataset(name, Split(*columns), test, class_names, digest.hexdigest())
+    return Dataset(name, Split(*columns), test, class_names, fingerprint)
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
@@ -300,28 +298,3 @@ def _decode_split(builder: Any, split: str) -> Split:
                 )
             images[index], labels[index] = image, example["label"]
     return Split(images.reshape(*images.shape[:3], channels), labels)
-
-
-def _positions(count: int, split: str) -> np.ndarray:
-    """Where TFDS stores each example: at the rank of the MD5 of its split's name and its key."""
-    original_index = sorted(
-        range(count), key=lambda index: hashlib.md5(f"{split}{index}".encode()).digest()
-    )
-    return np.argsort(original_index)
-
-
-def _in_original_order(
-    split: Split, split_name: str, folder: Path, images: archives.Archive, labels: archives.Archive
-) -> Split:
-    count = len(split.labels)
-    stored_index = _positions(count, split_name)
-    ordered = Split(split.images[stored_index], split.labels[stored_index])
-    if count != labels.shape[0] or not (
-        archives.is_original(ordered.images, images)
-        and archives.is_original(ordered.labels.astype(np.uint8), labels)
-    ):
-        raise UserError(
-            f"The {split_name} split prepared in {folder} is not the original: it was prepared "
-            "from other or incomplete data. Remove that folder and load the set again."
-        )
-    return ordered

@@ -2,8 +2,10 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Mapping
 
+import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
@@ -40,3 +42,20 @@ def show_epoch(epochs: int, record: Mapping[str, object]) -> None:
         f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"
     )
     sys.stdout.flush()
+
+
+def images_done(chunk: Progress, images_per_epoch: int) -> int:
+    """How many images a fit has trained on since its first epoch began."""
+    part = chunk.steps * images_per_epoch // chunk.steps_per_epoch
+    return (chunk.epoch - 1) * images_per_epoch + part
+
+
+def timed(chunks: Iterator[Progress]) -> Iterator[tuple[Progress, float]]:
+    """Each chunk, once computed, with the seconds it took."""
+    while True:
+        started = time.perf_counter()
+        chunk = next(chunks, None)
+        if chunk is None:
+            return
+        jax.block_until_ready(chunk.state)
+        yield chunk, time.perf_counter() - started

@@ -1,7 +1,6 @@
 """What a run trains and how, and the training itself with its books kept."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -146,9 +145,9 @@ def fit(
     saved = shared.resume is not None
     with progress.open_bar(shared.epochs * images_per_epoch, images) as bar:
         try:
-            for chunk, chunk_seconds in timed(chunks):
+            for chunk, chunk_seconds in progress.timed(chunks):
                 timed_images -= images
-                images = images_done(chunk, images_per_epoch)
+                images = progress.images_done(chunk, images_per_epoch)
                 timed_images += images
                 seconds += chunk_seconds
                 progress.show_loss(bar, chunk, shared.epochs, images)
@@ -232,23 +231,6 @@ def restored_epoch(
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
     record = recorded[-1] if recorded else {**fresh, **test_record(state)}
     return Epoch(epoch, state, last, record, recipe)
-
-
-def images_done(chunk: train.Progress, images_per_epoch: int) -> int:
-    """How many images a fit has trained on since its first epoch began."""
-    part = chunk.steps * images_per_epoch // chunk.steps_per_epoch
-    return (chunk.epoch - 1) * images_per_epoch + part
-
-
-def timed(chunks: Iterator[train.Progress]) -> Iterator[tuple[train.Progress, float]]:
-    """Each chunk, once computed, with the seconds it took."""
-    while True:
-        started = time.perf_counter()
-        chunk = next(chunks, None)
-        if chunk is None:
-            return
-        jax.block_until_ready(chunk.state)
-        yield chunk, time.perf_counter() - started
 
 
 def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:

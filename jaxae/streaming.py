@@ -1,23 +1,17 @@
-"""Training images that are read, decoded and batched while a step computes, for sets of any size.
+"""Training images that stay on disk, and are read and decoded where they are asked for.
 
-grain reads ahead, in threads or in processes of its own. What it reads next follows from the order
-of the epoch and the step, both of which a checkpoint has: a resumed run goes on at the same image.
+grain reads ahead, in threads or in processes of its own, for sets of any size.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jax import Array
 
-from jaxae.batches import Examples
 from jaxae.errors import UserError
 
-CHUNK_STEPS = 32  # batches that go to the device at a time, where a fit does not say
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
 
 
@@ -85,52 +79,12 @@ class Column:
         return np.asarray(self[:], dtype)
 
 
-class Piece(NamedTuple):
-    """Steps that one call of a compiled loop takes, and what it reads."""
-
-    epoch: int  # from 0
-    start: int  # of the epoch's steps
-    stop: int
-    examples: Examples
-    order: Any  # int32 [..., steps, batch], indices of the examples
-    first: int  # the row of the order that `start` reads
-
-
 def decode_image(encoded: bytes, channels: int) -> np.ndarray:
     """An image file's pixels, uint8 [H, W] or [H, W, C]."""
     from PIL import Image
 
     with Image.open(io.BytesIO(encoded)) as file:
         return np.asarray(file.convert(MODES[channels]))
-
-
-def read_pieces(
-    records: Records,
-    bounds: Iterator[tuple[int, int, int]],
-    order_of: Callable[[int], Array],
-    steps: int,
-) -> Iterator[Piece]:
-    """The pieces of a fit in host memory, from (epoch, start, stop) of each and epochs' orders.
-
-    The examples of each are those of `steps` steps, the last of which a shorter piece leaves
-    unused: so they have one shape, and the loop is compiled once.
-    """
-    for epoch, group in groupby(bounds, key=itemgetter(0)):
-        order = np.asarray(order_of(epoch))  # [..., steps, batch]
-        pieces = list(group)
-        batches = read_batches(records, order[..., pieces[0][1] :, :])
-        for _, start, stop in pieces:
-            taken = [next(batches) for _ in range(start, stop)]
-            images = np.zeros((steps, *taken[0][0].shape), np.uint8)
-            labels = np.zeros((steps, *taken[0][1].shape), np.int32)
-            for step, (image_batch, label_batch) in enumerate(taken):
-                images[step], labels[step] = image_batch, label_batch
-            # The batches of the piece lie one after the other, so their indices count up.
-            places = np.arange(labels.size, dtype=np.int32).reshape(labels.shape)
-            places = np.moveaxis(places, 0, -2).copy()
-            places[..., : stop - start, :][order[..., start:stop, :] < 0] = -1
-            examples = Examples(images.reshape(-1, *records.shape), labels.reshape(-1))
-            yield Piece(epoch, start, stop, examples, places, 0)
 
 
 def read_batches(records: Records, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

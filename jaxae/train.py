@@ -27,6 +27,7 @@ from jaxae.batches import (
     steps_in_epoch,
 )
 from jaxae.errors import UserError
+from jaxae.feeding import CHUNK_STEPS, piece_bounds, resident, stream
 from jaxae.loops import make_loop, zero_totals
 from jaxae.steps import (
     Metrics,
@@ -41,7 +42,7 @@ from jaxae.steps import (
     take_step,
     variables_of,
 )
-from jaxae.streaming import CHUNK_STEPS, Column, Piece, read_pieces
+from jaxae.streaming import Column
 
 __all__ = [
     "Objective",
@@ -282,63 +283,3 @@ def fit(
         if not is_finite((state, so_far)):
             state, so_far = guarded_loop(*start, context, *rows)
         yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)
-
-
-def piece_bounds(
-    done: int, epochs: int, steps_per_epoch: int, chunk_steps: int | None
-) -> Iterator[tuple[int, int, int]]:
-    """(epoch, start, stop) of each chunk of steps that is left, as `fit` yields them."""
-    while done < epochs * steps_per_epoch:
-        epoch, start = divmod(done, steps_per_epoch)
-        stop = steps_per_epoch
-        if chunk_steps is not None:
-            stop = min(stop, start + chunk_steps - done % chunk_steps)
-        done += stop - start
-        yield epoch, start, stop
-
-
-def resident(
-    examples: Examples,
-    bounds: Iterator[tuple[int, int, int]],
-    order_of: Callable[[int], Array],
-    mesh: Mesh | None,
-) -> Iterator[Piece]:
-    """The pieces of a fit whose examples all lie on the device, or on each of a mesh."""
-    examples = devices.put(examples, mesh)
-    order, ordered_epoch = None, None
-    for epoch, start, stop in bounds:
-        if epoch != ordered_epoch:
-            order, ordered_epoch = order_of(epoch), epoch
-        yield Piece(epoch, start, stop, examples, order, start)
-
-
-def stream(
-    examples: Examples,
-    bounds: Iterator[tuple[int, int, int]],
-    order_of: Callable[[int], Array],
-    steps: int,
-    mesh: Mesh | None,
-) -> Iterator[Piece]:
-    """The pieces of a fit whose examples are read on the way; one is on the device ahead of use."""
-    assert isinstance(examples.images, Column)
-    if examples.inputs is not None:
-        raise UserError(
-            "inputs in memory were given for images that are streamed: give both in memory, or "
-            "make the inputs in the objective"
-        )
-    capped = (
-        (epoch, low, min(low + steps, stop))
-        for epoch, start, stop in bounds
-        for low in range(start, stop, steps)
-    )
-    ahead = None
-    for piece in read_pieces(examples.images.records, capped, order_of, steps):
-        order = piece.order
-        if mesh is not None:
-            order = devices.place(order, devices.in_parts(mesh, order.ndim))
-        piece = piece._replace(examples=devices.put(piece.examples, mesh), order=order)
-        if ahead is not None:
-            yield ahead
-        ahead = piece
-    if ahead is not None:
-        yield ahead

@@ -25,6 +25,7 @@ import jax, jax.numpy as jnp, numpy as np, optax
 dtype = sys.argv[1]
 jax.config.update("jax_enable_x64", dtype == "float64")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_disable_most_optimizations", True)  # to compile faster
 from jaxae import devices, likelihoods, models, objectives, train
 from jaxae.batches import Examples
 from jaxae.loops import make_loop

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_cli import options_of
+
+from jaxae import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -49,11 +52,11 @@ def test_opens_with_the_two_commands():
 
 def test_no_block_goes_untested():
     languages = re.findall(r"^```(\w+)$", README, flags=re.MULTILINE)
-    assert sorted(languages) == ["python", "python", "sh"]
+    assert sorted(languages) == ["console", "console", "python", "python", "python", "sh"]
 
 
 def test_research_example_trains(checkout):
-    example, _ = blocks("python")
+    example, _, _ = blocks("python")
     (checkout / "example.py").write_text(example)
     losses = [float(x) for x in re.findall(r"'loss': Array\((\S+),", run(["example.py"], checkout))]
     assert len(losses) == 3
@@ -61,7 +64,7 @@ def test_research_example_trains(checkout):
 
 
 def test_drop_ins_example_encodes(checkout):
-    _, example = blocks("python")
+    _, example, _ = blocks("python")
     (checkout / "example.py").write_text(example + "print(codes.shape)\n")
     assert run(["example.py"], checkout) == "(8, 7, 7, 8)\n"
 
@@ -74,3 +77,15 @@ def test_shell_commands_run_in_order(checkout):
         output = run(arguments, checkout)
         assert "_mini" in output
     assert (checkout / "results/fashion/again/summary.json").exists()
+    _, _, example = blocks("python")
+    (checkout / "example.py").write_text(example + "print(codes.shape, images.shape)\n")
+    assert run(["example.py"], checkout) == "(2, 20) (2, 28, 28, 1)\n"
+
+
+def test_commands_for_several_hosts_are_taken():
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    assert len(lines) == 3
+    for line in lines:
+        _, arguments = line.split("python experiments/fashion.py ")
+        options = cli.parse(options_of("fashion"), shlex.split(arguments))
+        assert options.run.coordinator is not None
