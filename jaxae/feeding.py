@@ -4,6 +4,7 @@ What is streamed next follows from the order of the epoch and the step, both of 
 has: a resumed run goes on at the same image.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -106,16 +107,22 @@ def read_pieces(
     for epoch, group in groupby(bounds, key=itemgetter(0)):
         order = np.asarray(order_of(epoch))  # [..., steps, batch]
         pieces = list(group)
-        batches = read_batches(records, order[..., pieces[0][1] :, :])
-        for _, start, stop in pieces:
-            taken = [next(batches) for _ in range(start, stop)]
-            images = np.zeros((steps, *taken[0][0].shape), np.uint8)
-            labels = np.zeros((steps, *taken[0][1].shape), np.int32)
-            for step, (image_batch, label_batch) in enumerate(taken):
-                images[step], labels[step] = image_batch, label_batch
-            # The batches of the piece lie one after the other, so their indices count up.
-            places = np.arange(labels.size, dtype=np.int32).reshape(labels.shape)
-            places = np.moveaxis(places, 0, -2).copy()
-            places[..., : stop - start, :][order[..., start:stop, :] < 0] = -1
-            examples = Examples(images.reshape(-1, *records.shape), labels.reshape(-1))
-            yield Piece(epoch, start, stop, examples, places, 0)
+        with contextlib.closing(read_batches(records, order[..., pieces[0][1] :, :])) as batches:
+            for _, start, stop in pieces:
+                taken = [next(batches) for _ in range(start, stop)]
+                examples, places = join_batches(taken, order[..., start:stop, :], steps)
+                yield Piece(epoch, start, stop, examples, places, 0)
+
+
+def join_batches(
+    batches: list[tuple[np.ndarray, np.ndarray]], order: np.ndarray, steps: int
+) -> tuple[Examples, np.ndarray]:
+    """Batches one after the other as examples, zeros for those missing in `steps`; their order."""
+    images = np.zeros((steps, *batches[0][0].shape), np.uint8)
+    labels = np.zeros((steps, *batches[0][1].shape), np.int32)
+    for step, (image_batch, label_batch) in enumerate(batches):
+        images[step], labels[step] = image_batch, label_batch
+    places = np.arange(labels.size, dtype=np.int32).reshape(labels.shape)
+    places = np.moveaxis(places, 0, -2).copy()
+    places[..., : len(batches), :][order < 0] = -1
+    return Examples(images.reshape(-1, *images.shape[-3:]), labels.reshape(-1)), places

@@ -4,7 +4,7 @@ grain reads ahead, in threads or in processes of its own, for sets of any size.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,9 @@ def decode_image(encoded: bytes, channels: int) -> np.ndarray:
         return np.asarray(file.convert(MODES[channels]))
 
 
-def read_batches(records: Records, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def read_batches(
+    records: Records, order: np.ndarray
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """Images [..., B, H, W, C] and labels [..., B] of each step of an order [..., steps, B]."""
     import grain
     from absl import flags
@@ -98,7 +100,11 @@ def read_batches(records: Records, order: np.ndarray) -> Iterator[tuple[np.ndarr
         if not flags.FLAGS.is_parsed():  # grain's processes read absl's, which we do not use
             flags.FLAGS.mark_as_parsed()
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=records.workers))
-    return iter(batches)
+    iterator = iter(batches)
+    try:
+        yield from iterator
+    finally:
+        iterator.close()
 
 
 @dataclass(frozen=True)
