@@ -77,9 +77,10 @@ def remove_remains(folder: Path) -> None:
         return
     for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(unfinished)
-    for path in empty_steps(folder):
-        print(f"warning: {path} holds no whole checkpoint, and is removed", file=sys.stderr)
-        shutil.rmtree(path)
+    for path in step_folders(folder):
+        if not (path / METADATA).exists():
+            print(f"warning: {path} holds no whole checkpoint, and is removed", file=sys.stderr)
+            shutil.rmtree(path)
 
 
 def mend_steps(folder: Path) -> None:
@@ -157,8 +158,8 @@ def steps(folder: Path) -> list[int]:
 
     A folder that is named like a step and holds no checkpoint does not count.
     """
-    empty = empty_steps(folder)
-    return sorted(int(path.name) for path in step_folders(folder) if path not in empty)
+    folders = step_folders(folder)
+    return sorted(int(path.name) for path in folders if (path / METADATA).exists())
 
 
 def step_folders(folder: Path) -> list[Path]:
@@ -166,11 +167,6 @@ def step_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
-
-
-def empty_steps(folder: Path) -> list[Path]:
-    """What is named like a step and holds no checkpoint."""
-    return [path for path in step_folders(folder) if not (path / METADATA).exists()]
 
 
 def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) -> Any:

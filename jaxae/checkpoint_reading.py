@@ -18,7 +18,6 @@ from jaxae.errors import UserError
 
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
 
-
 TRANSIENT = re.compile(r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|24|116)'")
 """Errors of TensorStore that say nothing of what is on the disk."""
 

@@ -12,7 +12,6 @@ from jaxae.batches import Batch, Examples, epoch_order, gather
 from jaxae.checksums import named_leaves
 from jaxae.errors import UserError
 from jaxae.steps import Objective, State, loss_and_gradient
-from jaxae.streaming import Column
 from jaxae.train import Progress, steps_done
 
 PATIENCE = 10  # steps in a row that are not finite, until training stops
@@ -40,8 +39,6 @@ def check_finite(
         state = devices.local(state)
         order = epoch_order(state.key, epoch, examples.images.shape[0], batch_size)
         state = state.replace(step=jnp.asarray(first, jnp.int32))
-        if not isinstance(examples.images, Column):
-            examples = devices.local(examples)
         advice = find_cause(state, gather(examples, order[index]), objective=objective)
     else:
         advice = (

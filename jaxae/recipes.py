@@ -9,7 +9,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import optax
-from jax.sharding import Mesh
 
 from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
 from jaxae.batches import Examples, check_examples, steps_in_epoch
@@ -20,7 +19,6 @@ from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
 from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch
 from jaxae.seeds import fixed_keys, initial_state
-from jaxae.streaming import Column
 from jaxae.trained import Trained, describe_network
 
 
@@ -95,7 +93,7 @@ def fit(
       UserError: the checkpoint to start from does not fit, or the examples cannot be trained on.
     """
     shared = run.shared
-    examples = on_devices(recipe.examples or of_split(run.dataset.train), run.mesh)
+    examples = recipe.examples or of_split(run.dataset.train)
     size = check_examples(examples, shared.batch_size)
     steps_per_epoch = steps_in_epoch(size, shared.batch_size)
     state, totals = starting_point(run, recipe, examples)
@@ -195,7 +193,7 @@ def fit(
 
 def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
     """A function from a state to the test numbers of its record."""
-    test_examples = on_devices(recipe.test_examples or of_split(run.dataset.test), run.mesh)
+    test_examples = devices.put(recipe.test_examples or of_split(run.dataset.test), run.mesh)
     evaluate = train.make_evaluation(
         partial(
             objectives.with_image_errors,
@@ -284,8 +282,3 @@ def first_replica(state: train.State) -> train.Variables:
 def of_split(split: data.Split) -> Examples:
     """A dataset's split as examples."""
     return Examples(split.images, split.labels)
-
-
-def on_devices(examples: Examples, mesh: Mesh | None) -> Examples:
-    """The same examples, moved once to where they are used, unless they are streamed."""
-    return examples if isinstance(examples.images, Column) else devices.put(examples, mesh)

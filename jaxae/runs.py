@@ -85,6 +85,7 @@ def start(
     if shared.restored is not None:
         check_restorable(shared, experiment, examples)
     mesh = data_mesh(shared.devices)
+    mesh = mesh if mesh.size > 1 else None
     existed = shared.resume is not None or (shared.out is not None and shared.out.exists())
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
@@ -94,8 +95,7 @@ def start(
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
         records.open_board(folder, wanted=shared.tensorboard) as board,
     ):
-        shared_mesh = mesh if mesh.size > 1 else None
-        yield Run(experiment, folder, options, examples, checkpointer, board, shared_mesh)
+        yield Run(experiment, folder, options, examples, checkpointer, board, mesh)
     print(f"done: pictures and summary.json in {folder}", flush=True)
 
 

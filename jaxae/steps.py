@@ -148,6 +148,8 @@ def sums(terms: Terms, weights: Array) -> Metrics:
 
 def averages(totals: Metrics) -> Metrics:
     """Means from sums and their weight; the count of skipped steps stays what it is."""
-    means = {name: value / totals["weight"] for name, value in totals.items()}
-    counts = {name: totals[name] for name in ("skipped_steps",) if name in totals}
-    return {name: value for name, value in {**means, **counts}.items() if name != "weight"}
+    return {
+        name: value if name == "skipped_steps" else value / totals["weight"]
+        for name, value in totals.items()
+        if name != "weight"
+    }
