@@ -104,7 +104,8 @@ def uint8_images(count=300, seed=0):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_pca_equals_scikit_learn(dtype, monkeypatch):
-    monkeypatch.setattr(metrics, "_CHUNK", 128)  # so that the last of three chunks is smaller
+    # Of three chunks the last is smaller.
+    monkeypatch.setattr("jaxae.metrics.pca._CHUNK", 128)
     images = uint8_images().astype(dtype)
     flat = images.reshape(len(images), -1).astype(np.float64)
     pca, oracle = metrics.fit_pca(images, 6), SklearnPCA(6, svd_solver="full").fit(flat)

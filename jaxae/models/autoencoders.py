@@ -6,6 +6,7 @@ the computation (None: what inputs and parameters promote to); parameters are fl
 """
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -112,25 +113,30 @@ class ConvDecoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """An encoder and a decoder that meet in a code.
+    """An encoder and a decoder that meet in a code, which a bottleneck may narrow.
 
-    Calling it on images [B, H, W, C] gives the logits of their reconstructions, same shape; raises
-    UserError where encoder and decoder together do not return the shape they were given.
+    Calling it on images [B, H, W, C] gives the logits of their reconstructions; raises UserError
+    where encoder and decoder together do not return the size they were given.
     """
 
     encoder: nn.Module
     decoder: nn.Module
+    bottleneck: Callable[[Array], Array] = identity  # a function, or a Linen module
+
+    def features(self, x: Array) -> Array:
+        """What the encoder makes of images [B, H, W, C], before the bottleneck."""
+        return self.encoder(check_images(x))
 
     def encode(self, x: Array) -> Array:
         """The codes of images [B, H, W, C]."""
-        return self.encoder(check_images(x))
+        return self.bottleneck(self.features(x))
 
     def decode(self, z: Array) -> Array:
-        """The logits [B, H, W, C] of codes."""
+        """The logits of codes."""
         return self.decoder(z)
 
     def __call__(self, x: Array) -> Array:
-        return check_same_shape(self.decode(self.encode(x)), x)
+        return check_same_size(self.decode(self.encode(x)), x)
 
 
 class VariationalAutoencoder(nn.Module):
@@ -138,26 +144,58 @@ class VariationalAutoencoder(nn.Module):
 
     `encode` and the call itself use the posterior's mean, so that pictures of codes and of
     reconstructions carry no noise; an objective samples from `posterior` (Kingma and Welling 2014).
+    With classes each method also takes the labels, int [B], and posterior and decoder depend on
+    them (Sohn et al. 2015): a label's own learned image is added to what the encoder reads, and the
+    label as one-hot to the code that the decoder reads.
     """
 
     encoder: nn.Module
     decoder: nn.Module
+    classes: int | None = None
 
-    def posterior(self, x: Array) -> Gaussian:
-        """q(z | x) for images [B, H, W, C]."""
-        mean, log_variance = jnp.split(self.encoder(check_images(x)), 2, axis=-1)
+    def setup(self) -> None:
+        if self.classes is not None:
+            self.label_images = LabelImages(self.classes)
+
+    def posterior(self, x: Array, labels: Array | None = None) -> Gaussian:
+        """q(z | x) for images [B, H, W, C], or q(z | x, y)."""
+        x = check_images(x)
+        if self.classes is not None:
+            x = x + self.label_images(check_labels(labels), x.shape[1:])
+        mean, log_variance = jnp.split(self.encoder(x), 2, axis=-1)
         return Gaussian(mean, log_variance)
 
-    def encode(self, x: Array) -> Array:
+    def encode(self, x: Array, labels: Array | None = None) -> Array:
         """The posterior's mean, [B, latent], for images [B, H, W, C]."""
-        return self.posterior(x).mean
+        return self.posterior(x, labels).mean
 
-    def decode(self, z: Array) -> Array:
-        """The logits [B, H, W, C] of codes [B, latent]."""
+    def decode(self, z: Array, labels: Array | None = None) -> Array:
+        """The logits of codes [B, latent]."""
+        if self.classes is not None:
+            one_hot = jax.nn.one_hot(check_labels(labels), self.classes, dtype=z.dtype)
+            z = jnp.concatenate([z, one_hot], axis=-1)
         return self.decoder(z)
 
-    def __call__(self, x: Array) -> Array:
-        return check_same_shape(self.decode(self.encode(x)), x)
+    def __call__(self, x: Array, labels: Array | None = None) -> Array:
+        return check_same_size(self.decode(self.encode(x, labels), labels), x)
+
+
+class LabelImages(nn.Module):
+    """A learned image for each class, at first black: from labels [B] to [B, *shape]."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, labels: Array, shape: Shape) -> Array:
+        images = self.param("images", nn.initializers.zeros, (self.classes, *shape), jnp.float32)
+        return images[labels]
+
+
+def check_labels(labels: Array | None) -> Array:
+    """The labels; UserError where a conditional network was given none."""
+    if labels is None:
+        raise UserError("a conditional network was given no labels: give one for each image")
+    return labels
 
 
 def check_images(x: Array) -> Array:
@@ -179,10 +217,13 @@ def check_shape(shape: Shape) -> None:
         )
 
 
-def check_same_shape(logits: Array, images: Array) -> Array:
-    """The logits, if they have the images' shape; else UserError."""
-    if logits.shape != images.shape:
-        height, width, channels = images.shape[1:]
+def check_same_size(logits: Array, images: Array) -> Array:
+    """The logits, if they have the images' height and width, and some logits a pixel's channel.
+
+    How many the likelihood says: two, say, for a mean and a variance. Else UserError.
+    """
+    height, width, channels = images.shape[1:]
+    if logits.shape[:3] != images.shape[:3] or logits.shape[3] % channels:
         raise UserError(
             f"this network turns images of {height}x{width}x{channels} into "
             f"{'x'.join(map(str, logits.shape[1:]))}: choose a dataset whose image size it "
