@@ -186,7 +186,7 @@ class LabelImages(nn.Module):
     classes: int
 
     @nn.compact
-    def __call__(self, labels: Array, shape: Shape) -> Array:
+    def __call__(self, labels: Array, shape: tuple[int, ...]) -> Array:
         images = self.param("images", nn.initializers.zeros, (self.classes, *shape), jnp.float32)
         return images[labels]
 
