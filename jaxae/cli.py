@@ -4,103 +4,47 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_type_hints
+from typing import Any
 
-import jax.numpy as jnp
 import tyro
 
 from jaxae import compilation, devices
 from jaxae.errors import UserError
+from jaxae.options import (
+    Options,
+    OptionsType,
+    RunOptions,
+    check_options,
+    check_same,
+    from_json,
+)
 
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The options all experiments share; each has its own defaults for the first three."""
-
-    epochs: int  # passes over the training images
-    batch_size: int  # images a step
-    learning_rate: float  # of Adam
-    dataset: str | None = None  # a TFDS name, taken exactly; None: the experiment's own
-    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: $TFDS_DATA_DIR, or its own
-    sources: Path | None = None  # original archives, a subfolder a dataset; None: $JAXAE_SOURCES
-    stream: bool = False  # read training images while training, for sets larger than memory
-    workers: int = 0  # processes that read and decode them; 0: threads
-    seed: int = 0  # of the initial parameters, the order and the noise
-    precision: Literal["float32", "bf16"] = "float32"  # of the network's computation
-    replicas: int = 1  # seeds trained at once, from `seed` on; numbers become mean and std
-    out: Path | None = None  # the run's folder; None: results/EXPERIMENT/TIME
-    resume: Path | None = None  # go on with this run, in its folder and with its options
-    load: Path | None = None  # no training: evaluate and draw this run's latest checkpoint
-    initial_epoch: int | None = None  # with resume or load: the checkpoint after this epoch
-    tensorboard: bool = False  # also write TensorBoard event files
-    compilation_cache: bool = True  # keep compiled programs for the next start
-    devices: int | None = None  # that share each batch; None: all
-    coordinator: str | None = None  # of several processes: HOST:PORT, or auto on a known cluster
-    processes: int | None = None  # how many there are, unless the cluster knows
-    process: int | None = None  # which one this is, from 0, unless the cluster knows
-    debug: bool = False  # stop at the first step that is not finite, and name the operation
-
-    @property
-    def dtype(self) -> Any:
-        """The precision, as the models take it."""
-        return None if self.precision == "float32" else jnp.bfloat16
-
-    @property
-    def restored(self) -> Path | None:
-        """The run whose checkpoint this one starts from, if any."""
-        return self.resume or self.load
-
-
-class Options(Protocol):
-    """An experiment's options: a frozen dataclass with its own fields and these."""
-
-    @property
-    def run(self) -> RunOptions:
-        """The shared ones."""
-        ...
-
-
-OptionsType = TypeVar("OptionsType", bound=Options)
-
-# What may differ between a run and its continuation.
-_FREE_ON_RESUME = {
-    "epochs",
-    "data_dir",
-    "sources",
-    "out",
-    "resume",
-    "load",
-    "initial_epoch",
-    "tensorboard",
-    "compilation_cache",
-    "workers",
-    "devices",
-    "coordinator",
-    "processes",
-    "process",
-    "debug",
-}
+__all__ = ["Options", "RunOptions", "Terminated", "parse", "run_main"]
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a run as Ctrl-C does: its state is saved first."""
 
 
-def run_main(main: Callable[[OptionsType], None], options_type: type[OptionsType]) -> None:
+def run_main(
+    main: Callable[[OptionsType], None],
+    options_type: type[OptionsType],
+    *,
+    description: str | None = None,
+) -> None:
     """Parses the command line, calls main, and exits.
 
-    The code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
+    The description stands over the options in --help; by default it is that of their class. The
+    code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        options = parse(options_type, sys.argv[1:])
+        options = parse(options_type, sys.argv[1:], description)
         compilation.use_cache(wanted=options.run.compilation_cache)
         with join_processes(options.run) if options.run.coordinator else stop_once():
             main(options)
@@ -148,7 +92,9 @@ def join_processes(run: RunOptions) -> Iterator[None]:
         yield
 
 
-def parse(options_type: type[OptionsType], arguments: Sequence[str]) -> OptionsType:
+def parse(
+    options_type: type[OptionsType], arguments: Sequence[str], description: str | None = None
+) -> OptionsType:
     """Options from command-line arguments; a run to resume or to load gives the defaults.
 
     Raises:
@@ -160,11 +106,11 @@ def parse(options_type: type[OptionsType], arguments: Sequence[str]) -> OptionsT
     found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
     restored = found.resume or found.load
     if restored is None:
-        options = parse_flags(options_type, arguments, None)
+        options = parse_flags(options_type, arguments, None, description)
         check_options(options.run)
         return options
     saved = read_options(restored, options_type)
-    options = parse_flags(options_type, arguments, saved)
+    options = parse_flags(options_type, arguments, saved, description)
     check_options(options.run)
     if options.run.resume is not None:
         check_same(options, saved)
@@ -172,13 +118,18 @@ def parse(options_type: type[OptionsType], arguments: Sequence[str]) -> OptionsT
 
 
 def parse_flags(
-    options_type: type[OptionsType], arguments: Sequence[str], default: OptionsType | None
+    options_type: type[OptionsType],
+    arguments: Sequence[str],
+    default: OptionsType | None,
+    description: str | None,
 ) -> OptionsType:
     """Options from arguments alone; the flags of the shared ones have no prefix."""
     config = (tyro.conf.OmitArgPrefixes,)
     if default is None:
-        return tyro.cli(options_type, args=arguments, config=config)
-    return tyro.cli(options_type, args=arguments, default=default, config=config)
+        return tyro.cli(options_type, args=arguments, config=config, description=description)
+    return tyro.cli(
+        options_type, args=arguments, default=default, config=config, description=description
+    )
 
 
 def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
@@ -215,82 +166,3 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         debug=False,
     )
     return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-
-def from_json(options_type: type, values: dict[str, Any]) -> Any:
-    """A dataclass from what `dataclasses.asdict` and JSON made of it; the rest is default."""
-    types = get_type_hints(options_type)
-    unknown = sorted(values.keys() - types.keys())
-    if unknown:
-        raise ValueError(f"no option is called {unknown[0]}")
-    return options_type(
-        **{name: value_from_json(types[name], value) for name, value in values.items()}
-    )
-
-
-def value_from_json(annotation: Any, value: Any) -> Any:
-    """A field's value as its annotation wants it."""
-    if annotation is RunOptions:
-        return from_json(RunOptions, value)
-    if annotation == Path | None and value is not None:
-        return Path(value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def check_options(run: RunOptions) -> None:
-    """UserError for the first value out of its range."""
-    for name in ("epochs", "batch_size", "replicas"):
-        if getattr(run, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
-    if run.workers < 0 or (run.workers and not run.stream):
-        raise UserError(f"--workers {run.workers}: give 0 or more, and --stream")
-    if not (math.isfinite(run.learning_rate) and run.learning_rate > 0):
-        raise UserError(f"--learning-rate {run.learning_rate}: give a positive number")
-    if run.seed < 0 or run.seed + run.replicas >= 2**31:
-        raise UserError(f"--seed {run.seed}: give 0 or more, and less than 2147483647")
-    if run.resume is not None and run.load is not None:
-        raise UserError("--resume goes on training and --load does not train: give one of them")
-    if run.initial_epoch is not None and run.restored is None:
-        raise UserError("--initial-epoch chooses a checkpoint: give its run by --resume or --load")
-    check_processes(run)
-    if run.resume is not None and run.out is not None:
-        raise UserError("--resume goes on in the run's own folder: leave --out away")
-
-
-def check_processes(run: RunOptions) -> None:
-    """UserError where the options say half of how several processes find each other."""
-    numbers = (run.processes, run.process)
-    if run.devices is not None and run.devices < 1:
-        raise UserError(f"--devices {run.devices}: give 1 or more, or leave it away for all")
-    if run.coordinator is None or run.coordinator == "auto":
-        if numbers != (None, None):
-            raise UserError(
-                "--processes and --process belong to --coordinator HOST:PORT: give all three"
-            )
-    elif run.processes is None or run.process is None or not 0 <= run.process < run.processes:
-        raise UserError(
-            f"--coordinator {run.coordinator}: give --processes, how many there are, and "
-            "--process, which of them this one is, from 0"
-        )
-    if run.coordinator is not None and run.out is None and run.resume is None:
-        raise UserError(
-            "--coordinator: several processes write to one folder; give --out, the same to each"
-        )
-
-
-def check_same(options: Options, saved: Options) -> None:
-    """UserError where a resumed run is given other options than it was started with."""
-    now, before = flatten(options), flatten(saved)
-    changed = [name for name in now if name not in _FREE_ON_RESUME and now[name] != before[name]]
-    if changed:
-        name = changed[0]
-        raise UserError(
-            f"--{name.replace('_', '-')} {now[name]}: the run to resume was started with "
-            f"{before[name]}; leave it as it was, or start a new run"
-        )
-
-
-def flatten(options: Options) -> dict[str, Any]:
-    """An experiment's own and shared options by name."""
-    own = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
-    return {**own.pop("run"), **own}

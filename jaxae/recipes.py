@@ -8,6 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 import optax
 
 from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
@@ -35,6 +36,7 @@ class Recipe:
     test_examples: Examples | None = None  # None: the dataset's
     test_batch_size: int = 500  # not the run's, so that test numbers of any two runs compare
     chunk_steps: int | None = None  # as in train.fit
+    collections: train.Variables | None = None  # the objective's own, as they are at first
 
 
 def reconstruction(
@@ -239,8 +241,10 @@ def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
 
 def draw_reconstructions(run: Run, epoch: Epoch) -> None:
     """Draws the first 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
-    images = run.dataset.test.images[:50]
-    picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images))
+    examples = epoch.recipe.test_examples or of_split(run.dataset.test)
+    images = np.asarray(examples.images[:50])
+    labels = None if examples.labels is None else examples.labels[:50]
+    picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images, labels))
     caption = f"test images and reconstructions, epoch {epoch.number}"
     save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
 
@@ -255,7 +259,7 @@ def starting_point(
     run: Run, recipe: Recipe, examples: Examples
 ) -> tuple[train.State, train.Metrics]:
     """The state to train from and its unfinished epoch's totals: new, or from a checkpoint."""
-    state = initial_state(run.shared, recipe.model, recipe.optimizer, run.shape)
+    state = initial_state(run.shared, recipe.model, recipe.optimizer, run.shape, recipe.collections)
     totals = train.no_totals(
         state, examples, objective=recipe.objective, optimizer=recipe.optimizer
     )

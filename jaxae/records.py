@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxae.cli import Options
 from jaxae.dataset import Dataset
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 from jaxae.files import write_whole
+from jaxae.options import Options
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 

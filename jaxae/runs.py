@@ -23,9 +23,9 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxae import checkpoint, data, plots, records
-from jaxae.cli import Options, RunOptions
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
+from jaxae.options import Options, RunOptions
 
 LOCK = ".lock"
 

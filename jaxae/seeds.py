@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxae import train
-from jaxae.cli import RunOptions
+from jaxae.objectives import condition
+from jaxae.options import RunOptions
 
 
 def initial_state(
@@ -17,12 +18,16 @@ def initial_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     shape: tuple[int, int, int],
+    collections: train.Variables | None = None,
 ) -> train.State:
     """The state before training on images [H, W, C] of a shape.
 
-    With replicas it has a leading axis; replica r has seed + r, as a run of its own would have.
+    Collections are an objective's own, beside those of the model. With replicas the state has a
+    leading axis; replica r has seed + r, as a run of its own would have.
     """
-    make = partial(seeded_state, model=model, optimizer=optimizer, shape=shape)
+    make = partial(
+        seeded_state, model=model, optimizer=optimizer, shape=shape, collections=collections
+    )
     # At full effort XLA:CPU compiles this for up to 12 seconds, to run it once; the bits are equal.
     effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     if options.replicas == 1:
@@ -37,10 +42,13 @@ def seeded_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     shape: tuple[int, int, int],
+    collections: train.Variables | None = None,
 ) -> train.State:
     """The state before training that an integer seed gives, for images [H, W, C] of a shape."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
-    return train.init(run_key, model.init(init_key, jnp.zeros((1, *shape))), optimizer)
+    labels = condition(model, jnp.zeros(1, jnp.int32))
+    variables = model.init(init_key, jnp.zeros((1, *shape)), *labels)
+    return train.init(run_key, {**variables, **(collections or {})}, optimizer)
 
 
 class FixedKeys(NamedTuple):

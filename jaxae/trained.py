@@ -28,24 +28,34 @@ class Trained:
     likelihood: Likelihood
     variables: Variables  # what `model.apply` takes
 
-    def reconstruct(self, images: ArrayLike) -> np.ndarray:
+    @property
+    def classes(self) -> int | None:
+        """How many classes a conditional network knows; None for any other, which reads none."""
+        return getattr(self.model, "classes", None)
+
+    def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
         """Reconstructions in [0, 1] of images [N, H, W, C], uint8 or in [0, 1]."""
-        return self._apply(objectives.reconstruct, images)
+        return self._apply(objectives.reconstruct, images, labels)
 
-    def encode(self, images: ArrayLike) -> np.ndarray:
+    def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
         """The codes of images [N, H, W, C], uint8 or in [0, 1]."""
-        return self._apply(objectives.encode, images)
+        return self._apply(objectives.encode, images, labels)
 
-    def decode(self, z: ArrayLike) -> np.ndarray:
+    def decode(self, z: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
         """The images [N, H, W, C] in [0, 1] that codes stand for."""
-        return self._apply(objectives.decode, z)
+        return self._apply(objectives.decode, z, labels)
 
-    def _apply(self, function: Callable[..., jax.Array], values: ArrayLike) -> np.ndarray:
+    def _apply(
+        self, function: Callable[..., jax.Array], values: ArrayLike, labels: ArrayLike | None
+    ) -> np.ndarray:
         values = jnp.asarray(values)
+        labels = self._checked_labels(labels, len(values) if values.ndim else 0)
         if values.ndim == 4 and values.size and function is not objectives.decode:
             check_pixels("images", values)
         try:
-            result = function(self.variables, values, model=self.model, likelihood=self.likelihood)
+            result = function(
+                self.variables, values, labels, model=self.model, likelihood=self.likelihood
+            )
         except (ScopeParamShapeError, TypeError, IndexError) as error:
             raise UserError(
                 f"{values.dtype} of shape {values.shape} was given to a network that was trained "
@@ -53,6 +63,23 @@ class Trained:
                 "its encode"
             ) from error
         return np.asarray(result)
+
+    def _checked_labels(self, labels: ArrayLike | None, count: int) -> jax.Array | None:
+        """Labels that the network can read, or None where it reads none."""
+        if self.classes is None:
+            return None
+        if labels is None:
+            raise UserError(
+                f"a network of {self.classes} classes was given no labels: give one for each"
+            )
+        labels = np.asarray(labels)
+        known = np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,)
+        if not known or (count and not 0 <= labels.min() <= labels.max() < self.classes):
+            raise UserError(
+                f"labels {labels.dtype} of shape {labels.shape} were given for {count}: give "
+                f"integers [{count}] from 0 to {self.classes - 1}"
+            )
+        return jnp.asarray(labels, jnp.int32)
 
 
 def load(

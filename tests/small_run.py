@@ -13,7 +13,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxae import data, dataset, likelihoods, models, objectives, recipes, runs, train
-from jaxae.cli import RunOptions
+from jaxae.options import RunOptions
 
 STEPS_PER_EPOCH = 7  # of 100 images, 16 at a time: the last batch has 4
 TIMES = ("seconds", "images_per_second")

@@ -23,9 +23,9 @@ from hypothesis.extra import numpy as hnp
 import jaxae
 from jaxae import checkpoint, data, devices, likelihoods, losses, metrics, models, recipes, train
 from jaxae.batches import Batch, Examples, check_examples
-from jaxae.cli import RunOptions
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder, descriptions
+from jaxae.options import RunOptions
 from jaxae.trained import Trained
 
 SHAPE = (4, 4, 1)

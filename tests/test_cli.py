@@ -13,6 +13,7 @@ import pytest
 
 from jaxae import cli, data, records
 from jaxae.errors import UserError
+from jaxae.options import from_json
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 COMMON_FLAGS = [
@@ -180,7 +181,7 @@ def test_options_survive_json(name: str) -> None:
     ]
     assert unchanged == []
     stored = json.loads(json.dumps(dataclasses.asdict(options), default=str))
-    assert cli.from_json(options_of(name), stored) == options
+    assert from_json(options_of(name), stored) == options
 
 
 def test_a_continuation_has_the_saved_options_on_the_same_dataset(saved: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxae import data, records
-from jaxae.cli import RunOptions
+from jaxae.options import RunOptions
 
 
 @dataclass(frozen=True)

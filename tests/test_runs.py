@@ -11,8 +11,8 @@ from PIL import Image
 from small_run import Options, go
 
 from jaxae import runs
-from jaxae.cli import RunOptions
 from jaxae.errors import UserError
+from jaxae.options import RunOptions
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 

@@ -12,6 +12,7 @@ from jaxae.models.autoencoders import (
     count_parameters,
 )
 from jaxae.models.layers import Conv, Pool
+from jaxae.models.pairs import Design, make_pair
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ConvEncoder",
     "DenseDecoder",
     "DenseEncoder",
+    "Design",
     "Gaussian",
     "Pool",
     "Shape",
@@ -32,5 +34,6 @@ __all__ = [
     "fashion",
     "latent2d",
     "latent3d",
+    "make_pair",
     "vae",
 ]

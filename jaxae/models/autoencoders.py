@@ -71,21 +71,30 @@ class DenseDecoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions from images [B, H, W, C] to codes [B, latent], or to feature maps."""
+    """Convolutions from images [B, H, W, C] to codes [B, latent], or to feature maps.
+
+    The code's activation is `latent_activation`; by default feature maps have that of all layers,
+    and a vector has none.
+    """
 
     layers: tuple[Conv, ...]
     latent: int | None = None
     activation: Activation = nn.relu
+    latent_activation: Activation | None = None
     initialization: Initialization = keras
     dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        layers = [(layer, self.activation) for layer in self.layers]
+        activations = [self.activation] * len(self.layers)
+        if self.latent is None and self.latent_activation is not None:
+            activations[-1] = self.latent_activation
+        layers = list(zip(self.layers, activations, strict=True))
         x = convolve(x, layers, self.initialization, self.dtype)
         if self.latent is None:
             return x
-        return dense(x.reshape(x.shape[0], -1), self.latent, self.initialization, self.dtype)
+        x = dense(x.reshape(x.shape[0], -1), self.latent, self.initialization, self.dtype)
+        return x if self.latent_activation is None else self.latent_activation(x)
 
 
 class ConvDecoder(nn.Module):

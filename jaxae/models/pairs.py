@@ -1,0 +1,96 @@
+"""An encoder and a decoder of one size, for any member of the family."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import flax.linen as nn
+from flax.typing import Dtype
+
+from jaxae.errors import UserError
+from jaxae.models.autoencoders import (
+    ConvDecoder,
+    ConvEncoder,
+    DenseDecoder,
+    DenseEncoder,
+    Shape,
+    check_shape,
+    identity,
+)
+from jaxae.models.layers import Activation, Conv, Initialization, lecun
+
+Pair = tuple[nn.Module, nn.Module]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What an encoder and its decoder look like."""
+
+    shape: Shape  # of the images
+    latent: int  # numbers in a code, or channels of a feature map
+    kind: Literal["dense", "conv"] = "dense"
+    hidden: tuple[int, ...] | None = None  # widths or channels from the image on; None: usual ones
+    activation: Activation = nn.relu
+    initialization: Initialization = lecun
+    logits_per_channel: int = 1  # what the likelihood reads
+    dtype: Dtype | None = None  # of the computation
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the layers between image and code, from the image on."""
+        usual = {"dense": (500,), "conv": (32, 64)}[self.kind]
+        return usual if self.hidden is None else self.hidden
+
+
+def make_pair(
+    design: Design,
+    outputs: int,
+    *,
+    latent_activation: Activation = identity,
+    maps: bool = False,
+) -> Pair:
+    """An encoder to `outputs` numbers (two a dimension for a posterior), and a decoder of codes.
+
+    Each convolution halves the sides, and a transposed one doubles them. With `maps` a
+    convolutional code is a feature map with `outputs` channels; a dense one is flat always.
+
+    Raises:
+      UserError: a width below 1, or sides that convolutions cannot halve and double again.
+    """
+    check_shape(design.shape)
+    if min(outputs, *design.widths, design.latent) < 1:
+        raise UserError(
+            f"a network of widths {design.widths} to a latent of {design.latent}: give 1 or more"
+        )
+    height, width, channels = design.shape
+    logits = channels * design.logits_per_channel
+    shared = {
+        "activation": design.activation,
+        "initialization": design.initialization,
+        "dtype": design.dtype,
+    }
+    if design.kind == "dense":
+        encoder = DenseEncoder(
+            design.widths, outputs, latent_activation=latent_activation, **shared
+        )
+        return encoder, DenseDecoder(design.widths[::-1], (height, width, logits), **shared)
+    factor = 2 ** len(design.widths)
+    if not design.widths or height % factor or width % factor:
+        raise UserError(
+            f"{len(design.widths)} convolutions that halve {height}x{width} pixels: give 1 or "
+            "more, as often as both sides can be halved; or a dense network"
+        )
+    start = (height // factor, width // factor, design.widths[-1])
+    down = tuple(Conv(features, stride=2) for features in design.widths)
+    up = tuple(
+        Conv(features, stride=2, transpose=True) for features in (*design.widths[-2::-1], logits)
+    )
+    if maps:
+        # One by one pixel: each place has a code of its own.
+        return (
+            ConvEncoder((*down, Conv(outputs, 1)), latent_activation=latent_activation, **shared),
+            ConvDecoder((Conv(design.widths[-1], 1), *up), **shared),
+        )
+    return (
+        ConvEncoder(down, outputs, latent_activation=latent_activation, **shared),
+        ConvDecoder(up, start, **shared),
+    )
