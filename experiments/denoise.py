@@ -63,7 +63,8 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     )
     reconstruction = objective = recipe.objective
     if not options.fixed_noise:
-        objective = partial(objectives.denoising, objective=reconstruction, noise=options.noise)
+        corrupt = partial(objectives.add_gaussian_noise, noise=options.noise)
+        objective = partial(objectives.denoising, objective=reconstruction, corrupt=corrupt)
     return replace(
         recipe,
         objective=objective,

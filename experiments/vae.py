@@ -7,7 +7,7 @@ near 104 after 10 on statically binarized MNIST (--binarization static). Two min
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
+from jaxae.binarization import binarized_test, with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -41,29 +42,13 @@ def main(options: Options) -> None:
             raise UserError(f"--path {options.path}: test images are numbered 0 to {count - 1}")
         model = models.vae(run.shape, options.latent, dtype=options.run.dtype)
         likelihood = likelihoods.BERNOULLI
-        binarize = jax.jit(objectives.binarize)
-        examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
         negative_elbo = partial(
             objectives.negative_elbo, model=model, likelihood=likelihood, beta=options.beta
         )
-        if options.binarization == "static":
-            objective = negative_elbo
-            images = binarize(seeds.fixed_keys().train_data, np.asarray(examples.images))
-            examples = replace(examples, images=images)
-        else:
-            objective = partial(objectives.dynamically_binarized, objective=negative_elbo)
-        # The test images are binarized once, so that epochs and runs are judged on the same ones.
-        binary = np.asarray(binarize(seeds.fixed_keys().test_data, test_examples.images))
-        test_examples = replace(test_examples, images=binary)
-        recipe = recipes.Recipe(
-            model,
-            likelihood,
-            objective,
-            optax.adam(options.run.learning_rate),
-            test_objective=negative_elbo,
-            examples=examples,
-            test_examples=test_examples,
-        )
+        optimizer = optax.adam(options.run.learning_rate)
+        recipe = recipes.Recipe(model, likelihood, negative_elbo, optimizer)
+        recipe = with_binarization(recipe, run.dataset, options.binarization)
+        binary = binarized_test(run.dataset, options.binarization).images
         for epoch in recipes.fit(run, recipe):
             if epoch.last:
                 picture = plots.reconstruction_grid(

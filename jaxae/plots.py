@@ -157,34 +157,34 @@ def latent_digits_3d(codes: ArrayLike, labels: ArrayLike, title: str) -> np.ndar
 
 
 def curves(
-    epochs: ArrayLike, series: Mapping[str, ArrayLike], ylabel: str, title: str
+    x: ArrayLike, series: Mapping[str, ArrayLike], ylabel: str, title: str, xlabel: str = "epoch"
 ) -> np.ndarray:
-    """Named curves over epochs [E]: each [E], or [R, E] for R replicas.
+    """Named curves over epochs or other whole numbers [E]: each [E], or [R, E] for R replicas.
 
     Replicas are drawn as their mean and, for R > 1, a band of ± one sample standard deviation.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    epochs = np.asarray(epochs)
-    if epochs.ndim != 1 or not epochs.size or not series:
-        raise UserError(f"Curves need epochs [E] and series, not {epochs.shape}, {len(series)}.")
+    x = np.asarray(x)
+    if x.ndim != 1 or not x.size or not series:
+        raise UserError(f"Curves need x [E] and series, not {x.shape}, {len(series)}.")
     figure = Figure((7, 4.2), _DPI, layout="constrained")
     axes = figure.add_subplot()
     for name, values in series.items():
         replicas = np.atleast_2d(values)
-        if replicas.ndim != 2 or replicas.shape[1] != epochs.size or not len(replicas):
+        if replicas.ndim != 2 or replicas.shape[1] != x.size or not len(replicas):
             raise UserError(
-                f"The series {name!r} has shape {np.shape(values)}; over {epochs.size} epochs it "
-                f"must have [{epochs.size}] or [replicas, {epochs.size}]."
+                f"The series {name!r} has shape {np.shape(values)}; over {x.size} of x it "
+                f"must have [{x.size}] or [replicas, {x.size}]."
             )
         mean = replicas.mean(axis=0)
-        (line,) = axes.plot(epochs, mean, label=name, marker="o" if epochs.size == 1 else None)
+        (line,) = axes.plot(x, mean, label=name, marker="o" if x.size == 1 else None)
         if len(replicas) > 1:
             std, color = replicas.std(axis=0, ddof=1), line.get_color()
-            axes.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
+            axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
     axes.legend(frameon=False)
-    axes.set(xlabel="epoch", ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.set_title(title, wrap=True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)

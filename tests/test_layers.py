@@ -11,7 +11,16 @@ from jax import Array, lax
 
 from jaxae.models import stacks
 from jaxae.models.autoencoders import identity
-from jaxae.models.layers import Conv, Initialization, Pool, dense, keras, lecun, pytorch
+from jaxae.models.layers import (
+    Conv,
+    Initialization,
+    Pool,
+    dense,
+    keras,
+    lecun,
+    logistic,
+    pytorch,
+)
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
 
@@ -240,12 +249,13 @@ def assert_uniform(values: np.ndarray, bound: float) -> None:
     np.testing.assert_allclose(values.std(), bound / 3**0.5, rtol=error)
 
 
+@pytest.mark.parametrize(("how", "times"), [(keras, 1), (logistic, 4)])
 @pytest.mark.parametrize("kind", FAN_INS)
-def test_keras_is_glorot_uniform_with_zero_bias(kind: str) -> None:
+def test_glorot_uniform_with_zero_bias(kind: str, how: Initialization, times: int) -> None:
     make, fan_in = FAN_INS[kind]
-    kernel, bias = initial_values(make, keras)
+    kernel, bias = initial_values(make, how)
     fan_out = fan_in // 40 * kernel.shape[-1]
-    assert_uniform(kernel, (6 / (fan_in + fan_out)) ** 0.5)
+    assert_uniform(kernel, times * (6 / (fan_in + fan_out)) ** 0.5)
     np.testing.assert_array_equal(bias, 0)
 
 

@@ -11,6 +11,7 @@ from jaxae.models.autoencoders import (
     VariationalAutoencoder,
     count_parameters,
 )
+from jaxae.models.bottlenecks import FiniteScalarQuantizer, TopK, VectorQuantizer
 from jaxae.models.layers import Conv, Pool
 from jaxae.models.pairs import Design, make_pair
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
@@ -23,10 +24,13 @@ __all__ = [
     "DenseDecoder",
     "DenseEncoder",
     "Design",
+    "FiniteScalarQuantizer",
     "Gaussian",
     "Pool",
     "Shape",
+    "TopK",
     "VariationalAutoencoder",
+    "VectorQuantizer",
     "conv",
     "count_parameters",
     "deep",

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxae.errors import UserError
-from jaxae.models import autoencoders, layers, published
+from jaxae.models import autoencoders, bottlenecks, layers, published
 
 CLASSES = {
     cls.__name__: cls
@@ -21,6 +21,9 @@ CLASSES = {
         autoencoders.DenseDecoder,
         autoencoders.ConvEncoder,
         autoencoders.ConvDecoder,
+        bottlenecks.FiniteScalarQuantizer,
+        bottlenecks.TopK,
+        bottlenecks.VectorQuantizer,
         layers.Conv,
         layers.Pool,
     )
@@ -31,6 +34,7 @@ VALUES = {
     "keras": layers.keras,
     "pytorch": layers.pytorch,
     "lecun": layers.lecun,
+    "logistic": layers.logistic,
     "leaky_relu_0.3": published.leaky_relu,
     "relu": nn.relu,
     "relu6": nn.relu6,

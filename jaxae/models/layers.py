@@ -39,6 +39,15 @@ def lecun(fan_in: int) -> tuple[Initializer, Initializer]:
     return nn.initializers.lecun_normal(), nn.initializers.zeros
 
 
+def logistic(fan_in: int) -> tuple[Initializer, Initializer]:
+    """Glorot uniform kernels times 4, for layers of logistic units; zero biases.
+
+    The slope of the logistic function is 1/4 at 0 (LeCun et al. 1998; Glorot and Bengio 2010).
+    """
+    del fan_in
+    return nn.initializers.variance_scaling(16.0, "fan_avg", "uniform"), nn.initializers.zeros
+
+
 @dataclass(frozen=True)
 class Pool:
     """A max-pool over squares; SAME pads at the borders as in Keras, VALID drops what is left."""

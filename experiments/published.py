@@ -1,0 +1,234 @@
+"""The numbers that papers print, met: each table is one command, which can be killed and resumed.
+
+    python experiments/published.py rae
+
+Trains what the table needs with experiments/family.py, evaluates each run with jaxae.evaluate, and
+puts the table, mean ± standard deviation over replicas, into results/README.md. What is finished
+is not done again: a run that was killed goes on from its last checkpoint. `--help` lists the
+tables; with the default epochs they take from ten minutes to some hours on two cores.
+"""
+
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from jaxae import classifier, data, metrics, plots
+from jaxae.errors import UserError
+from jaxae.sections import put_section
+
+SIZES = (2, 8, 16, 32, 64)  # of the code, of the table of PCA
+
+
+@dataclass(frozen=True)
+class Options:
+    """Reproduces a table of published numbers."""
+
+    table: Annotated[Literal["vae", "iwae", "deep", "pca", "rae"], tyro.conf.Positional]
+    epochs: int | None = None  # of each training; None: as many as two cores carry
+    replicas: int = 3  # seeds
+    dataset: tuple[str, ...] | None = None  # None: the table's own
+    folder: Path = Path("results/published")  # where the runs go
+    page: Path = Path("results/README.md")  # that the table goes into
+    data_dir: Path | None = None  # as in the experiments
+    sources: Path | None = None  # as in the experiments
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that a table needs."""
+
+    table: str
+    name: str  # of its folder
+    arguments: str  # of experiments/family.py
+    epochs: int
+    published: str  # what the source prints for it
+
+
+def jobs_of(table: str, dataset: str) -> list[Job]:
+    """The runs of a table on a dataset."""
+    iwae = "--hidden 200 200 --activation tanh --latent 50 --binarization dynamic --schedule cosine"
+    deep = "--hidden 1000 500 250 --activation sigmoid --latent 30 --learning-rate 3e-3"
+    size16 = "--latent 16 --likelihood gaussian"
+    jobs = {
+        "vae": [
+            Job("", "784-500-20", "--hidden 500 --latent 20 --binarization static", 10, "near 104"),
+        ],
+        "iwae": [
+            Job("", "784-400-40", "--hidden 400 --latent 40 --binarization dynamic", 40, "89.8"),
+            Job("", "vae-1", f"--objective iwae --samples 1 {iwae}", 20, "86.8"),
+            Job("", "vae-5", f"--objective miwae --samples 1 --groups 5 {iwae}", 20, "86.5"),
+            Job("", "iwae-5", f"--objective iwae --samples 5 {iwae}", 20, "85.5"),
+            Job("", "miwae-8-8", f"--objective miwae --samples 8 --groups 8 {iwae}", 5, "85.0"),
+        ],
+        "deep": [
+            Job("", "30", f"--objective reconstruction {deep} --schedule cosine", 100, "3.00"),
+        ],
+        "pca": [
+            Job("", str(size), f"--objective reconstruction --latent {size}", 10, published)
+            for size, published in zip(
+                SIZES, ("0.0557", "0.0374", "0.0269", "0.0168", "0.0090"), strict=True
+            )
+        ],
+        "rae": [
+            Job("", name, f"--objective {name} {size16}", 15, "")
+            for name in ("rae-l2", "rae-gp", "vae", "wae")
+        ],
+    }
+    return [replace(job, table=table, name=f"{table}-{dataset}-{job.name}") for job in jobs[table]]
+
+
+# A table's title, the figures in it by the name that jaxae.evaluate or the run itself gives them,
+# and what must be known to read it.
+TABLES = {
+    "vae": (
+        "A variational autoencoder of binarized MNIST",
+        {"test loss, nats": "test_loss", "NLL, nats": "negative_log_likelihood"},
+        "Test loss is the negative ELBO, which Flax's example of the same network prints. Training "
+        "images are binarized once (static binarization), test images as well.",
+    ),
+    "iwae": (
+        "Importance-weighted autoencoders of binarized MNIST",
+        {"NLL, nats": "negative_log_likelihood", "active units": "active_units"},
+        "Training pixels are binarized at each step (dynamic), test images once; numbers on "
+        "statically binarized MNIST do not compare. The sources train for hundreds to thousands "
+        "of epochs, with 200 (784-400) and 5,000 importance samples; the epochs here are shown.",
+    ),
+    "deep": (
+        "Hinton and Salakhutdinov's deep autoencoder",
+        {"squared error an image": "squared_error"},
+        "784-1000-500-250-30, logistic units, a linear code, all layers trained at once, without "
+        "pretraining layer by layer. Hinton and Salakhutdinov 2006 print 3.00, and 13.87 for PCA.",
+    ),
+    "pca": (
+        "Squared error a pixel by size of the code",
+        {"autoencoder": "test_mse"},
+        "One hidden layer of 500 ReLU on each side of the code. The column at the right is what is "
+        "published for PCA.",
+    ),
+    "rae": (
+        "Regularized, variational and Wasserstein autoencoders",
+        {
+            "MSE": "test_mse",
+            "FID, prior": "fid",
+            "FID, mixture": "mixture_fid",
+            "FID, reconstructions": "reconstruction_fid",
+            "linear probe": "linear_probe",
+            "NLL, nats": "negative_log_likelihood",
+            "seconds": "training_seconds",
+        },
+        f"Codes of 16 numbers, one hidden layer of 500 on each side, Gaussian pixels with a "
+        f"standard deviation of 0.1. {classifier.FEATURES_NOTE}",
+    ),
+}
+
+
+def main(options: Options) -> None:
+    """Trains and evaluates what is not there yet, then writes the table."""
+    usual = ("mnist", "fashion_mnist") if options.table == "rae" else ("mnist",)
+    rows = [
+        measure(job, dataset, options)
+        for dataset in options.dataset or usual
+        for job in jobs_of(options.table, dataset)
+    ]
+    title, columns, note = TABLES[options.table]
+    heads = ("run", "dataset", "epochs", *columns, "published")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines += [f"| {' | '.join(cells(row, columns))} |" for row in rows]
+    parts = [f"## {title}", f"    {command()}", note, "\n".join(lines)]
+    if options.table in ("pca", "deep"):
+        parts.append(compare_with_pca(rows, options))
+    parts.append("\n".join(f"- {row.job.name}: `{row.config['command']}`" for row in rows))
+    environment = rows[0].config
+    parts.append(
+        f"Commit {environment['git_commit']}; JAX {environment['versions']['jax']} on "
+        f"{environment['devices'][0]}, {environment['cpu_count']} cores."
+    )
+    put_section(options.page, f"published-{options.table}", "\n\n".join(parts))
+    print(f"the table is in {options.page}")
+
+
+def command() -> str:
+    """What was typed, without places that another machine does not have."""
+    shown = [sys.argv[0], *sys.argv[1:]]
+    return shlex.join(["python", *shown])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished job and what it measured."""
+
+    job: Job
+    dataset: str
+    config: dict[str, Any]
+    figures: dict[str, Any]  # those of the run itself, and of jaxae.evaluate
+
+
+def measure(job: Job, dataset: str, options: Options) -> Row:
+    """Trains and evaluates a job, as far as that has not been done."""
+    folder = options.folder / job.name
+    train(job, dataset, options)
+    if not (folder / "evaluation.json").exists():
+        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *places(options)])
+    config, summary, evaluation = (
+        json.loads((folder / f"{name}.json").read_text())
+        for name in ("config", "summary", "evaluation")
+    )
+    figures = {**summary, **evaluation["figures"]}
+    pixels = math.prod(config["dataset"]["image_shape"])
+    for suffix in ("", "_std"):
+        figures[f"squared_error{suffix}"] = pixels * figures.get(f"test_mse{suffix}", math.nan)
+    return Row(job, dataset, config, figures)
+
+
+def train(job: Job, dataset: str, options: Options) -> None:
+    """Starts a job's run, or goes on with it, unless it has ended."""
+    folder, epochs = options.folder / job.name, options.epochs or job.epochs
+    if finished_epochs(folder) >= epochs:
+        return
+    if (folder / "config.json").exists():
+        how = ["--resume", str(folder)]
+    else:
+        how = [*shlex.split(job.arguments), "--dataset", dataset, "--out", str(folder)]
+        how += ["--replicas", str(options.replicas)]
+    script = os.path.relpath(Path(__file__).with_name("family.py"))
+    run([sys.executable, script, *how, "--epochs", str(epochs), *places(options)])
+    (folder / "evaluation.json").unlink(missing_ok=True)
+
+
+def places(options: Options) -> list[str]:
+    """The flags that say where data are."""
+    flags = {"--data-dir": options.data_dir, "--sources": options.sources}
+    return [part for flag, path in flags.items() if path for part in (flag, str(path))]
+
+
+def finished_epochs(folder: Path) -> int:
+    """How many epochs a run that has ended was trained for; 0 where none has ended."""
+    summary = folder / "summary.json"
+    return json.loads(summary.read_text())["epoch"] if summary.exists() else 0
+
+
+def run(command: list[str]) -> None:
+    """Runs a command and shows what it prints; ends with its code if it fails."""
+    print(f"+ {shlex.join(['python', *command[1:]])}", flush=True)
+    code = subprocess.run(command).returncode
+    if code:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,252 @@
+"""A small classifier that jaxae trains itself: the features that FID, KID and the like rest on.
+
+>>> judge = load_or_train(data.load("mnist"))
+>>> frechet_distance(features(judge, real_images), features(judge, generated_images))
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from filelock import FileLock
+from flax import traverse_util
+from jax import Array
+from platformdirs import user_cache_path
+
+from jaxae.batches import Batch, Examples, check_pixels, pixels, steps_in_epoch
+from jaxae.compilation import is_writable
+from jaxae.dataset import Dataset
+from jaxae.errors import UserError
+from jaxae.models import Conv, ConvEncoder, Shape
+from jaxae.models.layers import lecun
+from jaxae.objectives import call
+from jaxae.steps import Terms, Variables, init, variables_of
+from jaxae.train import fit, make_evaluation
+
+FEATURES_NOTE = (
+    "FID, KID, precision, recall and Inception Score rest on the features of a small classifier "
+    "that jaxae itself trained on this dataset: they compare with each other, not with figures "
+    "from the Inception network."
+)
+
+_BATCH_SIZE = 1000  # images classified at a time
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides, with the dataset, which classifier training gives; part of its cache's key."""
+
+    version: int = 1  # of the network and its training: raise it when either changes
+    channels: tuple[int, ...] = (32, 64)  # of convolutions that each halve the sides
+    features: int = 64  # numbers in the layer before the logits
+    epochs: int = 5
+    batch_size: int = 128
+    learning_rate: float = 2e-3  # of Adam at the start; it falls to 0 by a cosine
+    seed: int = 0
+
+
+class Network(nn.Module):
+    """An encoder to features, and an affine layer from these to the logits of classes."""
+
+    encoder: nn.Module
+    classes: int
+
+    def setup(self) -> None:
+        self.head = nn.Dense(self.classes)
+
+    def features(self, x: Array) -> Array:
+        """The layer before the logits, [B, D], of float images [B, H, W, C]."""
+        return self.encoder(x)
+
+    def __call__(self, x: Array) -> Array:
+        return self.head(self.features(x))
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained network, with what tells it from others."""
+
+    model: Network
+    variables: Variables  # what `model.apply` takes
+    shape: Shape  # (H, W, C) of the images it reads
+    accuracy: float  # on the dataset's test split, in [0, 1]
+    digest: str  # SHA-256 of its parameters
+    dataset: str  # its name
+
+
+def features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """The layer before the logits, 0 or more: images [N, H, W, C] -> float32 [N, D].
+
+    Images are uint8, or floats in [0, 1]; raises UserError for others, and other shapes.
+    """
+    return _apply(_features, classifier, images)
+
+
+def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """The probability of each class: images [N, H, W, C] -> float32 [N, classes].
+
+    Images are uint8, or floats in [0, 1]; raises UserError for others, and other shapes.
+    """
+    return _apply(_probabilities, classifier, images)
+
+
+def load_or_train(
+    dataset: Dataset, folder: Path | None = None, settings: Settings = Settings()
+) -> Classifier:
+    """The classifier of a dataset, from the cache, or trained and then cached.
+
+    A cached one whose digest does not match is trained anew; a second process waits for the one
+    that trains. A folder that cannot be written costs the training, each time.
+
+    folder: where classifiers are kept; None: the user's cache folder.
+    Raises UserError for a dataset of fewer than two classes.
+    """
+    folder = user_cache_path("jaxae") / "classifiers" if folder is None else folder
+    file = folder / f"{dataset.name.replace('/', '.')}-{_cache_key(dataset, settings)}.npz"
+    if not is_writable(folder):
+        return _read(file, dataset, settings) or train(dataset, settings)
+    with FileLock(file.with_suffix(".lock")):
+        cached = _read(file, dataset, settings)
+        if cached is not None:
+            return cached
+        classifier = train(dataset, settings)
+        _write(file, classifier)
+    return classifier
+
+
+def train(dataset: Dataset, settings: Settings = Settings()) -> Classifier:
+    """Trains on a dataset's training split and measures the accuracy on its test split.
+
+    The same dataset, settings and machine give the same parameters. Raises UserError for a dataset
+    of fewer than two classes.
+    """
+    model = _network(dataset, settings)
+    objective = partial(cross_entropy, model=model)
+    examples = Examples(dataset.train.images, dataset.train.labels)
+    size, shape = len(examples.images), dataset.test.images.shape[1:]
+    batch_size = min(settings.batch_size, size)
+    steps = settings.epochs * steps_in_epoch(size, batch_size)
+    optimizer = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, steps))
+    init_key, run_key = jax.random.split(jax.random.key(settings.seed))
+    state = init(run_key, jax.jit(model.init)(init_key, jnp.zeros((1, *shape))), optimizer)
+    for progress in fit(
+        state,
+        examples,
+        objective=objective,
+        optimizer=optimizer,
+        epochs=settings.epochs,
+        batch_size=batch_size,
+    ):
+        state = progress.state
+    evaluate = make_evaluation(objective, min(_BATCH_SIZE, len(dataset.test.images)))
+    test = Examples(dataset.test.images, dataset.test.labels)
+    accuracy = float(evaluate(variables_of(state), state.key, test)["accuracy"])
+    variables = jax.device_get(variables_of(state))
+    return Classifier(model, variables, shape, accuracy, _digest(variables), dataset.name)
+
+
+def cross_entropy(variables: Variables, key: Array, batch: Batch, *, model: Network) -> Terms:
+    """-log p(label | image) of each example, in nats; its metric "accuracy" is 1 or 0."""
+    del key
+    assert batch.labels is not None
+    logits = call(model, variables, pixels(batch.images))
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+    correct = jnp.argmax(logits, axis=-1) == batch.labels
+    return Terms(loss, {"accuracy": correct.astype(jnp.float32)})
+
+
+def _network(dataset: Dataset, settings: Settings) -> Network:
+    classes = len(dataset.class_names)
+    if classes < 2:
+        raise UserError(
+            f"{dataset.name} has {classes} classes: a classifier, on whose features FID and the "
+            "like rest, needs a dataset of two or more."
+        )
+    layers = tuple(Conv(channels, stride=2) for channels in settings.channels)
+    encoder = ConvEncoder(
+        layers, settings.features, latent_activation=nn.relu, initialization=lecun
+    )
+    return Network(encoder, classes)
+
+
+@partial(jax.jit, static_argnames="model")
+def _features(variables: Variables, images: Array, *, model: Network) -> Array:
+    return call(model, variables, pixels(images), method="features")
+
+
+@partial(jax.jit, static_argnames="model")
+def _probabilities(variables: Variables, images: Array, *, model: Network) -> Array:
+    return jax.nn.softmax(call(model, variables, pixels(images)))
+
+
+def _apply(
+    function: Callable[..., Array], classifier: Classifier, images: np.ndarray
+) -> np.ndarray:
+    """A function of variables and images over all images, [N, H, W, C] -> float32 [N, ...]."""
+    images = np.asarray(images)
+    if images.shape[1:] != classifier.shape or len(images) == 0:
+        raise UserError(
+            f"Images of shape {images.shape} were given to a classifier of {classifier.dataset}: "
+            f"it reads [N, {', '.join(map(str, classifier.shape))}], N 1 or more."
+        )
+    check_pixels("images", images)
+    count = len(images)
+    size = min(count, _BATCH_SIZE)
+    outputs = []
+    for start in range(0, count, size):
+        # The last batch overlaps the one before: one program for all.
+        batch = images[min(start, count - size) :][:size]
+        output = function(classifier.variables, batch, model=classifier.model)
+        outputs.append(np.asarray(output)[start - count :])
+    return np.concatenate(outputs)
+
+
+def _digest(variables: Variables) -> str:
+    """The SHA-256 of the names, shapes, dtypes and bytes of parameters, by name."""
+    digest = hashlib.sha256()
+    for name, array in sorted(traverse_util.flatten_dict(dict(variables), sep="/").items()):
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _cache_key(dataset: Dataset, settings: Settings) -> str:
+    return hashlib.sha256(f"{dataset.fingerprint}{settings}".encode()).hexdigest()[:16]
+
+
+def _read(file: Path, dataset: Dataset, settings: Settings) -> Classifier | None:
+    """The classifier in a file; None where it is missing or damaged."""
+    try:
+        # NumPy leaves a file open that it opened and could not read.
+        with file.open("rb") as stream, np.load(stream) as arrays:
+            contents = dict(arrays)
+        accuracy, digest = contents.pop("accuracy").item(), contents.pop("digest").item()
+    except _DAMAGED:
+        return None
+    variables = traverse_util.unflatten_dict(contents, sep="/")
+    if _digest(variables) != digest:
+        return None
+    shape = dataset.test.images.shape[1:]
+    return Classifier(_network(dataset, settings), variables, shape, accuracy, digest, dataset.name)
+
+
+def _write(file: Path, classifier: Classifier) -> None:
+    """Writes a classifier under a temporary name, then renames it."""
+    temporary = file.with_suffix(".part")
+    arrays: dict[str, Any] = traverse_util.flatten_dict(dict(classifier.variables), sep="/")
+    try:
+        with temporary.open("wb") as stream:
+            np.savez(stream, accuracy=classifier.accuracy, digest=classifier.digest, **arrays)
+        temporary.replace(file)
+    except OSError:  # no room: the next process trains again
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,198 @@
+"""How near generated images are to real ones, from features or class probabilities of both.
+
+Everything is float64 NumPy. Features are [N, D], of any network, the same for both sets: figures
+from different networks do not compare.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import scipy.special
+
+from jaxae.errors import UserError
+
+_SUBSET_SIZE = 1000  # as in Binkowski et al. 2018, section 5
+_ROWS = 256  # of a matrix of distances held at a time
+_ROUNDING = 1e-12  # of a squared distance by a product, as a share of the largest squared norm
+
+
+class KernelDistance(NamedTuple):
+    """Mean and standard deviation of the squared MMD over random subsets."""
+
+    mean: float
+    standard_deviation: float
+
+
+class PrecisionAndRecall(NamedTuple):
+    """Shares in [0, 1]: of generated among real features, and of real among generated ones."""
+
+    precision: float
+    recall: float
+
+
+def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
+    """Squared Fréchet distance of the Gaussians fitted to two sets: [N, D], [M, D] -> 0 or more.
+
+    |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)), Heusel et al. 2017, eq. 6; the same for both orders.
+    Covariances divide by N - 1 and may be singular, as for N <= D. Computed without a difference
+    of traces, as the least |S - S' U|^2 over orthogonal U, where S S^T = C and S' S'^T = C'
+    (Bhatia, Jain and Lim 2019, theorem 1). Biased upwards for few examples: compare equal N and M.
+    Raises UserError unless N, M >= 2, both have one D, and all features are finite.
+    """
+    features, others = _checked_pair(features, others, least=2)
+    root, other_root = _covariance_root(features), _covariance_root(others)
+    between_means = np.sum(np.square(features.mean(axis=0) - others.mean(axis=0)))
+    # Equal but for rounding; their mean does not depend on the order.
+    between_roots = _procrustes(root, other_root) + _procrustes(other_root, root)
+    return float(between_means + between_roots / 2)
+
+
+def kernel_distance(
+    features: np.ndarray,
+    others: np.ndarray,
+    *,
+    subsets: int = 100,
+    subset_size: int | None = None,
+    seed: int = 0,
+) -> KernelDistance:
+    """Kernel distance of two sets of features, [N, D] and [M, D]: squared MMD over random subsets.
+
+    Binkowski et al. 2018, section 4: the unbiased estimate, which is 0 in the mean for equal
+    distributions and so may be below 0, with the kernel (x^T y / D + 1)^3. Each subset is drawn
+    without replacement.
+
+    subset_size: of each set; None: 1,000, or half of the smaller set where that is less.
+    seed: of NumPy's generator, which draws the subsets.
+    Raises UserError unless N, M >= 4, both have one D, all features are finite, subsets >= 1 and
+    2 <= subset_size <= min(N, M).
+    """
+    features, others = _checked_pair(features, others, least=4)
+    smaller = min(len(features), len(others))
+    size = min(_SUBSET_SIZE, smaller // 2) if subset_size is None else subset_size
+    if subsets < 1 or not 2 <= size <= smaller:
+        raise UserError(
+            f"The kernel distance was asked of {subsets} subsets of {size}: give 1 or more, of "
+            f"2 to {smaller} features, as many as the smaller set has."
+        )
+    generator = np.random.default_rng(seed)
+    distances = [
+        _squared_mmd(
+            features[generator.choice(len(features), size, replace=False)],
+            others[generator.choice(len(others), size, replace=False)],
+        )
+        for _ in range(subsets)
+    ]
+    return KernelDistance(float(np.mean(distances)), float(np.std(distances)))
+
+
+def precision_and_recall(
+    real: np.ndarray, generated: np.ndarray, neighbours: int = 5
+) -> PrecisionAndRecall:
+    """Shares of each set within the manifold of the other: features [N, D] and [M, D].
+
+    Kynkäänniemi et al. 2019, eq. 1 and 2, where neighbours is 3: a manifold is the union of balls
+    around a set's points, each as far as the k-th nearest other point of the set.
+    Raises UserError unless both have one D and more points than neighbours, and are finite.
+    """
+    if neighbours < 1:
+        raise UserError(f"{neighbours} neighbours were asked for: give 1 or more.")
+    real, generated = _checked_pair(real, generated, least=neighbours + 1)
+    # Distances do not change, and the products that give them lose fewer digits.
+    center = (real.mean(axis=0) + generated.mean(axis=0)) / 2
+    real, generated = real - center, generated - center
+    largest = max(np.square(real).sum(axis=1).max(), np.square(generated).sum(axis=1).max())
+    tolerance = _ROUNDING * largest  # so that a point lies in a ball of radius 0 around itself
+    precision = _share_within(generated, real, _squared_radii(real, neighbours) + tolerance)
+    recall = _share_within(real, generated, _squared_radii(generated, neighbours) + tolerance)
+    return PrecisionAndRecall(precision, recall)
+
+
+def inception_score(probabilities: np.ndarray) -> float:
+    """exp of the mean KL(p(y | x) || p(y)) over images, from class probabilities [N, classes].
+
+    Salimans et al. 2016, section 4, over all images at once: from 1, where all have the same
+    probabilities, to the number of classes. Raises UserError unless each row adds up to 1.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    if probabilities.ndim != 2 or 0 in probabilities.shape:
+        raise UserError(
+            f"Probabilities of shape {probabilities.shape} were given: give [N, classes], with at "
+            "least one of each."
+        )
+    totals = probabilities.sum(axis=1, keepdims=True)
+    if not (probabilities >= 0).all() or not np.allclose(totals, 1, atol=1e-3):
+        raise UserError(
+            "The inception score was given rows that are no probabilities: each must be 0 or more "
+            "and add up to 1. Take the softmax of logits."
+        )
+    probabilities = probabilities / totals
+    divergences = scipy.special.rel_entr(probabilities, probabilities.mean(axis=0, keepdims=True))
+    return float(np.exp(divergences.sum(axis=1).mean()))
+
+
+def _covariance_root(features: np.ndarray) -> np.ndarray:
+    """A lower triangular S [D, D] with S S^T the covariance of features [N, D]."""
+    count, dimension = features.shape
+    _, upper = np.linalg.qr(features - features.mean(axis=0))
+    return np.pad(upper.T, ((0, 0), (0, dimension - len(upper)))) / np.sqrt(count - 1)
+
+
+def _procrustes(root: np.ndarray, other: np.ndarray) -> float:
+    """The least |root - other U|^2 over orthogonal U, all [D, D]."""
+    left, _, right = np.linalg.svd(other.T @ root)
+    return np.sum(np.square(root - other @ (left @ right)))
+
+
+def _squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
+    """The unbiased estimate from as many x as y, [N, D] each; Binkowski et al. 2018, eq. 4."""
+    count = len(x)
+    pairs = count * (count - 1)
+    within = sum((k.sum() - k.trace()) / pairs for k in (_kernel(x, x), _kernel(y, y)))
+    return within - 2 * _kernel(x, y).mean()
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(x^T y / D + 1)^3 for all pairs: [N, D], [M, D] -> [N, M]."""
+    base = x @ y.T / x.shape[1] + 1
+    return base * base * base  # a power of 3 takes NumPy ten times as long
+
+
+def _squared_radii(points: np.ndarray, neighbours: int) -> np.ndarray:
+    """The squared distance of each point to its k-th nearest other point: [N, D] -> [N]."""
+    # The nearest of all, index 0, is the point itself.
+    radii = [np.partition(d, neighbours)[:, neighbours] for d in _squared_distances(points, points)]
+    return np.concatenate(radii)
+
+
+def _share_within(points: np.ndarray, centers: np.ndarray, squared_radii: np.ndarray) -> float:
+    """The share of points [N, D] that lie in any ball around centers [M, D] of radii [M]."""
+    inside = [(d <= squared_radii).any(axis=1) for d in _squared_distances(points, centers)]
+    return float(np.concatenate(inside).mean())
+
+
+def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
+    """All squared distances of x [N, D] and y [M, D], some hundred rows [*, M] at a time."""
+    y_norms = np.square(y).sum(axis=1)
+    for start in range(0, len(x), _ROWS):
+        rows = x[start : start + _ROWS]
+        yield np.square(rows).sum(axis=1)[:, None] + y_norms - 2 * rows @ y.T
+
+
+def _checked_pair(
+    features: np.ndarray, others: np.ndarray, *, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    features, others = np.asarray(features, np.float64), np.asarray(others, np.float64)
+    if features.ndim != 2 or others.ndim != 2 or features.shape[1:] != others.shape[1:]:
+        raise UserError(
+            f"Features of shapes {features.shape} and {others.shape} were compared: give [N, D] "
+            "and [M, D], from one network."
+        )
+    if min(len(features), len(others)) < least or features.shape[1] == 0:
+        raise UserError(
+            f"{len(features)} and {len(others)} features of {features.shape[1]} numbers were "
+            f"compared: give {least} or more of each, of one number or more."
+        )
+    if not (np.isfinite(features).all() and np.isfinite(others).all()):
+        raise UserError("Features with NaN or infinite numbers were compared. Mend or drop them.")
+    return features, others

@@ -1,0 +1,64 @@
+"""The log-likelihood of images under a variational autoencoder, by importance sampling."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.batches import Batch
+from jaxae.errors import UserError
+from jaxae.importance import check_count, log_mean_exp, log_weights
+from jaxae.likelihoods import Likelihood
+from jaxae.objectives.variational import distortions_of, posterior_of
+from jaxae.steps import Variables
+
+
+@partial(jax.jit, static_argnames=("model", "likelihood", "samples", "chunk"))
+def log_likelihood(
+    variables: Variables,
+    key: Array,
+    images: Array,
+    labels: Array | None = None,
+    *,
+    model: nn.Module,
+    likelihood: Likelihood,
+    samples: int,
+    chunk: int = 16,
+) -> Array:
+    """An estimate of log p(x), or log p(x | y), of images [B, H, W, C], in nats: float [B].
+
+    The log of the mean weight of samples from the posterior, which is on average too low, and less
+    so with more samples (Burda et al. 2016, eq. 8). `chunk` samples are decoded at a time, so that
+    memory is that of chunk * B images; the result is the same for any.
+    Raises UserError for less than one sample, a model without a posterior, and a likelihood whose
+    loss is not a density's logarithm.
+    """
+    check_count("samples", samples)
+    check_count("chunk", chunk)
+    check_density(model, likelihood)
+    of = {"model": model, "likelihood": likelihood}
+    batch = Batch(images, labels, None, jnp.ones(len(images)))
+    posterior = posterior_of(variables, batch, **of)
+    distortions = partial(distortions_of, variables, batch=batch, **of)
+
+    def weights(key: Array) -> Array:
+        return log_weights(key[None], posterior, distortions)[0]
+
+    keys = jax.random.split(key, samples)
+    return log_mean_exp(jax.lax.map(weights, keys, batch_size=min(chunk, samples)))
+
+
+def check_density(model: nn.Module, likelihood: Likelihood) -> None:
+    """UserError where model and likelihood give an image no density."""
+    if not hasattr(model, "posterior"):
+        raise UserError(
+            f"the log-likelihood of a {type(model).__name__} was asked for: only a variational "
+            "autoencoder, whose codes have a posterior, has one"
+        )
+    if not likelihood.normalized:
+        raise UserError(
+            "a log-likelihood was asked for under a squared error, which leaves out its Gaussian's "
+            "constant: train with a likelihood that is normalized, such as bernoulli"
+        )

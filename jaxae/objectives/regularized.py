@@ -1,0 +1,222 @@
+"""Reconstruction and a penalty on the code, or on how it hangs together with the image."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import xlogy
+
+from jaxae.batches import Batch
+from jaxae.likelihoods import Likelihood
+from jaxae.losses import sum_per_example
+from jaxae.objectives.networks import call, condition, network_input
+from jaxae.objectives.variational import distortion_of
+from jaxae.steps import Terms, Variables
+
+_MARGIN = 1e-6  # by which mean activations are kept from 0 and 1
+
+
+def sparse_l1(
+    variables: Variables,
+    key: Array,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    likelihood: Likelihood,
+    weight: float = 0.1,
+) -> Terms:
+    """Reconstruction and the sum of the code's absolute values."""
+    del key
+    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+    l1 = sum_per_example(jnp.abs(z))
+    return Terms(reconstruction + weight * l1, {"reconstruction": reconstruction, "l1": l1})
+
+
+def sparse_kl(
+    variables: Variables,
+    key: Array,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    likelihood: Likelihood,
+    rate: float = 0.05,
+    weight: float = 3.0,
+) -> Terms:
+    """Reconstruction and the KL divergence of a target rate to each number's mean over the batch.
+
+    For codes between 0 and 1 (Ng 2011, CS294A lecture notes, section 3). "rate_kl", in nats, is
+    summed over the code, a scalar.
+    """
+    del key
+    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+    rate_kl = kl_of_rate(rate, mean_over_batch(z, batch.weights)).sum()
+    return Terms(
+        reconstruction + weight * rate_kl, {"reconstruction": reconstruction, "rate_kl": rate_kl}
+    )
+
+
+def mean_over_batch(z: Array, weights: Array) -> Array:
+    """The mean of each number of codes [B, ...] over the examples with weight: float [D]."""
+    codes = z.reshape(z.shape[0], -1)
+    return jnp.sum(codes * weights[:, None], axis=0) / jnp.sum(weights)
+
+
+def kl_of_rate(rate: float, means: Array) -> Array:
+    """KL(Bernoulli(rate) || Bernoulli(mean)) in nats of means [D] in [0, 1], finite at the ends."""
+    means = _MARGIN + (1 - 2 * _MARGIN) * jnp.clip(means, 0, 1)
+    on = xlogy(rate, rate / means)
+    return on + xlogy(1 - rate, (1 - rate) / (1 - means))
+
+
+def contractive(
+    variables: Variables,
+    key: Array,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    likelihood: Likelihood,
+    weight: float = 0.1,
+) -> Terms:
+    """Reconstruction and the squared Frobenius norm of the code's Jacobian, computed exactly.
+
+    By what the network reads (Rifai et al. 2011, eq. 4), one row for each number of the code.
+    """
+    del key
+    z, pull_back = pull_back_through_encoder(variables, batch, model, likelihood)
+    rows = jnp.eye(z[0].size).reshape(-1, *z.shape[1:])
+
+    def squared_norm(row: Array) -> Array:
+        return sum_per_example(jnp.square(pull_back(jnp.broadcast_to(row[None], z.shape))))
+
+    contraction = jax.vmap(squared_norm)(rows).sum(axis=0)
+    return contracted(variables, z, contraction, batch, model, likelihood, weight)
+
+
+def contractive_estimate(
+    variables: Variables,
+    key: Array,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    likelihood: Likelihood,
+    weight: float = 0.1,
+    probes: int = 1,
+) -> Terms:
+    """`contractive` by Hutchinson's unbiased estimate, from the mean over random directions.
+
+    E |J^T v|^2 = |J|^2 for independent signs v, whose variance is the least (Hutchinson 1989).
+    """
+    z, pull_back = pull_back_through_encoder(variables, batch, model, likelihood)
+    estimates = [
+        sum_per_example(jnp.square(pull_back(signs)))
+        for signs in jax.random.rademacher(key, (probes, *z.shape), z.dtype)
+    ]
+    contraction = sum(estimates, jnp.zeros(())) / probes
+    return contracted(variables, z, contraction, batch, model, likelihood, weight)
+
+
+def pull_back_through_encoder(
+    variables: Variables, batch: Batch, model: nn.Module, likelihood: Likelihood
+) -> tuple[Array, Callable[[Array], Array]]:
+    """The codes of a batch, and the product of their Jacobian's transpose with cotangents.
+
+    As no example depends on another, cotangents [B, ...] give each example its own.
+    """
+
+    def encode(x: Array) -> Array:
+        return call(model, variables, x, *condition(model, batch.labels), method="encode")
+
+    z, pull_back = jax.vjp(encode, network_input(batch, likelihood))
+    return z, lambda cotangents: pull_back(cotangents)[0]
+
+
+def contracted(
+    variables: Variables,
+    z: Array,
+    contraction: Array,
+    batch: Batch,
+    model: nn.Module,
+    likelihood: Likelihood,
+    weight: float,
+) -> Terms:
+    """The terms of codes and their contraction."""
+    reconstruction = distortion_of(variables, z, batch, model=model, likelihood=likelihood)
+    return Terms(
+        reconstruction + weight * contraction,
+        {"reconstruction": reconstruction, "contraction": contraction},
+    )
+
+
+def rae_l2(
+    variables: Variables,
+    key: Array,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    likelihood: Likelihood,
+    code_weight: float = 0.1,
+    decoder_weight: float = 1e-4,
+) -> Terms:
+    """Reconstruction, half the code's squared norm, and that of the decoder's parameters.
+
+    Ghosh et al. 2020, eq. 9. "decoder_norm" is a scalar.
+    """
+    del key
+    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+    code_norm = sum_per_example(jnp.square(z)) / 2
+    leaves = jax.tree.leaves(variables["params"]["decoder"])
+    decoder_norm = sum((jnp.sum(jnp.square(leaf)) for leaf in leaves), jnp.zeros(()))
+    return Terms(
+        reconstruction + code_weight * code_norm + decoder_weight * decoder_norm,
+        {
+            "reconstruction": reconstruction,
+            "code_norm": code_norm,
+            "decoder_norm": decoder_norm,
+        },
+    )
+
+
+def rae_gp(
+    variables: Variables,
+    key: Array,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    likelihood: Likelihood,
+    code_weight: float = 0.1,
+    gradient_weight: float = 0.1,
+) -> Terms:
+    """Reconstruction, half the code's squared norm, and the decoder's squared Jacobian.
+
+    Ghosh et al. 2020, eq. 10. "decoder_gradient" is Hutchinson's unbiased estimate, from one random
+    direction, of the squared Frobenius norm of the decoded image's Jacobian by the code.
+    """
+    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+
+    def decode(z: Array) -> Array:
+        logits = call(model, variables, z, *condition(model, batch.labels), method="decode")
+        return likelihood.image(logits)
+
+    images, pull_back = jax.vjp(decode, z)
+    (gradients,) = pull_back(jax.random.rademacher(key, images.shape, images.dtype))
+    code_norm = sum_per_example(jnp.square(z)) / 2
+    decoder_gradient = sum_per_example(jnp.square(gradients))
+    return Terms(
+        reconstruction + code_weight * code_norm + gradient_weight * decoder_gradient,
+        {
+            "reconstruction": reconstruction,
+            "code_norm": code_norm,
+            "decoder_gradient": decoder_gradient,
+        },
+    )
+
+
+def encode_and_reconstruct(
+    variables: Variables, batch: Batch, *, model: nn.Module, likelihood: Likelihood
+) -> tuple[Array, Array]:
+    """The codes of a batch, and the loss [B] of what they decode to."""
+    x = network_input(batch, likelihood)
+    z = call(model, variables, x, *condition(model, batch.labels), method="encode")
+    return z, distortion_of(variables, z, batch, model=model, likelihood=likelihood)

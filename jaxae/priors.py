@@ -1,0 +1,249 @@
+"""Where new codes come from: a standard normal, or a distribution fitted on the codes of images.
+
+A sampler takes a typed key and a count, and returns codes float32 [count, *shape of a code]; equal
+keys give equal codes. Codes to fit on are float [N, *shape]: vectors or feature maps. Where they
+hold NaN or infinity, or are too few, UserError is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
+
+from jaxae.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxae.trained import Trained
+
+Sampler = Callable[[Array, int], np.ndarray]
+
+Prior = Literal["normal", "mixture", "flow", "resample"]
+
+_ENCODED_AT_ONCE = 500  # images, of which a convolutional network's activations fit in memory
+
+
+def of_network(
+    trained: Trained, images: np.ndarray, labels: np.ndarray, prior: Prior, *, seed: int = 0
+) -> Sampler:
+    """New codes for a network, from a prior that is fitted on its codes of images.
+
+    Images [N, H, W, C] with labels int [N], which only a conditional network reads. Raises
+    UserError where codes are to be resampled and the network's are not quantized.
+    """
+    codes = encode(trained, images, labels, count=1 if prior == "normal" else None)
+    return fit(codes, prior, group_size=group_size(trained), seed=seed)
+
+
+def fit(codes: ArrayLike, prior: Prior, *, group_size: int | None = None, seed: int = 0) -> Sampler:
+    """A prior by name for codes [N, *shape], of which the normal one only needs the shape.
+
+    `group_size` is how many numbers of a code are quantized together, None if they are not. Raises
+    UserError where codes are to be resampled that are not quantized.
+    """
+    if prior == "normal":
+        return normal(np.shape(codes)[1:])
+    if prior == "mixture":
+        return fit_mixture(codes, seed=seed)
+    if prior == "flow":
+        return fit_flow(jax.random.key(seed), codes)
+    if group_size is None:
+        raise UserError(
+            "codes were to be resampled from those of a network that does not quantize them: give "
+            "one that does, or choose the prior normal, mixture or flow"
+        )
+    return resample(codes, group_size)
+
+
+def encode(
+    trained: Trained, images: np.ndarray, labels: np.ndarray, count: int | None = None
+) -> np.ndarray:
+    """The codes of the first `count` images (None: of all), of which a few are encoded at once."""
+    images, labels = images[:count], labels[:count]
+    starts = range(0, len(images), _ENCODED_AT_ONCE)
+    parts = (slice(start, start + _ENCODED_AT_ONCE) for start in starts)
+    return np.concatenate([trained.encode(images[part], labels[part]) for part in parts])
+
+
+def group_size(trained: Trained) -> int | None:
+    """How many numbers of a code its network quantizes together; None: it does not quantize."""
+    bottleneck = getattr(trained.model, "bottleneck", None)
+    levels = getattr(bottleneck, "levels", None)
+    return getattr(bottleneck, "dimension", None) if levels is None else len(levels)
+
+
+def normal(shape: tuple[int, ...]) -> Sampler:
+    """Independent standard normal numbers, in codes of a shape."""
+
+    def sample(key: Array, count: int) -> np.ndarray:
+        return np.asarray(jax.random.normal(key, (count, *shape), jnp.float32))
+
+    return sample
+
+
+def fit_mixture(codes: ArrayLike, components: int = 10, seed: int = 0) -> Sampler:
+    """A mixture of Gaussians with full covariances (Ghosh et al. 2020, section 4).
+
+    scikit-learn's, fitted by expectation maximization on standardized codes; a millionth of each
+    number's variance is added to the covariances. The seed is of its initialization.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    numbers, restore = _standardize(codes)
+    distinct = len(np.unique(numbers, axis=0))
+    if not 1 <= components <= distinct:
+        raise UserError(
+            f"a mixture of {components} components was to be fitted on {distinct} distinct codes: "
+            "give 1 component or more, and no more of them than codes"
+        )
+    mixture = GaussianMixture(components, random_state=seed, max_iter=200, reg_covar=1e-6)
+    mixture.fit(numbers)
+    weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)
+    roots = np.linalg.cholesky(np.asarray(mixture.covariances_))  # [components, D, D]
+
+    def sample(key: Array, count: int) -> np.ndarray:
+        generator = _numpy_generator(key)
+        chosen = generator.choice(components, size=count, p=weights)
+        numbers = generator.standard_normal((count, roots.shape[-1]))
+        for component, root in enumerate(roots):
+            mine = chosen == component
+            numbers[mine] = means[component] + numbers[mine] @ root.T
+        return restore(numbers)
+
+    return sample
+
+
+def fit_flow(
+    key: Array,
+    codes: ArrayLike,
+    *,
+    layers: int = 5,
+    width: int | None = None,
+    learning_rate: float = 1e-3,
+    epochs: int = 100,
+    patience: int = 5,
+    batch_size: int = 256,
+) -> Sampler:
+    """A masked autoregressive flow (Papamakarios et al. 2017), of flowjax, on standardized codes.
+
+    Args:
+      key: of its initial parameters and the order of the codes.
+      codes: float [N, *shape], a tenth of which says when to stop.
+      layers: autoregressive transformations, affine ones.
+      width: of the hidden layer in each; None: two for each number of a code, within 64 and 512.
+      learning_rate: of Adam.
+      epochs: at most; the best is kept.
+      patience: epochs without improvement after which training ends.
+      batch_size: codes a step.
+    """
+    try:
+        from flowjax.distributions import Normal
+        from flowjax.flows import masked_autoregressive_flow
+        from flowjax.train import fit_to_data
+    except ImportError as error:
+        raise UserError(
+            f"a flow on codes is flowjax's, which cannot be imported ({error}): run `pip install "
+            "flowjax`, or choose another prior"
+        ) from None
+
+    numbers, restore = _standardize(codes)
+    if len(numbers) < 10:
+        raise UserError(f"a flow was to be fitted on {len(numbers)} codes: give 10 or more")
+    size = numbers.shape[1]
+    model_key, fit_key = jax.random.split(key)
+    with jax.numpy_rank_promotion("allow"):  # as flowjax is written
+        untrained = masked_autoregressive_flow(
+            model_key,
+            base_dist=Normal(jnp.zeros(size)),
+            flow_layers=layers,
+            nn_width=width or min(max(64, 2 * size), 512),
+        )
+        flow, _ = fit_to_data(
+            fit_key,
+            untrained,
+            numbers.astype(np.float32),
+            learning_rate=learning_rate,
+            max_epochs=epochs,
+            max_patience=patience,
+            batch_size=batch_size,
+            show_progress=False,
+        )
+    draw = jax.jit(lambda key, count: flow.sample(key, (count,)), static_argnums=1)
+
+    def sample(key: Array, count: int) -> np.ndarray:
+        with jax.numpy_rank_promotion("allow"):
+            return restore(np.asarray(draw(key, count)))
+
+    return sample
+
+
+def resample(codes: ArrayLike, dimension: int) -> Sampler:
+    """New codes whose parts each were seen at their place, for codes of a codebook.
+
+    Each `dimension` numbers along the last axis are a part, and drawn independently of the others
+    from those of all codes.
+    """
+    codes = _checked_codes(codes)
+    channels = codes.shape[-1]
+    if dimension < 1 or channels % dimension:
+        raise UserError(
+            f"codes whose last axis has {channels} numbers were to be split into parts of "
+            f"{dimension}: give a divisor"
+        )
+    parts = codes.reshape(len(codes), -1, dimension)  # [N, places, dimension]
+    places = parts.shape[1]
+
+    def sample(key: Array, count: int) -> np.ndarray:
+        chosen = _numpy_generator(key).integers(len(parts), size=(count, places))
+        return parts[chosen, np.arange(places)].reshape(count, *codes.shape[1:])
+
+    return sample
+
+
+def _standardize(codes: ArrayLike) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Codes as float64 [N, D] of mean 0 and variance 1, and the way back to float32 [N, *shape].
+
+    D leaves out numbers that are the same in all codes, as those of a unit that is dead.
+    """
+    codes = _checked_codes(codes)
+    flat = codes.reshape(len(codes), -1).astype(np.float64)
+    varies = np.ptp(flat, axis=0) > 0
+    if not varies.any():
+        raise UserError(
+            f"{len(flat)} codes that are all the same were given: nothing can be fitted on them; "
+            "give those of several images, from a network that tells these apart"
+        )
+    mean, deviation = flat.mean(axis=0), flat.std(axis=0)[varies]
+
+    def restore(numbers: np.ndarray) -> np.ndarray:
+        restored = np.tile(mean, (len(numbers), 1))
+        restored[:, varies] += deviation * numbers
+        return restored.reshape(-1, *codes.shape[1:]).astype(np.float32)
+
+    return (flat - mean)[:, varies] / deviation, restore
+
+
+def _checked_codes(codes: ArrayLike) -> np.ndarray:
+    """Codes as float32 [N, *shape], if they are finite."""
+    codes = np.asarray(codes, np.float32)
+    if codes.ndim < 2 or not codes.size:
+        raise UserError(
+            f"codes of shape {codes.shape} were given: they are [N, latent] or feature maps "
+            "[N, h, w, C], N at least 1"
+        )
+    if not np.isfinite(codes).all():
+        raise UserError(
+            "codes with NaN or infinity were given: if a network made them, its training diverged; "
+            "try a smaller learning rate"
+        )
+    return codes
+
+
+def _numpy_generator(key: Array) -> np.random.Generator:
+    """numpy's generator, seeded with all bits of a key."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))

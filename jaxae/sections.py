@@ -1,0 +1,33 @@
+"""Sections of a Markdown page that are made by different commands."""
+
+import re
+from pathlib import Path
+
+from jaxae.files import write_whole
+
+
+def put_section(path: Path, name: str, text: str) -> None:
+    """Puts a section into a page, in place of the one of that name, or at the page's end.
+
+    A section stands between two comments with its name; the rest of the page stays as it is.
+    """
+    page = path.read_text() if path.exists() else ""
+    section = f"<!-- {name} -->\n{text.strip()}\n<!-- end of {name} -->\n"
+    found = re.search(pattern(re.escape(name)), page, re.DOTALL)
+    if found:
+        page = page[: found.start()] + section + page[found.end() :]
+    else:
+        page = f"{page.rstrip()}\n\n{section}" if page.strip() else section
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, page)
+
+
+def sections_of(path: Path) -> list[str]:
+    """The sections of a page as they stand, each with its two comments; none without a page."""
+    page = path.read_text() if path.exists() else ""
+    return [found.group(0) for found in re.finditer(pattern(r"[\w-]+"), page, re.DOTALL)]
+
+
+def pattern(name: str) -> str:
+    """What matches a section whose name matches."""
+    return rf"<!-- (?P<name>{name}) -->\n.*?<!-- end of (?P=name) -->\n"

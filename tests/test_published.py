@@ -1,0 +1,67 @@
+"""The published tables: sections of a page, and a table that is made, resumed and made again."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from commands import start
+
+from jaxae.sections import put_section, sections_of
+
+LINE = "vae --epochs 1 --replicas 2 --dataset mnist_mini --folder runs --page page/README.md"
+
+
+def test_a_section_is_put_in_place_and_the_rest_of_the_page_stays(tmp_path: Path) -> None:
+    page = tmp_path / "new" / "page.md"
+    put_section(page, "first", "one")
+    put_section(page, "second", "two\n\nlines")
+    page.write_text("# Head\n\n" + page.read_text() + "\ntail\n")
+    put_section(page, "first", "1")
+    assert page.read_text() == (
+        "# Head\n\n<!-- first -->\n1\n<!-- end of first -->\n\n"
+        "<!-- second -->\ntwo\n\nlines\n<!-- end of second -->\n\ntail\n"
+    )
+    assert sections_of(page) == [
+        "<!-- first -->\n1\n<!-- end of first -->\n",
+        "<!-- second -->\ntwo\n\nlines\n<!-- end of second -->\n",
+    ]
+    assert sections_of(tmp_path / "none.md") == []
+    assert [path.name for path in page.parent.iterdir()] == ["page.md"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
+def test_a_table_is_made_and_what_is_finished_is_not_done_again(place: Path) -> None:
+    first = start("published", LINE, place)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count("+ python") == 2  # trained, evaluated
+    (run,) = (place / "runs").iterdir()
+    evaluation = json.loads((run / "evaluation.json").read_text())["figures"]
+    page = (place / "page" / "README.md").read_text()
+    (row,) = re.findall(r"^\| 784-500-20 \|.*$", page, re.MULTILINE)
+    nll, deviation = (
+        evaluation[f"negative_log_likelihood{suffix}"] for suffix in ("", "_std")
+    )
+    assert f"| {nll:.4g} ± {deviation:.2g} | near 104 |" in row
+    assert str(Path(sys.executable).parent) not in page
+    again = start("published", LINE, place)
+    assert again.stdout.count("+ python") == 0
+    assert (place / "page" / "README.md").read_text() == page
+    # Killed before its end, it is resumed.
+    (run / "summary.json").unlink()
+    resumed = start("published", LINE, place)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "--resume" in resumed.stdout
+    assert (place / "page" / "README.md").read_text() == page
+
+
+def test_an_error_of_a_run_ends_the_table(place: Path) -> None:
+    process = start("published", "pca --dataset no_such_set --folder other", place)
+    assert process.returncode == 2
+    assert "no_such_set" in process.stderr
+    assert not (place / "results").exists()
