@@ -210,6 +210,53 @@ def places(options: Options) -> list[str]:
     return [part for flag, path in flags.items() if path for part in (flag, str(path))]
 
 
+def cells(row: Row, columns: dict[str, str]) -> list[str]:
+    """A line of the table."""
+    name = row.job.name.removeprefix(f"{row.job.table}-{row.dataset}-")
+    figures = [number(row.figures, column) for column in columns.values()]
+    return [name, row.dataset, str(row.figures["epoch"]), *figures, row.job.published]
+
+
+def number(figures: dict[str, Any], name: str) -> str:
+    """A figure to four digits with its standard deviation over replicas; a dash for none."""
+    if name not in figures:
+        return "-"
+    deviation = figures.get(f"{name}_std", math.nan)
+    text = f"{figures[name]:.4g}"
+    return text if math.isnan(deviation) else f"{text} ± {deviation:.2g}"
+
+
+def compare_with_pca(rows: list[Row], options: Options) -> str:
+    """PCA of the same sizes in words; for several sizes also a picture of both errors."""
+    sizes = [row.config["options"]["latent"] for row in rows]
+    split = data.load(rows[0].dataset, data_dir=options.data_dir, sources=options.sources)
+    errors = [pca_error(split, size) for size in sizes]
+    scale = math.prod(split.train.images.shape[1:]) if options.table == "deep" else 1
+    text = "PCA of the same sizes, fitted on the training images, on test images: " + ", ".join(
+        f"{scale * error:.4g} at {size}" for size, error in zip(sizes, errors, strict=True)
+    )
+    if len(rows) == 1:
+        return f"{text}."
+    ours = [row.figures.get("test_mse_replicas", [row.figures["test_mse"]]) for row in rows]
+    picture = plots.curves(
+        sizes,
+        {"PCA": np.array(errors), "autoencoder": np.array(ours).T},
+        "squared error a pixel",
+        f"{rows[0].dataset}: test images through codes of a size",
+        xlabel="size of the code",
+    )
+    path = options.page.parent / "pictures" / "published-pca.png"
+    plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
+    return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
+
+
+def pca_error(dataset: data.Dataset, size: int) -> float:
+    """The mean squared error a pixel in [0, 1] of test images through PCA."""
+    images = np.asarray(dataset.test.images)
+    reconstructions = metrics.fit_pca(np.asarray(dataset.train.images), size).reconstruct(images)
+    return float(np.square((reconstructions - images) / 255).mean(dtype=np.float64))
+
+
 def finished_epochs(folder: Path) -> int:
     """How many epochs a run that has ended was trained for; 0 where none has ended."""
     summary = folder / "summary.json"

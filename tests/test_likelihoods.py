@@ -7,20 +7,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from jaxae import likelihoods
-from jaxae.likelihoods import Likelihood
+from jaxae.errors import UserError
+from jaxae.likelihoods import BY_NAME, Likelihood
+
+Function = Callable[[np.ndarray], np.ndarray]
+Nodes = tuple[np.ndarray, np.ndarray]  # pixels, and the weight of each in a sum or an integral
 
 
 class Case(NamedTuple):
-    """A likelihood and, in NumPy, what it should be."""
+    """What a likelihood should be, in NumPy; its spreads, if it has any, are zero logits."""
 
-    likelihood: Likelihood
     scaled: tuple[float, float]  # what the network reads for black and for white
-    image: Callable[[np.ndarray], np.ndarray]  # from logits to pixels in [0, 1]
-    logits: Callable[[np.ndarray], np.ndarray]  # its inverse
-    best: Callable[[np.ndarray], np.ndarray]  # from a pixel to the least loss it can have
+    image: Function  # from logits to pixels in [0, 1]
+    logits: Function  # its inverse
+    best: Function  # from a pixel to the least loss it can have
+    nodes: Nodes | None  # over which its probabilities add up to one; None: it is not normalized
 
 
 def entropy(pixels: np.ndarray) -> np.ndarray:
@@ -28,69 +32,184 @@ def entropy(pixels: np.ndarray) -> np.ndarray:
     return special.entr(pixels) + special.entr(1 - pixels)
 
 
+def exponential_mean(logits: np.ndarray) -> np.ndarray:
+    """The mean of a density proportional to exp(logit x) over [0, 1]."""
+    size = np.maximum(np.abs(logits).astype(np.float64), 1e-6)
+    mean = -1 / np.expm1(-size) - 1 / size
+    return np.where(logits < 0, 1 - mean, mean)
+
+
+def exponential_logits(pixels: np.ndarray) -> np.ndarray:
+    """The logit of the density whose mean a pixel is."""
+    grid = np.linspace(-60, 60, 200_001)
+    return np.interp(pixels, exponential_mean(grid), grid)
+
+
+def exponential_best(pixels: np.ndarray) -> np.ndarray:
+    """-log of the density, at a pixel, whose mean it is."""
+    logits = exponential_logits(pixels)
+    return np.log(np.expm1(logits) / logits) - logits * pixels
+
+
+def highest_density(standard_deviation: float) -> Function:
+    """-log of a Gaussian's density at its mean."""
+    return lambda pixels: np.full_like(pixels, -stats.norm.logpdf(0, scale=standard_deviation))
+
+
+def middle_mass(pixels: np.ndarray) -> np.ndarray:
+    """-log of the mass of a logistic of scale 1 within half a level of its location."""
+    return np.full_like(pixels, -np.log(np.tanh(1 / (4 * 255))))
+
+
+def even(low: float, high: float, count: int) -> Nodes:
+    """The trapezoidal rule, for what vanishes at both ends."""
+    nodes, step = np.linspace(low, high, count, retstep=True)
+    return nodes, np.full(count, step)
+
+
+def legendre(count: int) -> Nodes:
+    """Gauss and Legendre's rule over [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return (nodes + 1) / 2, weights / 2
+
+
+SIGMOID = {"scaled": (0, 1), "image": special.expit, "logits": special.logit}
 CASES = {
-    "BERNOULLI": Case(likelihoods.BERNOULLI, (0, 1), special.expit, special.logit, entropy),
-    "GAUSSIAN_SIGMOID": Case(
-        likelihoods.GAUSSIAN_SIGMOID, (0, 1), special.expit, special.logit, np.zeros_like
+    "bernoulli": Case(**SIGMOID, best=entropy, nodes=(np.array([0, 1]), np.ones(2))),
+    "continuous_bernoulli": Case(
+        (0, 1), exponential_mean, exponential_logits, exponential_best, legendre(64)
     ),
-    "GAUSSIAN_TANH": Case(
-        likelihoods.GAUSSIAN_TANH,
+    "gaussian": Case(**SIGMOID, best=highest_density(0.1), nodes=even(-2, 3, 2001)),
+    "gaussian_learned": Case(**SIGMOID, best=highest_density(1), nodes=even(-40, 41, 20001)),
+    "discretized_logistic": Case(
+        **SIGMOID, best=middle_mass, nodes=(np.arange(256) / 255, np.ones(256))
+    ),
+    "gaussian_sigmoid": Case(**SIGMOID, best=np.zeros_like, nodes=None),
+    "gaussian_tanh": Case(
         (-1, 1),
         lambda logits: (np.tanh(logits) + 1) / 2,
         lambda pixels: np.arctanh(2 * pixels - 1),
         np.zeros_like,
+        None,
     ),
-    "GAUSSIAN_RELU": Case(
-        likelihoods.GAUSSIAN_RELU,
-        (0, 1),
-        lambda logits: np.clip(logits, 0, 1),
-        lambda pixels: pixels,
-        np.zeros_like,
+    "gaussian_relu": Case(
+        (0, 1), lambda logits: np.clip(logits, 0, 1), lambda pixels: pixels, np.zeros_like, None
     ),
 }
-every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-PIXELS = np.linspace(0.02, 0.98, 24, dtype=np.float32).reshape(2, 3, 4, 1)
+every_likelihood = pytest.mark.parametrize("name", BY_NAME)
+PIXELS = (np.round(np.linspace(5, 250, 24)) / 255).astype(np.float32).reshape(2, 3, 4, 1)
+
+
+def with_spreads(name: str, means: np.ndarray, spread: float = 0) -> jax.Array:
+    """The logits of a likelihood, [B, ..., C] to [B, ..., k C], float32."""
+    extra = BY_NAME[name].logits_per_channel - 1
+    return jnp.asarray(np.concatenate([means, *[np.full_like(means, spread)] * extra], -1), "f4")
 
 
 def test_the_table_has_every_likelihood() -> None:
-    made = {name for name, value in vars(likelihoods).items() if isinstance(value, Likelihood)}
-    assert made == set(CASES)
+    made = [value for value in vars(likelihoods).values() if isinstance(value, Likelihood)]
+    assert made
+    assert all(any(known is value for known in BY_NAME.values()) for value in made)
+    assert set(CASES) == set(BY_NAME)
 
 
-@every_case
-def test_scale(case: Case) -> None:
-    black, white = case.scaled
-    scaled = case.likelihood.scale(jnp.asarray(PIXELS))
+@every_likelihood
+def test_scale(name: str) -> None:
+    black, white = CASES[name].scaled
+    scaled = BY_NAME[name].scale(jnp.asarray(PIXELS))
     np.testing.assert_allclose(scaled, black + (white - black) * PIXELS, atol=1e-6)
 
 
-@every_case
-def test_image_is_in_range_and_as_the_activation_says(case: Case) -> None:
-    logits = np.array([-1e30, -1e3, -20, -1, -0.1, 0, 0.1, 0.9, 1, 20, 1e3, 1e30], np.float32)
-    images = np.asarray(case.likelihood.image(jnp.asarray(logits)))
-    np.testing.assert_allclose(images, case.image(logits), atol=1e-6)
-    assert images.min() == 0
-    assert images.max() == 1
+@every_likelihood
+def test_image_is_in_range_and_as_the_activation_says(name: str) -> None:
+    means = np.array([-1e30, -1e3, -20, -1, -0.1, 0, 0.1, 0.9, 1, 20, 1e3, 1e30], np.float32)
+    image = jax.jit(BY_NAME[name].image)
+    images = np.asarray(image(with_spreads(name, means[:, None], 1e3)))[:, 0]
+    np.testing.assert_allclose(images, CASES[name].image(means), atol=1e-6)
+    assert 0 <= images.min() < 1e-6
+    assert 1 - 1e-6 < images.max() <= 1
     assert (np.diff(images) >= 0).all()
 
 
-@every_case
-def test_a_perfect_match_has_its_image_and_the_least_loss(case: Case) -> None:
-    likelihood = case.likelihood
-    logits = jnp.asarray(case.logits(PIXELS))
+@every_likelihood
+def test_a_perfect_match_has_its_image_and_the_least_loss(name: str) -> None:
+    likelihood, case = BY_NAME[name], CASES[name]
+    means = case.logits(PIXELS)
     targets = likelihood.scale(jnp.asarray(PIXELS))
-    np.testing.assert_allclose(likelihood.image(logits), PIXELS, atol=1e-6)
-    least = case.best(PIXELS).reshape(2, -1).sum(axis=1)
+    np.testing.assert_allclose(likelihood.image(with_spreads(name, means)), PIXELS, atol=1e-6)
+    least = case.best(PIXELS.astype(np.float64)).reshape(2, -1).sum(axis=1)
     loss = jax.jit(likelihood.loss)
-    np.testing.assert_allclose(loss(logits, targets), least, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(
+        loss(with_spreads(name, means), targets), least, rtol=1e-5, atol=1e-9
+    )
     for shift in (-0.1, 0.1):
-        assert (loss(logits + shift, targets) > least).all()
+        assert (loss(with_spreads(name, means + shift), targets) > least).all()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("GAUSSIAN")])
-def test_gaussian_loss_is_the_squared_error_on_the_scale_the_network_reads(name: str) -> None:
-    case = CASES[name]
-    likelihood = case.likelihood
+@every_likelihood
+def test_what_is_normalized_adds_up_to_one(name: str) -> None:
+    likelihood, nodes = BY_NAME[name], CASES[name].nodes
+    assert likelihood.normalized == (nodes is not None)
+    if nodes is None:
+        return
+    pixels, weights = nodes
+    targets = likelihood.scale(jnp.asarray(pixels, jnp.float32)[:, None])
+    loss = jax.jit(likelihood.loss)
+    for mean in (-4, 0, 0.1, 3):
+        for spread in (-4, 0, 3):
+            logits = with_spreads(name, np.full(targets.shape, mean), spread)
+            assert np.exp(-loss(logits, targets)) @ weights == pytest.approx(1, rel=1e-4)
+
+
+@every_likelihood
+def test_loss_and_gradient_are_finite_at_extreme_logits(name: str) -> None:
+    likelihood = BY_NAME[name]
+    targets = likelihood.scale(jnp.array([[0.0, 0.5, 1.0]]))
+    loss_and_slope = jax.jit(jax.value_and_grad(lambda x: likelihood.loss(x, targets).sum()))
+    for mean in (-1e3, 0, 1e3):
+        for spread in (-1e3, 1e3):
+            loss, slope = loss_and_slope(with_spreads(name, np.full((1, 3), mean), spread))
+            assert np.isfinite(loss)
+            assert np.isfinite(slope).all()
+
+
+@every_likelihood
+def test_loss_of_an_example_does_not_depend_on_its_batch(name: str) -> None:
+    likelihood = BY_NAME[name]
+    logits = with_spreads(name, np.random.default_rng(0).normal(size=PIXELS.shape))
+    targets = likelihood.scale(jnp.asarray(PIXELS))
+    loss = jax.jit(likelihood.loss)
+    together = loss(logits, targets)
+    alone = [loss(logits[i : i + 1], targets[i : i + 1])[0] for i in range(2)]
+    assert together.shape == (2,)
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+
+
+@every_likelihood
+def test_logits_of_colour_images_and_of_other_shapes(name: str) -> None:
+    likelihood = BY_NAME[name]
+    channels = 3 * likelihood.logits_per_channel
+    logits = jnp.zeros((2, 4, 4, channels))
+    assert jax.eval_shape(likelihood.image, logits).shape == (2, 4, 4, 3)
+    assert jax.eval_shape(likelihood.loss, logits, jnp.zeros((2, 4, 4, 3))).shape == (2,)
+    for other in ((2, 4, 4, 1), (2, 4, 3, 3), (1, 4, 4, 3), (2, 4, 4, 6)):
+        with pytest.raises(UserError, match="shape"):
+            likelihood.loss(logits, jnp.zeros(other))
+
+
+@pytest.mark.parametrize("name", ["gaussian_learned", "discretized_logistic"])
+def test_a_likelihood_with_spreads_refuses_odd_channels(name: str) -> None:
+    logits = jnp.zeros((2, 4, 4, 3))
+    for refused in (BY_NAME[name].image, lambda x: BY_NAME[name].loss(x, logits)):
+        with pytest.raises(UserError, match="twice the channels"):
+            refused(logits)
+
+
+@pytest.mark.parametrize("name", ["gaussian_sigmoid", "gaussian_tanh", "gaussian_relu"])
+def test_unnormalized_gaussians_are_squared_errors_on_the_scale_the_network_reads(
+    name: str,
+) -> None:
+    likelihood, case = BY_NAME[name], CASES[name]
     other = PIXELS[::-1]  # in [0, 1], so that no ReLU image is cut
     loss = likelihood.loss(jnp.asarray(case.logits(other)), likelihood.scale(jnp.asarray(PIXELS)))
     width = case.scaled[1] - case.scaled[0]
@@ -104,23 +223,47 @@ def test_gaussian_relu_is_not_cut_above_one_where_it_learns() -> None:
     np.testing.assert_allclose(loss, [4, 1])
 
 
-@every_case
-def test_loss_and_gradient_are_finite_at_extreme_logits(case: Case) -> None:
-    likelihood = case.likelihood
-    targets = likelihood.scale(jnp.array([[0.0, 0.5, 1.0]]))
-    loss_and_slope = jax.jit(jax.value_and_grad(lambda x: likelihood.loss(x, targets).sum()))
-    for size in (-1e3, 1e3):
-        loss, slope = loss_and_slope(jnp.full((1, 3), size))
-        assert np.isfinite(loss)
-        assert np.isfinite(slope).all()
+@pytest.mark.parametrize("standard_deviation", [0.02, 0.1, 1.0])
+def test_a_gaussian_has_the_standard_deviation_it_was_made_with(standard_deviation: float) -> None:
+    logits = np.random.default_rng(0).normal(size=PIXELS.shape).astype(np.float32)
+    expected = -stats.norm.logpdf(PIXELS, special.expit(logits), standard_deviation)
+    loss = likelihoods.gaussian(standard_deviation).loss(jnp.asarray(logits), jnp.asarray(PIXELS))
+    np.testing.assert_allclose(loss, expected.reshape(2, -1).sum(axis=1), rtol=1e-5)
 
 
-@every_case
-def test_loss_of_an_example_does_not_depend_on_its_batch(case: Case) -> None:
-    likelihood = case.likelihood
-    logits = jnp.asarray(np.random.default_rng(0).normal(size=PIXELS.shape), jnp.float32)
-    targets = likelihood.scale(jnp.asarray(PIXELS))
-    together = likelihood.loss(logits, targets)
-    alone = [likelihood.loss(logits[i : i + 1], targets[i : i + 1])[0] for i in range(2)]
-    assert together.shape == (2,)
-    np.testing.assert_allclose(together, alone, rtol=1e-6)
+@pytest.mark.parametrize("standard_deviation", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_gaussian_refuses_a_standard_deviation_that_is_none(standard_deviation: float) -> None:
+    with pytest.raises(UserError, match=str(standard_deviation)):
+        likelihoods.gaussian(standard_deviation)
+
+
+def test_means_come_before_spreads() -> None:
+    means, spreads = np.array([[0.3, -2]]), np.array([[-3, 0.5]])
+    logits = jnp.asarray(np.concatenate([means, spreads], axis=-1), jnp.float32)
+    np.testing.assert_allclose(
+        likelihoods.GAUSSIAN_LEARNED.image(logits), special.expit(means), rtol=1e-6
+    )
+    scales = np.exp(12 * np.tanh(spreads / 12) / 2)
+    expected = -stats.norm.logpdf([[0.5, 0.25]], special.expit(means), scales).sum()
+    loss = likelihoods.GAUSSIAN_LEARNED.loss(logits, jnp.array([[0.5, 0.25]]))
+    np.testing.assert_allclose(loss, [expected], rtol=1e-5)
+
+
+def test_the_density_of_a_pixel_that_never_changes_has_a_bound() -> None:
+    black = jnp.zeros((1, 1))
+    for spread, scale in ((-1e3, np.exp(-6)), (1e3, np.exp(6))):
+        loss = likelihoods.GAUSSIAN_LEARNED.loss(jnp.array([[-1e3, spread]]), black)
+        np.testing.assert_allclose(loss, [-stats.norm.logpdf(0, 0, scale)], rtol=1e-5)
+
+
+def test_the_least_scale_puts_nearly_all_mass_on_one_level() -> None:
+    logits = jnp.array([[float(special.logit(100 / 255)), -1e3]])
+    loss = likelihoods.DISCRETIZED_LOGISTIC.loss(logits, jnp.array([[100 / 255]]))
+    assert 0.99 < np.exp(-loss[0]) < 1
+
+
+def test_a_discretized_logistic_reads_the_nearest_level() -> None:
+    logits = with_spreads("discretized_logistic", np.zeros((2, 1)), -3)
+    loss = jax.jit(likelihoods.DISCRETIZED_LOGISTIC.loss)
+    near = jnp.array([[100.4 / 255], [255.4 / 255]])
+    np.testing.assert_array_equal(loss(logits, near), loss(logits, jnp.array([[100 / 255], [1]])))
