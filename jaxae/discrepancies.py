@@ -30,16 +30,16 @@ def mmd(samples: Array, others: Array, weights: Array, *, kernel: Kernel = imq) 
     Unbiased, so that it can be below 0 (Gretton et al. 2012, eq. 3). Rows of weight 0 in weights
     [B] are left out of both; of fewer than two rows it is 0.
     """
-    count = jnp.sum(weights)
+    samples, others = (jnp.where(weights[:, None] > 0, rows, 0) for rows in (samples, others))
     pairs = weights[:, None] * weights[None, :]
     different = pairs * (1 - jnp.eye(len(weights)))
 
     def mean(a: Array, b: Array, pairs: Array) -> Array:
         values = kernel(squared_distances(a, b), a.shape[1])
-        return jnp.sum(jnp.where(pairs > 0, values, 0)) / jnp.maximum(jnp.sum(pairs), 1)
+        return jnp.sum(values * pairs) / jnp.maximum(jnp.sum(pairs), 1)
 
     within = mean(samples, samples, different) + mean(others, others, different)
-    return jnp.where(count > 1, within - 2 * mean(samples, others, pairs), 0)
+    return jnp.where(jnp.sum(weights) > 1, within - 2 * mean(samples, others, pairs), 0)
 
 
 def squared_distances(a: Array, b: Array) -> Array:

@@ -15,6 +15,7 @@ from jaxae import discrepancies, models, objectives
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import Design
+from jaxae.models.layers import unit_scale
 from jaxae.steps import Objective, Variables
 
 Settings = Mapping[str, Any]
@@ -90,9 +91,12 @@ def vector_quantized(design: Design, classes: int, settings: Settings) -> models
 
 
 def scalar_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of a few levels a number; convolutional ones have a map of them."""
+    """A code of a few levels a number; convolutional ones have a map of them.
+
+    Of one scale, or all features drift together to where the bound is flat, and one code remains.
+    """
     del classes
-    pair = models.make_pair(design, design.latent, maps=True)
+    pair = models.make_pair(design, design.latent, latent_activation=unit_scale, maps=True)
     return models.Autoencoder(*pair, bottleneck=models.FiniteScalarQuantizer(settings["levels"]))
 
 
@@ -296,7 +300,7 @@ FAMILY: dict[str, Member] = {
     ),
     "miwae": Member(
         "the mean of several such bounds",
-        "Rainforth et al. 2018, eq. 13",
+        "Rainforth et al. 2018, section 6",
         "negative_bound",
         of(objectives.miwae),
         variational,
@@ -304,7 +308,7 @@ FAMILY: dict[str, Member] = {
     ),
     "piwae": Member(
         "the tightest bound for the decoder, the mean of several for the encoder",
-        "Rainforth et al. 2018, eq. 15",
+        "Rainforth et al. 2018, section 6",
         "negative_bound",
         of(objectives.piwae),
         variational,
@@ -312,7 +316,7 @@ FAMILY: dict[str, Member] = {
     ),
     "ciwae": Member(
         "a mixture of the two bounds",
-        "Rainforth et al. 2018, eq. 14",
+        "Rainforth et al. 2018, section 6",
         "mixture * negative_elbo + (1 - mixture) * negative_bound",
         of(objectives.ciwae),
         variational,

@@ -29,8 +29,8 @@ def log_weights(keys: Array, posterior: Gaussian, distortions: Callable[[Array],
     """log p(x, z) - log q(z | x) in nats at a sample z for each key, float [samples, B].
 
     `distortions` gives -log p(x | z) [samples, B] of codes [samples, B, latent]. The mean of the
-    weights themselves is p(x) (Burda et al. 2016, eq. 7). As each sample has a key of its own, it
-    is the same beside any others.
+    weights themselves is p(x) (Burda et al. 2016, section 3). Each sample depends on its own key
+    alone (with JAX's default generator), not on how many are drawn at once.
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, posterior.mean.shape))(keys)
     codes = jax.vmap(codes_at, (None, 0))(posterior, noise)

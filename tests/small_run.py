@@ -66,7 +66,11 @@ def make_recipe(shape: tuple[int, int, int]) -> recipes.Recipe:
     return recipes.Recipe(
         model,
         likelihood,
-        partial(objectives.denoising, objective=reconstruction, noise=0.3),
+        partial(
+            objectives.denoising,
+            objective=reconstruction,
+            corrupt=partial(objectives.add_gaussian_noise, noise=0.3),
+        ),
         optax.adam(1e-2),
         test_objective=reconstruction,
         chunk_steps=3,

@@ -48,7 +48,8 @@ def seeded(seed, model):
 
 def compare(model, states, batch_size, count):
     reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
-    objective = partial(objectives.denoising, objective=reconstruct, noise=0.3)
+    corrupt = partial(objectives.add_gaussian_noise, noise=0.3)
+    objective = partial(objectives.denoising, objective=reconstruct, corrupt=corrupt)
     common = dict(objective=objective, optimizer=optimizer, epochs=2, batch_size=batch_size)
     *_, single = train.fit(states, Examples(images), **common)
     mesh = devices.data_mesh(count)

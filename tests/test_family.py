@@ -156,7 +156,8 @@ def test_samples_decode_to_images(name: str, kind: str) -> None:
     model, _ = parts(name, kind)
     trained = Trained(model, LIKELIHOOD, train.variables_of(state_of(name, kind=kind)))
     some = examples()
-    sampler = priors.of_network(trained, some.images, some.labels, FAMILY[name].prior)
+    labels = np.asarray(some.labels)
+    sampler = priors.of_network(trained, np.asarray(some.images), labels, FAMILY[name].prior)
     codes = sampler(KEY, 7)
     assert codes.shape[1:] == trained.encode(some.images[:1], np.zeros(1, int)).shape[1:]
     images = trained.decode(codes, np.arange(7))

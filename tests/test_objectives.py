@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import linear_gaussian
 import numpy as np
 import pytest
 from jax import Array
@@ -18,7 +19,7 @@ from test_models import NETWORKS, some_variables
 
 from jaxae import likelihoods, losses, metrics, models, objectives
 from jaxae.batches import Batch, pixels
-from jaxae.likelihoods import Likelihood, unscaled
+from jaxae.family import FAMILY, Context, Member
 from jaxae.train import Objective, Terms
 
 SHAPE = (3, 4, 2)
@@ -55,7 +56,9 @@ def over_reconstruction(variant: Callable, **options: Any) -> Callable[..., Obje
 
 OBJECTIVES = {
     "reconstruction": lambda **of: partial(objectives.reconstruction, per_pixel=True, **of),
-    "denoising": over_reconstruction(objectives.denoising, noise=0.5),
+    "denoising": over_reconstruction(
+        objectives.denoising, corrupt=partial(objectives.add_gaussian_noise, noise=0.5)
+    ),
     "dynamically_binarized": over_reconstruction(objectives.dynamically_binarized),
     "negative_elbo": lambda **of: partial(objectives.negative_elbo, beta=0.5, **of),
     "with_image_errors": lambda **of: over_reconstruction(objectives.with_image_errors, **of)(**of),
@@ -65,7 +68,17 @@ OBJECTIVES = {
 def test_the_table_has_every_objective() -> None:
     functions = inspect.getmembers(objectives, inspect.isfunction)
     made = {n for n, f in functions if inspect.signature(f).return_annotation is Terms}
-    assert made == set(OBJECTIVES)
+    # The others are in the family's table, and tested with it.
+    assert made - set(OBJECTIVES) <= {function_of(member) for member in FAMILY.values()}
+    assert set(OBJECTIVES) <= made
+
+
+def function_of(member: Member) -> str:
+    """The name of the function that a member of the family minimizes."""
+    made = member.make_objective(Context(MODEL, LIKELIHOOD, 1, member.settings))
+    while isinstance(made, partial):
+        made = made.func
+    return made.__name__
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -145,7 +158,13 @@ def test_the_network_reads_the_inputs_and_the_loss_the_images(objective: Callabl
 def test_denoising_corrupts_the_inputs_alone() -> None:
     seen: list[Any] = []
     for key in (KEY, OTHER_KEY):
-        objectives.denoising({}, key, batch_of(BYTES), objective=spy(seen), noise=0.5)
+        objectives.denoising(
+            {},
+            key,
+            batch_of(BYTES),
+            objective=spy(seen),
+            corrupt=partial(objectives.add_gaussian_noise, noise=0.5),
+        )
     (key, batch), (_, other) = seen
     for used in (KEY, key):  # noise of the inner objective must not be this noise again
         assert np.any(objectives.add_gaussian_noise(used, BYTES, 0.5) != batch.inputs)
@@ -157,7 +176,11 @@ def test_denoising_corrupts_the_inputs_alone() -> None:
 def test_denoising_without_noise_is_reconstruction() -> None:
     reconstruction = partial(objectives.reconstruction, **OF)
     arguments = (VARIABLES, KEY, batch_of(BYTES))
-    terms = objectives.denoising(*arguments, objective=reconstruction, noise=0.0)
+    terms = objectives.denoising(
+        *arguments,
+        objective=reconstruction,
+        corrupt=partial(objectives.add_gaussian_noise, noise=0.0),
+    )
     np.testing.assert_allclose(terms.loss, reconstruction(*arguments).loss)
 
 
@@ -218,59 +241,28 @@ def test_terms_add_up_and_beta_weighs_the_kl_alone(beta: float) -> None:
     np.testing.assert_allclose(terms.loss, reconstruction + beta * kl, rtol=1e-6)
 
 
-def linear_gaussian(weights: Array) -> tuple[models.VariationalAutoencoder, dict[str, Any]]:
-    """x = W z + noise of variance 1/2 with its exact posterior; W [4, 2], columns orthogonal."""
-    encoder, decoder = models.DenseEncoder((), 2 * 2), models.DenseDecoder((), (2, 2, 1))
-    model = models.VariationalAutoencoder(encoder, decoder)
-    variances = 1 / (1 + 2 * jnp.square(weights).sum(axis=0))
-    to_mean = 2 * weights * variances[None, :]
-    encode = {
-        "kernel": jnp.concatenate([to_mean, jnp.zeros_like(to_mean)], axis=1),
-        "bias": jnp.concatenate([jnp.zeros(2), jnp.log(variances)]),
-    }
-    decode = {"kernel": weights.T, "bias": jnp.zeros(4)}
-    return model, {"params": {"encoder": {"Dense_0": encode}, "decoder": {"Dense_0": decode}}}
-
-
-WEIGHTS = jnp.array([[0.5, 0.3], [1.0, -0.6], [-0.5, 0.3], [0.4, 1.5]])
-IMAGE = jnp.array([0.9, 0.1, 0.7, 0.4])
-SAMPLES = 200_000
-
-
-def elbo_of_samples(variables: dict[str, Any], model: models.VariationalAutoencoder) -> Array:
-    """-ELBO of the image, one number per sample of z, with the constant of its Gaussian."""
-    gaussian = Likelihood(unscaled, unscaled, losses.squared_error)
-    batch = batch_of(jnp.tile(IMAGE.reshape(1, 2, 2, 1), (SAMPLES, 1, 1, 1)))
-    terms = objectives.negative_elbo(variables, KEY, batch, model=model, likelihood=gaussian)
-    return terms.loss + 2 * jnp.log(jnp.pi)  # half of 4 dimensions times log(2 pi / 2)
-
-
-def negative_log_evidence(weights: Array) -> Array:
-    """-log p(x) = -log N(x; 0, W W^T + 1/2)."""
-    covariance = weights @ weights.T + jnp.eye(4) / 2
-    return -jnp.asarray(multivariate_normal.logpdf(IMAGE, jnp.zeros(4), covariance))
-
-
-def test_the_elbo_of_the_exact_posterior_is_the_evidence() -> None:
-    model, variables = linear_gaussian(WEIGHTS)
-    samples = elbo_of_samples(variables, model)
-    error = 5 * float(samples.std()) / SAMPLES**0.5
-    np.testing.assert_allclose(samples.mean(), negative_log_evidence(WEIGHTS), atol=error)
-    for name in ("kernel", "bias"):  # any other posterior bounds the evidence
-        _, worse = linear_gaussian(WEIGHTS)
-        worse["params"]["encoder"]["Dense_0"][name] += 0.3
-        assert elbo_of_samples(worse, model).mean() > samples.mean() + 2 * error
-
-
 def test_the_gradient_of_the_elbo_at_the_exact_posterior_is_that_of_the_evidence() -> None:
-    model, variables = linear_gaussian(WEIGHTS)
-    gradient = jax.grad(lambda v: elbo_of_samples(v, model).mean())(variables)["params"]
+    samples = 200_000
+    image = linear_gaussian.images(1)
+    batch = batch_of(jnp.tile(image, (samples, 1, 1, 1)))
+
+    def mean_loss(variables: Any) -> Array:
+        terms = objectives.negative_elbo(variables, KEY, batch, **linear_gaussian.OF)
+        return terms.loss.mean()
+
+    def negative_log_evidence(weights: Array) -> Array:
+        noise = linear_gaussian.NOISE_VARIANCE * jnp.eye(4)
+        bias = jnp.asarray(linear_gaussian.BIAS)
+        covariance = weights @ weights.T + noise
+        return -jnp.asarray(multivariate_normal.logpdf(image.reshape(-1), bias, covariance))
+
+    gradient = jax.grad(mean_loss)(linear_gaussian.exact_variables())["params"]
     # Fisher's identity for the decoder; the encoder stands at its optimum. The tolerance is some
     # five standard errors.
-    expected = jax.grad(negative_log_evidence)(WEIGHTS)
-    np.testing.assert_allclose(gradient["decoder"]["Dense_0"]["kernel"].T, expected, atol=0.02)
+    expected = jax.grad(negative_log_evidence)(jnp.asarray(linear_gaussian.WEIGHTS))
+    np.testing.assert_allclose(gradient["decoder"]["Dense_0"]["kernel"].T, expected, atol=0.04)
     for leaf in jax.tree.leaves(gradient["encoder"]):
-        np.testing.assert_allclose(leaf, 0, atol=0.02)
+        np.testing.assert_allclose(leaf, 0, atol=0.04)
 
 
 # What evaluation and pictures use.

@@ -40,7 +40,11 @@ def fit(split: data.Split, state: train.State, **options) -> list[train.Progress
         train.fit(
             state,
             Examples(split.images, split.labels),
-            objective=partial(objectives.denoising, objective=reconstruct, noise=0.3),
+            objective=partial(
+                objectives.denoising,
+                objective=reconstruct,
+                corrupt=partial(objectives.add_gaussian_noise, noise=0.3),
+            ),
             optimizer=OPTIMIZER,
             epochs=2,
             batch_size=7,

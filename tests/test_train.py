@@ -42,7 +42,11 @@ def noisy_objective(model) -> train.Objective:
     reconstruction = partial(
         objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI
     )
-    return partial(objectives.denoising, objective=reconstruction, noise=0.3)
+    return partial(
+        objectives.denoising,
+        objective=reconstruction,
+        corrupt=partial(objectives.add_gaussian_noise, noise=0.3),
+    )
 
 
 def new_state(seed: int, model: nn.Module, optimizer: optax.GradientTransformation) -> train.State:

@@ -1,6 +1,42 @@
-"""Numbers about images, codes and densities."""
+"""Numbers about images, codes and densities.
 
+The log-likelihood, which needs a network, is in `jaxae.metrics.likelihood`.
+"""
+
+from jaxae.metrics.codes import active_units, perplexity
+from jaxae.metrics.generation import (
+    KernelDistance,
+    PrecisionAndRecall,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    precision_and_recall,
+)
 from jaxae.metrics.images import mse, psnr, ssim
 from jaxae.metrics.pca import PCA, fit_pca
+from jaxae.metrics.probes import (
+    ProbeAccuracy,
+    compare_codes,
+    linear_probe_accuracy,
+    neighbour_accuracy,
+)
 
-__all__ = ["PCA", "fit_pca", "mse", "psnr", "ssim"]
+__all__ = [
+    "PCA",
+    "KernelDistance",
+    "PrecisionAndRecall",
+    "ProbeAccuracy",
+    "active_units",
+    "compare_codes",
+    "fit_pca",
+    "frechet_distance",
+    "inception_score",
+    "kernel_distance",
+    "linear_probe_accuracy",
+    "mse",
+    "neighbour_accuracy",
+    "perplexity",
+    "precision_and_recall",
+    "psnr",
+    "ssim",
+]

@@ -33,7 +33,7 @@ def log_likelihood(
     so with more samples (Burda et al. 2016, eq. 8). `chunk` samples are decoded at a time, so that
     memory is that of chunk * B images; the result is the same for any.
     Raises UserError for less than one sample, a model without a posterior, and a likelihood whose
-    loss is not a density's logarithm.
+    loss is not the logarithm of a density. The Bernoulli is one of binary pixels alone.
     """
     check_count("samples", samples)
     check_count("chunk", chunk)

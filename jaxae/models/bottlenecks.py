@@ -214,8 +214,8 @@ def update_codebook(
     no trace; one at least must weigh more. Counts and sums move by 1 - decay towards the batch's,
     and a vector is its sum over its count, with Laplace smoothing (van den Oord et al. 2017,
     appendix A.1). A dead code, of a count of at most `threshold` times the mean count, becomes an
-    output drawn from the batch, with the mean count (Zeghidour et al. 2021, section III.C, but with a
-    threshold that holds for any batch size).
+    output drawn from the batch, with the mean count (Zeghidour et al. 2021, section III.C, but with
+    a threshold that holds for any batch size).
     """
     size, dimension = codebook.vectors.shape
     outputs = z.reshape(-1, dimension)

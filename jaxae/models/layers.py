@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
-from jax import Array
+from jax import Array, lax
 
 Activation = Callable[[Array], Array]
 
@@ -46,6 +46,11 @@ def logistic(fan_in: int) -> tuple[Initializer, Initializer]:
     """
     del fan_in
     return nn.initializers.variance_scaling(16.0, "fan_avg", "uniform"), nn.initializers.zeros
+
+
+def unit_scale(x: Array) -> Array:
+    """The last axis divided by its root mean square (Zhang and Sennrich 2019, without a gain)."""
+    return x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def miwae(
 ) -> Terms:
     """The mean of the IWAE's loss over groups of samples; `samples` are those of one group.
 
-    Rainforth et al. 2018, section 6: MIWAE(groups, samples).
+    MIWAE(groups, samples) of Rainforth et al. 2018.
     """
     weights = grouped_log_weights(
         variables, key, batch, model=model, likelihood=likelihood, samples=samples, groups=groups
@@ -66,7 +66,7 @@ def piwae(
 ) -> Terms:
     """The IWAE's loss of all samples, whose gradient for the encoder is that of the MIWAE.
 
-    Rainforth et al. 2018, section 6: PIWAE(groups, samples). The decoder is the parameters of that
+    PIWAE(groups, samples) of Rainforth et al. 2018. The decoder is the parameters of that
     name, the encoder all others, a conditional network's label images among them.
     """
     draw = partial(
@@ -97,7 +97,7 @@ def ciwae(
 ) -> Terms:
     """mixture * negative ELBO + (1 - mixture) * the IWAE's loss, of the same samples.
 
-    Rainforth et al. 2018, section 6. Raises UserError unless the mixture is in [0, 1].
+    CIWAE of Rainforth et al. 2018. Raises UserError unless the mixture is in [0, 1].
     """
     if not 0 <= mixture <= 1:
         raise UserError(f"mixture = {mixture} was given: give 0 (the IWAE) to 1 (the ELBO)")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.scipy.special import xlogy
 
 from jaxae.batches import Batch
@@ -59,15 +59,15 @@ def sparse_kl(
 
 def mean_over_batch(z: Array, weights: Array) -> Array:
     """The mean of each number of codes [B, ...] over the examples with weight: float [D]."""
-    codes = z.reshape(z.shape[0], -1)
-    return jnp.sum(codes * weights[:, None], axis=0) / jnp.sum(weights)
+    codes = jnp.where(weights[:, None] > 0, z.reshape(z.shape[0], -1), 0)
+    return jnp.sum(codes, axis=0) / jnp.sum(weights)
 
 
 def kl_of_rate(rate: float, means: Array) -> Array:
     """KL(Bernoulli(rate) || Bernoulli(mean)) in nats of means [D] in [0, 1], finite at the ends."""
     means = _MARGIN + (1 - 2 * _MARGIN) * jnp.clip(means, 0, 1)
-    on = xlogy(rate, rate / means)
-    return on + xlogy(1 - rate, (1 - rate) / (1 - means))
+    negative_entropy = xlogy(rate, rate) + xlogy(1 - rate, 1 - rate)
+    return negative_entropy - rate * jnp.log(means) - (1 - rate) * jnp.log1p(-means)
 
 
 def contractive(
@@ -84,13 +84,9 @@ def contractive(
     By what the network reads (Rifai et al. 2011, eq. 4), one row for each number of the code.
     """
     del key
-    z, pull_back = pull_back_through_encoder(variables, batch, model, likelihood)
-    rows = jnp.eye(z[0].size).reshape(-1, *z.shape[1:])
-
-    def squared_norm(row: Array) -> Array:
-        return sum_per_example(jnp.square(pull_back(jnp.broadcast_to(row[None], z.shape))))
-
-    contraction = jax.vmap(squared_norm)(rows).sum(axis=0)
+    z, squared_norms = encode_with_jacobian(variables, batch, model, likelihood)
+    rows = jnp.eye(z[0].size, dtype=z.dtype).reshape(-1, 1, *z.shape[1:])
+    contraction = squared_norms(rows).sum(axis=0)
     return contracted(variables, z, contraction, batch, model, likelihood, weight)
 
 
@@ -108,28 +104,32 @@ def contractive_estimate(
 
     E |J^T v|^2 = |J|^2 for independent signs v, whose variance is the least (Hutchinson 1989).
     """
-    z, pull_back = pull_back_through_encoder(variables, batch, model, likelihood)
-    estimates = [
-        sum_per_example(jnp.square(pull_back(signs)))
-        for signs in jax.random.rademacher(key, (probes, *z.shape), z.dtype)
-    ]
-    contraction = sum(estimates, jnp.zeros(())) / probes
+    z, squared_norms = encode_with_jacobian(variables, batch, model, likelihood)
+    signs = jax.random.rademacher(key, (probes, *z.shape), z.dtype)
+    contraction = squared_norms(signs).mean(axis=0)
     return contracted(variables, z, contraction, batch, model, likelihood, weight)
 
 
-def pull_back_through_encoder(
+def encode_with_jacobian(
     variables: Variables, batch: Batch, model: nn.Module, likelihood: Likelihood
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """The codes of a batch, and the product of their Jacobian's transpose with cotangents.
+    """The codes z of a batch, and a function of their Jacobian J by what the network reads.
 
-    As no example depends on another, cotangents [B, ...] give each example its own.
+    It returns |J^T v|^2 of each example, float [N, B], for directions v, [N, *z.shape], or with an
+    axis of 1 in place of the batch's. No example may depend on another.
     """
 
     def encode(x: Array) -> Array:
         return call(model, variables, x, *condition(model, batch.labels), method="encode")
 
     z, pull_back = jax.vjp(encode, network_input(batch, likelihood))
-    return z, lambda cotangents: pull_back(cotangents)[0]
+
+    def squared_norm(direction: Array) -> Array:
+        (product,) = pull_back(jnp.broadcast_to(direction, z.shape))
+        return sum_per_example(jnp.square(product))
+
+    # One by one: all at once, convolutions take three times the memory, and longer on a CPU.
+    return z, lambda directions: lax.map(squared_norm, directions)
 
 
 def contracted(
@@ -159,9 +159,9 @@ def rae_l2(
     code_weight: float = 0.1,
     decoder_weight: float = 1e-4,
 ) -> Terms:
-    """Reconstruction, half the code's squared norm, and that of the decoder's parameters.
+    """Reconstruction, half the code's squared norm, and the decoder's parameters' squared norm.
 
-    Ghosh et al. 2020, eq. 9. "decoder_norm" is a scalar.
+    Ghosh et al. 2020, eq. 9. "decoder_norm", of kernels and biases, is a scalar.
     """
     del key
     z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)

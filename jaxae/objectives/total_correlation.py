@@ -77,8 +77,8 @@ def log_shares(weights: Array, size: int) -> Array:
 
     Of all `size` images i stands for itself, and the others of the batch, less those of weight 0,
     for the rest. This is the mean of the minibatch stratified estimates (Chen et al. 2018, appendix
-    C.2) over all orders of the batch: unbiased as each of them, with less variance, and exact for a
-    batch of all images. An example alone stands for all.
+    C) over all orders of the batch: unbiased as each of them, with less variance, exact for a batch
+    of all images, and positive for a batch of more. An example alone stands for all.
     """
     others = jnp.sum(weights) - 1
     own = jnp.where(others > 0, 1 / size, 1.0)

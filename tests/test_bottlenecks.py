@@ -1,0 +1,300 @@
+"""Bottlenecks against their definitions, and a codebook against plain loops."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from jaxae.errors import UserError
+from jaxae.models.bottlenecks import (
+    Codebook,
+    FiniteScalarQuantizer,
+    TopK,
+    VectorQuantizer,
+    draw_weighted,
+    nearest,
+    update_codebook,
+)
+from jaxae.objectives import call
+
+KEY = jax.random.key(0, impl="rbg")
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+# Top-k.
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (5, 2, 3, 2)])
+@pytest.mark.parametrize("k", [1, 4, 12])
+def test_top_k_keeps_the_largest_of_each_example(shape: tuple[int, ...], k: int) -> None:
+    z = normal(*shape)
+    code = np.asarray(TopK(k)(jnp.asarray(z)))
+    assert code.shape == shape
+    for kept, numbers in zip(code.reshape(5, -1), z.reshape(5, -1), strict=True):
+        bound = np.sort(numbers)[-k]
+        np.testing.assert_array_equal(kept, np.where(numbers >= bound, numbers, 0))
+
+
+def test_top_k_keeps_no_more_of_equal_numbers() -> None:
+    z = jnp.array([[3.0, 3, 3, 3], [1, 2, 2, 2], [-5, -5, -6, -5]])
+    expected = [[3, 3, 0, 0], [0, 2, 2, 0], [-5, -5, 0, 0]]
+    np.testing.assert_array_equal(TopK(2)(z), expected)
+
+
+def test_the_gradient_of_top_k_goes_to_what_is_kept() -> None:
+    z = jnp.array([[0.1, 2, -1, 1]])
+    gradient = jax.grad(lambda z: (TopK(2)(z) * jnp.array([[1.0, 2, 3, 4]])).sum())(z)
+    np.testing.assert_array_equal(gradient, [[0, 2, 0, 4]])
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_top_k_of_too_many_is_refused(k: int) -> None:
+    with pytest.raises(UserError, match=f"the {k} largest of a code's 4 numbers.*keep 1 to 4"):
+        TopK(k)(jnp.zeros((1, 4)))
+
+
+# Finite scalar quantization.
+
+LEVELS = [(2,), (3,), (2, 3), (8, 5, 5), (4, 4, 2), (7, 3, 6), (1500,)]
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_every_code_is_reached_and_has_a_number_of_its_own(levels: tuple[int, ...]) -> None:
+    quantizer = FiniteScalarQuantizer(levels)
+    numbers = jnp.arange(quantizer.size)[:, None]
+    codes = quantizer.code_of(numbers)
+    assert codes.shape == (math.prod(levels), len(levels))
+    assert len(np.unique(codes, axis=0)) == math.prod(levels)
+    assert jnp.abs(codes).max() <= 1
+    assert (codes.min(axis=0) == -1).all()
+    indices = quantizer.indices(codes)
+    assert indices.dtype == jnp.int32
+    np.testing.assert_array_equal(indices, numbers)
+    # Some z has each code: a fine grid finds all levels of each number.
+    grid = jnp.broadcast_to(jnp.linspace(-9, 9, 40_001)[:, None], (40_001, len(levels)))
+    reached = np.asarray(jax.jit(quantizer)(grid))
+    for number in range(len(levels)):
+        found, possible = np.unique(reached[:, number]), np.unique(codes[:, number])
+        np.testing.assert_allclose(found, possible, atol=1e-6)
+
+
+def test_groups_lie_along_the_last_axis() -> None:
+    quantizer = FiniteScalarQuantizer((5, 4, 3))
+    z = 2 * normal(2, 3, 2, 6)
+    code = quantizer(jnp.asarray(z))
+    indices = quantizer.indices(code)
+    assert code.shape == z.shape
+    assert indices.shape == (2, 3, 2, 2)
+    np.testing.assert_allclose(quantizer.code_of(indices), code, atol=1e-6)
+    for group in range(2):
+        part = slice(3 * group, 3 * group + 3)
+        np.testing.assert_array_equal(quantizer(jnp.asarray(z[..., part])), code[..., part])
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_rounding_is_to_the_nearest_level_of_the_bound(size: int) -> None:
+    z = jnp.asarray(3 * normal(50, 1))
+    quantizer = FiniteScalarQuantizer((size,))
+    bounded = quantizer.bound(z)
+    assert jnp.abs(quantizer(z) * (size // 2) - bounded).max() <= 0.5
+    assert (jnp.diff(bounded[jnp.argsort(z[:, 0]), 0]) >= 0).all()
+    np.testing.assert_allclose(quantizer.bound(jnp.zeros((1, 1))), 0, atol=0.01)
+
+
+def test_the_gradient_is_that_of_the_bound() -> None:
+    quantizer = FiniteScalarQuantizer((8, 5))
+    z, weights = jnp.asarray(normal(3, 4)), jnp.asarray(normal(3, 4, seed=1))
+    half_widths = jnp.array([[4.0, 2, 4, 2]])
+    gradient = jax.grad(lambda z: (quantizer(z) * weights).sum())(z)
+    expected = jax.grad(lambda z: (quantizer.bound(z) / half_widths * weights).sum())(z)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+    assert (gradient != 0).all()
+
+
+def test_extreme_features_have_the_outer_levels_and_finite_gradients() -> None:
+    quantizer = FiniteScalarQuantizer((8, 5))
+    z = jnp.array([[-1e3, -1e3], [1e3, 1e3]])
+    np.testing.assert_array_equal(quantizer(z), [[-1, -1], [0.75, 1]])
+    assert jnp.isfinite(jax.grad(lambda z: quantizer(z).sum())(z)).all()
+
+
+@pytest.mark.parametrize("levels", [(), (1, 3), (2**16, 2**16), [3, 3], (2.5, 3)])
+def test_levels_that_make_no_code_are_refused(levels) -> None:
+    with pytest.raises(UserError, match="give a tuple of whole numbers"):
+        FiniteScalarQuantizer(levels)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_code_of_other_sizes_is_refused(size: int) -> None:
+    quantizers = [FiniteScalarQuantizer((5, 4, 3)), VectorQuantizer(2, 3)]
+    for quantize in (quantizers[0], partial(quantizers[1].init, KEY)):
+        with pytest.raises(UserError, match=f"code of {size} numbers.*takes 3 at a time"):
+            quantize(jnp.zeros((1, size)))
+
+
+# A codebook.
+
+
+@pytest.mark.parametrize("offset", [0.0, 3000.0])
+def test_nearest_is_the_smallest_distance_of_all(offset: float) -> None:
+    vectors, z = normal(7, 3) + offset, normal(4, 5, 3, seed=1) + offset
+    distances = np.square(z[..., None, :].astype(float) - vectors).sum(axis=-1)
+    indices = jax.jit(nearest)(vectors, z)
+    assert indices.dtype == jnp.int32
+    np.testing.assert_array_equal(indices, distances.argmin(axis=-1))
+
+
+def test_of_equally_near_vectors_the_first_is_taken() -> None:
+    vectors = jnp.array([[1.0, 0], [-1, 0], [1, 0]])
+    np.testing.assert_array_equal(nearest(vectors, jnp.array([[0.0, 5], [1, 1]])), [0, 0])
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 3, 2, 6)])
+def test_vectors_replace_groups_and_gradients_go_past(shape: tuple[int, ...]) -> None:
+    quantizer, z = VectorQuantizer(5, 3), jnp.asarray(normal(*shape))
+    variables = quantizer.init(KEY, jnp.zeros((1, 6)))
+    assert variables.keys() == {"codebook"}
+    shapes = {"vectors": (5, 3), "counts": (5,), "sums": (5, 3)}
+    assert jax.tree.map(jnp.shape, variables["codebook"]) == shapes
+    code, indices = call(quantizer, variables, z), call(quantizer, variables, z, method="indices")
+    assert indices.shape == (*shape[:-1], 2)
+    assert len(np.unique(indices)) > 1
+    vectors = np.asarray(variables["codebook"]["vectors"])
+    groups = np.asarray(z).reshape(-1, 3)
+    distances = np.square(groups[:, None] - vectors).sum(axis=-1)
+    np.testing.assert_array_equal(code.reshape(-1, 3), vectors[distances.argmin(axis=1)])
+    indices = indices.astype(int)  # `call` makes floats of them
+    np.testing.assert_array_equal(call(quantizer, variables, indices, method="code_of"), code)
+
+    def weighted(variables, z: Array) -> Array:
+        return jnp.vdot(jnp.asarray(normal(*shape, seed=1)), call(quantizer, variables, z))
+
+    to_codebook, to_z = jax.grad(weighted, argnums=(0, 1))(variables, z)
+    np.testing.assert_array_equal(to_z, normal(*shape, seed=1))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(to_codebook))
+
+
+def test_an_empty_codebook_is_refused() -> None:
+    for sizes in ((0, 3), (3, 0)):
+        with pytest.raises(UserError, match="a codebook of"):
+            VectorQuantizer(*sizes).init(KEY, jnp.zeros((1, 3)))
+
+
+# Its moving averages.
+
+update = jax.jit(update_codebook)
+
+CENTERS = np.array([[4, 0], [0, 4], [-4, 0]], np.float32)
+
+
+def new_codebook(vectors: np.ndarray) -> Codebook:
+    return Codebook(jnp.asarray(vectors), jnp.zeros(len(vectors)), jnp.zeros(vectors.shape))
+
+
+def outputs_near(centers: np.ndarray, seed: int = 0) -> Array:
+    """Outputs [8, groups, 2] of 8 examples, one group about each center."""
+    return jnp.asarray(centers + 0.3 * normal(8, *centers.shape, seed=seed))
+
+
+def test_averages_equal_a_loop_over_batches() -> None:
+    codebook = new_codebook(CENTERS + 0.5)
+    counts, sums, decay = np.zeros(3), np.zeros((3, 2)), 0.9
+    for seed in range(6):
+        # After the first batch the last center goes without, every other time.
+        z = outputs_near(CENTERS[: 3 - seed % 2], seed)
+        weights = np.random.default_rng(seed).integers(0, 2, 8).astype(np.float32)
+        indices = np.asarray(nearest(codebook.vectors, z))
+        counts, sums = decay * counts, decay * sums
+        for example, groups in enumerate(np.asarray(z)):
+            for group, output in enumerate(groups):
+                counts[indices[example, group]] += (1 - decay) * weights[example]
+                sums[indices[example, group]] += (1 - decay) * weights[example] * output
+        codebook = update(codebook, z, indices, weights, KEY, decay=decay)
+        np.testing.assert_allclose(codebook.counts, counts, rtol=1e-5)
+        np.testing.assert_allclose(codebook.sums, sums, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(codebook.vectors, sums / counts[:, None], rtol=1e-3, atol=1e-3)
+    assert counts[2] < 0.8 * counts[0]
+
+
+def test_smoothing_of_counts_is_laplaces() -> None:
+    z, indices = jnp.asarray(CENTERS[:, None]), jnp.array([[0], [1], [1]])
+    codebook = new_codebook(CENTERS[:2])
+    smoothed = update(codebook, z, indices, jnp.ones(3), KEY, decay=0.0, smoothing=0.5)
+    # Counts 1 and 2 become 3 * 1.5 / 4 and 3 * 2.5 / 4, of the same sum.
+    expected = np.array([[4, 0], [-4, 4]]) / np.array([[1.125], [1.875]])
+    np.testing.assert_allclose(smoothed.vectors, expected, rtol=1e-6)
+
+
+def test_without_memory_an_update_is_a_step_of_k_means() -> None:
+    z, codebook = outputs_near(CENTERS), new_codebook(CENTERS)
+    for _ in range(2):  # the second forgets the first
+        indices = nearest(codebook.vectors, z)
+        codebook = update(codebook, z, indices, jnp.ones(8), KEY, decay=0.0)
+    np.testing.assert_allclose(codebook.vectors, z.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(codebook.counts, 8)
+
+
+def test_padding_leaves_no_trace() -> None:
+    weights = jnp.array([1.0, 1, 0, 1, 1, 0, 1, 1])
+    z, codebook = outputs_near(CENTERS), new_codebook(normal(6, 2))
+    updated = []
+    for padding in (-1e3, 1e3):
+        padded = jnp.where(weights[:, None, None] == 0, padding, z)
+        indices = nearest(codebook.vectors, padded)
+        updated.append(update(codebook, padded, indices, weights, KEY, decay=0.9))
+    jax.tree.map(np.testing.assert_array_equal, *updated)
+    assert jnp.abs(updated[0].vectors).max() < 10
+
+
+def test_dead_codes_become_outputs_and_others_stay() -> None:
+    z, weights = outputs_near(CENTERS), jnp.array([0.0, 1, 0, 1, 1, 0, 1, 0])
+    far = np.full((5, 2), 50, np.float32)
+    counts = jnp.array([4.0, 4, 4, 2, 0.1, 0, 0, 0])  # the fourth is unused, but not for long
+    vectors = jnp.concatenate([CENTERS, far])
+    codebook = Codebook(vectors, counts, counts[:, None] * vectors)
+    indices = nearest(vectors, z)
+    updated = update(codebook, z, indices, weights, KEY, decay=0.9)
+
+    live = jax.tree.map(lambda leaf: leaf[:4], codebook)
+    alone = update(live, z, indices, weights, KEY, decay=0.9)
+    np.testing.assert_allclose(updated.counts[:4], alone.counts, rtol=1e-6)
+    np.testing.assert_allclose(updated.vectors[:4], alone.vectors, rtol=1e-3)
+    np.testing.assert_allclose(updated.vectors[3], 50, rtol=1e-3)
+
+    candidates = {tuple(output) for output in np.asarray(z[weights > 0]).reshape(-1, 2)}
+    revived = {tuple(vector) for vector in np.asarray(updated.vectors[4:])}
+    assert revived <= candidates
+    assert len(revived) > 1
+    np.testing.assert_allclose(updated.counts[4:], (alone.counts.sum() + 0.09) / 8, rtol=1e-5)
+    np.testing.assert_allclose(
+        updated.sums[4:], updated.counts[4:, None] * updated.vectors[4:], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_codebooks_are_finite_at_the_ends_of_the_decay(decay: float) -> None:
+    z, codebook = outputs_near(CENTERS), new_codebook(normal(40, 2))
+    for _ in range(3):
+        indices = nearest(codebook.vectors, z)
+        codebook = update(codebook, z, indices, jnp.ones(8), KEY, decay=decay)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(codebook))
+        assert jnp.abs(codebook.vectors).max() < 10
+
+
+def test_draws_are_in_proportion_to_weights() -> None:
+    weights = jnp.array([0.0, 1, 3, 0, 1, 0])
+    draw = jax.jit(jax.vmap(partial(draw_weighted, weights=weights, count=4)))
+    drawn = np.asarray(draw(jax.random.split(KEY, 4000)))
+    for column in drawn.T:  # standard errors are below 0.008
+        shares = np.bincount(column, minlength=6) / len(column)
+        np.testing.assert_allclose(shares, weights / 5, atol=0.04)
+        assert not shares[weights == 0].any()
+    # It has three fifths of the weight: at least one whole quarter, which a draw comes from.
+    assert (drawn == 2).any(axis=1).all()
