@@ -48,7 +48,7 @@ def main(options: Options) -> None:
         optimizer = optax.adam(options.run.learning_rate)
         recipe = recipes.Recipe(model, likelihood, negative_elbo, optimizer)
         recipe = with_binarization(recipe, run.dataset, options.binarization)
-        binary = binarized_test(run.dataset, options.binarization).images
+        binary = np.asarray(binarized_test(run.dataset).images)
         for epoch in recipes.fit(run, recipe):
             if epoch.last:
                 picture = plots.reconstruction_grid(

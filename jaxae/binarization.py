@@ -13,13 +13,20 @@ from jaxae.batches import Examples
 Binarization = Literal["none", "dynamic", "static"]
 
 
-def binarized_test(dataset: data.Dataset, binarization: Binarization) -> Examples:
+def binarized_test(dataset: data.Dataset) -> Examples:
     """A dataset's test images, binarized once, so that all epochs and runs see the same ones."""
-    examples = recipes.of_split(dataset.test)
-    if binarization == "none":
-        return examples
-    images = jax.jit(objectives.binarize)(seeds.fixed_keys().test_data, np.asarray(examples.images))
-    return replace(examples, images=np.asarray(images))
+    return binarize_once(dataset.test, seeds.fixed_keys().test_data)
+
+
+def binarized_train(dataset: data.Dataset) -> Examples:
+    """A dataset's training images, binarized once."""
+    return binarize_once(dataset.train, seeds.fixed_keys().train_data)
+
+
+def binarize_once(split: data.Split, key: jax.Array) -> Examples:
+    """A split with pixels of 0 or 255."""
+    images = jax.jit(objectives.binarize)(key, np.asarray(split.images))
+    return replace(recipes.of_split(split), images=np.asarray(images))
 
 
 def with_binarization(
@@ -34,12 +41,9 @@ def with_binarization(
     recipe = replace(
         recipe,
         test_objective=recipe.test_objective or recipe.objective,
-        test_examples=binarized_test(dataset, binarization),
+        test_examples=binarized_test(dataset),
     )
     if binarization == "dynamic":
         objective = partial(objectives.dynamically_binarized, objective=recipe.objective)
         return replace(recipe, objective=objective)
-    examples = recipes.of_split(dataset.train)
-    key = seeds.fixed_keys().train_data
-    images = jax.jit(objectives.binarize)(key, np.asarray(examples.images))
-    return replace(recipe, examples=replace(examples, images=images))
+    return replace(recipe, examples=binarized_train(dataset))

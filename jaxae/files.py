@@ -1,22 +1,30 @@
 """Files that are whole or not there."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxae.devices import is_first_process
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file under a temporary name, then renames it, so that it is never half there.
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside a path, of a file that is renamed to the path at the end.
 
     The temporary name is always the same: what a killed process has left there is written over.
-    Of several processes only the first writes.
+    Where writing fails nothing is left.
     """
-    if not is_first_process():
-        return
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(text)
+        yield temporary
         temporary.replace(path)
-    except OSError:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file of UTF-8 whole or not at all. Of several processes only the first writes."""
+    if not is_first_process():
+        return
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from jaxae.errors import UserError
+from jaxae.files import whole
 
 if TYPE_CHECKING:  # slow to import, and not needed for grids
     from matplotlib.figure import Figure
@@ -214,12 +215,8 @@ def save(
     text = PngImagePlugin.PngInfo()
     text.add_text("Description", caption)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as temporary:
         image.save(temporary, format="PNG", pnginfo=text, optimize=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _with_strip(image: Image.Image, caption: str) -> Image.Image:

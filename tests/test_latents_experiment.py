@@ -1,0 +1,79 @@
+"""experiments/latents.py as a user starts it, on a run that was trained before."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import start
+from PIL import Image
+
+# Width and height without the caption; that of the bundled subset comes below.
+PICTURES = {
+    "samples_normal": (280, 280),
+    "samples_mixture": (280, 280),
+    "samples_flow": (280, 280),
+    "interpolations": (12 * 28, 10 * 28),
+    "morph": (12 * 28, 6 * 28),
+    "arithmetic": (11 * 28, 6 * 28),
+    "traversal": (11 * 28, 4 * 28),
+    "neighbours": (13 * 28, 6 * 28),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run in it."""
+    folder = tmp_path_factory.mktemp("latents")
+    line = "--dataset fashion_mnist_mini --epochs 1 --latent 4 --out run"
+    process = start("fashion", line, folder)
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def test_every_picture_is_drawn_with_its_caption(place: Path) -> None:
+    process = start("latents", "run --out drawn --fit-images 200", place)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "done: pictures in drawn"
+    drawn = {path.name for path in (place / "drawn").iterdir()}
+    assert drawn == {f"{name}.png" for name in PICTURES} | {"morph.gif"}
+    for name, (width, height) in PICTURES.items():
+        with Image.open(place / "drawn" / f"{name}.png") as image:
+            picture = np.asarray(image.convert("L"))
+            caption = image.info["Description"]
+        assert caption.startswith("fashion, fashion_mnist_mini: ")
+        assert picture.shape[1] == width
+        assert picture.shape[0] > height
+        assert len(np.unique(picture[:height])) > 9, "an image, not one grey"
+    with Image.open(place / "drawn" / "morph.gif") as image:
+        assert getattr(image, "n_frames", 1) > 6
+        assert image.size == (140, 140)
+
+
+def test_the_images_and_the_priors_can_be_chosen(place: Path) -> None:
+    line = "run --priors normal --images 5 900 7 --fit-images 50 --seed 1"
+    process = start("latents", line, place)
+    assert process.returncode == 0, process.stderr
+    pictures = place / "run" / "pictures"
+    assert [path.name for path in pictures.glob("samples_*")] == ["samples_normal.png"]
+    with Image.open(pictures / "morph.png") as image:
+        assert "test images 5, 900, 7" in image.info["Description"]
+        assert image.width == 12 * 28
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nowhere", "nowhere is not a run"),
+        ("run --images 5 1000", "--images 5 1000: give two or more, from 0 to 999"),
+        ("run --images 5", "--images 5: give two or more"),
+        ("run --fit-images 1", "--fit-images 1"),
+        ("run --priors resample --fit-images 50", "does not quantize"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(line: str, message: str, place: Path) -> None:
+    process = start("latents", f"{line} --out none", place)
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: ")
+    assert message in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert not (place / "none").exists()

@@ -1,0 +1,169 @@
+"""New codes: distributed as those they were fitted on, and the same for the same key."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxae import likelihoods, models, priors
+from jaxae.errors import UserError
+from jaxae.models.autoencoders import identity
+from jaxae.trained import Trained
+
+GENERATOR = np.random.default_rng(0)
+MIXED = np.array([[1.0, 0.0], [0.8, 0.6]])  # a correlation of 0.8
+CORRELATED = (GENERATOR.normal(size=(2000, 2)) @ MIXED.T * [3, 0.5] + [10, -1]).astype(np.float32)
+
+
+def key(seed: int = 0) -> jax.Array:
+    return jax.random.key(seed, impl="rbg")
+
+
+def moments(codes: np.ndarray) -> np.ndarray:
+    """The mean, and the covariance's three numbers, of codes [N, 2] in units of those above."""
+    standard = (codes - CORRELATED.mean(axis=0)) / CORRELATED.std(axis=0)
+    return np.concatenate([standard.mean(axis=0), np.cov(standard.T)[np.triu_indices(2)]])
+
+
+@pytest.fixture(scope="module")
+def flow() -> priors.Sampler:
+    return priors.fit_flow(
+        key(), CORRELATED, layers=2, width=16, learning_rate=1e-2, epochs=15, batch_size=100
+    )
+
+
+def test_the_normal_prior_has_mean_0_and_variance_1_in_any_shape() -> None:
+    codes = priors.normal((4, 4, 2))(key(), 500)
+    assert codes.shape == (500, 4, 4, 2)
+    assert codes.dtype == np.float32
+    np.testing.assert_allclose([codes.mean(), codes.std()], [0, 1], atol=0.03)
+
+
+def test_a_mixture_finds_two_far_clusters_and_their_weights() -> None:
+    centres = np.array([[-100.0, 0.0, 5.0], [100.0, 50.0, 5.0]])
+    members = np.repeat([0, 1], [300, 100])
+    codes = centres[members] + GENERATOR.normal(size=(400, 3)) * [1, 2, 0]  # the last is constant
+    new = priors.fit_mixture(codes, components=2)(key(), 4000)
+    second = new[:, 0] > 0
+    assert second.mean() == pytest.approx(0.25, abs=0.03)
+    for mask, centre in ((~second, centres[0]), (second, centres[1])):
+        np.testing.assert_allclose(new[mask].mean(axis=0), centre, atol=0.4)
+        np.testing.assert_allclose(new[mask].std(axis=0), [1, 2, 0], rtol=0.2)
+
+
+def test_one_component_is_the_gaussian_of_the_codes() -> None:
+    new = priors.fit_mixture(CORRELATED, components=1)(key(), 20_000)
+    np.testing.assert_allclose(moments(new), moments(CORRELATED), atol=0.04)
+
+
+def test_a_flow_has_the_mean_and_covariance_of_its_codes(flow: priors.Sampler) -> None:
+    np.testing.assert_allclose(moments(flow(key(1), 10_000)), moments(CORRELATED), atol=0.15)
+
+
+def test_resampled_parts_were_seen_at_their_place() -> None:
+    codes = GENERATOR.integers(100, size=(5, 2, 3, 4)).astype(np.float32)
+    new = priors.resample(codes, dimension=2)(key(), 300)
+    assert new.shape == (300, 2, 3, 4)
+    seen, drawn = codes.reshape(5, 6, 2, 2), new.reshape(300, 6, 2, 2)
+    chosen = (drawn[:, None] == seen).all(axis=-1)  # [300, 5, 6, 2]
+    assert chosen.any(axis=1).all()
+    assert chosen.any(axis=0).all(), "each part seen is drawn"
+    # Two parts come from the same code one time in five: they are drawn independently.
+    together = chosen[..., 0] & chosen[..., 1]
+    assert together.any(axis=1).mean() == pytest.approx(0.2, abs=0.05)
+
+
+def test_equal_keys_give_equal_codes_of_the_shape_fitted_on(flow: priors.Sampler) -> None:
+    maps = GENERATOR.normal(size=(30, 2, 1, 3)).astype(np.float32)
+    samplers = {
+        "normal": (priors.normal((2,)), (2,)),
+        "mixture": (priors.fit_mixture(maps, components=2), (2, 1, 3)),
+        "flow": (flow, (2,)),
+        "resample": (priors.resample(maps, dimension=1), (2, 1, 3)),
+    }
+    for sampler, shape in samplers.values():
+        codes = sampler(key(3), 5)
+        assert codes.shape == (5, *shape)
+        assert codes.dtype == np.float32
+        np.testing.assert_array_equal(codes, sampler(key(3), 5))
+        assert (codes != sampler(key(4), 5)).any()
+
+
+@pytest.mark.parametrize("fit", [priors.fit_mixture, priors.resample])
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.full((20, 2), np.nan), "NaN"),
+        (np.zeros(20), "shape"),
+        (np.zeros((0, 2)), "shape"),
+    ],
+)
+def test_what_is_no_code_is_refused(fit: Any, codes: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        fit(codes, 1)
+
+
+def test_too_few_codes_are_refused() -> None:
+    with pytest.raises(UserError, match=r"10 components .* 9 distinct"):
+        priors.fit_mixture(np.repeat(np.eye(9), 2, axis=0))
+    with pytest.raises(UserError, match="all the same"):
+        priors.fit_mixture(np.ones((50, 3)))
+    with pytest.raises(UserError, match="on 9 codes"):
+        priors.fit_flow(key(), np.eye(9))
+    with pytest.raises(UserError, match="parts of 3"):
+        priors.resample(np.eye(4), dimension=3)
+
+
+@dataclass(frozen=True)
+class InPairs:
+    """Stands for a bottleneck that quantizes two numbers together."""
+
+    dimension: int = 2
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.round()
+
+
+def make_network(*, quantized: bool) -> Trained:
+    encoder, decoder = models.DenseEncoder((), 4), models.DenseDecoder((), (2, 2, 1))
+    bottleneck = InPairs() if quantized else identity
+    model = models.Autoencoder(encoder, decoder, bottleneck=bottleneck)
+    variables = model.init(key(), np.zeros((1, 2, 2, 1), np.float32))
+    return Trained(model, likelihoods.BERNOULLI, variables)
+
+
+def test_a_networks_prior_is_fitted_on_its_codes() -> None:
+    images = GENERATOR.integers(256, size=(510, 2, 2, 1)).astype(np.uint8)
+    labels = np.zeros(510, int)
+    network = make_network(quantized=False)
+    codes = network.encode(images)
+    np.testing.assert_allclose(priors.encode(network, images, labels), codes, atol=1e-6)
+    new = priors.of_network(network, images, labels, "mixture")(key(), 2000)
+    np.testing.assert_allclose(new.mean(axis=0), codes.mean(axis=0), atol=0.1)
+    assert priors.of_network(network, images, labels, "normal")(key(), 7).shape == (7, 4)
+    with pytest.raises(UserError, match="does not quantize"):
+        priors.of_network(network, images, labels, "resample")
+
+
+def test_a_quantizing_networks_codes_are_resampled_by_its_groups() -> None:
+    images = GENERATOR.integers(256, size=(5, 2, 2, 1)).astype(np.uint8)
+    network = make_network(quantized=True)
+    codes = network.encode(images)
+    new = priors.of_network(network, images, np.zeros(5, int), "resample")(key(), 50)
+    pairs = {tuple(pair) for pair in codes.reshape(5, 2, 2)[:, 0].tolist()}
+    assert {tuple(pair) for pair in new.reshape(50, 2, 2)[:, 0].tolist()} == pairs
+
+
+def test_neither_flowjax_nor_scikit_learn_is_imported_before_it_is_needed() -> None:
+    code = "import sys, jaxae.priors; assert not {'flowjax', 'sklearn'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_flow_without_flowjax_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flowjax.flows", None)
+    with pytest.raises(UserError, match="pip install flowjax"):
+        priors.fit_flow(key(), CORRELATED)
