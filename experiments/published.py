@@ -70,7 +70,7 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
             Job("", "miwae-8-8", f"--objective miwae --samples 8 --groups 8 {iwae}", 5, "85.0"),
         ],
         "deep": [
-            Job("", "30", f"--objective reconstruction {deep} --schedule cosine", 100, "3.00"),
+            Job("", "30", f"--objective reconstruction {deep} --schedule cosine", 80, "3.00"),
         ],
         "pca": [
             Job("", str(size), f"--objective reconstruction --latent {size}", 10, published)

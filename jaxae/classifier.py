@@ -4,6 +4,7 @@
 >>> frechet_distance(features(judge, real_images), features(judge, generated_images))
 """
 
+import contextlib
 import hashlib
 import zipfile
 from collections.abc import Callable
@@ -26,10 +27,12 @@ from jaxae.batches import Batch, Examples, check_pixels, pixels, steps_in_epoch
 from jaxae.compilation import is_writable
 from jaxae.dataset import Dataset
 from jaxae.errors import UserError
+from jaxae.files import whole
 from jaxae.models import Conv, ConvEncoder, Shape
 from jaxae.models.layers import lecun
 from jaxae.objectives import call
-from jaxae.steps import Terms, Variables, init, variables_of
+from jaxae.seeds import seeded_state
+from jaxae.steps import Terms, Variables, variables_of
 from jaxae.train import fit, make_evaluation
 
 FEATURES_NOTE = (
@@ -56,13 +59,10 @@ class Settings:
 
 
 class Network(nn.Module):
-    """An encoder to features, and an affine layer from these to the logits of classes."""
+    """An encoder to features, and a head from these to the logits of classes."""
 
     encoder: nn.Module
-    classes: int
-
-    def setup(self) -> None:
-        self.head = nn.Dense(self.classes)
+    head: nn.Module
 
     def features(self, x: Array) -> Array:
         """The layer before the logits, [B, D], of float images [B, H, W, C]."""
@@ -137,8 +137,9 @@ def train(dataset: Dataset, settings: Settings = Settings()) -> Classifier:
     batch_size = min(settings.batch_size, size)
     steps = settings.epochs * steps_in_epoch(size, batch_size)
     optimizer = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, steps))
-    init_key, run_key = jax.random.split(jax.random.key(settings.seed))
-    state = init(run_key, jax.jit(model.init)(init_key, jnp.zeros((1, *shape))), optimizer)
+    make = partial(seeded_state, model=model, optimizer=optimizer, shape=shape)
+    effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    state = jax.jit(make, compiler_options=effort)(settings.seed)  # as `initial_state`, see there
     for progress in fit(
         state,
         examples,
@@ -176,7 +177,7 @@ def _network(dataset: Dataset, settings: Settings) -> Network:
     encoder = ConvEncoder(
         layers, settings.features, latent_activation=nn.relu, initialization=lecun
     )
-    return Network(encoder, classes)
+    return Network(encoder, nn.Dense(classes))
 
 
 @partial(jax.jit, static_argnames="model")
@@ -241,12 +242,7 @@ def _read(file: Path, dataset: Dataset, settings: Settings) -> Classifier | None
 
 
 def _write(file: Path, classifier: Classifier) -> None:
-    """Writes a classifier under a temporary name, then renames it."""
-    temporary = file.with_suffix(".part")
+    """Writes a classifier whole, or not at all where there is no room: it is then trained again."""
     arrays: dict[str, Any] = traverse_util.flatten_dict(dict(classifier.variables), sep="/")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, accuracy=classifier.accuracy, digest=classifier.digest, **arrays)
-        temporary.replace(file)
-    except OSError:  # no room: the next process trains again
-        temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), whole(file) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, accuracy=classifier.accuracy, digest=classifier.digest, **arrays)

@@ -44,9 +44,7 @@ def test_a_table_is_made_and_what_is_finished_is_not_done_again(place: Path) -> 
     evaluation = json.loads((run / "evaluation.json").read_text())["figures"]
     page = (place / "page" / "README.md").read_text()
     (row,) = re.findall(r"^\| 784-500-20 \|.*$", page, re.MULTILINE)
-    nll, deviation = (
-        evaluation[f"negative_log_likelihood{suffix}"] for suffix in ("", "_std")
-    )
+    nll, deviation = (evaluation[f"negative_log_likelihood{suffix}"] for suffix in ("", "_std"))
     assert f"| {nll:.4g} ± {deviation:.2g} | near 104 |" in row
     assert str(Path(sys.executable).parent) not in page
     again = start("published", LINE, place)

@@ -1,0 +1,175 @@
+"""Judges a finished run: its figures as JSON, and a page with these and its pictures.
+
+    python -m jaxae.evaluate RUN
+
+Writes evaluation.json and report.html into the run's folder. The same run, options and data give
+the same figures again.
+"""
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+import jaxae
+from jaxae import checkpoint, classifier, compilation, data, evaluation, pages, records, report
+from jaxae.errors import UserError
+from jaxae.files import write_whole
+from jaxae.models import count_parameters
+from jaxae.trained import Trained
+
+
+@dataclass(frozen=True)
+class Options:
+    """Judges a finished run: writes evaluation.json and report.html."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # its folder
+    step: int | Literal["best"] | None = None  # of the checkpoint; None: the latest
+    samples: int = 200  # of the posterior, to estimate the log-likelihood of an image
+    images: int | None = None  # test images whose log-likelihood is estimated; None: all
+    generated: int | None = None  # images to generate; None: 10,000, or one for each test image
+    seed: int = 0  # of the samples and the generated images
+    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: as for the run
+    sources: Path | None = None  # original archives; None: as for the run
+    out: Path | None = None  # the folder to write to; None: the run's
+
+
+def main(options: Options) -> None:
+    """Judges each replica, and writes the figures and the page."""
+    started = time.perf_counter()
+    check_options(options)
+    config = records.read_config(options.run)
+    step = choose_step(options)
+    networks = load_replicas(options.run, step, config)
+    images = load_images(options, config)
+    count = len(images.test)
+    settings = evaluation.Settings(
+        prior=evaluation.choose_prior(networks[0], config["options"]),
+        samples=options.samples,
+        weighed=min(options.images or count, count),
+        generated=options.generated or min(count, evaluation.MOST_GENERATED),
+        seed=options.seed,
+    )
+    judge = classifier.load_or_train(images.dataset)
+    judged = [evaluation.judge(network, images, settings, judge) for network in networks]
+    results = {
+        "run": str(options.run),
+        "experiment": config["experiment"],
+        "dataset": config["dataset"]["name"],
+        "binarization": images.binarization,
+        "step": step,
+        "epoch": step / config["steps_per_epoch"],
+        "replicas": len(networks),
+        "settings": asdict(settings),
+        "figures": over_replicas([each.figures for each in judged]),
+        "references": evaluation.judge_references(networks[0], images, settings, judge),
+        "cost": describe_cost(options.run, networks[0], step / config["steps_per_epoch"]),
+        "classifier": {
+            "accuracy": judge.accuracy,
+            "digest": judge.digest,
+            "note": classifier.FEATURES_NOTE,
+        },
+        "environment": records.describe_environment(),
+        "evaluation_seconds": time.perf_counter() - started,
+    }
+    page = report.make_page(options.run, config, results, networks[0], images, judged[0], settings)
+    write(options.out or options.run, results, pages.render(page))
+
+
+def check_options(options: Options) -> None:
+    """UserError for the first number out of its range."""
+    least = {"samples": 1, "images": 1, "generated": evaluation.LEAST_GENERATED, "seed": 0}
+    for name, low in least.items():
+        value = getattr(options, name)
+        if value is not None and not low <= value < 2**31:
+            raise UserError(f"--{name} {value}: give {low} or more, and less than {2**31}")
+
+
+def choose_step(options: Options) -> int:
+    """The step of the checkpoint that is asked for; UserError where the run has none."""
+    folder = options.run / "checkpoints"
+    available = checkpoint.steps(folder)
+    if not available:
+        raise UserError(f"{options.run} has no checkpoint: give a run that has trained")
+    if options.step == "best":
+        return checkpoint.best_step(folder, available)
+    return available[-1] if options.step is None else options.step
+
+
+def load_replicas(run: Path, step: int, config: dict[str, Any]) -> list[Trained]:
+    """The networks of a run, one a replica; UserError where a step or a description is missing."""
+    first = jaxae.load(run, step)
+    count = config["options"]["run"]["replicas"]
+    return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]
+
+
+def load_images(options: Options, config: dict[str, Any]) -> evaluation.Images:
+    """The dataset that a run has trained on, binarized as it was.
+
+    Raises UserError where it is not at hand, or has other content than the run has seen.
+    """
+    shared, expected = config["options"]["run"], config["dataset"]
+    dataset = data.load(
+        expected["name"],
+        data_dir=options.data_dir or shared["data_dir"],
+        sources=options.sources or shared["sources"],
+    )
+    if dataset.fingerprint != expected["fingerprint"]:
+        raise UserError(
+            f"{options.run} was trained on a {expected['name']} with other content than is found "
+            "now: give the data that it was trained on (--data-dir, --sources)"
+        )
+    return evaluation.make_images(dataset, config["options"].get("binarization", "none"))
+
+
+def over_replicas(figures: list[evaluation.Figures]) -> dict[str, Any]:
+    """Figures as JSON: of several replicas the mean, standard deviation and each one's."""
+    alone = len(figures) == 1
+    return records.flatten_replicas(
+        "",
+        {
+            name: np.array([each[name] for each in figures]) if not alone else figures[0][name]
+            for name in figures[0]
+        },
+    )
+
+
+def describe_cost(run: Path, network: Trained, epochs: float) -> dict[str, float]:
+    """What a network has cost: parameters, epochs, and seconds of training, of all replicas."""
+    lines = [line for line in records.read_records(run) if line["epoch"] <= epochs]
+    return {
+        "parameters": count_parameters(network.variables),
+        "epochs": epochs,
+        "training_seconds": sum(line["seconds"] for line in lines),
+    }
+
+
+def write(folder: Path, results: dict[str, Any], page: str) -> None:
+    """Writes evaluation.json and report.html, each whole or not at all, and says where."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        records.write_json(folder / "evaluation.json", results)
+        write_whole(folder / "report.html", page)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder} cannot be written ({error.strerror or error}): give a "
+            "folder that can be with --out"
+        ) from None
+    names = (name for name in results["figures"] if not name.endswith("_replicas"))
+    print("  ".join(f"{name} {results['figures'][name]:.5g}" for name in names))
+    print(f"done: evaluation.json and report.html in {folder}")
+
+
+if __name__ == "__main__":
+    try:
+        compilation.use_cache(wanted=True)
+        main(tyro.cli(Options))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

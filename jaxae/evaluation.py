@@ -1,0 +1,273 @@
+"""The figures of a trained network: how it reconstructs, encodes and generates.
+
+Each function computes the figures of one network, by name; equal arguments give equal figures.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxae import binarization, classifier, data, family, metrics, priors
+from jaxae.classifier import Classifier
+from jaxae.likelihoods import BERNOULLI
+from jaxae.metrics import codes, generation, probes
+from jaxae.metrics.likelihood import log_likelihood
+from jaxae.priors import Prior
+from jaxae.trained import Trained
+
+Figures = dict[str, float]
+
+MOST_GENERATED = 10_000  # images, where a run is not told how many
+
+LEAST_GENERATED = 10  # images, that have as many neighbours as precision and recall look at
+
+_FITTED = 10_000  # training images at most, whose codes a prior is fitted on
+
+_KEPT = 200  # generated images, to be shown
+_AT_ONCE = 500  # images, of which a convolutional network's activations fit in memory
+_WEIGHED_AT_ONCE = 100  # images, each with several samples at a time
+_LEAST_SIDE = 11  # pixels, of the window of SSIM
+
+
+@dataclass(frozen=True)
+class Images:
+    """What networks are judged on: a dataset, and its images as the run's networks read them."""
+
+    dataset: data.Dataset
+    train: np.ndarray  # uint8 [N, H, W, C], the dataset's, or binarized once
+    test: np.ndarray  # uint8 [M, H, W, C], likewise: those that the run itself is tested on
+    binarization: binarization.Binarization
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """int32 [N]."""
+        return self.dataset.train.labels
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """int32 [M]."""
+        return self.dataset.test.labels
+
+
+def make_images(dataset: data.Dataset, how: binarization.Binarization) -> Images:
+    """A dataset's images, binarized once if a run has binarized them."""
+    if how == "none":
+        train, test = dataset.train.images, dataset.test.images
+    else:
+        train, test = (
+            binarize(dataset).images
+            for binarize in (binarization.binarized_train, binarization.binarized_test)
+        )
+    return Images(dataset, np.asarray(train), np.asarray(test), how)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are judged."""
+
+    prior: Prior  # where the codes of generated images come from
+    samples: int  # of the posterior, for the log-likelihood of each image
+    weighed: int  # test images whose log-likelihood is estimated
+    generated: int  # images that are generated
+    seed: int  # of the samples, the prior's fit and the generated codes
+
+
+def choose_prior(trained: Trained, experiment_options: Mapping[str, Any]) -> Prior:
+    """Where new codes for a network come from: as its member of the family says, or as it is made.
+
+    That is the standard normal where there is a posterior, codes seen in training where these are
+    quantized, and a mixture fitted on them elsewhere.
+    """
+    member = family.FAMILY.get(experiment_options.get("objective", ""))
+    if member is not None:
+        return member.prior
+    if hasattr(trained.model, "posterior"):
+        return "normal"
+    return "mixture" if priors.group_size(trained) is None else "resample"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judging a network gives."""
+
+    figures: Figures
+    generated: np.ndarray  # the first of the images that were generated, float [N, H, W, C]
+
+
+def judge(trained: Trained, images: Images, settings: Settings, classes: Classifier) -> Judged:
+    """All figures that a network has; the classifier's features are those of images."""
+    sample_key, generate_key = jax.random.split(jax.random.key(settings.seed))
+    train_codes = in_parts(trained.encode, images.train, images.train_labels)
+    test_codes = in_parts(trained.encode, images.test, images.test_labels)
+    reconstructions = in_parts(trained.reconstruct, images.test, images.test_labels)
+    figures = {
+        **judge_reconstructions(reconstructions, images.test),
+        **judge_code_use(trained, test_codes),
+        **probe(train_codes, images.train_labels, test_codes, images.test_labels),
+    }
+    if has_likelihood(trained, images.test):
+        weighed = slice(settings.weighed)
+        figures["negative_log_likelihood"] = negative_log_likelihood(
+            trained,
+            sample_key,
+            images.test[weighed],
+            images.test_labels[weighed],
+            samples=settings.samples,
+        )
+    new = generate(trained, images, settings, generate_key)
+    real = images.dataset.test.images[: settings.generated]
+    figures |= judge_generated(new, real, classes, seed=settings.seed)
+    compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
+    figures["reconstruction_fid"] = generation.frechet_distance(*compared)
+    return Judged(figures, new[:_KEPT].copy())
+
+
+def in_parts(
+    function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = _AT_ONCE
+) -> np.ndarray:
+    """A function of arrays [N, ...], called with a few of the N at a time."""
+    starts = range(0, len(arrays[0]), size)
+    parts = (slice(start, start + size) for start in starts)
+    return np.concatenate([function(*(array[part] for array in arrays)) for part in parts])
+
+
+def judge_reconstructions(reconstructions: np.ndarray, images: np.ndarray) -> Figures:
+    """Means over images of MSE, PSNR in dB and SSIM; no SSIM of images that are too small for it.
+
+    Reconstructions float in [0, 1], images uint8, both [N, H, W, C].
+    """
+    measures = {"mse": metrics.mse, "psnr": metrics.psnr, "ssim": metrics.ssim}
+    if min(images.shape[1:3]) < _LEAST_SIDE:
+        del measures["ssim"]
+    targets = images.astype(np.float32) / 255
+    return {
+        f"test_{name}": float(
+            in_parts(jax.jit(measure), reconstructions, targets).mean(dtype=float)
+        )
+        for name, measure in measures.items()
+    }
+
+
+def has_likelihood(trained: Trained, images: np.ndarray) -> bool:
+    """Whether importance sampling can say how likely images, uint8, are under a network.
+
+    Grey pixels have none under Bernoulli's likelihood, whose loss of them is a cross-entropy.
+    """
+    fits = trained.likelihood is not BERNOULLI or bool(np.isin(images, (0, 255)).all())
+    return hasattr(trained.model, "posterior") and trained.likelihood.normalized and fits
+
+
+def negative_log_likelihood(
+    trained: Trained, key: jax.Array, images: np.ndarray, labels: np.ndarray, *, samples: int
+) -> float:
+    """The mean of -log p(x) over images, in nats, by importance sampling."""
+
+    def weigh(numbers: np.ndarray, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        estimates = log_likelihood(
+            trained.variables,
+            jax.random.fold_in(key, int(numbers[0])),
+            images,
+            labels,
+            model=trained.model,
+            likelihood=trained.likelihood,
+            samples=samples,
+        )
+        return np.asarray(estimates)
+
+    numbers = np.arange(len(images))
+    estimates = in_parts(weigh, numbers, images, labels, size=_WEIGHED_AT_ONCE)
+    return -float(estimates.mean(dtype=float))
+
+
+def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
+    """Active units of a posterior; perplexity and used codes of a codebook; else nothing."""
+    if hasattr(trained.model, "posterior"):
+        return {"active_units": codes.active_units(test_codes.reshape(len(test_codes), -1))}
+    if priors.group_size(trained) is None:
+        return {}
+
+    bottleneck: Any = getattr(trained.model, "bottleneck")  # noqa: B009
+
+    def read_indices(model: Any, part: np.ndarray) -> jax.Array:
+        return model.bottleneck.indices(part)
+
+    read = partial(trained.model.apply, trained.variables, method=read_indices)
+    indices = in_parts(lambda part: np.asarray(read(part)), test_codes)
+    return {
+        "codebook_perplexity": codes.perplexity(indices, bottleneck.size),
+        "codes_used": len(np.unique(indices)),
+        "codebook_size": bottleneck.size,
+    }
+
+
+def generate(trained: Trained, images: Images, settings: Settings, key: jax.Array) -> np.ndarray:
+    """Images decoded from new codes, float in [0, 1], [settings.generated, H, W, C].
+
+    A conditional network is given the labels of the test images, in their order.
+    """
+    sample = priors.of_network(
+        trained,
+        images.train[:_FITTED],
+        images.train_labels[:_FITTED],
+        settings.prior,
+        seed=settings.seed,
+    )
+    labels = np.resize(images.test_labels, settings.generated)
+    return in_parts(trained.decode, sample(key, settings.generated), labels)
+
+
+def judge_generated(
+    generated: np.ndarray, real: np.ndarray, classes: Classifier, *, seed: int
+) -> Figures:
+    """How near generated images [N, H, W, C] are to real ones [M, H, W, C], by a classifier."""
+    features, real_features = (classifier.features(classes, each) for each in (generated, real))
+    precision, recall = generation.precision_and_recall(real_features, features)
+    return {
+        "fid": generation.frechet_distance(features, real_features),
+        "kid": generation.kernel_distance(features, real_features, seed=seed).mean,
+        "precision": precision,
+        "recall": recall,
+        "inception_score": generation.inception_score(classifier.probabilities(classes, generated)),
+    }
+
+
+def judge_references(
+    trained: Trained, images: Images, settings: Settings, classes: Classifier
+) -> Figures:
+    """What a network's figures compare with.
+
+    Probes of pixels and of as many principal components as a code has numbers, and training images
+    judged as if they had been generated.
+    """
+    train, test = (images.train, images.train_labels), (images.test, images.test_labels)
+    code = trained.encode(images.test[:1], images.test_labels[:1])
+    pca = metrics.fit_pca(images.train, min(code.size, images.test[0].size, len(images.train)))
+    pca_train, pca_test = ((pca.encode(pixels), labels) for pixels, labels in (train, test))
+    count = settings.generated
+    training, real = (split.images[:count] for split in (images.dataset.train, images.dataset.test))
+    return {
+        **prefix("pca_", probe(*pca_train, *pca_test)),
+        **prefix("pixels_", probe(*train, *test)),
+        **prefix("training_", judge_generated(training, real, classes, seed=settings.seed)),
+    }
+
+
+def probe(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
+) -> Figures:
+    """How well classes are told from codes or images, [N, ...] and [M, ...]."""
+    return {
+        "linear_probe_accuracy": probes.linear_probe_accuracy(
+            train, train_labels, test, test_labels
+        ),
+        "neighbour_accuracy": probes.neighbour_accuracy(train, train_labels, test, test_labels),
+    }
+
+
+def prefix(start: str, figures: Figures) -> Figures:
+    """The figures under longer names."""
+    return {start + name: value for name, value in figures.items()}

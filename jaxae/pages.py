@@ -1,0 +1,280 @@
+"""A page of figures and pictures: arrays in, one self-contained file of HTML out."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxae import plots
+from jaxae.errors import UserError
+
+COLORS = (
+    "#4e79a7", "#f28e2b", "#e15759", "#3f9c96", "#59a14f",
+    "#c9a227", "#b07aa1", "#e87b8c", "#9c755f", "#8c8c8c",
+)  # fmt: skip
+"""Of up to ten classes or curves, to be told apart on white and on black."""
+
+_CHART_SIZE, _SCATTER_SIZE = (328, 210), (672, 504)  # width and height, in the SVG's own units
+_COLUMN = 672  # the page's width, in CSS pixels
+_SPRITE_COLUMNS = 50
+_LARGEST_SPRITE = 32  # pixels a side
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: what it is about, and what is to say of it."""
+
+    name: str
+    cells: tuple[str, ...]
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of figures."""
+
+    title: str
+    head: tuple[str, ...]  # over the cells of each row, as many as these; all empty: none is drawn
+    rows: tuple[Row, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over epochs; replicas are drawn as mean and a band of ± one standard deviation."""
+
+    title: str
+    epochs: np.ndarray  # int [E], ascending
+    curves: dict[str, np.ndarray]  # float [R, E] each; what is not finite is left out
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in whole pixels, which are drawn as squares."""
+
+    pixels: np.ndarray  # uint8 [H, W] or [H, W, 3]
+    caption: str = ""
+    room: int = _COLUMN  # CSS pixels for its width, to fill by squares of 4 at most
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures under one title."""
+
+    title: str
+    text: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """N points in the plane, each with a class and an image that is shown on hovering."""
+
+    title: str
+    text: str
+    points: np.ndarray  # float [N, 2]
+    labels: np.ndarray  # int [N], indices into the names
+    class_names: tuple[str, ...]
+    thumbnails: np.ndarray  # uint8 [N, H, W, C], C = 1 or 3
+    axes: tuple[str, str]  # what the two numbers are
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a page shows, from top to bottom."""
+
+    title: str
+    subtitle: str
+    highlights: tuple[tuple[str, str], ...]  # a name and a figure each
+    tables: tuple[Table, ...]
+    charts: tuple[Chart, ...]
+    galleries: tuple[Gallery, ...]
+    scatter: Scatter | None
+    notes: tuple[str, ...]
+    config: str  # as it is, in a font of fixed pitch
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where numbers from `low` to `high` lie on a line from `start` to `stop`."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def place(self, values: Any) -> np.ndarray:
+        """The places of values, float64 of their shape; all at the middle where low is high."""
+        values = np.asarray(values, np.float64)
+        if self.high == self.low:
+            return np.full(values.shape, (self.start + self.stop) / 2)
+        return self.start + (values - self.low) / (self.high - self.low) * (self.stop - self.start)
+
+
+def render(page: Page) -> str:
+    """The page as HTML that reads nothing from elsewhere, and needs JavaScript only for hovering.
+
+    Raises UserError where a scatter's arrays do not belong together.
+    """
+    import jinja2  # slow to import, and needed only here
+
+    names = list(dict.fromkeys(name for chart in page.charts for name in chart.curves))
+    colors = dict(zip(names, class_colors(len(names)), strict=True))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("page_template.html").render(
+        page=page,
+        charts=[chart for chart in (draw_chart(c, colors) for c in page.charts) if chart["curves"]],
+        galleries=[
+            {"title": g.title, "text": g.text, "pictures": [draw_picture(p) for p in g.pictures]}
+            for g in page.galleries
+        ],
+        scatter=page.scatter and draw_scatter(page.scatter),
+    )
+
+
+def draw_picture(picture: Picture) -> dict[str, Any]:
+    """A picture's data URL, caption, and size in CSS pixels, a whole number for each of its own."""
+    height, width = picture.pixels.shape[:2]
+    scale = max(1, min(4, picture.room // width))
+    return {
+        "url": data_url(picture.pixels),
+        "caption": picture.caption,
+        "width": width * scale,
+        "height": height * scale,
+    }
+
+
+def data_url(pixels: np.ndarray) -> str:
+    """A picture, uint8 [H, W] or [H, W, 3], as the data URL of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def draw_chart(chart: Chart, colors: dict[str, str]) -> dict[str, Any]:
+    """A chart as coordinates, its curves in colours by name; one that is nowhere finite is not."""
+    width, height = _CHART_SIZE
+    means = {name: np.mean(values, axis=0) for name, values in chart.curves.items()}
+    means = {name: mean for name, mean in means.items() if np.isfinite(mean).any()}
+    if not means:
+        return {"curves": []}
+    finite = np.concatenate([mean[np.isfinite(mean)] for mean in means.values()])
+    y_ticks = choose_ticks(float(finite.min()), float(finite.max()))
+    x = Axis(chart.epochs[0], chart.epochs[-1], 46, width - 10)
+    y = Axis(y_ticks[0], y_ticks[-1], height - 26, 10)
+    curves = []
+    for name, mean in means.items():
+        kept = np.isfinite(mean)
+        columns = x.place(chart.epochs[kept])
+        band = ""
+        if len(chart.curves[name]) > 1:
+            deviation = np.std(chart.curves[name], axis=0, ddof=1)[kept]
+            edges = y.place([mean[kept] + deviation, mean[kept] - deviation]).clip(10, height - 26)
+            band = path_of(
+                np.concatenate([columns, columns[::-1]]), np.concatenate([edges[0], edges[1, ::-1]])
+            )
+        line = path_of(columns, y.place(mean[kept]))
+        curves.append({"name": name, "color": colors[name], "line": line, "band": band})
+    return {
+        "title": chart.title,
+        "width": width,
+        "height": height,
+        "x_ticks": placed_ticks(x, choose_ticks(x.low, x.high, integer=True)),
+        "y_ticks": placed_ticks(y, y_ticks),
+        "curves": curves,
+    }
+
+
+def draw_scatter(scatter: Scatter) -> dict[str, Any]:
+    """A scatter as coordinates and one sheet of thumbnails, in rows of 50."""
+    check_scatter(scatter)
+    width, height = _SCATTER_SIZE
+    middle = (scatter.points.max(axis=0) + scatter.points.min(axis=0)) / 2
+    extent = np.ptp(scatter.points, axis=0)
+    units = max(*(extent / (width - 32, height - 32)), 1e-9)  # both axes have one scale
+    places = (scatter.points - middle) / units * (1, -1) + (width / 2, height / 2)
+    colors = class_colors(len(scatter.class_names))
+    classes = []
+    for label, (name, color) in enumerate(zip(scatter.class_names, colors, strict=True)):
+        own = places[scatter.labels == label]
+        if len(own):
+            x, y = np.median(own, axis=0)
+            classes.append({"label": label, "name": name, "color": color, "x": x, "y": y})
+    sprites = shrink(scatter.thumbnails)
+    return {
+        "width": width,
+        "height": height,
+        "points": [(x, y, label) for (x, y), label in zip(places, scatter.labels, strict=True)],
+        "classes": classes,
+        "sheet": data_url(plots.tile(sprites, _SPRITE_COLUMNS)),
+        "columns": _SPRITE_COLUMNS,
+        "rows": -(-len(sprites) // _SPRITE_COLUMNS),
+        "sprite_width": sprites.shape[2],
+        "sprite_height": sprites.shape[1],
+    }
+
+
+def check_scatter(scatter: Scatter) -> None:
+    """UserError unless there are N finite points, known labels and thumbnails, N at least 1."""
+    count = len(scatter.points)
+    shapes = [np.shape(a) for a in (scatter.points, scatter.labels, scatter.thumbnails)]
+    fits = shapes[:2] == [(count, 2), (count,)] and len(shapes[2]) == 4 and shapes[2][0] == count
+    if not (count and fits and np.isfinite(scatter.points).all()):
+        raise UserError(
+            f"points, labels and thumbnails of shapes {shapes} were given: they are [N, 2], [N] "
+            "and [N, H, W, C], N at least 1, and all points finite"
+        )
+    if not 0 <= scatter.labels.min() <= scatter.labels.max() < len(scatter.class_names):
+        raise UserError(
+            f"labels from {scatter.labels.min()} to {scatter.labels.max()} were given for "
+            f"{len(scatter.class_names)} class names: they count from 0"
+        )
+
+
+def shrink(images: np.ndarray) -> np.ndarray:
+    """Images, uint8 [N, H, W, C], with sides of at most 32 pixels, averaged where they are more."""
+    height, width = images.shape[1:3]
+    factor = _LARGEST_SPRITE / max(height, width)
+    if factor >= 1:
+        return images
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    squeezed = images[..., 0] if images.shape[3] == 1 else images
+    small = [np.asarray(Image.fromarray(i).resize(size, Image.Resampling.BOX)) for i in squeezed]
+    return np.stack(small).reshape(len(images), size[1], size[0], images.shape[3])
+
+
+def class_colors(count: int) -> Sequence[str]:
+    """One CSS colour each: distinct ones for up to ten, else hues around the circle."""
+    if count <= len(COLORS):
+        return COLORS[:count]
+    return [f"hsl({360 * index / count:.0f} 60% 52%)" for index in range(count)]
+
+
+def choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarray:
+    """Round numbers in equal steps, about five: around low and high, or integers within them."""
+    from matplotlib.ticker import MaxNLocator  # as in jaxae.plots, slow to import
+
+    locator = MaxNLocator(5, integer=integer, min_n_ticks=1)
+    ticks = np.asarray(locator.tick_values(low, high))
+    return ticks[(ticks >= low) & (ticks <= high)] if integer else ticks
+
+
+def placed_ticks(axis: Axis, ticks: np.ndarray) -> list[tuple[float, str]]:
+    """Each tick's place and its text."""
+    return [(float(axis.place(tick)), f"{tick:g}") for tick in ticks]
+
+
+def path_of(x: np.ndarray, y: np.ndarray) -> str:
+    """Points [P] joined by lines, as an SVG path."""
+    return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))

@@ -1,0 +1,148 @@
+"""The page of a judged run, as `jaxae.pages` takes it: what its tables say."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jaxae import records, report_pictures
+from jaxae.evaluation import Images, Judged, Settings
+from jaxae.pages import Page, Row, Table
+from jaxae.trained import Trained
+
+Results = Mapping[str, Any]  # as evaluation.json has them
+
+_RECONSTRUCTION = {
+    "test_mse": ("MSE", "mean squared error of a pixel in [0, 1]"),
+    "test_psnr": ("PSNR, dB", "peak signal-to-noise ratio, the mean over images"),
+    "test_ssim": ("SSIM", "structural similarity, at most 1, the mean over images"),
+    "reconstruction_fid": ("FID of reconstructions", "to the test images, on our features"),
+}
+_CODES = {
+    "negative_log_likelihood": ("Negative log-likelihood, nats", "{samples} importance samples"),
+    "active_units": ("Active units", "dimensions whose posterior mean has a variance above 0.01"),
+    "codes_used": ("Codes used", "of the codebook's {codebook_size}, by the test images"),
+    "codebook_perplexity": ("Codebook perplexity", "as many codes, used evenly, differ as much"),
+}
+_PROBES = {
+    "linear_probe_accuracy": ("Linear probe", "accuracy of a logistic regression"),
+    "neighbour_accuracy": ("Nearest neighbours", "accuracy of their vote"),
+}
+_GENERATION = {
+    "fid": ("FID", "Fréchet distance to test images; 0 is best"),
+    "kid": ("KID", "kernel distance to test images; 0 is best"),
+    "precision": ("Precision", "share of these images that lie among test images"),
+    "recall": ("Recall", "share of test images that lie among these"),
+    "inception_score": ("Inception Score", "sure and varied classes; at most their number"),
+}
+_COST = {
+    "parameters": ("Parameters", ""),
+    "epochs": ("Epochs", ""),
+    "training_seconds": ("Seconds of training", "all replicas, without evaluation"),
+}
+_HIGHLIGHTS = {
+    "test_mse": "Test MSE",
+    "negative_log_likelihood": "NLL, nats",
+    "fid": "FID",
+    "linear_probe_accuracy": "Linear probe",
+}
+
+
+def make_page(
+    run: Path,
+    config: dict[str, Any],
+    results: Results,
+    trained: Trained,
+    images: Images,
+    judged: Judged,
+    settings: Settings,
+) -> Page:
+    """The page of a run in its folder; pictures are of its first replica, which `judged` is of."""
+    figures = results["figures"]
+    replicas = results["replicas"]
+    several = f", mean ± standard deviation of {replicas} replicas" if replicas > 1 else ""
+    pictured = " Pictures are of the first replica." if replicas > 1 else ""
+    seen = {
+        "none": "as they are in the dataset",
+        "static": "binarized once; so were the training images (static binarization)",
+        "dynamic": "binarized once; training images anew at each step (dynamic binarization)",
+    }[images.binarization]
+    return Page(
+        title=f"{experiment_name(config)} on {results['dataset']}",
+        subtitle=f"{results['epoch']:.4g} epochs{several}",
+        highlights=tuple(
+            (title, format_figure(figures, name))
+            for name, title in _HIGHLIGHTS.items()
+            if name in figures
+        ),
+        tables=make_tables(results, settings),
+        charts=report_pictures.make_charts(records.read_records(run)),
+        galleries=report_pictures.make_galleries(
+            run, trained, images, judged.generated, settings.prior
+        ),
+        scatter=report_pictures.make_scatter(trained, images),
+        notes=(f"On {len(images.test):,} test images, {seen}.{pictured}",),
+        config=json.dumps(config, indent=2, ensure_ascii=False),
+    )
+
+
+def experiment_name(config: Mapping[str, Any]) -> str:
+    """The experiment, and the member of the family if it names one."""
+    objective = config["options"].get("objective")
+    return config["experiment"] if objective is None else f"{config['experiment']}: {objective}"
+
+
+def format_figure(figures: Mapping[str, Any], name: str) -> str:
+    """A figure to four digits; over replicas, to two digits of its standard deviation behind it."""
+    value, deviation = figures[name], figures.get(f"{name}_std")
+    if deviation is None:
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    if deviation == 0:
+        return f"{value:.4g} ± 0"
+    decimals = min(max(1 - math.floor(math.log10(deviation)), 0), 6)
+    return f"{value:.{decimals}f} ± {deviation:.{decimals}f}"
+
+
+def make_tables(results: Results, settings: Settings) -> tuple[Table, ...]:
+    """The figures by what they are of; those that a network does not have are left out."""
+    figures, cost, judge = (results[name] for name in ("figures", "cost", "classifier"))
+    known = {**figures, **results["references"], **cost}
+    words = {**asdict(settings), "codebook_size": figures.get("codebook_size")}
+    features = (
+        f"{judge['note']} The classifier's accuracy on the test images is "
+        f"{judge['accuracy']:.4f}; its digest begins with {judge['digest'][:12]}. "
+        f"{settings.generated:,} images of each kind are compared."
+    )
+    probed = {"": "codes", "pca_": "PCA of the same size", "pixels_": "pixels"}
+    compared = {"": "generated", "training_": "training images"}
+    tables = (
+        make_table("Reconstruction", _RECONSTRUCTION, {"": ""}, known, words),
+        make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),
+        make_table("Classes told from codes", _PROBES, probed, known, words),
+        make_table("Generated images", _GENERATION, compared, known, words, features),
+        make_table("Cost", _COST, {"": ""}, known, words),
+    )
+    return tuple(table for table in tables if table.rows)
+
+
+def make_table(
+    title: str,
+    names: Mapping[str, tuple[str, str]],
+    columns: Mapping[str, str],
+    known: Mapping[str, Any],
+    words: Mapping[str, Any],
+    note: str = "",
+) -> Table:
+    """A row for each figure that is known; a column for each prefix of its name, with a head."""
+    rows = [
+        Row(
+            row_title,
+            tuple(format_figure(known, prefix + name) for prefix in columns),
+            explanation.format(**words),
+        )
+        for name, (row_title, explanation) in names.items()
+        if name in known
+    ]
+    return Table(title, tuple(columns.values()), tuple(rows), note)

@@ -1,0 +1,164 @@
+"""What the page of a judged run shows: curves, reconstructions, samples, interpolations, codes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxae import evaluation, latents, metrics, plots
+from jaxae.evaluation import Images
+from jaxae.pages import Chart, Gallery, Picture, Scatter
+from jaxae.priors import Prior
+from jaxae.trained import Trained
+
+_POINTS = 2000  # test images whose codes are drawn
+_ROW_WIDTH = 336  # pixels of images side by side, half of the page's
+_ROWS = 8  # of a grid of images
+_MOST_CHARTS = 6
+_EPOCHS_SHOWN = 4
+_CHART_TITLES = {"psnr": "PSNR, dB", "kl": "KL", "negative_elbo": "Negative ELBO"}
+_PRIORS = {
+    "normal": "Codes are drawn from a standard normal",
+    "mixture": "Codes are drawn from a Gaussian mixture fitted on those of training images",
+    "flow": "Codes are drawn from a flow fitted on those of training images",
+    "resample": "Each part of a code is drawn from those of training images at its place",
+}
+
+
+def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
+    """The loss and what else a run has on record by epoch, training and test."""
+    if not lines:
+        return ()
+    names = [name.removeprefix("test_") for name in lines[-1] if name.startswith("test_")]
+    own = [name for name in names if not name.endswith(("_std", "_replicas")) and name != "mse"]
+    loss = lines[-1]["test_loss"]
+    own = [name for name in own if name == "loss" or lines[-1][f"test_{name}"] != loss]
+    chosen = sorted(own, key=lambda name: (name != "loss", name != "psnr"))[:_MOST_CHARTS]
+    epochs = np.array([line["epoch"] for line in lines])
+
+    def curve(name: str) -> np.ndarray:
+        values = [np.atleast_1d(line.get(f"{name}_replicas", line[name])) for line in lines]
+        return np.array(values, np.float64).T
+
+    def title(name: str) -> str:
+        return _CHART_TITLES.get(name, name.replace("_", " ").capitalize())
+
+    return tuple(
+        Chart(
+            title(name),
+            epochs,
+            {
+                split: curve(f"{prefix}_{name}")
+                for split, prefix in (("training", "train"), ("test", "test"))
+                if f"{prefix}_{name}" in lines[-1]
+            },
+        )
+        for name in chosen
+    )
+
+
+def make_galleries(
+    run: Path, trained: Trained, images: Images, generated: np.ndarray, prior: Prior
+) -> tuple[Gallery, ...]:
+    """Reconstructions, also by epoch if the run has drawn any; samples; interpolations."""
+    columns = columns_of(images)
+    count = columns * min(_ROWS // 2, max(1, len(images.test) // columns))
+    originals, labels = images.test[:count], images.test_labels[:count]
+    pairs = interleave(originals, trained.reconstruct(originals, labels), columns)
+    given = "" if trained.classes is None else " with the labels of the test images, in their order"
+    samples = plots.tile(generated[: _ROWS * columns], columns)
+    galleries = [
+        Gallery(
+            "Reconstructions",
+            "Test images, and under each its reconstruction.",
+            (Picture(pairs),),
+        ),
+        Gallery(
+            "Reconstructions by epoch",
+            "As the run drew them while it trained.",
+            tuple(pictures_by_epoch(run / "pictures")),
+        ),
+        Gallery(
+            "Samples",
+            f"{_PRIORS[prior]}, and decoded{given}.",
+            (Picture(samples),),
+        ),
+        Gallery(
+            "Interpolations",
+            "From a test image, on the left, to another, on the right: what the codes decode to "
+            "that lie at equal steps on the line between theirs.",
+            (Picture(interpolations(trained, images, columns)),),
+        ),
+    ]
+    return tuple(gallery for gallery in galleries if gallery.pictures)
+
+
+def columns_of(images: Images) -> int:
+    """How many images fit side by side."""
+    return max(4, min(_ROW_WIDTH // images.test.shape[2], len(images.test)))
+
+
+def interleave(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
+    """A picture with rows of images in turn from two arrays [rows * columns, H, W, C]."""
+    parts = (slice(start, start + columns) for start in range(0, len(above), columns))
+    return np.concatenate([plots.stack_rows(above[part], below[part]) for part in parts])
+
+
+def interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray:
+    """A row for each pair of classes: test images at its ends, and decoded codes between them."""
+    classes = np.unique(images.test_labels)
+    firsts = [int(np.argmax(images.test_labels == label)) for label in classes[:_ROWS]]
+    rows = []
+    for start, stop in zip(firsts, np.roll(firsts, -1), strict=True):
+        labels = images.test_labels[[start, stop]]
+        ends = images.test[[start, stop]]
+        start_code, stop_code = trained.encode(ends, labels)
+        codes = latents.interpolate_linearly(start_code, stop_code, columns - 2)
+        between = trained.decode(codes, np.repeat(labels[:1], len(codes)))
+        first, last = ends[:, None] / 255
+        rows.append(np.concatenate([first, between, last]))
+    return plots.stack_rows(*rows)
+
+
+def pictures_by_epoch(folder: Path) -> list[Picture]:
+    """A few of the pictures that a run has drawn by epoch or by step, first and last among them."""
+    paths = sorted(folder.glob("epoch_*.png")) or sorted(folder.glob("step_*.png"))
+    if not paths:
+        return []
+    chosen = np.unique(np.geomspace(1, len(paths), _EPOCHS_SHOWN).round().astype(int)) - 1
+    pictures = []
+    for path in (paths[place] for place in chosen):
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
+        kind, number = path.stem.split("_")
+        pictures.append(Picture(pixels, f"{kind} {int(number)}", room=_ROW_WIDTH - 8))
+    return pictures
+
+
+def make_scatter(trained: Trained, images: Images) -> Scatter:
+    """The codes of the first test images: as they are if of two numbers, else projected to two."""
+    count = min(_POINTS, len(images.test))
+    shown, labels = images.test[:count], images.test_labels[:count]
+    codes = evaluation.in_parts(trained.encode, shown, labels).reshape(count, -1)
+    size = codes.shape[1]
+    if size > 2:
+        vectors = codes.reshape(count, 1, 1, size)
+        codes = metrics.fit_pca(vectors, 2).encode(vectors)
+        axes = ("the first principal component of the codes", "the second")
+        text = f"The {size} numbers of each code, projected on their first two principal components"
+    else:
+        codes = np.pad(codes, ((0, 0), (0, 2 - size)))
+        axes = ("the code's first number", "its second")
+        text = "The two numbers of each code" if size == 2 else "The one number of each code"
+    return Scatter(
+        "Codes",
+        f"{text}, for the first {count:,} test images. Point at one to see its image, its class "
+        "and its number; click the name of a class to see it alone.",
+        codes,
+        labels,
+        images.dataset.class_names,
+        shown,
+        axes,
+    )

@@ -1,0 +1,379 @@
+"""Judging a run: its figures, its page, and what is refused."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from commands import environment
+from small_run import compiled_once  # noqa: F401
+
+from jaxae import (
+    classifier,
+    data,
+    dataset,
+    evaluate,
+    evaluation,
+    likelihoods,
+    models,
+    objectives,
+    plots,
+    recipes,
+    report,
+    report_pictures,
+    runs,
+)
+from jaxae.binarization import Binarization, with_binarization
+from jaxae.errors import UserError
+from jaxae.options import RunOptions
+from jaxae.trained import Trained
+
+CHANGING = ("evaluation_seconds", "environment")  # the latter as this checkout's files change
+RUN = RunOptions(epochs=2, batch_size=50, learning_rate=1e-2, dataset="mnist")
+LIKELIHOOD = likelihoods.BERNOULLI
+ENCODER, DECODER = models.DenseEncoder((16,), 4), models.DenseDecoder((16,), (12, 12, 1))
+AUTOENCODER = models.Autoencoder(ENCODER, DECODER)
+QUANTIZED = models.Autoencoder(ENCODER, DECODER, models.FiniteScalarQuantizer((4, 3)))
+VARIATIONAL = models.VariationalAutoencoder(ENCODER, DECODER)  # of a code of two numbers
+CONDITIONAL = models.VariationalAutoencoder(ENCODER, DECODER, classes=10)
+
+
+@dataclass(frozen=True)
+class Options:
+    """An experiment's options."""
+
+    binarization: Binarization
+    run: RunOptions
+
+
+def train(
+    folder: Path, model: Any, binarization: Binarization = "none", **shared: Any
+) -> dict[str, Any]:
+    """A run of a network in a folder; returns its last record."""
+    variational = isinstance(model, models.VariationalAutoencoder)
+    objective = objectives.negative_elbo if variational else objectives.reconstruction
+    objective = partial(objective, model=model, likelihood=LIKELIHOOD)
+    options = Options(binarization, replace(RUN, out=folder, **shared))
+    record = {}
+    with runs.start("small", options, dataset="mnist") as run:
+        recipe = recipes.Recipe(model, LIKELIHOOD, objective, optax.adam(1e-2))
+        for epoch in recipes.fit(run, with_binarization(recipe, run.dataset, binarization)):
+            picture = plots.tile(run.dataset.test.images[:10], 5)
+            runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, "ten images")
+            record = epoch.record
+    return record
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run that was judged."""
+
+    folder: Path
+    record: dict[str, Any]  # its own last one
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return json.loads((self.folder / "evaluation.json").read_text())
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return self.results["figures"]
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every dataset is the middles of 100 training and 30 test images, with a small classifier."""
+    mini = data.load("mnist_mini")
+    middle = np.s_[:, 8:20, 8:20]
+    train, test = (
+        data.Split(split.images[:count][middle].copy(), split.labels[:count].copy())
+        for split, count in ((mini.train, 100), (mini.test, 30))
+    )
+    small = dataset.assemble("mnist", train, test, mini.class_names)
+    settings = classifier.Settings(channels=(4,), features=8, epochs=1)
+    cache = tmp_path_factory.mktemp("classifiers")
+    load_or_train = partial(classifier.load_or_train, folder=cache, settings=settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda name, **places: small)
+        patch.setattr(classifier, "load_or_train", load_or_train)
+        yield
+
+
+def judged_once(
+    tmp_path_factory: pytest.TempPathFactory, model: Any, binarization: Binarization, replicas: int
+) -> Evaluated:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    record = train(folder, model, binarization, replicas=replicas)
+    evaluate.main(evaluate.Options(folder, samples=20))
+    return Evaluated(folder, record)
+
+
+@pytest.fixture(scope="module")
+def variational(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """Two replicas of a variational autoencoder on binarized images."""
+    return judged_once(tmp_path_factory, VARIATIONAL, "dynamic", 2)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """An autoencoder on grey images."""
+    return judged_once(tmp_path_factory, AUTOENCODER, "none", 1)
+
+
+def untrained(model: Any) -> Trained:
+    """A network as it is at first."""
+    labels = objectives.condition(model, jnp.zeros(1, jnp.int32))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 12, 12, 1)), *labels)
+    return Trained(model, LIKELIHOOD, variables)
+
+
+def assert_in_range(figures: dict[str, Any]) -> None:
+    for name, value in figures.items():
+        if name.endswith(("accuracy", "precision", "recall")):
+            assert 0 <= value <= 1, name
+        elif name.endswith(("mse", "fid", "std", "psnr", "likelihood")):
+            assert value >= 0, name
+        elif name.endswith("inception_score"):
+            assert 1 <= value <= 10, name
+        assert np.isfinite(value).all(), name
+
+
+def test_figures_are_finite_and_in_range(variational: Evaluated, plain: Evaluated) -> None:
+    for run in (variational, plain):
+        assert_in_range(run.figures)
+        assert_in_range(run.results["references"])
+
+
+def test_errors_are_those_that_the_run_has_on_record(
+    variational: Evaluated, plain: Evaluated
+) -> None:
+    for run in (variational, plain):
+        for name in ("test_mse", "test_psnr"):
+            np.testing.assert_allclose(run.figures[name], run.record[name], rtol=1e-5)
+    assert plain.results["step"] == 4
+    assert plain.results["epoch"] == 2
+    np.testing.assert_allclose(
+        variational.figures["test_mse_replicas"],
+        variational.record["test_mse_replicas"],
+        rtol=1e-5,
+    )
+
+
+def test_replicas_give_a_mean_and_a_standard_deviation(
+    variational: Evaluated, plain: Evaluated
+) -> None:
+    figures = variational.figures
+    for name in ("test_mse", "fid", "negative_log_likelihood", "linear_probe_accuracy"):
+        each = figures[f"{name}_replicas"]
+        assert len(each) == 2
+        np.testing.assert_allclose(figures[name], np.mean(each))
+        np.testing.assert_allclose(figures[f"{name}_std"], np.std(each, ddof=1))
+    assert not [name for name in plain.figures if name.endswith(("_std", "_replicas"))]
+
+
+def test_a_posterior_has_a_likelihood_above_its_bound_and_active_units(
+    variational: Evaluated,
+) -> None:
+    bounds = variational.record["test_negative_elbo_replicas"]
+    for weighed, bound in zip(
+        variational.figures["negative_log_likelihood_replicas"], bounds, strict=True
+    ):
+        assert 0 < weighed < bound
+    assert 0 <= variational.figures["active_units"] <= 2
+    assert variational.results["settings"]["prior"] == "normal"
+
+
+def test_a_plain_autoencoder_has_neither(plain: Evaluated) -> None:
+    assert not {"negative_log_likelihood", "active_units"} & plain.figures.keys()
+    assert plain.results["settings"]["prior"] == "mixture"
+
+
+def test_a_quantized_code_has_a_perplexity() -> None:
+    trained = untrained(QUANTIZED)
+    codes = trained.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
+    figures = evaluation.judge_code_use(trained, np.asarray(codes))
+    assert figures.keys() == {"codebook_size", "codes_used", "codebook_perplexity"}
+    assert figures["codebook_size"] == 12
+    assert figures["codes_used"] == 3
+    np.testing.assert_allclose(figures["codebook_perplexity"], 4**0.25 * (8 / 3) ** 0.75)
+
+
+def test_grey_images_have_no_likelihood_under_bernoulli_pixels(variational: Evaluated) -> None:
+    trained = Trained(VARIATIONAL, LIKELIHOOD, {})
+    grey = np.full((1, 2, 2, 1), 7, np.uint8)
+    assert not evaluation.has_likelihood(trained, grey)
+    assert evaluation.has_likelihood(trained, 255 * (grey > 0).astype(np.uint8))
+    density = replace(trained, likelihood=likelihoods.BY_NAME["continuous_bernoulli"])
+    assert evaluation.has_likelihood(density, grey)
+
+
+def test_judging_twice_gives_the_same_numbers_and_page(
+    variational: Evaluated, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "folder"
+    evaluate.main(evaluate.Options(variational.folder, samples=20, out=out))
+    again = Evaluated(out, {})
+    first, second = (
+        {name: value for name, value in run.results.items() if name not in CHANGING}
+        for run in (variational, again)
+    )
+    assert second == first
+    assert again.page == variational.page
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.json", "report.html"]
+
+
+def test_options_choose_the_checkpoint_and_how_many_images(
+    plain: Evaluated, tmp_path: Path
+) -> None:
+    evaluate.main(evaluate.Options(plain.folder, step="best", images=5, generated=12, out=tmp_path))
+    results = Evaluated(tmp_path, {}).results
+    settings = {"prior": "mixture", "samples": 200, "weighed": 5, "generated": 12, "seed": 0}
+    assert results["settings"] == settings
+    assert results["figures"]["test_mse"] == plain.figures["test_mse"]
+    assert results["figures"]["fid"] != plain.figures["fid"]
+
+
+def test_the_page_says_what_was_judged(variational: Evaluated, plain: Evaluated) -> None:
+    page = variational.page
+    assert "<title>small on mnist</title>" in page
+    assert "2 epochs, mean ± standard deviation of 2 replicas" in page
+    assert "On 30 test images, binarized once; training images anew at each step" in page
+    assert "20 importance samples" in page
+    assert "The code&#39;s first number" in page or "the code&#39;s first number" in page
+    assert variational.results["classifier"]["note"][:40] in page
+    for title in ("Reconstructions by epoch", "Samples", "Interpolations", "Codes", "Training"):
+        assert title in page
+    assert page.count("<circle") == plain.page.count("<circle") == 30
+    assert "On 30 test images, as they are in the dataset" in plain.page
+    assert "importance samples" not in plain.page
+    assert "first principal component" in plain.page
+    assert "±" not in re.sub("(?s)<style>.*?</style>|<script>.*?</script>", "", plain.page)
+
+
+def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
+    trained, images = untrained(CONDITIONAL), evaluation.make_images(data.load("mnist"), "static")
+    settings = evaluation.Settings("normal", samples=2, weighed=30, generated=40, seed=0)
+    judge = classifier.load_or_train(images.dataset)
+    judged = evaluation.judge(trained, images, settings, judge)
+    assert_in_range(judged.figures)
+    codes = jax.random.normal(jax.random.split(jax.random.key(0))[1], (40, 2))
+    labels = np.concatenate([images.test_labels, images.test_labels[:10]])
+    np.testing.assert_array_equal(judged.generated, trained.decode(codes, labels))
+    galleries = report_pictures.make_galleries(
+        tmp_path, trained, images, judged.generated, "normal"
+    )
+    assert [gallery.title for gallery in galleries] == [
+        "Reconstructions",
+        "Samples",
+        "Interpolations",
+    ]
+    assert "with the labels of the test images" in galleries[1].text
+
+
+def test_a_member_of_the_family_has_its_own_prior() -> None:
+    trained = Trained(AUTOENCODER, LIKELIHOOD, {})
+    assert evaluation.choose_prior(trained, {"objective": "wae"}) == "normal"
+    assert evaluation.choose_prior(trained, {"objective": "rae-l2"}) == "mixture"
+    assert evaluation.choose_prior(replace(trained, model=VARIATIONAL), {}) == "normal"
+    assert evaluation.choose_prior(replace(trained, model=QUANTIZED), {}) == "resample"
+
+
+@pytest.fixture
+def copy(plain: Evaluated, tmp_path: Path) -> Path:
+    """A run that a test may change."""
+    return shutil.copytree(plain.folder, tmp_path / "copy")
+
+
+def change_fingerprint(folder: Path) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["dataset"]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "message"),
+    [
+        (change_fingerprint, {}, "other content"),
+        (lambda folder: shutil.rmtree(folder / "checkpoints"), {}, "no checkpoint"),
+        (lambda folder: (folder / "config.json").unlink(), {}, "is not a run"),
+        (lambda folder: None, {"step": 3}, "step 3 was asked for"),
+        (lambda folder: None, {"samples": 0}, "--samples 0"),
+        (lambda folder: None, {"images": 0}, "--images 0"),
+        (lambda folder: None, {"generated": 9}, "--generated 9"),
+        (lambda folder: None, {"seed": -1}, "--seed -1"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_and_nothing_is_written(
+    copy: Path, spoil: Callable[[Path], Any], options: dict[str, Any], message: str
+) -> None:
+    for name in ("evaluation.json", "report.html"):
+        (copy / name).unlink()
+    spoil(copy)
+    with pytest.raises(UserError, match=message):
+        evaluate.main(evaluate.Options(copy, **options))
+    assert not [*copy.glob("*.html"), *copy.glob("evaluation*"), *copy.glob(".*part")]
+
+
+def test_a_page_that_cannot_be_written_is_an_error(copy: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        evaluate.write(copy / "config.json", {"figures": {}}, "")
+
+
+def test_a_folder_that_is_no_run_ends_the_command_with_one_paragraph(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "jaxae.evaluate", str(tmp_path)],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert process.stderr.startswith(f"error: {tmp_path} is not a run")
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ({"a": 0.0430551}, "0.04306"),
+        ({"a": 815824}, "815,824"),
+        ({"a": 131.0115, "a_std": 1.196}, "131.0 ± 1.2"),
+        ({"a": 0.043006, "a_std": 0.000813}, "0.04301 ± 0.00081"),
+        ({"a": 20.0, "a_std": 0.0}, "20 ± 0"),
+        ({"a": 512.3, "a_std": 35.47}, "512 ± 35"),
+    ],
+)
+def test_a_figure_has_as_many_digits_as_its_deviation_allows(
+    figures: dict[str, float], text: str
+) -> None:
+    assert report.format_figure(figures, "a") == text
+
+
+def test_parts_of_an_array_are_put_together() -> None:
+    sizes = []
+
+    def double(values: np.ndarray) -> np.ndarray:
+        sizes.append(len(values))
+        return 2 * values
+
+    np.testing.assert_array_equal(
+        evaluation.in_parts(double, np.arange(7), size=3), 2 * np.arange(7)
+    )
+    assert sizes == [3, 3, 1]
