@@ -121,7 +121,7 @@ TABLES = {
             "FID, prior": "fid",
             "FID, mixture": "mixture_fid",
             "FID, reconstructions": "reconstruction_fid",
-            "linear probe": "linear_probe",
+            "linear probe": "linear_probe_accuracy",
             "NLL, nats": "negative_log_likelihood",
             "seconds": "training_seconds",
         },
@@ -183,6 +183,9 @@ def measure(job: Job, dataset: str, options: Options) -> Row:
         for name in ("config", "summary", "evaluation")
     )
     figures = {**summary, **evaluation["figures"]}
+    if evaluation["settings"]["prior"] == "mixture":
+        for suffix in ("", "_std"):
+            figures[f"mixture_fid{suffix}"] = figures.pop(f"fid{suffix}", math.nan)
     pixels = math.prod(config["dataset"]["image_shape"])
     for suffix in ("", "_std"):
         figures[f"squared_error{suffix}"] = pixels * figures.get(f"test_mse{suffix}", math.nan)

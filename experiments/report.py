@@ -17,6 +17,8 @@ import tyro
 
 from jaxae import records
 from jaxae.errors import UserError
+from jaxae.files import write_whole
+from jaxae.sections import sections_of
 
 # The length of each published recipe, so that a shorter run is seen to be one.
 PUBLISHED_EPOCHS = {
@@ -74,8 +76,10 @@ def main(options: Options) -> None:
     pictures = options.out / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     sections = ["\n".join(section(run, pictures)) for run in finished]
-    page = "\n\n".join([INTRODUCTION, table(finished), *sections]) + "\n"
-    (options.out / "README.md").write_text(page)
+    readme = options.out / "README.md"
+    published = sections_of(readme)  # which other commands have made
+    parts = [INTRODUCTION, table(finished), *published, *sections]
+    write_whole(readme, "\n\n".join(part.strip() for part in parts) + "\n")
 
 
 def read(folder: Path) -> Finished:
@@ -106,12 +110,18 @@ def table(finished: list[Finished]) -> str:
         cells = [
             f"[{run.name}](#{run.slug})",
             f"{run.summary['parameters']:,}",
-            f"{run.summary['epoch']} of {PUBLISHED_EPOCHS[run.config['experiment']]}",
+            epochs(run),
             *(number(run.summary, f) for f in ("train_loss", "test_loss", "test_mse", "test_psnr")),
             f"{run.summary['training_seconds']:.0f}",
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def epochs(run: Finished) -> str:
+    """How many a run has trained, of those that its published recipe has."""
+    published = PUBLISHED_EPOCHS.get(run.config["experiment"])
+    return f"{run.summary['epoch']}" + ("" if published is None else f" of {published}")
 
 
 def number(record: dict[str, Any], name: str) -> str:

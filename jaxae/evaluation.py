@@ -4,7 +4,7 @@ Each function computes the figures of one network, by name; equal arguments give
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -121,6 +121,10 @@ def judge(trained: Trained, images: Images, settings: Settings, classes: Classif
     new = generate(trained, images, settings, generate_key)
     real = images.dataset.test.images[: settings.generated]
     figures |= judge_generated(new, real, classes, seed=settings.seed)
+    if settings.prior == "normal":
+        # As plain autoencoders are judged, so that the two compare.
+        others = generate(trained, images, replace(settings, prior="mixture"), generate_key)
+        figures |= prefix("mixture_", judge_generated(others, real, classes, seed=settings.seed))
     compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
     figures["reconstruction_fid"] = generation.frechet_distance(*compared)
     return Judged(figures, new[:_KEPT].copy())

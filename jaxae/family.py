@@ -40,7 +40,7 @@ class Member:
     formula: str  # of the loss, in the metrics and settings of its objective
     make_objective: Callable[[Context], Objective]
     make_model: Callable[[Design, int, Settings], nn.Module]  # the int: classes of the dataset
-    settings: Settings = field(default_factory=dict)  # of the objective, as published
+    settings: Settings = field(default_factory=dict)  # of the objective, with their defaults
     model_settings: Settings = field(default_factory=dict)
     prior: Literal["normal", "mixture", "resample"] = "normal"  # where new codes come from
     collections: Callable[[], Variables] | None = None  # of the objective, as they are at first
@@ -218,7 +218,7 @@ FAMILY: dict[str, Member] = {
     ),
     "rae-l2": Member(
         "the code's norm and the decoder's weights weigh",
-        "Ghosh et al. 2020, eq. 9",
+        "Ghosh et al. 2020, section 3",
         "reconstruction + code_weight * code_norm + decoder_weight * decoder_norm",
         of(objectives.rae_l2),
         plain,
@@ -227,7 +227,7 @@ FAMILY: dict[str, Member] = {
     ),
     "rae-gp": Member(
         "the code's norm and the decoder's gradient weigh",
-        "Ghosh et al. 2020, eq. 10",
+        "Ghosh et al. 2020, section 3",
         "reconstruction + code_weight * code_norm + gradient_weight * decoder_gradient",
         of(objectives.rae_gp),
         plain,
@@ -353,7 +353,7 @@ FAMILY: dict[str, Member] = {
 
 
 def choose_settings(name: str, given: Settings) -> dict[str, Any]:
-    """All settings of a member: those given, and for the rest the published ones.
+    """All settings of a member: those given, and for the rest the defaults.
 
     Raises UserError for an unknown member and for a setting that it does not have.
     """
@@ -408,8 +408,12 @@ def make_objective(
 
 
 def describe_members() -> str:
-    """The table, a line a member."""
-    width = max(map(len, FAMILY))
-    return "\n".join(
-        f"{name:{width}}  {member.summary} ({member.reference})" for name, member in FAMILY.items()
-    )
+    """The table as text: a line for each member, with its source and its settings."""
+    lines = []
+    for name, member in FAMILY.items():
+        settings = {**member.model_settings, **member.settings}
+        values = ", ".join(f"{setting} {value}" for setting, value in settings.items())
+        lines.append(
+            f"- {name}: {member.summary} ({member.reference})" + (values and f"; {values}")
+        )
+    return "\n".join(lines)

@@ -116,7 +116,8 @@ def make_tables(results: Results, settings: Settings) -> tuple[Table, ...]:
         f"{settings.generated:,} images of each kind are compared."
     )
     probed = {"": "codes", "pca_": "PCA of the same size", "pixels_": "pixels"}
-    compared = {"": "generated", "training_": "training images"}
+    generated = {"": "generated", "mixture_": "by a mixture", "training_": "training images"}
+    compared = {prefix: head for prefix, head in generated.items() if f"{prefix}fid" in known}
     tables = (
         make_table("Reconstruction", _RECONSTRUCTION, {"": ""}, known, words),
         make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),

@@ -19,6 +19,7 @@ COMMANDS = {
     "denoise": f"{MNIST} --batch-size 1000 --out denoise",
     "conv": f"{MNIST} --batch-size 1000 --out conv",
     "vae": f"{MNIST} --batch-size 500 --path 3 8 --out vae",
+    "family": f"{MNIST} --objective conditional --beta 2 --batch-size 500 --out family",
     "latent3d": f"{MNIST} --batch-size 500 --code 1.5 -2 0.25 --out latent3d",
     "deep": f"{MNIST} --batch-size 500 --out deep",
     "fashion": "--epochs 1 --batch-size 500",
@@ -31,6 +32,7 @@ PICTURES: dict[str, dict[str, tuple[int, int] | None]] = {
     "latent3d": {"epoch_001": (280, 280), "code": (28, 28), "codes": None},
     "conv": {"epoch_001": (280, 280)},
     "deep": {"reconstructions": (280, 56), "with_pca": (280, 84)},
+    "family": {"epoch_001": (280, 280), "samples": (280, 280)},
     "vae": {"reconstructions": (280, 280), "samples": (280, 280), "path": (280, 28)},
 }
 
@@ -43,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(place: Path) -> Iterator[dict[str, Future]]:
-    """All seven, two at a time."""
+    """All of them, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         yield {name: pool.submit(start, name, line, place) for name, line in COMMANDS.items()}
 
@@ -58,7 +60,7 @@ def finished(name: str, started: dict[str, Future], place: Path) -> Finished:
 
 @pytest.fixture(params=sorted(COMMANDS))
 def run(request: pytest.FixtureRequest, started: dict[str, Future], place: Path) -> Finished:
-    """Each of the seven, finished."""
+    """Each of them, finished."""
     return finished(request.param, started, place)
 
 

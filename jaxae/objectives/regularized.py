@@ -161,7 +161,7 @@ def rae_l2(
 ) -> Terms:
     """Reconstruction, half the code's squared norm, and the decoder's parameters' squared norm.
 
-    Ghosh et al. 2020, eq. 9. "decoder_norm", of kernels and biases, is a scalar.
+    Ghosh et al. 2020, section 3. "decoder_norm", of kernels and biases, is a scalar.
     """
     del key
     z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
@@ -190,8 +190,8 @@ def rae_gp(
 ) -> Terms:
     """Reconstruction, half the code's squared norm, and the decoder's squared Jacobian.
 
-    Ghosh et al. 2020, eq. 10. "decoder_gradient" is Hutchinson's unbiased estimate, from one random
-    direction, of the squared Frobenius norm of the decoded image's Jacobian by the code.
+    Ghosh et al. 2020, section 3. "decoder_gradient" is Hutchinson's unbiased estimate, from one
+    random direction, of the squared Frobenius norm of the decoded image's Jacobian by the code.
     """
     z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
 
