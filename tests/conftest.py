@@ -12,11 +12,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the tests, and the commands they start, keep compiled programs: not with the user's."""
+    """Where the tests, and the commands they start, keep compiled programs: not with the user's.
+
+    Nor do they keep classifiers there.
+    """
     folder = tmp_path_factory.getbasetemp() / "programs"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
         yield folder
 
 

@@ -52,11 +52,11 @@ def test_opens_with_the_two_commands():
 
 def test_no_block_goes_untested():
     languages = re.findall(r"^```(\w+)$", README, flags=re.MULTILINE)
-    assert sorted(languages) == ["console", "console", "python", "python", "python", "sh"]
+    assert sorted(languages) == ["console", "console", *["python"] * 4, "sh", "sh"]
 
 
 def test_research_example_trains(checkout):
-    example, _, _ = blocks("python")
+    example, *_ = blocks("python")
     (checkout / "example.py").write_text(example)
     losses = [float(x) for x in re.findall(r"'loss': Array\((\S+),", run(["example.py"], checkout))]
     assert len(losses) == 3
@@ -64,22 +64,44 @@ def test_research_example_trains(checkout):
 
 
 def test_drop_ins_example_encodes(checkout):
-    _, example, _ = blocks("python")
+    _, example, *_ = blocks("python")
     (checkout / "example.py").write_text(example + "print(codes.shape)\n")
     assert run(["example.py"], checkout) == "(8, 7, 7, 8)\n"
 
 
 def test_shell_commands_run_in_order(checkout):
-    (commands,) = blocks("sh")
+    commands, _ = blocks("sh")
+    assert all("_mini" in output for output in run_all(commands, checkout))
+    assert (checkout / "results/fashion/again/summary.json").exists()
+    *_, example = blocks("python")
+    (checkout / "example.py").write_text(example + "print(codes.shape, images.shape)\n")
+    assert run(["example.py"], checkout) == "(2, 20) (2, 28, 28, 1)\n"
+
+
+def run_all(commands: str, folder: Path) -> list[str]:
+    """The outputs of lines that begin with python, run one after the other."""
+    outputs = []
     for command in commands.splitlines():
         python, *arguments = shlex.split(command)
         assert python == "python"
-        output = run(arguments, checkout)
-        assert "_mini" in output
-    assert (checkout / "results/fashion/again/summary.json").exists()
-    _, _, example = blocks("python")
-    (checkout / "example.py").write_text(example + "print(codes.shape, images.shape)\n")
-    assert run(["example.py"], checkout) == "(2, 20) (2, 28, 28, 1)\n"
+        outputs.append(run(arguments, folder))
+    return outputs
+
+
+def test_a_member_is_trained_judged_and_drawn(checkout):
+    _, commands = blocks("sh")
+    run_all(commands, checkout)
+    folder = checkout / "results/family/first"
+    assert {"evaluation.json", "report.html"} <= {path.name for path in folder.iterdir()}
+    assert {"samples_mixture.png", "morph.gif"} <= {
+        path.name for path in (folder / "pictures").iterdir()
+    }
+
+
+def test_a_new_member_is_a_row(checkout):
+    _, _, example, _ = blocks("python")
+    (checkout / "example.py").write_text(example + "print(member.formula)\n")
+    assert run(["example.py"], checkout) == "reconstruction + beta * kl\n"
 
 
 def test_commands_for_several_hosts_are_taken():
