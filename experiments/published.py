@@ -91,39 +91,39 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
 TABLES = {
     "vae": (
         "A variational autoencoder of binarized MNIST",
-        {"test loss, nats": "test_loss", "NLL, nats": "negative_log_likelihood"},
+        {"test_loss": "test loss, nats", "negative_log_likelihood": "NLL, nats"},
         "Test loss is the negative ELBO, which Flax's example of the same network prints. Training "
         "images are binarized once (static binarization), test images as well.",
     ),
     "iwae": (
         "Importance-weighted autoencoders of binarized MNIST",
-        {"NLL, nats": "negative_log_likelihood", "active units": "active_units"},
+        {"negative_log_likelihood": "NLL, nats", "active_units": "active units"},
         "Training pixels are binarized at each step (dynamic), test images once; numbers on "
         "statically binarized MNIST do not compare. The sources train for hundreds to thousands "
         "of epochs, with 200 (784-400) and 5,000 importance samples; the epochs here are shown.",
     ),
     "deep": (
         "Hinton and Salakhutdinov's deep autoencoder",
-        {"squared error an image": "squared_error"},
+        {"squared_error": "squared error an image"},
         "784-1000-500-250-30, logistic units, a linear code, all layers trained at once, without "
         "pretraining layer by layer. Hinton and Salakhutdinov 2006 print 3.00, and 13.87 for PCA.",
     ),
     "pca": (
         "Squared error a pixel by size of the code",
-        {"autoencoder": "test_mse"},
+        {"test_mse": "autoencoder"},
         "One hidden layer of 500 ReLU on each side of the code. The column at the right is what is "
         "published for PCA.",
     ),
     "rae": (
         "Regularized, variational and Wasserstein autoencoders",
         {
-            "MSE": "test_mse",
-            "FID, prior": "fid",
-            "FID, mixture": "mixture_fid",
-            "FID, reconstructions": "reconstruction_fid",
-            "linear probe": "linear_probe_accuracy",
-            "NLL, nats": "negative_log_likelihood",
-            "seconds": "training_seconds",
+            "test_mse": "MSE",
+            "fid": "FID, prior",
+            "mixture_fid": "FID, mixture",
+            "reconstruction_fid": "FID, reconstructions",
+            "linear_probe_accuracy": "linear probe",
+            "negative_log_likelihood": "NLL, nats",
+            "training_seconds": "seconds",
         },
         f"Codes of 16 numbers, one hidden layer of 500 on each side, Gaussian pixels with a "
         f"standard deviation of 0.1. {classifier.FEATURES_NOTE}",
@@ -140,7 +140,7 @@ def main(options: Options) -> None:
         for job in jobs_of(options.table, dataset)
     ]
     title, columns, note = TABLES[options.table]
-    heads = ("run", "dataset", "epochs", *columns, "published")
+    heads = ("run", "dataset", "epochs", *columns.values(), "published")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     lines += [f"| {' | '.join(cells(row, columns))} |" for row in rows]
     parts = [f"## {title}", f"    {command()}", note, "\n".join(lines)]
@@ -173,23 +173,31 @@ class Row:
 
 
 def measure(job: Job, dataset: str, options: Options) -> Row:
-    """Trains and evaluates a job, as far as that has not been done."""
+    """Trains and evaluates a job, as far as that has not been done and the table needs it."""
     folder = options.folder / job.name
     train(job, dataset, options)
-    if not (folder / "evaluation.json").exists():
-        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *places(options)])
-    config, summary, evaluation = (
-        json.loads((folder / f"{name}.json").read_text())
-        for name in ("config", "summary", "evaluation")
+    config, figures = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("config", "summary")
     )
-    figures = {**summary, **evaluation["figures"]}
-    if evaluation["settings"]["prior"] == "mixture":
-        for suffix in ("", "_std"):
-            figures[f"mixture_fid{suffix}"] = figures.pop(f"fid{suffix}", math.nan)
     pixels = math.prod(config["dataset"]["image_shape"])
     for suffix in ("", "_std"):
         figures[f"squared_error{suffix}"] = pixels * figures.get(f"test_mse{suffix}", math.nan)
+    _, columns, _ = TABLES[options.table]
+    if not columns.keys() <= figures.keys():
+        figures |= evaluate(folder, options)
     return Row(job, dataset, config, figures)
+
+
+def evaluate(folder: Path, options: Options) -> dict[str, Any]:
+    """The figures of jaxae.evaluate for a run, which it evaluates unless that has been done."""
+    if not (folder / "evaluation.json").exists():
+        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *places(options)])
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    figures = evaluation["figures"]
+    if evaluation["settings"]["prior"] == "mixture":
+        for suffix in ("", "_std"):
+            figures[f"mixture_fid{suffix}"] = figures.pop(f"fid{suffix}", math.nan)
+    return figures
 
 
 def train(job: Job, dataset: str, options: Options) -> None:
@@ -216,7 +224,7 @@ def places(options: Options) -> list[str]:
 def cells(row: Row, columns: dict[str, str]) -> list[str]:
     """A line of the table."""
     name = row.job.name.removeprefix(f"{row.job.table}-{row.dataset}-")
-    figures = [number(row.figures, column) for column in columns.values()]
+    figures = [number(row.figures, column) for column in columns]
     return [name, row.dataset, str(row.figures["epoch"]), *figures, row.job.published]
 
 
