@@ -15,7 +15,6 @@ About a minute on two cores for codes of 20 numbers, most of it for the flow; tw
 most of it for the mixture. For quantized codes, of which the parts are resampled, a few seconds.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ import tyro
 
 import jaxae
 from jaxae import animations, data, latents, objectives, plots, priors, records, seeds
+from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.priors import Prior
 from jaxae.trained import Trained
@@ -224,8 +224,4 @@ def as_floats(images: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_tool(main, Options)

@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 
 from jaxae import classifier, data, metrics, plots
-from jaxae.errors import UserError
+from jaxae.cli import run_tool
 from jaxae.sections import put_section
 
 SIZES = (2, 8, 16, 32, 64)  # of the code, of the table of PCA
@@ -283,10 +283,4 @@ def run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_tool(main, Options)

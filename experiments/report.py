@@ -8,7 +8,6 @@ Writes results/README.md and copies the pictures it shows to results/pictures/. 
 import json
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxae import records
+from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.files import write_whole
 from jaxae.sections import sections_of
@@ -181,7 +181,4 @@ def shown(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_tool(main, Options)

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tyro
 
@@ -25,7 +25,10 @@ from jaxae.options import (
     from_json,
 )
 
-__all__ = ["Options", "RunOptions", "Terminated", "parse", "run_main"]
+__all__ = ["Options", "RunOptions", "Terminated", "parse", "run_main", "run_tool"]
+
+
+ToolOptions = TypeVar("ToolOptions")
 
 
 class Terminated(KeyboardInterrupt):
@@ -54,6 +57,20 @@ def run_main(
         sys.exit(2)
     except KeyboardInterrupt as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
+
+
+def run_tool(main: Callable[[ToolOptions], None], options_type: type[ToolOptions]) -> None:
+    """Parses the command line of a command that trains nothing itself, calls main, and exits.
+
+    The code is 0, or 2 after a UserError, 130 after Ctrl-C.
+    """
+    try:
+        main(tyro.cli(options_type))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ Writes evaluation.json and report.html into the run's folder. The same run, opti
 the same figures again.
 """
 
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import tyro
 
 import jaxae
 from jaxae import checkpoint, classifier, compilation, data, evaluation, pages, records, report
+from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.files import write_whole
 from jaxae.models import count_parameters
@@ -42,6 +42,7 @@ def main(options: Options) -> None:
     """Judges each replica, and writes the figures and the page."""
     started = time.perf_counter()
     check_options(options)
+    compilation.use_cache(wanted=True)
     config = records.read_config(options.run)
     step = choose_step(options)
     networks = load_replicas(options.run, step, config)
@@ -165,11 +166,4 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        compilation.use_cache(wanted=True)
-        main(tyro.cli(Options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_tool(main, Options)

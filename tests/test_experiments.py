@@ -197,6 +197,6 @@ def test_the_page_of_results_has_its_runs_numbers_and_pictures(
 
 def test_what_is_no_finished_run_is_not_reported(place: Path) -> None:
     process = start("report", "nothing --out empty", place)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert process.stderr.startswith("error: nothing is not a run")
     assert not (place / "empty").exists()
