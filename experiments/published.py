@@ -277,7 +277,13 @@ def finished_epochs(folder: Path) -> int:
 def run(command: list[str]) -> None:
     """Runs a command and shows what it prints; ends with its code if it fails."""
     print(f"+ {shlex.join(['python', *command[1:]])}", flush=True)
-    code = subprocess.run(command).returncode
+    with subprocess.Popen(command) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.terminate()  # it saves its state; where Ctrl-C has reached it, it has begun to
+            process.wait()
+            raise
     if code:
         sys.exit(code)
 

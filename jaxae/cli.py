@@ -62,15 +62,17 @@ def run_main(
 def run_tool(main: Callable[[ToolOptions], None], options_type: type[ToolOptions]) -> None:
     """Parses the command line of a command that trains nothing itself, calls main, and exits.
 
-    The code is 0, or 2 after a UserError, 130 after Ctrl-C.
+    The code is that of `run_main`.
     """
     try:
-        main(tyro.cli(options_type))
+        options = tyro.cli(options_type)
+        with stop_once():
+            main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from commands import start
 
 from jaxae.sections import put_section, sections_of
 
-LINE = "vae --epochs 1 --replicas 2 --dataset mnist_mini --folder runs --page page/README.md"
+LINE = "deep --epochs 1 --replicas 2 --dataset mnist_mini --folder runs --page page/README.md"
 
 
 def test_a_section_is_put_in_place_and_the_rest_of_the_page_stays(tmp_path: Path) -> None:
@@ -39,13 +39,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_table_is_made_and_what_is_finished_is_not_done_again(place: Path) -> None:
     first = start("published", LINE, place)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("+ python") == 2  # trained, evaluated
+    assert first.stdout.count("+ python") == 1  # trained; nothing is needed of an evaluation
     (run,) = (place / "runs").iterdir()
-    evaluation = json.loads((run / "evaluation.json").read_text())["figures"]
+    summary = json.loads((run / "summary.json").read_text())
     page = (place / "page" / "README.md").read_text()
-    (row,) = re.findall(r"^\| 784-500-20 \|.*$", page, re.MULTILINE)
-    nll, deviation = (evaluation[f"negative_log_likelihood{suffix}"] for suffix in ("", "_std"))
-    assert f"| {nll:.4g} ± {deviation:.2g} | near 104 |" in row
+    (row,) = re.findall(r"^\| 30 \|.*$", page, re.MULTILINE)
+    error, deviation = (784 * summary[f"test_mse{suffix}"] for suffix in ("", "_std"))
+    assert f"| 1 | {error:.4g} ± {deviation:.2g} | 3.00 |" in row
     assert str(Path(sys.executable).parent) not in page
     again = start("published", LINE, place)
     assert again.stdout.count("+ python") == 0
