@@ -71,6 +71,12 @@ def main(options: Options) -> None:
     keys = seeds.fixed_keys()
     # All test images are binarized, so that those chosen are as the run has seen them.
     test_images = prepare(keys.test_data, dataset.test.images[:])[chosen]
+    missing = np.setdiff1d(test_labels[chosen], dataset.train.labels[: options.fit_images])
+    if missing.size:
+        raise UserError(
+            f"--fit-images {options.fit_images}: class {missing[0]} is not among so few training "
+            "images; give more"
+        )
     test = encode(trained, test_images, test_labels[chosen])
     split = dataset.train
     train_images = prepare(keys.train_data, split.images[: options.fit_images])
@@ -187,7 +193,7 @@ def draw_arithmetic(trained: Trained, train: Group, test: Group) -> np.ndarray:
     """A row for each image: itself, and its code moved to each of the first ten classes."""
     classes, numbers = np.unique(train.labels, return_inverse=True)
     means = latents.class_means(train.codes, numbers)
-    own = means[np.searchsorted(classes, test.labels).clip(max=len(means) - 1)]
+    own = means[np.searchsorted(classes, test.labels)]
     columns = [as_floats(test.images)]
     for label, mean in list(zip(classes, means, strict=True))[:10]:
         columns.append(decode_as(trained, label)(latents.add_difference(test.codes, own, mean)))

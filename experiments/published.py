@@ -4,7 +4,8 @@
 
 Trains what the table needs with experiments/family.py, evaluates each run with jaxae.evaluate, and
 puts the table, mean ± standard deviation over replicas, into results/README.md. What is finished
-is not done again: a run that was killed goes on from its last checkpoint. `--help` lists the
+is not done again, and a run that was stopped goes on from its last checkpoint; after kill -9 wait
+until the run in progress has ended. `--help` lists the
 tables; with the default epochs they take from ten minutes to some hours on two cores.
 """
 
@@ -14,6 +15,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -91,13 +93,13 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
 TABLES = {
     "vae": (
         "A variational autoencoder of binarized MNIST",
-        {"test_loss": "test loss, nats", "negative_log_likelihood": "NLL, nats"},
+        {"test_loss": "test loss, nats", "negative_log_likelihood": "NLL, 200 samples, nats"},
         "Test loss is the negative ELBO, which Flax's example of the same network prints. Training "
         "images are binarized once (static binarization), test images as well.",
     ),
     "iwae": (
         "Importance-weighted autoencoders of binarized MNIST",
-        {"negative_log_likelihood": "NLL, nats", "active_units": "active units"},
+        {"negative_log_likelihood": "NLL, 200 samples, nats", "active_units": "active units"},
         "Training pixels are binarized at each step (dynamic), test images once; numbers on "
         "statically binarized MNIST do not compare. The sources train for hundreds to thousands "
         "of epochs, with 200 (784-400) and 5,000 importance samples; the epochs here are shown.",
@@ -106,13 +108,14 @@ TABLES = {
         "Hinton and Salakhutdinov's deep autoencoder",
         {"squared_error": "squared error an image"},
         "784-1000-500-250-30, logistic units, a linear code, all layers trained at once, without "
-        "pretraining layer by layer. Hinton and Salakhutdinov 2006 print 3.00, and 13.87 for PCA.",
+        "pretraining layer by layer, on cross-entropy. Hinton and Salakhutdinov 2006 print 3.00, "
+        "and 13.87 for PCA.",
     ),
     "pca": (
         "Squared error a pixel by size of the code",
         {"test_mse": "autoencoder"},
-        "One hidden layer of 500 ReLU on each side of the code. The column at the right is what is "
-        "published for PCA.",
+        "One hidden layer of 500 ReLU on each side of the code, trained on cross-entropy. The "
+        "column at the right is what is published for PCA.",
     ),
     "rae": (
         "Regularized, variational and Wasserstein autoencoders",
@@ -123,7 +126,7 @@ TABLES = {
             "reconstruction_fid": "FID, reconstructions",
             "linear_probe_accuracy": "linear probe",
             "negative_log_likelihood": "NLL, nats",
-            "training_seconds": "seconds",
+            "training_seconds": "seconds, all replicas",
         },
         f"Codes of 16 numbers, one hidden layer of 500 on each side, Gaussian pixels with a "
         f"standard deviation of 0.1. {classifier.FEATURES_NOTE}",
@@ -140,26 +143,28 @@ def main(options: Options) -> None:
         for job in jobs_of(options.table, dataset)
     ]
     title, columns, note = TABLES[options.table]
-    heads = ("run", "dataset", "epochs", *columns.values(), "published")
+    heads = ("run", "dataset", "epochs, replicas", *columns.values(), "published")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     lines += [f"| {' | '.join(cells(row, columns))} |" for row in rows]
-    parts = [f"## {title}", f"    {command()}", note, "\n".join(lines)]
+    parts = [f"## {title}", f"    {portable(['python', *sys.argv])}", note, "\n".join(lines)]
     if options.table in ("pca", "deep"):
-        parts.append(compare_with_pca(rows, options))
-    parts.append("\n".join(f"- {row.job.name}: `{row.config['command']}`" for row in rows))
-    environment = rows[0].config
-    parts.append(
-        f"Commit {environment['git_commit']}; JAX {environment['versions']['jax']} on "
-        f"{environment['devices'][0]}, {environment['cpu_count']} cores."
-    )
+        for dataset in dict.fromkeys(row.dataset for row in rows):
+            same = [row for row in rows if row.dataset == dataset]
+            parts.append(compare_with_pca(same, options))
+    parts.append("\n".join(map(describe, rows)))
     put_section(options.page, f"published-{options.table}", "\n\n".join(parts))
     print(f"the table is in {options.page}")
 
 
-def command() -> str:
-    """What was typed, without places that another machine does not have."""
-    shown = [sys.argv[0], *sys.argv[1:]]
-    return shlex.join(["python", *shown])
+def portable(words: Sequence[str]) -> str:
+    """A command without the places where one machine has its data and its runs."""
+    kept, skip = [], False
+    for word in words:
+        if skip or word in ("--data-dir", "--sources", "--out", "--folder", "--page"):
+            skip = not skip
+        else:
+            kept.append(word)
+    return shlex.join(kept)
 
 
 @dataclass(frozen=True)
@@ -174,10 +179,11 @@ class Row:
 
 def measure(job: Job, dataset: str, options: Options) -> Row:
     """Trains and evaluates a job, as far as that has not been done and the table needs it."""
-    folder = options.folder / job.name
+    folder = folder_of(job, options)
     train(job, dataset, options)
     config, figures = (
-        json.loads((folder / f"{name}.json").read_text()) for name in ("config", "summary")
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("config", "summary")
     )
     pixels = math.prod(config["dataset"]["image_shape"])
     for suffix in ("", "_std"):
@@ -190,9 +196,11 @@ def measure(job: Job, dataset: str, options: Options) -> Row:
 
 def evaluate(folder: Path, options: Options) -> dict[str, Any]:
     """The figures of jaxae.evaluate for a run, which it evaluates unless that has been done."""
-    if not (folder / "evaluation.json").exists():
-        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *places(options)])
-    evaluation = json.loads((folder / "evaluation.json").read_text())
+    judged = folder / "judged"  # not where a user's own evaluation goes
+    if not (judged / "evaluation.json").exists():
+        where = ["--out", str(judged), *places(options)]
+        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *where])
+    evaluation = json.loads((judged / "evaluation.json").read_text(encoding="utf-8"))
     figures = evaluation["figures"]
     if evaluation["settings"]["prior"] == "mixture":
         for suffix in ("", "_std"):
@@ -200,19 +208,23 @@ def evaluate(folder: Path, options: Options) -> dict[str, Any]:
     return figures
 
 
+def folder_of(job: Job, options: Options) -> Path:
+    """Where a job's run goes; with other epochs or replicas it is another run."""
+    return options.folder / f"{job.name}-{options.epochs or job.epochs}x{options.replicas}"
+
+
 def train(job: Job, dataset: str, options: Options) -> None:
     """Starts a job's run, or goes on with it, unless it has ended."""
-    folder, epochs = options.folder / job.name, options.epochs or job.epochs
-    if finished_epochs(folder) >= epochs:
+    folder = folder_of(job, options)
+    if (folder / "summary.json").exists():
         return
     if (folder / "config.json").exists():
         how = ["--resume", str(folder)]
     else:
         how = [*shlex.split(job.arguments), "--dataset", dataset, "--out", str(folder)]
-        how += ["--replicas", str(options.replicas)]
+        how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
     script = os.path.relpath(Path(__file__).with_name("family.py"))
-    run([sys.executable, script, *how, "--epochs", str(epochs), *places(options)])
-    (folder / "evaluation.json").unlink(missing_ok=True)
+    run([sys.executable, script, *how, *places(options)])
 
 
 def places(options: Options) -> list[str]:
@@ -225,7 +237,19 @@ def cells(row: Row, columns: dict[str, str]) -> list[str]:
     """A line of the table."""
     name = row.job.name.removeprefix(f"{row.job.table}-{row.dataset}-")
     figures = [number(row.figures, column) for column in columns]
-    return [name, row.dataset, str(row.figures["epoch"]), *figures, row.job.published]
+    published = row.job.published if row.dataset == "mnist" else ""
+    epochs = f"{row.figures['epoch']}, {row.config['options']['run']['replicas']}"
+    return [name, row.dataset, epochs, *figures, published]
+
+
+def describe(row: Row) -> str:
+    """What a row was made by."""
+    config = row.config
+    return (
+        f"- {row.job.name}: `{portable(shlex.split(config['command']))}`, commit "
+        f"{config['git_commit']}, JAX {config['versions']['jax']} on {config['devices'][0]}, "
+        f"{config['cpu_count']} cores"
+    )
 
 
 def number(figures: dict[str, Any], name: str) -> str:
@@ -256,7 +280,7 @@ def compare_with_pca(rows: list[Row], options: Options) -> str:
         f"{rows[0].dataset}: test images through codes of a size",
         xlabel="size of the code",
     )
-    path = options.page.parent / "pictures" / "published-pca.png"
+    path = options.page.parent / "pictures" / f"published-pca-{rows[0].dataset}.png"
     plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
 
@@ -266,12 +290,6 @@ def pca_error(dataset: data.Dataset, size: int) -> float:
     images = np.asarray(dataset.test.images)
     reconstructions = metrics.fit_pca(np.asarray(dataset.train.images), size).reconstruct(images)
     return float(np.square((reconstructions - images) / 255).mean(dtype=np.float64))
-
-
-def finished_epochs(folder: Path) -> int:
-    """How many epochs a run that has ended was trained for; 0 where none has ended."""
-    summary = folder / "summary.json"
-    return json.loads(summary.read_text())["epoch"] if summary.exists() else 0
 
 
 def run(command: list[str]) -> None:

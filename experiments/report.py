@@ -88,7 +88,8 @@ def read(folder: Path) -> Finished:
     if not lines or not (folder / "summary.json").exists():
         raise UserError(f"{folder} is not a run that was trained to its end: give one that was")
     config, summary = (
-        json.loads((folder / name).read_text()) for name in ("config.json", "summary.json")
+        json.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("config.json", "summary.json")
     )
     return Finished(folder, config, summary, lines)
 

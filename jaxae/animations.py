@@ -18,7 +18,7 @@ def save_gif(frames: ArrayLike, path: Path, *, seconds_per_frame: float, caption
 
     Frames are uint8, or float in [0, 1], with C = 1 or 3; small ones are enlarged by whole pixels,
     and the caption is the file's comment. A GIF counts time in hundredths of a second, colours up
-    to 256 a frame. The file is written whole or not at all; folders that lack are made.
+    to 256 a frame. The file is written whole or not at all; missing folders are made.
     """
     milliseconds = 10 * round(100 * seconds_per_frame) if 0 < seconds_per_frame < 655 else 0
     if milliseconds < 20:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 Kernel = Callable[[Array, int], Array]
-"""From squared distances, of any shape, and the dimension of the space to values at most 7."""
+"""From squared distances of any shape, and the dimension of the space, to values of at most 7."""
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Of a kernel's width, whose values are summed; 1 suits two draws from a standard normal."""
@@ -44,6 +44,9 @@ def mmd(samples: Array, others: Array, weights: Array, *, kernel: Kernel = imq) 
 
 def squared_distances(a: Array, b: Array) -> Array:
     """Of each of a [N, D] to each of b [M, D]: float [N, M]."""
+    # What both have in common cancels first, or it would cost digits.
+    center = b.mean(axis=0, keepdims=True)
+    a, b = a - center, b - center
     products = jnp.dot(a, b.T, precision=lax.Precision.HIGHEST)
     squares = jnp.square(a).sum(axis=1)[:, None] + jnp.square(b).sum(axis=1)[None, :]
     return jnp.maximum(squares - 2 * products, 0)  # rounding may put equal points below 0

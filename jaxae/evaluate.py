@@ -31,7 +31,7 @@ class Options:
     step: int | Literal["best"] | None = None  # of the checkpoint; None: the latest
     samples: int = 200  # of the posterior, to estimate the log-likelihood of an image
     images: int | None = None  # test images whose log-likelihood is estimated; None: all
-    generated: int | None = None  # images to generate; None: 10,000, or one for each test image
+    generated: int | None = None  # images, at most one for each test image; None: 10,000
     seed: int = 0  # of the samples and the generated images
     data_dir: Path | None = None  # where TFDS keeps prepared sets; None: as for the run
     sources: Path | None = None  # original archives; None: as for the run
@@ -52,7 +52,7 @@ def main(options: Options) -> None:
         prior=evaluation.choose_prior(networks[0], config["options"]),
         samples=options.samples,
         weighed=min(options.images or count, count),
-        generated=options.generated or min(count, evaluation.MOST_GENERATED),
+        generated=min(options.generated or evaluation.MOST_GENERATED, count),
         seed=options.seed,
     )
     judge = classifier.load_or_train(images.dataset)
@@ -73,6 +73,7 @@ def main(options: Options) -> None:
             "accuracy": judge.accuracy,
             "digest": judge.digest,
             "note": classifier.FEATURES_NOTE,
+            "settings": asdict(classifier.Settings()),
         },
         "environment": records.describe_environment(),
         "evaluation_seconds": time.perf_counter() - started,

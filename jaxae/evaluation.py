@@ -107,8 +107,9 @@ def judge(trained: Trained, images: Images, settings: Settings, classes: Classif
     figures = {
         **judge_reconstructions(reconstructions, images.test),
         **judge_code_use(trained, test_codes),
-        **probe(train_codes, images.train_labels, test_codes, images.test_labels),
     }
+    if trained.classes is None:  # else the codes have been told the classes
+        figures |= probe(train_codes, images.train_labels, test_codes, images.test_labels)
     if has_likelihood(trained, images.test):
         weighed = slice(settings.weighed)
         figures["negative_log_likelihood"] = negative_log_likelihood(

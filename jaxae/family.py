@@ -1,139 +1,34 @@
-"""The family of autoencoders: one table of all members, and what makes their networks and losses.
+"""The family of autoencoders: one table of all members, their settings, and what makes each.
 
-A new member is a function among the objectives and a row here; the tests, `experiments/family.py`
-and its help then know it.
+A new member is a function among the objectives and a row here, and, for a setting of a new name, a
+field of `Settings` in `experiments/family.py`; the tests, the experiment and its help then know it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 
-from jaxae import discrepancies, models, objectives
+from jaxae import discrepancies, objectives
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
+from jaxae.members import (
+    Context,
+    Member,
+    Settings,
+    beta_tc,
+    conditional,
+    corrupted,
+    of,
+    plain,
+    scalar_quantized,
+    sigmoid_code,
+    top_k,
+    variational,
+    vector_quantized,
+)
 from jaxae.models import Design
-from jaxae.models.layers import unit_scale
-from jaxae.steps import Objective, Variables
-
-Settings = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What an objective is made from."""
-
-    model: nn.Module
-    likelihood: Likelihood
-    images: int  # for training, how many there are
-    settings: Settings
-
-
-@dataclass(frozen=True)
-class Member:
-    """One autoencoder of the family."""
-
-    summary: str
-    reference: str
-    formula: str  # of the loss, in the metrics and settings of its objective
-    make_objective: Callable[[Context], Objective]
-    make_model: Callable[[Design, int, Settings], nn.Module]  # the int: classes of the dataset
-    settings: Settings = field(default_factory=dict)  # of the objective, with their defaults
-    model_settings: Settings = field(default_factory=dict)
-    prior: Literal["normal", "mixture", "resample"] = "normal"  # where new codes come from
-    collections: Callable[[], Variables] | None = None  # of the objective, as they are at first
-
-
-# Networks.
-
-
-def plain(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code that is a function of the image."""
-    del classes, settings
-    return models.Autoencoder(*models.make_pair(design, design.latent))
-
-
-def sigmoid_code(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code between 0 and 1, whose numbers are rates."""
-    del classes, settings
-    pair = models.make_pair(design, design.latent, latent_activation=nn.sigmoid)
-    return models.Autoencoder(*pair)
-
-
-def top_k(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of which all but the largest numbers are 0."""
-    del classes
-    pair = models.make_pair(design, design.latent)
-    return models.Autoencoder(*pair, bottleneck=models.TopK(settings["active"]))
-
-
-def variational(design: Design, classes: int, settings: Settings) -> models.VariationalAutoencoder:
-    """A Gaussian posterior over codes."""
-    del classes, settings
-    return models.VariationalAutoencoder(*models.make_pair(design, 2 * design.latent))
-
-
-def conditional(design: Design, classes: int, settings: Settings) -> models.VariationalAutoencoder:
-    """A Gaussian posterior, and a decoder, that know the class."""
-    del settings
-    pair = models.make_pair(design, 2 * design.latent)
-    return models.VariationalAutoencoder(*pair, classes=classes)
-
-
-def vector_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of vectors from a codebook; convolutional ones have a map of them."""
-    del classes
-    pair = models.make_pair(design, design.latent, maps=True)
-    quantizer = models.VectorQuantizer(settings["codebook"], settings["dimension"])
-    return models.Autoencoder(*pair, bottleneck=quantizer)
-
-
-def scalar_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of a few levels a number; convolutional ones have a map of them.
-
-    Of one scale, or all features drift together to where the bound is flat, and one code remains.
-    """
-    del classes
-    pair = models.make_pair(design, design.latent, latent_activation=unit_scale, maps=True)
-    return models.Autoencoder(*pair, bottleneck=models.FiniteScalarQuantizer(settings["levels"]))
-
-
-# Objectives.
-
-
-def of(objective: Callable[..., Any]) -> Callable[[Context], Objective]:
-    """An objective that takes a model, a likelihood and its settings."""
-
-    def make(context: Context) -> Objective:
-        return partial(
-            objective, model=context.model, likelihood=context.likelihood, **context.settings
-        )
-
-    return make
-
-
-def corrupted(corrupt: Callable[..., Any]) -> Callable[[Context], Objective]:
-    """Reconstruction from inputs that a function with the settings corrupts."""
-
-    def make(context: Context) -> Objective:
-        reconstruction = partial(
-            objectives.reconstruction, model=context.model, likelihood=context.likelihood
-        )
-        return partial(
-            objectives.denoising,
-            objective=reconstruction,
-            corrupt=partial(corrupt, **context.settings),
-        )
-
-    return make
-
-
-def beta_tc(context: Context) -> Objective:
-    """Its estimate of q(z) needs the number of training images."""
-    return of(partial(objectives.beta_tc, size=context.images))(context)
-
+from jaxae.steps import Objective
 
 FAMILY: dict[str, Member] = {
     "reconstruction": Member(
@@ -172,7 +67,7 @@ FAMILY: dict[str, Member] = {
         prior="mixture",
     ),
     "sparse-l1": Member(
-        "the code's absolute values weigh",
+        "an L1 penalty on the code",
         "Olshausen and Field 1996, eq. 2",
         "reconstruction + weight * l1",
         of(objectives.sparse_l1),
@@ -181,7 +76,7 @@ FAMILY: dict[str, Member] = {
         prior="mixture",
     ),
     "sparse-kl": Member(
-        "each number of the code, between 0 and 1, has a target mean",
+        "a KL penalty that holds each unit's mean activation at a target rate",
         "Ng 2011, CS294A notes, section 3",
         "reconstruction + weight * rate_kl",
         of(objectives.sparse_kl),
@@ -199,8 +94,8 @@ FAMILY: dict[str, Member] = {
         prior="mixture",
     ),
     "contractive": Member(
-        "the encoder's squared Jacobian weighs, exactly",
-        "Rifai et al. 2011, eq. 4",
+        "a penalty on the encoder's squared Jacobian norm, computed exactly",
+        "Rifai et al. 2011",
         "reconstruction + weight * contraction",
         of(objectives.contractive),
         plain,
@@ -208,7 +103,7 @@ FAMILY: dict[str, Member] = {
         prior="mixture",
     ),
     "contractive-estimate": Member(
-        "the same by Hutchinson's estimate, from random directions",
+        "the same penalty by Hutchinson's estimate, from random directions",
         "Rifai et al. 2011; Hutchinson 1989",
         "reconstruction + weight * contraction",
         of(objectives.contractive_estimate),
@@ -217,7 +112,7 @@ FAMILY: dict[str, Member] = {
         prior="mixture",
     ),
     "rae-l2": Member(
-        "the code's norm and the decoder's weights weigh",
+        "penalties on the code's norm and on the decoder's weights",
         "Ghosh et al. 2020, section 3",
         "reconstruction + code_weight * code_norm + decoder_weight * decoder_norm",
         of(objectives.rae_l2),
@@ -226,7 +121,7 @@ FAMILY: dict[str, Member] = {
         prior="mixture",
     ),
     "rae-gp": Member(
-        "the code's norm and the decoder's gradient weigh",
+        "penalties on the code's norm and on the decoder's gradient",
         "Ghosh et al. 2020, section 3",
         "reconstruction + code_weight * code_norm + gradient_weight * decoder_gradient",
         of(objectives.rae_gp),
@@ -271,6 +166,7 @@ FAMILY: dict[str, Member] = {
         "reconstruction + gamma * capacity_gap",
         of(objectives.capacity_annealed),
         variational,
+        # The paper's gamma of 1000 and 100,000 steps are for many more steps than 20 epochs have.
         {"gamma": 30.0, "capacity": 25.0, "anneal_steps": 5000},
         collections=objectives.capacity_schedule,
     ),
@@ -283,7 +179,7 @@ FAMILY: dict[str, Member] = {
         {"beta": 6.0},
     ),
     "info-vae": Member(
-        "less of the KL term, and the aggregate posterior drawn to the prior by MMD",
+        "a lighter KL term, and an MMD between aggregate posterior and prior",
         "Zhao et al. 2019, eq. 6",
         "reconstruction + (1 - alpha) * kl + (alpha + strength - 1) * discrepancy",
         of(objectives.info_vae),
@@ -300,7 +196,7 @@ FAMILY: dict[str, Member] = {
     ),
     "miwae": Member(
         "the mean of several such bounds",
-        "Rainforth et al. 2018, section 6",
+        "Rainforth et al. 2018",
         "negative_bound",
         of(objectives.miwae),
         variational,
@@ -308,7 +204,7 @@ FAMILY: dict[str, Member] = {
     ),
     "piwae": Member(
         "the tightest bound for the decoder, the mean of several for the encoder",
-        "Rainforth et al. 2018, section 6",
+        "Rainforth et al. 2018",
         "negative_bound",
         of(objectives.piwae),
         variational,
@@ -316,7 +212,7 @@ FAMILY: dict[str, Member] = {
     ),
     "ciwae": Member(
         "a mixture of the two bounds",
-        "Rainforth et al. 2018, section 6",
+        "Rainforth et al. 2018",
         "mixture * negative_elbo + (1 - mixture) * negative_bound",
         of(objectives.ciwae),
         variational,
@@ -366,14 +262,19 @@ def choose_settings(name: str, given: Settings) -> dict[str, Any]:
         if setting not in known:
             flags = ", ".join(f"--{other.replace('_', '-')}" for other in known) or "none at all"
             raise UserError(f"{flag} {value}: {name} has no such setting; it has {flags}")
-        low, high = RANGES.get(setting, (0, float("inf")))
+        low, high = RANGES.get(setting, (0, 1e9))
         numbers = value if isinstance(value, tuple) else (value,)
-        if not numbers or not all(low <= number <= high for number in numbers):
-            raise UserError(f"{flag} {value}: give {low:g} or more, and {high:g} at most")
+        example = known[setting]
+        whole = isinstance(example[0] if isinstance(example, tuple) else example, int)
+        if not numbers or not all(
+            low <= number <= high and (not whole or number == int(number)) for number in numbers
+        ):
+            kind = "whole numbers" if whole else "numbers"
+            raise UserError(f"{flag} {value}: give {kind} from {low:g} to {high:g}")
     return {**known, **given}
 
 
-# Of the settings that cannot be any number from 0 on; at their ends they are still finite.
+# Of the settings that cannot be any number from 0 to a billion.
 RANGES: dict[str, tuple[float, float]] = {
     "noise": (0, 1e6),
     "rate": (0, 1),
@@ -386,7 +287,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mixture": (0, 1),
     "codebook": (2, 2**20),
     "dimension": (1, 2**20),
-    "decay": (0, 1),
+    "decay": (0, 0.9999),  # with 1 a codebook would never move
     "levels": (2, 2**16),
 }
 

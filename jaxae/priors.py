@@ -141,15 +141,9 @@ def fit_flow(
       patience: epochs without improvement after which training ends.
       batch_size: codes a step.
     """
-    try:
-        from flowjax.distributions import Normal
-        from flowjax.flows import masked_autoregressive_flow
-        from flowjax.train import fit_to_data
-    except ImportError as error:
-        raise UserError(
-            f"a flow on codes is flowjax's, which cannot be imported ({error}): run `pip install "
-            "flowjax`, or choose another prior"
-        ) from None
+    from flowjax.distributions import Normal
+    from flowjax.flows import masked_autoregressive_flow
+    from flowjax.train import fit_to_data
 
     numbers, restore = _standardize(codes)
     if len(numbers) < 10:

@@ -35,7 +35,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json; UserError where the folder has none."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("no object of JSON")
         return config
@@ -157,7 +157,7 @@ def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; none if there is no such file. A line cut short is left out."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
@@ -174,7 +174,7 @@ def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
     if not is_first_process():
         return
     path = folder / "summary.json"
-    write_json(path, {**json.loads(path.read_text()), **results})
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **results})
 
 
 @contextlib.contextmanager

@@ -21,19 +21,25 @@ _RECONSTRUCTION = {
     "reconstruction_fid": ("FID of reconstructions", "to the test images, on our features"),
 }
 _CODES = {
-    "negative_log_likelihood": ("Negative log-likelihood, nats", "{samples} importance samples"),
+    "negative_log_likelihood": (
+        "Negative log-likelihood, nats",
+        "{samples} importance samples; {weighed:,} test images; binarization: {binarization}",
+    ),
     "active_units": ("Active units", "dimensions whose posterior mean has a variance above 0.01"),
-    "codes_used": ("Codes used", "of the codebook's {codebook_size}, by the test images"),
+    "codes_used": ("Codes used", "of the codebook's {codebook_size:.0f}, by the test images"),
     "codebook_perplexity": ("Codebook perplexity", "as many codes, used evenly, differ as much"),
 }
 _PROBES = {
     "linear_probe_accuracy": ("Linear probe", "accuracy of a logistic regression"),
-    "neighbour_accuracy": ("Nearest neighbours", "accuracy of their vote"),
+    "neighbour_accuracy": ("Nearest neighbours", "accuracy of the vote of five"),
 }
 _GENERATION = {
     "fid": ("FID", "Fréchet distance to test images; 0 is best"),
     "kid": ("KID", "kernel distance to test images; 0 is best"),
-    "precision": ("Precision", "share of these images that lie among test images"),
+    "precision": (
+        "Precision",
+        "share of these that lie among test images, by five neighbours",
+    ),
     "recall": ("Recall", "share of test images that lie among these"),
     "inception_score": ("Inception Score", "sure and varied classes; at most their number"),
 }
@@ -45,7 +51,7 @@ _COST = {
 _HIGHLIGHTS = {
     "test_mse": "Test MSE",
     "negative_log_likelihood": "NLL, nats",
-    "fid": "FID",
+    "fid": "FID, our features",
     "linear_probe_accuracy": "Linear probe",
 }
 
@@ -97,7 +103,7 @@ def experiment_name(config: Mapping[str, Any]) -> str:
 def format_figure(figures: Mapping[str, Any], name: str) -> str:
     """A figure to four digits; over replicas, to two digits of its standard deviation behind it."""
     value, deviation = figures[name], figures.get(f"{name}_std")
-    if deviation is None:
+    if deviation is None or not math.isfinite(deviation):
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     if deviation == 0:
         return f"{value:.4g} ± 0"
@@ -110,10 +116,12 @@ def make_tables(results: Results, settings: Settings) -> tuple[Table, ...]:
     figures, cost, judge = (results[name] for name in ("figures", "cost", "classifier"))
     known = {**figures, **results["references"], **cost}
     words = {**asdict(settings), "codebook_size": figures.get("codebook_size")}
+    words |= {"binarization": results["binarization"]}
     features = (
         f"{judge['note']} The classifier's accuracy on the test images is "
         f"{judge['accuracy']:.4f}; its digest begins with {judge['digest'][:12]}. "
-        f"{settings.generated:,} images of each kind are compared."
+        f"{settings.generated:,} images of each kind are compared with the dataset's own, "
+        "which are grey even where a run has binarized them."
     )
     probed = {"": "codes", "pca_": "PCA of the same size", "pixels_": "pixels"}
     generated = {"": "generated", "mixture_": "by a mixture", "training_": "training images"}

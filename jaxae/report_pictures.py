@@ -111,7 +111,10 @@ def interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray
     classes = np.unique(images.test_labels)
     firsts = [int(np.argmax(images.test_labels == label)) for label in classes[:_ROWS]]
     rows = []
-    for start, stop in zip(firsts, np.roll(firsts, -1), strict=True):
+    # A conditional network decodes both ends under one label: there they are of one class.
+    seconds = [int(np.flatnonzero(images.test_labels == label)[-1]) for label in classes[:_ROWS]]
+    lasts = np.roll(firsts, -1) if trained.classes is None else seconds
+    for start, stop in zip(firsts, lasts, strict=True):
         labels = images.test_labels[[start, stop]]
         ends = images.test[[start, stop]]
         start_code, stop_code = trained.encode(ends, labels)

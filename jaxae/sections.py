@@ -11,7 +11,7 @@ def put_section(path: Path, name: str, text: str) -> None:
 
     A section stands between two comments with its name; the rest of the page stays as it is.
     """
-    page = path.read_text() if path.exists() else ""
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
     section = f"<!-- {name} -->\n{text.strip()}\n<!-- end of {name} -->\n"
     found = re.search(pattern(re.escape(name)), page, re.DOTALL)
     if found:
@@ -24,7 +24,7 @@ def put_section(path: Path, name: str, text: str) -> None:
 
 def sections_of(path: Path) -> list[str]:
     """The sections of a page as they stand, each with its two comments; none without a page."""
-    page = path.read_text() if path.exists() else ""
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
     return [found.group(0) for found in re.finditer(pattern(r"[\w-]+"), page, re.DOTALL)]
 
 

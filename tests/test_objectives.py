@@ -19,7 +19,8 @@ from test_models import NETWORKS, some_variables
 
 from jaxae import likelihoods, losses, metrics, models, objectives
 from jaxae.batches import Batch, pixels
-from jaxae.family import FAMILY, Context, Member
+from jaxae.family import FAMILY
+from jaxae.members import Context, Member
 from jaxae.train import Objective, Terms
 
 SHAPE = (3, 4, 2)

@@ -161,9 +161,3 @@ def test_a_quantizing_networks_codes_are_resampled_by_its_groups() -> None:
 def test_neither_flowjax_nor_scikit_learn_is_imported_before_it_is_needed() -> None:
     code = "import sys, jaxae.priors; assert not {'flowjax', 'sklearn'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_flow_without_flowjax_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "flowjax.flows", None)
-    with pytest.raises(UserError, match="pip install flowjax"):
-        priors.fit_flow(key(), CORRELATED)

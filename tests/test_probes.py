@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from jaxae import metrics
-from jaxae.dataset import Split
 from jaxae.errors import UserError
 from jaxae.metrics import probes
-from jaxae.metrics.probes import compare_codes, linear_probe_accuracy, neighbour_accuracy
+from jaxae.metrics.probes import linear_probe_accuracy, neighbour_accuracy
 
 PROBES = (linear_probe_accuracy, neighbour_accuracy)
 
@@ -78,27 +76,6 @@ def test_neighbour_accuracy_equals_a_sort_of_all_distances():
     expected = np.mean([np.bincount(row).argmax() for row in nearest] == test_labels)
     assert neighbour_accuracy(codes, labels, test_codes, test_labels) == pytest.approx(expected)
     assert neighbour_accuracy(codes, labels, codes, labels, neighbours=1) == 1
-
-
-def test_codes_are_compared_with_pixels_and_with_pca_of_their_size():
-    def split(seed: int) -> Split:
-        codes, labels = clusters(seed, 60)
-        pixels = np.concatenate([codes * 100 + 100, np.full((60, 2), 7)], axis=1)
-        return Split(pixels.clip(0, 255).astype(np.uint8).reshape(60, 3, 2, 1), labels)
-
-    train, test = split(0), split(1)
-    useless = np.random.default_rng(2).normal(size=(60, 2, 1, 1))
-    table = compare_codes(train, useless, test, useless, neighbours=3)
-    assert set(table) == {"codes", "pca", "pixels"}
-    assert table["pixels"].linear == table["pixels"].neighbours == 1
-    assert table["codes"].linear < 0.8
-    pca = metrics.fit_pca(train.images, 2)
-    expected = neighbour_accuracy(
-        pca.encode(train.images), train.labels, pca.encode(test.images), test.labels, 3
-    )
-    assert table["pca"].neighbours == expected
-    longer = np.zeros((60, 50))  # than PCA can be
-    assert compare_codes(train, longer, test, longer)["pca"] == table["pixels"]
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -14,20 +14,13 @@ from jaxae.metrics.generation import (
 )
 from jaxae.metrics.images import mse, psnr, ssim
 from jaxae.metrics.pca import PCA, fit_pca
-from jaxae.metrics.probes import (
-    ProbeAccuracy,
-    compare_codes,
-    linear_probe_accuracy,
-    neighbour_accuracy,
-)
+from jaxae.metrics.probes import linear_probe_accuracy, neighbour_accuracy
 
 __all__ = [
     "PCA",
     "KernelDistance",
     "PrecisionAndRecall",
-    "ProbeAccuracy",
     "active_units",
-    "compare_codes",
     "fit_pca",
     "frechet_distance",
     "inception_score",

@@ -1,54 +1,13 @@
 """How much of a label a code still tells, by the accuracy of simple classifiers that read codes."""
 
-import math
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 
-from jaxae.dataset import Split
 from jaxae.errors import UserError
-from jaxae.metrics.pca import fit_pca
 
 _TOLERANCE = 1e-3  # of the largest gradient of the mean loss, where the linear probe stops
 _ITERATIONS = 1000  # of L-BFGS at most; MNIST's pixels take about 60
-
-
-@dataclass(frozen=True)
-class ProbeAccuracy:
-    """Shares of test examples classified correctly, in [0, 1]."""
-
-    linear: float  # by logistic regression
-    neighbours: float  # by the labels of the nearest training codes
-
-
-def compare_codes(
-    train: Split,
-    train_codes: np.ndarray,
-    test: Split,
-    test_codes: np.ndarray,
-    *,
-    neighbours: int = 5,
-) -> dict[str, ProbeAccuracy]:
-    """The accuracy of both probes on "codes", on "pixels", and on "pca", codes of the same size.
-
-    Codes are float [N, ...], one for each image of a split; PCA is fitted to the training images,
-    with at most as many components as these allow. Raises UserError as the probes do.
-    """
-    most = min(len(train.images), math.prod(train.images.shape[1:]))
-    pca = fit_pca(train.images, min(math.prod(train_codes.shape[1:]), most))
-    representations = {
-        "codes": (train_codes, test_codes),
-        "pca": (pca.encode(train.images), pca.encode(test.images)),
-        "pixels": (train.images, test.images),
-    }
-    return {
-        name: ProbeAccuracy(
-            linear_probe_accuracy(of_train, train.labels, of_test, test.labels),
-            neighbour_accuracy(of_train, train.labels, of_test, test.labels, neighbours),
-        )
-        for name, (of_train, of_test) in representations.items()
-    }
 
 
 def linear_probe_accuracy(

@@ -228,11 +228,13 @@ def update_codebook(
 
     total = counts.sum()
     smooth = (counts + smoothing) * total / (total + size * smoothing)
-    # With a decay of 1 all of these are 0.
-    vectors = sums / jnp.maximum(smooth, jnp.finfo(smooth.dtype).tiny)[:, None]
+    # With a decay of 1 all of these stay 0, and the vectors what they were.
+    seen = total > 0
+    averages = sums / jnp.maximum(smooth, jnp.finfo(smooth.dtype).tiny)[:, None]
+    vectors = jnp.where(seen, averages, codebook.vectors)
 
     mean = total / size
-    dead = counts <= threshold * mean
+    dead = (counts <= threshold * mean) & seen
     drawn = outputs[draw_weighted(key, each, size)]
     return Codebook(
         vectors=jnp.where(dead[:, None], drawn, vectors),

@@ -35,7 +35,7 @@ VALUES = {
     "pytorch": layers.pytorch,
     "lecun": layers.lecun,
     "logistic": layers.logistic,
-    "unit_scale": layers.unit_scale,
+    "limited_scale": layers.limited_scale,
     "leaky_relu_0.3": published.leaky_relu,
     "relu": nn.relu,
     "relu6": nn.relu6,

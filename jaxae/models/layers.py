@@ -48,9 +48,11 @@ def logistic(fan_in: int) -> tuple[Initializer, Initializer]:
     return nn.initializers.variance_scaling(16.0, "fan_avg", "uniform"), nn.initializers.zeros
 
 
-def unit_scale(x: Array) -> Array:
-    """The last axis divided by its root mean square (Zhang and Sennrich 2019, without a gain)."""
-    return x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
+def limited_scale(x: Array) -> Array:
+    """The last axis, made smaller where its root mean square is above 2; else as it is."""
+    limit = 2.0  # where a hyperbolic tangent still has slope
+    mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+    return x * limit * lax.rsqrt(jnp.maximum(mean_square, limit**2))
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ def make_pair(
       UserError: a width below 1, or sides that convolutions cannot halve and double again.
     """
     check_shape(design.shape)
+    if design.kind not in ("dense", "conv"):
+        raise UserError(f"a network of kind {design.kind} was asked for: choose dense or conv")
     if min(outputs, *design.widths, design.latent) < 1:
         raise UserError(
             f"a network of widths {design.widths} to a latent of {design.latent}: give 1 or more"

@@ -28,13 +28,13 @@ def reconstruction(
     likelihood: Likelihood,
     per_pixel: bool = False,
 ) -> Terms:
-    """The loss of each image's reconstruction; per_pixel divides it by the number of pixels."""
+    """The likelihood's loss of each image; per_pixel divides it by the number of pixels."""
     del key
     targets = targets_of(batch, likelihood)
     x = network_input(batch, likelihood)
     logits = call(model, variables, x, *condition(model, batch.labels))
     loss = likelihood.loss(logits, targets)
-    return Terms(loss / targets[0].size if per_pixel else loss)
+    return Terms(loss / targets[0].size if per_pixel else loss, {"reconstruction": loss})
 
 
 def with_image_errors(

@@ -7,6 +7,7 @@ from jax import Array
 from jaxae import losses
 from jaxae.batches import Batch
 from jaxae.discrepancies import Kernel, imq, mmd
+from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.objectives.regularized import encode_and_reconstruct
 from jaxae.objectives.variational import distortion_of, draw, posterior_of
@@ -45,8 +46,14 @@ def info_vae(
 ) -> Terms:
     """Reconstruction, (1 - alpha) KL, and (alpha + strength - 1) times the MMD of codes and prior.
 
-    Zhao et al. 2019, eq. 6, whose lambda is the strength.
+    Zhao et al. 2019, eq. 6, whose lambda is the strength. Raises UserError where the discrepancy's
+    weight is below 0.
     """
+    if alpha + strength < 1:
+        raise UserError(
+            f"alpha = {alpha} and strength = {strength} were given: their sum is 1 or more, or the "
+            "discrepancy would be maximized"
+        )
     code_key, prior_key = jax.random.split(key)
     posterior = posterior_of(variables, batch, model=model, likelihood=likelihood)
     z = draw(code_key, posterior)

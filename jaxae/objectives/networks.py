@@ -15,11 +15,14 @@ from jaxae.steps import Variables
 
 
 def call(model: nn.Module, variables: Variables, *inputs: Array, method: str = "__call__") -> Any:
-    """A method of a Linen module on arrays; what it returns is float32 if it was of less bits."""
-    return jax.tree.map(
-        lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)),
-        model.apply(variables, *inputs, method=method),
-    )
+    """A method of a Linen module on arrays; floats of less bits that it returns become float32."""
+    return jax.tree.map(widen, model.apply(variables, *inputs, method=method))
+
+
+def widen(leaf: Array) -> Array:
+    """A float of less bits as float32; anything else as it is."""
+    floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) if floating else leaf
 
 
 def condition(model: nn.Module, labels: Array | None) -> tuple[Array, ...]:

@@ -81,7 +81,7 @@ def contractive(
 ) -> Terms:
     """Reconstruction and the squared Frobenius norm of the code's Jacobian, computed exactly.
 
-    By what the network reads (Rifai et al. 2011, eq. 4), one row for each number of the code.
+    By what the network reads (Rifai et al. 2011), one row for each number of the code.
     """
     del key
     z, squared_norms = encode_with_jacobian(variables, batch, model, likelihood)
