@@ -96,11 +96,12 @@ def read(folder: Path) -> Finished:
 
 INTRODUCTION = """# Results
 
-Made by `python experiments/report.py` from the runs' own files; each section gives the command and
-the commit. Losses are each experiment's own and do not compare between rows; test MSE and PSNR
-are of reconstructions in [0, 1] over the whole test set, which vae.py binarizes first. Epochs are
-those of the run, of those that the published recipe has. Seconds are those of training, without
-evaluation, with the compilation in the first epoch."""
+Made by `python experiments/report.py` from the runs' own files, tables of published numbers by
+`experiments/published.py`, pictures of codes by `experiments/latents.py`; each section gives the
+command and the commit. Losses are each experiment's own and do not compare between rows; test MSE
+and PSNR are of reconstructions in [0, 1] over the whole test set, which vae.py binarizes first.
+Epochs are those of the run, of those that the published recipe has. Seconds are those of training,
+without evaluation, with the compilation in the first epoch."""
 
 
 def table(finished: list[Finished]) -> str:

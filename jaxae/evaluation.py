@@ -3,6 +3,7 @@
 Each function computes the figures of one network, by name; equal arguments give equal figures.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 
 from jaxae import binarization, classifier, data, family, metrics, priors
 from jaxae.classifier import Classifier
+from jaxae.errors import UserError
 from jaxae.likelihoods import BERNOULLI
 from jaxae.metrics import codes, generation, probes
 from jaxae.metrics.likelihood import log_likelihood
@@ -123,9 +125,12 @@ def judge(trained: Trained, images: Images, settings: Settings, classes: Classif
     real = images.dataset.test.images[: settings.generated]
     figures |= judge_generated(new, real, classes, seed=settings.seed)
     if settings.prior == "normal":
-        # As plain autoencoders are judged, so that the two compare.
-        others = generate(trained, images, replace(settings, prior="mixture"), generate_key)
-        figures |= prefix("mixture_", judge_generated(others, real, classes, seed=settings.seed))
+        # As plain autoencoders are judged, so that the two compare; a posterior that has collapsed
+        # has too few codes for a mixture.
+        with contextlib.suppress(UserError):
+            others = generate(trained, images, replace(settings, prior="mixture"), generate_key)
+            judged = judge_generated(others, real, classes, seed=settings.seed)
+            figures |= prefix("mixture_", judged)
     compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
     figures["reconstruction_fid"] = generation.frechet_distance(*compared)
     return Judged(figures, new[:_KEPT].copy())

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import jax
 import pytest
+from browser import browser
+
+__all__ = ["browser"]  # a fixture
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

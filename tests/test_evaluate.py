@@ -153,6 +153,17 @@ def assert_in_range(figures: dict[str, Any]) -> None:
         assert np.isfinite(value).all(), name
 
 
+def test_the_page_of_a_run_opens_in_a_browser(variational: Evaluated, browser: Any) -> None:
+    browser.get((variational.folder / "report.html").absolute().as_uri())
+    loaded = browser.execute_script(
+        "return [...document.images].every(i => i.complete && i.naturalWidth > 0)"
+    )
+    assert loaded
+    assert browser.find_elements("css selector", ".plot circle:not(.ring)")
+    assert "Negative log-likelihood" in browser.find_element("css selector", "body").text
+    assert browser.get_log("browser") == []
+
+
 def test_figures_are_finite_and_in_range(variational: Evaluated, plain: Evaluated) -> None:
     for run in (variational, plain):
         assert_in_range(run.figures)

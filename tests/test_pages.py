@@ -3,8 +3,6 @@
 import base64
 import io
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,19 +15,6 @@ from PIL import Image
 from jaxae import pages
 from jaxae.errors import UserError
 
-CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-FLAGS = (
-    "headless=new",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-    "force-device-scale-factor=1",
-    "window-size=900,900",
-)
 NAMES = ("zero", "<one>", "two & a half")
 GENERATOR = np.random.default_rng(0)
 THUMBNAILS = GENERATOR.integers(0, 256, (70, 6, 4, 3), np.uint8)  # more than a row of the sheet
@@ -234,22 +219,6 @@ def test_two_thousand_points_are_a_page_of_less_than_three_megabytes() -> None:
         thumbnails=GENERATOR.integers(0, 256, (count, 28, 28, 1), np.uint8),  # the worst case
     )
     assert len(pages.render(replace(PAGE, scatter=scatter))) < 3_000_000
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Headless Chromium."""
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs chromium and chromedriver on PATH")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

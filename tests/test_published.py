@@ -2,14 +2,16 @@
 
 import json
 import re
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from commands import start
+from commands import command, environment, start
 
 from jaxae.sections import put_section, sections_of
 
-LINE = "deep --epochs 1 --replicas 2 --dataset mnist_mini --folder runs --page page/README.md"
+LINE = "deep --epochs 3 --replicas 2 --dataset mnist_mini --folder runs --page page/README.md"
 
 
 def test_a_section_is_put_in_place_and_the_rest_of_the_page_stays(tmp_path: Path) -> None:
@@ -35,25 +37,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("place")
 
 
-def test_a_table_is_made_and_what_is_finished_is_not_done_again(place: Path) -> None:
-    first = start("published", LINE, place)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.count("+ python") == 1  # trained; nothing is needed of an evaluation
-    (run,) = (place / "runs").iterdir()
+def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
+    place: Path,
+) -> None:
+    run = place / "runs" / "deep-mnist_mini-30-3x2"
+    with subprocess.Popen(
+        command("published", LINE), cwd=place, env=environment(place), stdout=subprocess.DEVNULL
+    ) as process:
+        while not (run / "metrics.jsonl").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()  # and with it what it has started
+    assert process.returncode == 143
+    assert not (run / ".lock").exists()
+    assert not (run / "summary.json").exists()
+
+    resumed = start("published", LINE, place)
+    assert resumed.returncode == 0, resumed.stderr
+    (started,) = re.findall(r"^\+ python (.*)$", resumed.stdout, re.MULTILINE)
+    assert "--resume" in started
     summary = json.loads((run / "summary.json").read_text())
+    assert summary["epoch"] == 3
     page = (place / "page" / "README.md").read_text()
     (row,) = re.findall(r"^\| 30 \|.*$", page, re.MULTILINE)
     error, deviation = (784 * summary[f"test_mse{suffix}"] for suffix in ("", "_std"))
-    assert f"| 1, 2 | {error:.4g} ± {deviation:.2g} |  |" in row
+    assert f"| 3, 2 | {error:.4g} ± {deviation:.2g} |  |" in row
     assert "--out" not in page
+
     again = start("published", LINE, place)
     assert again.stdout.count("+ python") == 0
-    assert (place / "page" / "README.md").read_text() == page
-    # Killed before its end, it is resumed.
-    (run / "summary.json").unlink()
-    resumed = start("published", LINE, place)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "--resume" in resumed.stdout
     assert (place / "page" / "README.md").read_text() == page
 
 
