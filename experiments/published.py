@@ -129,7 +129,8 @@ TABLES = {
             "training_seconds": "seconds, all replicas",
         },
         f"Codes of 16 numbers, one hidden layer of 500 on each side, Gaussian pixels with a "
-        f"standard deviation of 0.1. {classifier.FEATURES_NOTE}",
+        f"standard deviation of 0.1. Seconds also depend on what else the machine did. "
+        f"{classifier.FEATURES_NOTE}",
     ),
 }
 
