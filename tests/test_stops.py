@@ -162,9 +162,10 @@ def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> Non
     assert checkpoint.steps(whole) == checkpoint.steps(part) == [17, 34]
     model = models.fashion((28, 28, 1), 20)
     state = seeds.seeded_state(0, model=model, optimizer=optax.adam(1e-3), shape=(28, 28, 1))
+    names = ("loss", "reconstruction", "weight", "skipped_steps")
     like = {
         "state": state,
-        "totals": dict.fromkeys(("loss", "weight", "skipped_steps"), jnp.zeros(())),
+        "totals": dict.fromkeys(names, jnp.zeros(())),
     }
     for step in (17, 34):
         trees = [checkpoint.restore(folder, like, step) for folder in (whole, part)]
