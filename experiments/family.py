@@ -14,7 +14,7 @@ import flax.linen as nn
 import numpy as np
 import optax
 
-from jaxae import family, likelihoods, models, plots, priors, recipes, runs, seeds
+from jaxae import family, likelihoods, models, plots, priors, recipes, records, runs, seeds
 from jaxae.batches import steps_in_epoch
 from jaxae.binarization import Binarization, with_binarization
 from jaxae.cli import RunOptions, run_main
@@ -87,6 +87,14 @@ def main(options: Options) -> None:
     """Trains; draws reconstructions at epochs 1, 2, 5, 10, ... and samples of the prior at last."""
     given = {name: value for name, value in asdict(options.settings).items() if value is not None}
     settings = family.choose_settings(options.objective, given)
+    resumed = options.run.resume
+    if resumed is not None and options.schedule == "cosine":
+        before = records.read_config(resumed)["options"]["run"]["epochs"]
+        if before != options.run.epochs:
+            raise UserError(
+                f"--epochs {options.run.epochs}: the learning rate of {resumed} falls to 0 at "
+                f"epoch {before}; leave --epochs away, or start a new run"
+            )
     with runs.start("family", options, dataset="mnist") as run:
         recipe = make_recipe(options, settings, run)
         for epoch in recipes.fit(run, recipe):

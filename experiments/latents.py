@@ -15,21 +15,20 @@ About a minute on two cores for codes of 20 numbers, most of it for the flow; tw
 most of it for the mixture. For quantized codes, of which the parts are resampled, a few seconds.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import numpy as np
 import tyro
 
 import jaxae
-from jaxae import animations, data, latents, objectives, plots, priors, records, seeds
+from jaxae import animations, evaluation, latents, plots, priors, records, seeds
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.priors import Prior
-from jaxae.trained import Trained
+from jaxae.trained import Trained, load_dataset
 
 
 @dataclass(frozen=True)
@@ -64,23 +63,19 @@ def main(options: Options) -> None:
         )
     trained = jaxae.load(options.run)
     config = records.read_config(options.run)
-    dataset = load_dataset(options, config)
-    prepare = binarizer(config)
-    test_labels = dataset.test.labels[:]
+    dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
+    images = evaluation.make_images(dataset, config["options"].get("binarization", "none"))
+    test_labels = images.test_labels[:]
     chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)
-    keys = seeds.fixed_keys()
-    # All test images are binarized, so that those chosen are as the run has seen them.
-    test_images = prepare(keys.test_data, dataset.test.images[:])[chosen]
-    missing = np.setdiff1d(test_labels[chosen], dataset.train.labels[: options.fit_images])
+    train_labels = images.train_labels[: options.fit_images]
+    missing = np.setdiff1d(test_labels[chosen], train_labels)
     if missing.size:
         raise UserError(
             f"--fit-images {options.fit_images}: class {missing[0]} is not among so few training "
             "images; give more"
         )
-    test = encode(trained, test_images, test_labels[chosen])
-    split = dataset.train
-    train_images = prepare(keys.train_data, split.images[: options.fit_images])
-    train = encode(trained, train_images, split.labels[: options.fit_images])
+    test = encode(trained, images.test[chosen], test_labels[chosen])
+    train = encode(trained, images.train[: options.fit_images], train_labels)
 
     folder = options.out or options.run / "pictures"
     prefix = f"{config['experiment']}, {dataset.name}: "
@@ -93,10 +88,10 @@ def main(options: Options) -> None:
     suitable = ("normal", "mixture", "flow") if group_size is None else ("resample",)
     for prior in options.priors or suitable:
         sampler = priors.fit(train.codes, prior, group_size=group_size, seed=options.seed)
-        images = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
+        picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
         fitted = "" if prior == "normal" else f", fitted on {len(train.codes)} training codes"
         caption = f"decoded codes of the prior {prior}{fitted}"
-        save(f"samples_{prior}", images, caption)
+        save(f"samples_{prior}", picture, caption)
     caption = "between test images, pair by pair: linear interpolation above, spherical below"
     save("interpolations", draw_interpolations(trained, test), caption)
     decode = decode_as(trained, test.labels[0])
@@ -116,30 +111,6 @@ def main(options: Options) -> None:
     caption = "test images, training images with the nearest codes, and with the nearest pixels"
     save("neighbours", draw_neighbours(train, test), caption)
     print(f"done: pictures in {folder}")
-
-
-def load_dataset(options: Options, config: dict[str, Any]) -> data.Dataset:
-    """The dataset of a run; UserError where it has other content now."""
-    shared = config["options"]["run"]
-    dataset = data.load(
-        config["dataset"]["name"],
-        data_dir=options.data_dir or shared.get("data_dir"),
-        sources=options.sources or shared.get("sources"),
-        stream=shared.get("stream", False),
-    )
-    if dataset.fingerprint != config["dataset"]["fingerprint"]:
-        raise UserError(
-            f"{options.run} was trained on a {dataset.name} with other content than is found now: "
-            "name the data that it was trained on with --data-dir or --sources"
-        )
-    return dataset
-
-
-def binarizer(config: dict[str, Any]) -> Callable[[jax.Array, np.ndarray], np.ndarray]:
-    """A function that binarizes images with a key, or leaves them if the run has not done so."""
-    if config["options"].get("binarization", "none") == "none":
-        return lambda key, images: images
-    return lambda key, images: np.asarray(jax.jit(objectives.binarize)(key, images))
 
 
 def choose_images(

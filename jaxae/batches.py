@@ -1,6 +1,7 @@
 """Examples in memory, their order in an epoch, and the batches a step takes from them."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ from flax import struct
 from jax import Array
 
 from jaxae.errors import UserError
+
+AT_ONCE = 500  # images, of which a convolutional network's activations fit in memory
 
 
 @struct.dataclass
@@ -118,3 +121,12 @@ def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
             f"{name} of floats from {low:g} to {high:g} were given: divide them by the largest "
             f"value they can have, or {allowed}"
         )
+
+
+def apply_in_parts(
+    function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = AT_ONCE
+) -> np.ndarray:
+    """A function of arrays [N, ...], called with a few of the N at a time."""
+    starts = range(0, len(arrays[0]), size)
+    parts = (slice(start, start + size) for start in starts)
+    return np.concatenate([function(*(array[part] for array in arrays)) for part in parts])

@@ -15,12 +15,12 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import checkpoint, classifier, compilation, data, evaluation, pages, records, report
+from jaxae import checkpoint, classifier, compilation, evaluation, pages, records, report
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.files import write_whole
 from jaxae.models import count_parameters
-from jaxae.trained import Trained
+from jaxae.trained import Trained, load_dataset
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def main(options: Options) -> None:
     config = records.read_config(options.run)
     step = choose_step(options)
     networks = load_replicas(options.run, step, config)
-    images = load_images(options, config)
+    dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
+    images = evaluation.make_images(dataset, config["options"].get("binarization", "none"))
     count = len(images.test)
     settings = evaluation.Settings(
         prior=evaluation.choose_prior(networks[0], config["options"]),
@@ -107,25 +108,6 @@ def load_replicas(run: Path, step: int, config: dict[str, Any]) -> list[Trained]
     first = jaxae.load(run, step)
     count = config["options"]["run"]["replicas"]
     return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]
-
-
-def load_images(options: Options, config: dict[str, Any]) -> evaluation.Images:
-    """The dataset that a run has trained on, binarized as it was.
-
-    Raises UserError where it is not at hand, or has other content than the run has seen.
-    """
-    shared, expected = config["options"]["run"], config["dataset"]
-    dataset = data.load(
-        expected["name"],
-        data_dir=options.data_dir or shared["data_dir"],
-        sources=options.sources or shared["sources"],
-    )
-    if dataset.fingerprint != expected["fingerprint"]:
-        raise UserError(
-            f"{options.run} was trained on a {expected['name']} with other content than is found "
-            "now: give the data that it was trained on (--data-dir, --sources)"
-        )
-    return evaluation.make_images(dataset, config["options"].get("binarization", "none"))
 
 
 def over_replicas(figures: list[evaluation.Figures]) -> dict[str, Any]:

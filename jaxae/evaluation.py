@@ -4,7 +4,7 @@ Each function computes the figures of one network, by name; equal arguments give
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxae import binarization, classifier, data, family, metrics, priors
+from jaxae.batches import apply_in_parts
 from jaxae.classifier import Classifier
 from jaxae.errors import UserError
 from jaxae.likelihoods import BERNOULLI
@@ -30,7 +31,6 @@ LEAST_GENERATED = 10  # images, that have as many neighbours as precision and re
 _FITTED = 10_000  # training images at most, whose codes a prior is fitted on
 
 _KEPT = 200  # generated images, to be shown
-_AT_ONCE = 500  # images, of which a convolutional network's activations fit in memory
 _WEIGHED_AT_ONCE = 100  # images, each with several samples at a time
 _LEAST_SIDE = 11  # pixels, of the window of SSIM
 
@@ -103,9 +103,9 @@ class Judged:
 def judge(trained: Trained, images: Images, settings: Settings, classes: Classifier) -> Judged:
     """All figures that a network has; the classifier's features are those of images."""
     sample_key, generate_key = jax.random.split(jax.random.key(settings.seed))
-    train_codes = in_parts(trained.encode, images.train, images.train_labels)
-    test_codes = in_parts(trained.encode, images.test, images.test_labels)
-    reconstructions = in_parts(trained.reconstruct, images.test, images.test_labels)
+    train_codes = apply_in_parts(trained.encode, images.train, images.train_labels)
+    test_codes = apply_in_parts(trained.encode, images.test, images.test_labels)
+    reconstructions = apply_in_parts(trained.reconstruct, images.test, images.test_labels)
     figures = {
         **judge_reconstructions(reconstructions, images.test),
         **judge_code_use(trained, test_codes),
@@ -136,15 +136,6 @@ def judge(trained: Trained, images: Images, settings: Settings, classes: Classif
     return Judged(figures, new[:_KEPT].copy())
 
 
-def in_parts(
-    function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = _AT_ONCE
-) -> np.ndarray:
-    """A function of arrays [N, ...], called with a few of the N at a time."""
-    starts = range(0, len(arrays[0]), size)
-    parts = (slice(start, start + size) for start in starts)
-    return np.concatenate([function(*(array[part] for array in arrays)) for part in parts])
-
-
 def judge_reconstructions(reconstructions: np.ndarray, images: np.ndarray) -> Figures:
     """Means over images of MSE, PSNR in dB and SSIM; no SSIM of images that are too small for it.
 
@@ -156,7 +147,7 @@ def judge_reconstructions(reconstructions: np.ndarray, images: np.ndarray) -> Fi
     targets = images.astype(np.float32) / 255
     return {
         f"test_{name}": float(
-            in_parts(jax.jit(measure), reconstructions, targets).mean(dtype=float)
+            apply_in_parts(jax.jit(measure), reconstructions, targets).mean(dtype=float)
         )
         for name, measure in measures.items()
     }
@@ -189,7 +180,7 @@ def negative_log_likelihood(
         return np.asarray(estimates)
 
     numbers = np.arange(len(images))
-    estimates = in_parts(weigh, numbers, images, labels, size=_WEIGHED_AT_ONCE)
+    estimates = apply_in_parts(weigh, numbers, images, labels, size=_WEIGHED_AT_ONCE)
     return -float(estimates.mean(dtype=float))
 
 
@@ -206,7 +197,7 @@ def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
         return model.bottleneck.indices(part)
 
     read = partial(trained.model.apply, trained.variables, method=read_indices)
-    indices = in_parts(lambda part: np.asarray(read(part)), test_codes)
+    indices = apply_in_parts(lambda part: np.asarray(read(part)), test_codes)
     return {
         "codebook_perplexity": codes.perplexity(indices, bottleneck.size),
         "codes_used": len(np.unique(indices)),
@@ -227,7 +218,7 @@ def generate(trained: Trained, images: Images, settings: Settings, key: jax.Arra
         seed=settings.seed,
     )
     labels = np.resize(images.test_labels, settings.generated)
-    return in_parts(trained.decode, sample(key, settings.generated), labels)
+    return apply_in_parts(trained.decode, sample(key, settings.generated), labels)
 
 
 def judge_generated(

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
+from jaxae.batches import apply_in_parts
 from jaxae.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 Sampler = Callable[[Array, int], np.ndarray]
 
 Prior = Literal["normal", "mixture", "flow", "resample"]
-
-_ENCODED_AT_ONCE = 500  # images, of which a convolutional network's activations fit in memory
 
 
 def of_network(
@@ -65,9 +64,7 @@ def encode(
 ) -> np.ndarray:
     """The codes of the first `count` images (None: of all), of which a few are encoded at once."""
     images, labels = images[:count], labels[:count]
-    starts = range(0, len(images), _ENCODED_AT_ONCE)
-    parts = (slice(start, start + _ENCODED_AT_ONCE) for start in starts)
-    return np.concatenate([trained.encode(images[part], labels[part]) for part in parts])
+    return apply_in_parts(trained.encode, images, labels)
 
 
 def group_size(trained: Trained) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
-from jaxae import checkpoint, likelihoods, objectives, records
+from jaxae import checkpoint, data, likelihoods, objectives, records
 from jaxae.batches import check_pixels
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
@@ -119,6 +119,28 @@ def load(
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[replica], variables)
     return Trained(model, likelihood, variables)
+
+
+def load_dataset(
+    folder: Path, config: dict[str, Any], *, data_dir: Path | None, sources: Path | None
+) -> data.Dataset:
+    """The dataset that a run has trained on, from the places given or those that the run had.
+
+    Raises UserError where it is not at hand, or has other content than the run has seen.
+    """
+    shared, expected = config["options"]["run"], config["dataset"]
+    dataset = data.load(
+        expected["name"],
+        data_dir=data_dir or shared.get("data_dir"),
+        sources=sources or shared.get("sources"),
+        stream=shared.get("stream", False),
+    )
+    if dataset.fingerprint != expected["fingerprint"]:
+        raise UserError(
+            f"{folder} was trained on a {expected['name']} with other content than is found now: "
+            "give the data that it was trained on (--data-dir, --sources)"
+        )
+    return dataset
 
 
 def describe_network(model: nn.Module, likelihood: Likelihood) -> dict[str, Any] | None:

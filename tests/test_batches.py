@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxae.batches import Examples, epoch_order, gather, pixels, steps_in_epoch
+from jaxae.batches import Examples, apply_in_parts, epoch_order, gather, pixels, steps_in_epoch
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(10, 5), (10, 4), (7, 7), (3, 1)])
@@ -41,3 +41,14 @@ def test_pixels_of_bytes_and_of_floats():
     np.testing.assert_allclose(pixels(jnp.array([0, 51, 255], jnp.uint8)), [0, 0.2, 1])
     floats = jnp.array([0.0, 0.25, 1.0])
     np.testing.assert_array_equal(pixels(floats), floats)
+
+
+def test_parts_of_an_array_are_put_together() -> None:
+    sizes = []
+
+    def double(values: np.ndarray) -> np.ndarray:
+        sizes.append(len(values))
+        return 2 * values
+
+    np.testing.assert_array_equal(apply_in_parts(double, np.arange(7), size=3), 2 * np.arange(7))
+    assert sizes == [3, 3, 1]

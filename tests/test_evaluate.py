@@ -375,16 +375,3 @@ def test_a_figure_has_as_many_digits_as_its_deviation_allows(
     figures: dict[str, float], text: str
 ) -> None:
     assert report.format_figure(figures, "a") == text
-
-
-def test_parts_of_an_array_are_put_together() -> None:
-    sizes = []
-
-    def double(values: np.ndarray) -> np.ndarray:
-        sizes.append(len(values))
-        return 2 * values
-
-    np.testing.assert_array_equal(
-        evaluation.in_parts(double, np.arange(7), size=3), 2 * np.arange(7)
-    )
-    assert sizes == [3, 3, 1]

@@ -172,3 +172,12 @@ def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> Non
         whole_state, part_state = (tree["state"] for tree in trees)
         jax.tree.map(np.testing.assert_array_equal, whole_state.params, part_state.params)
         assert whole_state.key == part_state.key
+
+
+def test_a_cosine_is_not_resumed_to_another_length(tmp_path: Path) -> None:
+    line = "--schedule cosine --dataset mnist_mini --batch-size 500 --epochs 1 --out run"
+    assert start("family", line, tmp_path).returncode == 0
+    longer = start("family", "--resume run --epochs 2", tmp_path)
+    assert longer.returncode == 2
+    assert "falls to 0 at epoch 1" in longer.stderr
+    assert start("family", "--resume run", tmp_path).returncode == 0
