@@ -5,10 +5,15 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
+import flax.linen as nn
+import jax
+import numpy as np
 import pytest
 from commands import command, environment, start
 
+from jaxae import models
 from jaxae.sections import put_section, sections_of
 
 LINE = "deep --epochs 3 --replicas 2 --dataset mnist_mini --folder runs --page page/README.md"
@@ -30,6 +35,22 @@ def test_a_section_is_put_in_place_and_the_rest_of_the_page_stays(tmp_path: Path
     ]
     assert sections_of(tmp_path / "none.md") == []
     assert [path.name for path in page.parent.iterdir()] == ["page.md"]
+
+
+def test_a_tanh_network_is_one_of_logistic_units_with_other_weights() -> None:
+    tanh = models.DenseEncoder((7, 5), 3, activation=nn.tanh)
+    x = jax.random.uniform(jax.random.key(0), (4, 2, 3, 1))
+    expected, variables = tanh.init_with_output(jax.random.key(1), x)
+    params: dict[str, Any] = dict(variables["params"])
+    for layer in ("Dense_0", "Dense_1"):  # tanh(x) = 2 σ(2x) - 1: twice the sum,
+        params[layer] = jax.tree.map(lambda leaf: 2 * leaf, params[layer])
+    for layer in ("Dense_1", "Dense_2"):  # and what reads it takes it twice, less one
+        kernel, bias = params[layer]["kernel"], params[layer]["bias"]
+        params[layer] = {"kernel": 2 * kernel, "bias": bias - kernel.sum(0)}
+    logistic = tanh.clone(activation=nn.sigmoid)
+    codes = np.asarray(logistic.apply({"params": params}, x))
+    assert np.abs(codes).max() > 0.1
+    np.testing.assert_allclose(codes, expected, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
