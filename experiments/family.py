@@ -7,8 +7,9 @@ About a minute for 20 epochs of MNIST through the dense network on two cores, mo
 samples.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
 import numpy as np
@@ -104,7 +105,7 @@ def main(options: Options) -> None:
                 draw_samples(run, epoch, family.FAMILY[options.objective].prior)
 
 
-def make_recipe(options: Options, settings: family.Settings, run: runs.Run) -> recipes.Recipe:
+def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> recipes.Recipe:
     """A member's network and objective, and Adam."""
     if options.latent < 1 or min(options.hidden or (1,)) < 1:
         raise UserError(
@@ -148,11 +149,7 @@ def draw_samples(run: runs.Run, epoch: recipes.Epoch, prior: priors.Prior) -> No
     sampler = priors.of_network(trained, split.images[:10_000], split.labels[:10_000], prior)
     codes = sampler(seeds.fixed_keys().pictures, 100)
     images = trained.decode(codes, np.arange(100) % len(run.dataset.class_names))
-    caption = {
-        "normal": "decoded samples of the prior",
-        "mixture": "decoded samples of a Gaussian mixture fitted on training codes",
-        "resample": "decoded codes of which each part is drawn from those of training images",
-    }[prior]
+    caption = f"decoded: {priors.DESCRIPTIONS[prior]}"
     runs.save_picture(run, "samples", plots.tile(images, columns=10), caption)
 
 

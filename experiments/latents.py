@@ -89,9 +89,7 @@ def main(options: Options) -> None:
     for prior in options.priors or suitable:
         sampler = priors.fit(train.codes, prior, group_size=group_size, seed=options.seed)
         picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
-        fitted = "" if prior == "normal" else f", fitted on {len(train.codes)} training codes"
-        caption = f"decoded codes of the prior {prior}{fitted}"
-        save(f"samples_{prior}", picture, caption)
+        save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
     caption = "between test images, pair by pair: linear interpolation above, spherical below"
     save("interpolations", draw_interpolations(trained, test), caption)
     decode = decode_as(trained, test.labels[0])

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
-from jaxae.binarization import binarized_test, with_binarization
+from jaxae.binarization import with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -49,7 +49,7 @@ def main(options: Options) -> None:
         optimizer = optax.adam(options.run.learning_rate)
         recipe = recipes.Recipe(model, likelihood, negative_elbo, optimizer)
         recipe = with_binarization(recipe, run.dataset, options.binarization)
-        binary = np.asarray(binarized_test(run.dataset).images)
+        binary = np.asarray((recipe.test_examples or run.dataset.test).images[:])
         for epoch in recipes.fit(run, recipe):
             if epoch.last:
                 picture = plots.reconstruction_grid(

@@ -15,7 +15,6 @@ from jaxae.likelihoods import Likelihood
 from jaxae.members import (
     Context,
     Member,
-    Settings,
     beta_tc,
     conditional,
     corrupted,
@@ -28,6 +27,7 @@ from jaxae.members import (
     vector_quantized,
 )
 from jaxae.models import Design
+from jaxae.settings import Settings, fill_settings
 from jaxae.steps import Objective
 
 FAMILY: dict[str, Member] = {
@@ -255,41 +255,7 @@ def choose_settings(name: str, given: Settings) -> dict[str, Any]:
     """
     if name not in FAMILY:
         raise UserError(f"no objective is called {name}: choose one of {', '.join(FAMILY)}")
-    member = FAMILY[name]
-    known = {**member.model_settings, **member.settings}
-    for setting, value in given.items():
-        flag = f"--{setting.replace('_', '-')}"
-        if setting not in known:
-            flags = ", ".join(f"--{other.replace('_', '-')}" for other in known) or "none at all"
-            raise UserError(f"{flag} {value}: {name} has no such setting; it has {flags}")
-        low, high = RANGES.get(setting, (0, 1e9))
-        numbers = value if isinstance(value, tuple) else (value,)
-        example = known[setting]
-        whole = isinstance(example[0] if isinstance(example, tuple) else example, int)
-        if not numbers or not all(
-            low <= number <= high and (not whole or number == int(number)) for number in numbers
-        ):
-            kind = "whole numbers" if whole else "numbers"
-            raise UserError(f"{flag} {value}: give {kind} from {low:g} to {high:g}")
-    return {**known, **given}
-
-
-# Of the settings that cannot be any number from 0 to a billion.
-RANGES: dict[str, tuple[float, float]] = {
-    "noise": (0, 1e6),
-    "rate": (0, 1),
-    "active": (1, 2**20),
-    "probes": (1, 2**10),
-    "anneal_steps": (1, 2**31 - 1),
-    "alpha": (-1e6, 1),
-    "samples": (1, 2**20),
-    "groups": (1, 2**20),
-    "mixture": (0, 1),
-    "codebook": (2, 2**20),
-    "dimension": (1, 2**20),
-    "decay": (0, 0.9999),  # with 1 a codebook would never move
-    "levels": (2, 2**16),
-}
+    return fill_settings(name, FAMILY[name].all_settings, given)
 
 
 def make_model(name: str, design: Design, settings: Settings, *, classes: int) -> nn.Module:
@@ -312,8 +278,7 @@ def describe_members() -> str:
     """The table as text: a line for each member, with its source and its settings."""
     lines = []
     for name, member in FAMILY.items():
-        settings = {**member.model_settings, **member.settings}
-        values = ", ".join(f"{setting} {value}" for setting, value in settings.items())
+        values = ", ".join(f"{setting} {value}" for setting, value in member.all_settings.items())
         lines.append(
             f"- {name}: {member.summary} ({member.reference})" + (values and f"; {values}")
         )

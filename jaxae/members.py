@@ -1,6 +1,6 @@
 """What a member of the family is, and the ways to make its network and its objective."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -11,9 +11,8 @@ from jaxae import models, objectives
 from jaxae.likelihoods import Likelihood
 from jaxae.models import Design
 from jaxae.models.layers import limited_scale
+from jaxae.settings import Settings
 from jaxae.steps import Objective, Variables
-
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,11 @@ class Member:
     model_settings: Settings = field(default_factory=dict)
     prior: Literal["normal", "mixture", "resample"] = "normal"  # where new codes come from
     collections: Callable[[], Variables] | None = None  # of the objective, as they are at first
+
+    @property
+    def all_settings(self) -> Settings:
+        """Those of the network, and those of the objective."""
+        return {**self.model_settings, **self.settings}
 
 
 # Networks.

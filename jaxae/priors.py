@@ -26,6 +26,13 @@ Sampler = Callable[[Array, int], np.ndarray]
 
 Prior = Literal["normal", "mixture", "flow", "resample"]
 
+DESCRIPTIONS: dict[Prior, str] = {
+    "normal": "codes drawn from a standard normal",
+    "mixture": "codes drawn from a Gaussian mixture fitted on those of training images",
+    "flow": "codes drawn from a flow fitted on those of training images",
+    "resample": "codes of which each part is drawn from those of training images at its place",
+}
+
 
 def of_network(
     trained: Trained, images: np.ndarray, labels: np.ndarray, prior: Prior, *, seed: int = 0

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxae import latents, metrics, plots
+from jaxae import latents, metrics, plots, priors
 from jaxae.batches import apply_in_parts
 from jaxae.evaluation import Images
 from jaxae.pages import Chart, Gallery, Picture, Scatter
@@ -20,12 +20,6 @@ _ROWS = 8  # of a grid of images
 _MOST_CHARTS = 6
 _EPOCHS_SHOWN = 4
 _CHART_TITLES = {"psnr": "PSNR, dB", "kl": "KL", "negative_elbo": "Negative ELBO"}
-_PRIORS = {
-    "normal": "Codes are drawn from a standard normal",
-    "mixture": "Codes are drawn from a Gaussian mixture fitted on those of training images",
-    "flow": "Codes are drawn from a flow fitted on those of training images",
-    "resample": "Each part of a code is drawn from those of training images at its place",
-}
 
 
 def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
@@ -83,7 +77,7 @@ def make_galleries(
         ),
         Gallery(
             "Samples",
-            f"{_PRIORS[prior]}, and decoded{given}.",
+            f"Decoded{given}: {priors.DESCRIPTIONS[prior]}.",
             (Picture(samples),),
         ),
         Gallery(

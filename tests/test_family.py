@@ -14,7 +14,7 @@ import pytest
 from experiment_files import load_experiment
 from jax import Array
 
-from jaxae import data, family, likelihoods, models, priors, train
+from jaxae import data, family, likelihoods, models, priors, settings, train
 from jaxae.batches import Batch, Examples
 from jaxae.errors import UserError
 from jaxae.family import FAMILY
@@ -214,7 +214,7 @@ def test_every_setting_is_a_flag_and_none_is_left_over() -> None:
         name for member in FAMILY.values() for name in (*member.settings, *member.model_settings)
     }
     assert flags == known
-    assert set(family.RANGES) <= known
+    assert set(settings.RANGES) <= known
 
 
 def test_the_help_has_a_line_and_a_reference_of_each_member() -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,14 @@ def test_a_section_is_put_in_place_and_the_rest_of_the_page_stays(tmp_path: Path
         "<!-- second -->\ntwo\n\nlines\n<!-- end of second -->\n",
     ]
     assert sections_of(tmp_path / "none.md") == []
-    assert [path.name for path in page.parent.iterdir()] == ["page.md"]
+    assert [path.name for path in page.parent.iterdir() if path.suffix != ".lock"] == ["page.md"]
+
+
+def test_commands_that_put_sections_at_the_same_time_lose_none(tmp_path: Path) -> None:
+    names = [f"section-{number}" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: put_section(tmp_path / "page.md", name, "text"), names))
+    assert len(sections_of(tmp_path / "page.md")) == len(names)
 
 
 def test_a_tanh_network_is_one_of_logistic_units_with_other_weights() -> None:
