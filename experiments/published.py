@@ -57,7 +57,8 @@ class Job:
 
 def jobs_of(table: str, dataset: str) -> list[Job]:
     """The runs of a table on a dataset."""
-    iwae = "--hidden 200 200 --activation tanh --latent 50 --binarization dynamic --schedule cosine"
+    dynamic = "--binarization dynamic --schedule cosine"
+    iwae = f"--hidden 200 200 --activation tanh --latent 50 {dynamic}"
     deep = "--hidden 1000 500 250 --activation tanh --latent 30 --schedule cosine"
     size16 = "--latent 16 --likelihood gaussian"
     jobs = {
@@ -65,11 +66,11 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
             Job("", "784-500-20", "--hidden 500 --latent 20 --binarization static", 10, "near 104"),
         ],
         "iwae": [
-            Job("", "784-400-40", "--hidden 400 --latent 40 --binarization dynamic", 20, "89.8"),
-            Job("", "vae-1", f"--objective iwae --samples 1 {iwae}", 10, "86.8"),
-            Job("", "vae-5", f"--objective miwae --samples 1 --groups 5 {iwae}", 10, "86.5"),
-            Job("", "iwae-5", f"--objective iwae --samples 5 {iwae}", 10, "85.5"),
-            Job("", "miwae-8-8", f"--objective miwae --samples 8 --groups 8 {iwae}", 2, "85.0"),
+            Job("", "784-400-40", f"--hidden 400 --latent 40 {dynamic}", 40, "89.8"),
+            Job("", "vae-1", f"--objective iwae --samples 1 {iwae}", 30, "86.8"),
+            Job("", "vae-5", f"--objective miwae --samples 1 --groups 5 {iwae}", 20, "86.5"),
+            Job("", "iwae-5", f"--objective iwae --samples 5 {iwae}", 20, "85.5"),
+            Job("", "miwae-8-8", f"--objective miwae --samples 8 --groups 8 {iwae}", 4, "85.0"),
         ],
         "deep": [
             Job("", "30", f"--objective reconstruction {deep}", 60, "3.00"),
