@@ -5,8 +5,8 @@
 Trains what the table needs with experiments/family.py, evaluates each run with jaxae.evaluate, and
 puts the table, mean ± standard deviation over replicas, into results/README.md. What is finished
 is not done again, and a run that was stopped goes on from its last checkpoint; after kill -9 wait
-until the run in progress has ended. `--help` lists the
-tables; with the default epochs they take from ten minutes to some hours on two cores.
+until the run in progress has ended. With the default epochs a table takes from ten minutes to some
+hours on two cores. The tables and their runs are in published_tables.py.
 """
 
 import json
@@ -16,18 +16,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
+from published_tables import TABLES, Job, jobs_of
 
-from jaxae import classifier, data, metrics, plots
+from jaxae import data, metrics, plots
 from jaxae.cli import run_tool
 from jaxae.sections import put_section
-
-SIZES = (2, 8, 16, 32, 64)  # of the code, of the table of PCA
 
 
 @dataclass(frozen=True)
@@ -44,118 +43,25 @@ class Options:
     sources: Path | None = None  # as in the experiments
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run that a table needs."""
-
-    table: str
-    name: str  # of its folder
-    arguments: str  # of experiments/family.py
-    epochs: int
-    published: str  # what the source prints for it
-
-
-def jobs_of(table: str, dataset: str) -> list[Job]:
-    """The runs of a table on a dataset."""
-    dynamic = "--binarization dynamic --schedule cosine"
-    iwae = f"--hidden 200 200 --activation tanh --latent 50 {dynamic}"
-    deep = "--hidden 1000 500 250 --activation tanh --latent 30 --schedule cosine"
-    size16 = "--latent 16 --likelihood gaussian"
-    jobs = {
-        "vae": [
-            Job("", "784-500-20", "--hidden 500 --latent 20 --binarization static", 10, "near 104"),
-        ],
-        "iwae": [
-            Job("", "784-400-40", f"--hidden 400 --latent 40 {dynamic}", 40, "89.8"),
-            Job("", "vae-1", f"--objective iwae --samples 1 {iwae}", 30, "86.8"),
-            Job("", "vae-5", f"--objective miwae --samples 1 --groups 5 {iwae}", 20, "86.5"),
-            Job("", "iwae-5", f"--objective iwae --samples 5 {iwae}", 20, "85.5"),
-            Job("", "miwae-8-8", f"--objective miwae --samples 8 --groups 8 {iwae}", 4, "85.0"),
-        ],
-        "deep": [
-            Job("", "30", f"--objective reconstruction {deep}", 60, "3.00"),
-        ],
-        "pca": [
-            Job("", str(size), f"--objective reconstruction --latent {size}", 10, published)
-            for size, published in zip(
-                SIZES, ("0.0557", "0.0374", "0.0269", "0.0168", "0.0090"), strict=True
-            )
-        ],
-        "rae": [
-            Job("", name, f"--objective {name} {size16}", 15, "")
-            for name in ("rae-l2", "rae-gp", "vae", "wae")
-        ],
-    }
-    return [replace(job, table=table, name=f"{table}-{dataset}-{job.name}") for job in jobs[table]]
-
-
-# A table's title, the figures in it by the name that jaxae.evaluate or the run itself gives them,
-# and what must be known to read it.
-TABLES = {
-    "vae": (
-        "A variational autoencoder of binarized MNIST",
-        {"test_loss": "test loss, nats", "negative_log_likelihood": "NLL, 200 samples, nats"},
-        "Test loss is the negative ELBO, which Flax's example of the same network prints. Training "
-        "images are binarized once (static binarization), test images as well.",
-    ),
-    "iwae": (
-        "Importance-weighted autoencoders of binarized MNIST",
-        {"negative_log_likelihood": "NLL, 200 samples, nats", "active_units": "active units"},
-        "Training pixels are binarized at each step (dynamic), test images once; numbers on "
-        "statically binarized MNIST do not compare. The sources train for hundreds to thousands "
-        "of epochs, with 200 (784-400) and 5,000 importance samples; the epochs here are shown.",
-    ),
-    "deep": (
-        "Hinton and Salakhutdinov's deep autoencoder",
-        {"squared_error": "squared error an image"},
-        "784-1000-500-250-30, a linear code, all layers trained at once, without pretraining layer "
-        "by layer, on cross-entropy. Hinton and Salakhutdinov 2006 print 3.00, and 13.87 for PCA. "
-        "Their logistic units are trained here as tanh(x) = 2 logistic(2x) - 1, the same network "
-        "with other weights, which Adam finds sooner where units have mean 0.",
-    ),
-    "pca": (
-        "Squared error a pixel by size of the code",
-        {"test_mse": "autoencoder"},
-        "One hidden layer of 500 ReLU on each side of the code, trained on cross-entropy. The "
-        "column at the right is what is published for PCA.",
-    ),
-    "rae": (
-        "Regularized, variational and Wasserstein autoencoders",
-        {
-            "test_mse": "MSE",
-            "fid": "FID, prior",
-            "mixture_fid": "FID, mixture",
-            "reconstruction_fid": "FID, reconstructions",
-            "linear_probe_accuracy": "linear probe",
-            "negative_log_likelihood": "NLL, nats",
-            "training_seconds": "seconds, all replicas",
-        },
-        f"Codes of 16 numbers, one hidden layer of 500 on each side, Gaussian pixels with a "
-        f"standard deviation of 0.1. Seconds also depend on what else the machine did. "
-        f"{classifier.FEATURES_NOTE}",
-    ),
-}
-
-
 def main(options: Options) -> None:
     """Trains and evaluates what is not there yet, then writes the table."""
+    asked = options.dataset or ()  # one who asks for other sets gets a table of its own
     usual = ("mnist", "fashion_mnist") if options.table == "rae" else ("mnist",)
     rows = [
         measure(job, dataset, options)
-        for dataset in options.dataset or usual
+        for dataset in asked or usual
         for job in jobs_of(options.table, dataset)
     ]
     title, columns, note = TABLES[options.table]
-    heads = ("run", "dataset", "epochs, replicas", *columns.values(), "published")
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    lines += [f"| {' | '.join(cells(row, columns))} |" for row in rows]
-    parts = [f"## {title}", f"    {portable(['python', *sys.argv])}", note, "\n".join(lines)]
+    title = ": ".join((title, *asked))
+    command = portable(["python", *sys.argv])
+    parts = [f"## {title}", f"    {command}", note, make_table(rows, columns)]
     if options.table in ("pca", "deep"):
         for dataset in dict.fromkeys(row.dataset for row in rows):
             same = [row for row in rows if row.dataset == dataset]
             parts.append(compare_with_pca(same, options))
     parts.append("\n".join(map(describe, rows)))
-    put_section(options.page, f"published-{options.table}", "\n\n".join(parts))
+    put_section(options.page, "-".join(("published", options.table, *asked)), "\n\n".join(parts))
     print(f"the table is in {options.page}")
 
 
@@ -234,6 +140,16 @@ def places(options: Options) -> list[str]:
     """The flags that say where data are."""
     flags = {"--data-dir": options.data_dir, "--sources": options.sources}
     return [part for flag, path in flags.items() if path for part in (flag, str(path))]
+
+
+def make_table(rows: list[Row], columns: dict[str, str]) -> str:
+    """The table as Markdown, with what is published if there is anything."""
+    lines = [["run", "dataset", "epochs, replicas", *columns.values(), "published"]]
+    lines += [cells(row, columns) for row in rows]
+    if not any(line[-1] for line in lines[1:]):
+        lines = [line[:-1] for line in lines]
+    head, *body = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head, "|---" * len(lines[0]) + "|", *body])
 
 
 def cells(row: Row, columns: dict[str, str]) -> list[str]:

@@ -90,7 +90,7 @@ def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
     page = (place / "page" / "README.md").read_text()
     (row,) = re.findall(r"^\| 30 \|.*$", page, re.MULTILINE)
     error, deviation = (784 * summary[f"test_mse{suffix}"] for suffix in ("", "_std"))
-    assert f"| 3, 2 | {error:.4g} ± {deviation:.2g} |  |" in row
+    assert f"| 3, 2 | {error:.4g} ± {deviation:.2g} |" in row
     assert "--out" not in page
 
     again = start("published", LINE, place)
