@@ -7,17 +7,19 @@ About a minute for 20 epochs of MNIST through the dense network on two cores, mo
 samples.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
+import jax
 import numpy as np
 import optax
 
 from jaxae import family, likelihoods, models, plots, priors, recipes, records, runs, seeds
 from jaxae.batches import steps_in_epoch
-from jaxae.binarization import Binarization, with_binarization
+from jaxae.binarization import Binarization, binarized_train, with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.models.layers import lecun, logistic
@@ -80,6 +82,7 @@ class Options:
     likelihood: LikelihoodName = "bernoulli"  # of a pixel, which is the reconstruction's loss
     binarization: Binarization = "none"  # training pixels drawn: each step (dynamic), once (static)
     schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate; cosine ends at 0
+    weight_decay: float = 0.0  # of kernels, decoupled from the gradient as in AdamW
     settings: Settings = Settings()
     run: RunOptions = RunOptions(epochs=20, batch_size=128, learning_rate=1e-3)
 
@@ -102,11 +105,13 @@ def main(options: Options) -> None:
             if epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5"):
                 recipes.draw_reconstructions(run, epoch)
             if epoch.last:
-                draw_samples(run, epoch, family.FAMILY[options.objective].prior)
+                draw_samples(run, epoch, options)
 
 
 def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> recipes.Recipe:
-    """A member's network and objective, and Adam."""
+    """A member's network, its objective and its optimizer."""
+    if not 0 <= options.weight_decay < math.inf:
+        raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
     if options.latent < 1 or min(options.hidden or (1,)) < 1:
         raise UserError(
             f"--latent {options.latent} --hidden {options.hidden}: give widths of 1 or more"
@@ -137,16 +142,33 @@ def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) ->
         model,
         likelihood,
         objective,
-        optax.adam(rate),
+        make_optimizer(rate, options.weight_decay),
         collections=member.collections and member.collections(),
     )
     return with_binarization(recipe, run.dataset, options.binarization)
 
 
-def draw_samples(run: runs.Run, epoch: recipes.Epoch, prior: priors.Prior) -> None:
+def make_optimizer(
+    rate: optax.ScalarOrSchedule, weight_decay: float
+) -> optax.GradientTransformation:
+    """Adam, or AdamW, which makes kernels smaller and leaves biases as they are."""
+    if not weight_decay:
+        return optax.adam(rate)
+
+    def kernels(params: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+    return optax.adamw(rate, weight_decay=weight_decay, mask=kernels)
+
+
+def draw_samples(run: runs.Run, epoch: recipes.Epoch, options: Options) -> None:
     """Draws a hundred images decoded from new codes; a conditional network gets each class."""
-    split, trained = run.dataset.train, epoch.trained
-    sampler = priors.of_network(trained, split.images[:10_000], split.labels[:10_000], prior)
+    trained, prior = epoch.trained, family.FAMILY[options.objective].prior
+    split = run.dataset.train
+    images, labels = split.images[:10_000], split.labels[:10_000]
+    if options.binarization != "none":
+        images = np.asarray(binarized_train(run.dataset).images[:10_000])
+    sampler = priors.of_network(trained, images, labels, prior)
     codes = sampler(seeds.fixed_keys().pictures, 100)
     images = trained.decode(codes, np.arange(100) % len(run.dataset.class_names))
     caption = f"decoded: {priors.DESCRIPTIONS[prior]}"

@@ -84,10 +84,10 @@ def main(options: Options) -> None:
         path = folder / f"{name}.png"
         plots.save(picture, path, caption=prefix + caption, strip=dataset.bundled)
 
-    group_size = priors.group_size(trained)
-    suitable = ("normal", "mixture", "flow") if group_size is None else ("resample",)
+    quantized = priors.group_size(trained) is not None
+    suitable = ("resample",) if quantized else ("normal", "mixture", "flow")
     for prior in options.priors or suitable:
-        sampler = priors.fit(train.codes, prior, group_size=group_size, seed=options.seed)
+        sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
         picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
         save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
     caption = "between test images, pair by pair: linear interpolation above, spherical below"

@@ -26,6 +26,7 @@ from published_tables import TABLES, Job, jobs_of
 
 from jaxae import data, metrics, plots
 from jaxae.cli import run_tool
+from jaxae.errors import UserError
 from jaxae.sections import put_section
 
 
@@ -45,6 +46,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains and evaluates what is not there yet, then writes the table."""
+    check_options(options)
     asked = options.dataset or ()  # one who asks for other sets gets a table of its own
     usual = ("mnist", "fashion_mnist") if options.table == "rae" else ("mnist",)
     rows = [
@@ -60,9 +62,21 @@ def main(options: Options) -> None:
         for dataset in dict.fromkeys(row.dataset for row in rows):
             same = [row for row in rows if row.dataset == dataset]
             parts.append(compare_with_pca(same, options))
+    if "fid" in columns:
+        parts.append(describe_classifiers(rows))
     parts.append("\n".join(map(describe, rows)))
-    put_section(options.page, "-".join(("published", options.table, *asked)), "\n\n".join(parts))
+    name = "-".join(("published", options.table, *asked)).replace("/", "-")
+    put_section(options.page, name, "\n\n".join(parts))
     print(f"the table is in {options.page}")
+
+
+def check_options(options: Options) -> None:
+    """UserError for what would fail, or be taken for the default, after the training."""
+    for name, value in (("epochs", options.epochs), ("replicas", options.replicas)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value}: give 1 or more")
+    if options.page.is_dir():
+        raise UserError(f"--page {options.page} is a folder: give the file that the table goes to")
 
 
 def portable(words: Sequence[str]) -> str:
@@ -110,7 +124,7 @@ def evaluate(folder: Path, options: Options) -> dict[str, Any]:
         where = ["--out", str(judged), *places(options)]
         run([sys.executable, "-m", "jaxae.evaluate", str(folder), *where])
     evaluation = json.loads((judged / "evaluation.json").read_text(encoding="utf-8"))
-    figures = evaluation["figures"]
+    figures = evaluation["figures"] | {"classifier": evaluation["classifier"]}
     if evaluation["settings"]["prior"] == "mixture":
         for suffix in ("", "_std"):
             figures[f"mixture_fid{suffix}"] = figures.pop(f"fid{suffix}", math.nan)
@@ -154,11 +168,10 @@ def make_table(rows: list[Row], columns: dict[str, str]) -> str:
 
 def cells(row: Row, columns: dict[str, str]) -> list[str]:
     """A line of the table."""
-    name = row.job.name.removeprefix(f"{row.job.table}-{row.dataset}-")
     figures = [number(row.figures, column) for column in columns]
     published = row.job.published if row.dataset == "mnist" else ""
     epochs = f"{row.figures['epoch']}, {row.config['options']['run']['replicas']}"
-    return [name, row.dataset, epochs, *figures, published]
+    return [row.job.label, row.dataset, epochs, *figures, published]
 
 
 def describe(row: Row) -> str:
@@ -168,6 +181,16 @@ def describe(row: Row) -> str:
         f"- {row.job.name}: `{portable(shlex.split(config['command']))}`, commit "
         f"{config['git_commit']}, JAX {config['versions']['jax']} on {config['devices'][0]}, "
         f"{config['cpu_count']} cores"
+    )
+
+
+def describe_classifiers(rows: list[Row]) -> str:
+    """Whose features the figures of generated images are on, a line for each dataset."""
+    classifiers = {row.dataset: row.figures["classifier"] for row in rows}
+    return "\n".join(
+        f"- the classifier of {dataset}: accuracy {judge['accuracy']:.4g} on the test images, "
+        f"digest `{judge['digest'][:16]}`"
+        for dataset, judge in classifiers.items()
     )
 
 
@@ -199,7 +222,8 @@ def compare_with_pca(rows: list[Row], options: Options) -> str:
         f"{rows[0].dataset}: test images through codes of a size",
         xlabel="size of the code",
     )
-    path = options.page.parent / "pictures" / f"published-pca-{rows[0].dataset}.png"
+    name = rows[0].dataset.replace("/", "-")
+    path = options.page.parent / "pictures" / f"published-pca-{name}.png"
     plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
 

@@ -17,8 +17,7 @@ import tyro
 from jaxae import records
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
-from jaxae.files import write_whole
-from jaxae.sections import sections_of
+from jaxae.sections import rewrite, sections_of
 
 # The length of each published recipe, so that a shorter run is seen to be one.
 PUBLISHED_EPOCHS = {
@@ -76,10 +75,13 @@ def main(options: Options) -> None:
     pictures = options.out / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     sections = ["\n".join(section(run, pictures)) for run in finished]
-    readme = options.out / "README.md"
-    published = sections_of(readme)  # which other commands have made
-    parts = [INTRODUCTION, table(finished), *published, *sections]
-    write_whole(readme, "\n\n".join(part.strip() for part in parts) + "\n")
+
+    def renew(page: str) -> str:
+        published = sections_of(page)  # which other commands have made
+        parts = [INTRODUCTION, table(finished), *published, *sections]
+        return "\n\n".join(part.strip() for part in parts) + "\n"
+
+    rewrite(options.out / "README.md", renew)
 
 
 def read(folder: Path) -> Finished:
@@ -87,11 +89,8 @@ def read(folder: Path) -> Finished:
     lines = records.read_records(folder)
     if not lines or not (folder / "summary.json").exists():
         raise UserError(f"{folder} is not a run that was trained to its end: give one that was")
-    config, summary = (
-        json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in ("config.json", "summary.json")
-    )
-    return Finished(folder, config, summary, lines)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return Finished(folder, records.read_config(folder), summary, lines)
 
 
 INTRODUCTION = """# Results
@@ -142,8 +141,9 @@ def section(run: Finished, pictures: Path) -> list[str]:
         f"    {config['command']}",
         "",
         f"{config['dataset']['name']}, {config['dataset']['train_images']:,} training and "
-        f"{config['dataset']['test_images']:,} test images; commit {config['git_commit']}; "
-        f"JAX {config['versions']['jax']} on {config['devices'][0]}, {config['cpu_count']} cores.",
+        f"{config['dataset']['test_images']:,} test images{describe_binarization(config)}; "
+        f"commit {config['git_commit']}; JAX {config['versions']['jax']} on "
+        f"{config['devices'][0]}, {config['cpu_count']} cores.",
         "",
         f"Best test loss {summary['best_test_loss']:.5g} at epoch {summary['best_epoch']}. "
         f"Test loss at epochs {milestones(run.lines)}.",
@@ -165,6 +165,12 @@ def section(run: Finished, pictures: Path) -> list[str]:
         shutil.copyfile(path, copy)
         lines += ["", f"![{path.stem} of {run.name}](pictures/{copy.name})"]
     return lines
+
+
+def describe_binarization(config: dict[str, Any]) -> str:
+    """How a run has binarized its images, as the end of a phrase; nothing where it has not."""
+    how = config["options"].get("binarization", "none")
+    return "" if how == "none" else f", {how} binarization"
 
 
 def milestones(lines: list[dict[str, Any]]) -> str:

@@ -62,7 +62,7 @@ def run_main(
 def run_tool(main: Callable[[ToolOptions], None], options_type: type[ToolOptions]) -> None:
     """Parses the command line of a command that trains nothing itself, calls main, and exits.
 
-    The code is that of `run_main`.
+    The code is that of `run_main`, and 2 after an OSError.
     """
     try:
         options = tyro.cli(options_type)
@@ -70,6 +70,14 @@ def run_tool(main: Callable[[ToolOptions], None], options_type: type[ToolOptions
             main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        place = error.filename or "a file"
+        print(
+            f"error: {place} cannot be read or written ({error.strerror or error}): give another "
+            "place",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)

@@ -121,14 +121,15 @@ def judge(trained: Trained, images: Images, settings: Settings, classes: Classif
             images.test_labels[weighed],
             samples=settings.samples,
         )
-    new = generate(trained, images, settings, generate_key)
+    generate_by = partial(generate, trained, train_codes, images.test_labels, key=generate_key)
+    new = generate_by(settings)
     real = images.dataset.test.images[: settings.generated]
     figures |= judge_generated(new, real, classes, seed=settings.seed)
     if settings.prior == "normal":
         # As plain autoencoders are judged, so that the two compare; a posterior that has collapsed
         # has too few codes for a mixture.
         with contextlib.suppress(UserError):
-            others = generate(trained, images, replace(settings, prior="mixture"), generate_key)
+            others = generate_by(replace(settings, prior="mixture"))
             judged = judge_generated(others, real, classes, seed=settings.seed)
             figures |= prefix("mixture_", judged)
     compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
@@ -205,19 +206,19 @@ def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
     }
 
 
-def generate(trained: Trained, images: Images, settings: Settings, key: jax.Array) -> np.ndarray:
+def generate(
+    trained: Trained,
+    train_codes: np.ndarray,
+    labels: np.ndarray,
+    settings: Settings,
+    key: jax.Array,
+) -> np.ndarray:
     """Images decoded from new codes, float in [0, 1], [settings.generated, H, W, C].
 
-    A conditional network is given the labels of the test images, in their order.
+    A conditional network is given the labels in turn.
     """
-    sample = priors.of_network(
-        trained,
-        images.train[:_FITTED],
-        images.train_labels[:_FITTED],
-        settings.prior,
-        seed=settings.seed,
-    )
-    labels = np.resize(images.test_labels, settings.generated)
+    sample = priors.fit(trained, train_codes[:_FITTED], settings.prior, seed=settings.seed)
+    labels = np.resize(labels, settings.generated)
     return apply_in_parts(trained.decode, sample(key, settings.generated), labels)
 
 

@@ -41,7 +41,7 @@ FAMILY: dict[str, Member] = {
     ),
     "denoising": Member(
         "clean images from ones with Gaussian noise",
-        "Vincent et al. 2008",
+        "Vincent et al. 2010, section 3.3",
         "reconstruction",
         corrupted(objectives.add_gaussian_noise),
         plain,

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from jaxae.batches import apply_in_parts
 from jaxae.errors import UserError
+from jaxae.models import TopK
 
 if TYPE_CHECKING:
     from jaxae.trained import Trained
@@ -43,15 +44,24 @@ def of_network(
     UserError where codes are to be resampled and the network's are not quantized.
     """
     codes = encode(trained, images, labels, count=1 if prior == "normal" else None)
-    return fit(codes, prior, group_size=group_size(trained), seed=seed)
+    return fit(trained, codes, prior, seed=seed)
 
 
-def fit(codes: ArrayLike, prior: Prior, *, group_size: int | None = None, seed: int = 0) -> Sampler:
-    """A prior by name for codes [N, *shape], of which the normal one only needs the shape.
+def fit(trained: Trained, codes: ArrayLike, prior: Prior, *, seed: int = 0) -> Sampler:
+    """A prior by name for a network, from its codes [N, *shape]; the normal one reads their shape.
 
-    `group_size` is how many numbers of a code are quantized together, None if they are not. Raises
-    UserError where codes are to be resampled that are not quantized.
+    Raises UserError where codes are to be resampled and the network's are not quantized.
     """
+    sample = fit_by_name(codes, prior, group_size(trained), seed)
+    bottleneck = getattr(trained.model, "bottleneck", None)
+    if not isinstance(bottleneck, TopK):
+        return sample
+    # Of these codes the network only ever decodes the largest numbers.
+    return lambda key, count: np.asarray(bottleneck(jnp.asarray(sample(key, count))))
+
+
+def fit_by_name(codes: ArrayLike, prior: Prior, group_size: int | None, seed: int) -> Sampler:
+    """A prior for codes, of which so many numbers are quantized together, or None."""
     if prior == "normal":
         return normal(np.shape(codes)[1:])
     if prior == "mixture":

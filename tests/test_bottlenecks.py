@@ -219,17 +219,8 @@ def test_averages_equal_a_loop_over_batches() -> None:
         codebook = update(codebook, z, indices, weights, KEY, decay=decay)
         np.testing.assert_allclose(codebook.counts, counts, rtol=1e-5)
         np.testing.assert_allclose(codebook.sums, sums, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(codebook.vectors, sums / counts[:, None], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(codebook.vectors, sums / counts[:, None], rtol=1e-4, atol=1e-5)
     assert counts[2] < 0.8 * counts[0]
-
-
-def test_smoothing_of_counts_is_laplaces() -> None:
-    z, indices = jnp.asarray(CENTERS[:, None]), jnp.array([[0], [1], [1]])
-    codebook = new_codebook(CENTERS[:2])
-    smoothed = update(codebook, z, indices, jnp.ones(3), KEY, decay=0.0, smoothing=0.5)
-    # Counts 1 and 2 become 3 * 1.5 / 4 and 3 * 2.5 / 4, of the same sum.
-    expected = np.array([[4, 0], [-4, 4]]) / np.array([[1.125], [1.875]])
-    np.testing.assert_allclose(smoothed.vectors, expected, rtol=1e-6)
 
 
 def test_without_memory_an_update_is_a_step_of_k_means() -> None:

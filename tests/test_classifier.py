@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_run import compiled_once  # noqa: F401
 
 from jaxae import classifier, data
 from jaxae.batches import Batch
@@ -140,13 +141,21 @@ def leave_nothing(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, change_a_parameter, change_a_byte, leave_nothing])
-def test_a_damaged_cache_is_trained_anew(damage, tiny, tmp_path):
-    first = classifier.load_or_train(tiny, tmp_path, FEW)
+def test_a_damaged_cache_is_trained_anew(damage, small, tiny, tmp_path, monkeypatch):
+    trainings = []
+
+    def train(*arguments) -> Classifier:
+        trainings.append(arguments)
+        return small
+
+    monkeypatch.setattr(classifier, "train", train)
+    classifier.load_or_train(tiny, tmp_path, FEW)
     (file,) = tmp_path.glob("*.npz")
     damage(file)
-    assert classifier.load_or_train(tiny, tmp_path, FEW).digest == first.digest
+    assert classifier.load_or_train(tiny, tmp_path, FEW).digest == small.digest
+    assert trainings == [(tiny, FEW)] * 2
     with np.load(file) as arrays:
-        assert arrays["digest"].item() == first.digest
+        assert arrays["digest"].item() == small.digest
 
 
 def test_where_nothing_can_be_cached_it_is_trained(tiny, tmp_path, monkeypatch):

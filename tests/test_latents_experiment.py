@@ -1,10 +1,13 @@
 """experiments/latents.py as a user starts it, on a run that was trained before."""
 
+import runpy
+import sys
 from pathlib import Path
 
+import latents
 import numpy as np
 import pytest
-from commands import start
+from commands import command, start
 from PIL import Image
 
 # Width and height without the caption; that of the bundled subset comes below.
@@ -49,10 +52,13 @@ def test_every_picture_is_drawn_with_its_caption(place: Path) -> None:
         assert image.size == (140, 140)
 
 
-def test_the_images_and_the_priors_can_be_chosen(place: Path) -> None:
-    line = "run --priors normal --images 5 900 7 --fit-images 50 --seed 1"
-    process = start("latents", line, place)
-    assert process.returncode == 0, process.stderr
+def test_the_images_and_the_priors_can_be_chosen(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    latents.main(
+        latents.Options(Path("run"), priors=("normal",), images=(5, 900, 7), fit_images=50, seed=1)
+    )
     pictures = place / "run" / "pictures"
     assert [path.name for path in pictures.glob("samples_*")] == ["samples_normal.png"]
     with Image.open(pictures / "morph.png") as image:
@@ -68,12 +74,23 @@ def test_the_images_and_the_priors_can_be_chosen(place: Path) -> None:
         ("run --images 5", "--images 5: give two or more"),
         ("run --fit-images 1", "--fit-images 1"),
         ("run --priors resample --fit-images 50", "does not quantize"),
+        ("run --fit-images 10", "is not among so few training images"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_line(line: str, message: str, place: Path) -> None:
-    process = start("latents", f"{line} --out none", place)
-    assert process.returncode == 2
-    assert process.stderr.startswith("error: ")
-    assert message in process.stderr
-    assert process.stderr.count("\n") == 1
+def test_what_cannot_be_drawn_is_one_line(
+    line: str,
+    message: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", command("latents", f"{line} --out none")[1:])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") == 1
     assert not (place / "none").exists()

@@ -128,9 +128,8 @@ class InPairs:
         return x.round()
 
 
-def make_network(*, quantized: bool) -> Trained:
+def make_network(bottleneck: Any = identity) -> Trained:
     encoder, decoder = models.DenseEncoder((), 4), models.DenseDecoder((), (2, 2, 1))
-    bottleneck = InPairs() if quantized else identity
     model = models.Autoencoder(encoder, decoder, bottleneck=bottleneck)
     variables = model.init(key(), np.zeros((1, 2, 2, 1), np.float32))
     return Trained(model, likelihoods.BERNOULLI, variables)
@@ -139,7 +138,7 @@ def make_network(*, quantized: bool) -> Trained:
 def test_a_networks_prior_is_fitted_on_its_codes() -> None:
     images = GENERATOR.integers(256, size=(510, 2, 2, 1)).astype(np.uint8)
     labels = np.zeros(510, int)
-    network = make_network(quantized=False)
+    network = make_network()
     codes = network.encode(images)
     np.testing.assert_allclose(priors.encode(network, images, labels), codes, atol=1e-6)
     new = priors.of_network(network, images, labels, "mixture")(key(), 2000)
@@ -151,11 +150,19 @@ def test_a_networks_prior_is_fitted_on_its_codes() -> None:
 
 def test_a_quantizing_networks_codes_are_resampled_by_its_groups() -> None:
     images = GENERATOR.integers(256, size=(5, 2, 2, 1)).astype(np.uint8)
-    network = make_network(quantized=True)
+    network = make_network(InPairs())
     codes = network.encode(images)
     new = priors.of_network(network, images, np.zeros(5, int), "resample")(key(), 50)
     pairs = {tuple(pair) for pair in codes.reshape(5, 2, 2)[:, 0].tolist()}
     assert {tuple(pair) for pair in new.reshape(50, 2, 2)[:, 0].tolist()} == pairs
+
+
+def test_new_codes_of_a_top_k_network_have_no_more_numbers_than_it_keeps() -> None:
+    images = GENERATOR.integers(256, size=(50, 2, 2, 1)).astype(np.uint8)
+    network = make_network(models.TopK(2))
+    new = priors.of_network(network, images, np.zeros(50, int), "mixture")(key(), 30)
+    counts = np.count_nonzero(new, axis=1)
+    assert counts.max() == 2  # fewer where one of the largest is 0
 
 
 def test_neither_flowjax_nor_scikit_learn_is_imported_before_it_is_needed() -> None:

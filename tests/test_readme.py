@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from test_cli import options_of
 
-from jaxae import cli
+from jaxae import cli, likelihoods, models
+from jaxae.batches import Batch
+from jaxae.members import Context
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -98,10 +103,22 @@ def test_a_member_is_trained_judged_and_drawn(checkout):
     }
 
 
-def test_a_new_member_is_a_row(checkout):
+def test_a_new_member_is_a_row():
     _, _, example, _ = blocks("python")
-    (checkout / "example.py").write_text(example + "print(member.formula)\n")
-    assert run(["example.py"], checkout) == "reconstruction + beta * kl\n"
+    names = {}
+    exec(example, names)
+    member = names["member"]
+    design = models.Design((4, 4, 1), 2, hidden=(3,))
+    model = member.make_model(design, 10, member.model_settings)
+    context = Context(model, likelihoods.BERNOULLI, 1, member.settings)
+    images = jnp.ones((1, 4, 4, 1))
+    terms = member.make_objective(context)(
+        model.init(jax.random.key(0), images),
+        jax.random.key(1),
+        Batch(images, None, None, jnp.ones(1)),
+    )
+    half = terms.metrics["reconstruction"] + 0.5 * terms.metrics["kl"]
+    np.testing.assert_allclose(terms.loss, half, rtol=1e-6)
 
 
 def test_commands_for_several_hosts_are_taken():

@@ -206,16 +206,15 @@ def update_codebook(
     *,
     decay: float,
     threshold: float = 0.1,
-    smoothing: float = 1e-5,
 ) -> Codebook:
     """The codebook after a batch of encoder outputs z [B, ..., dimension].
 
     They are nearest to the vectors at indices [B, ...]. Examples of weight 0 in weights [B] leave
     no trace; one at least must weigh more. Counts and sums move by 1 - decay towards the batch's,
-    and a vector is its sum over its count, with Laplace smoothing (van den Oord et al. 2017,
-    appendix A.1). A dead code, of a count of at most `threshold` times the mean count, becomes an
-    output drawn from the batch, with the mean count (Zeghidour et al. 2021, section III.C, but with
-    a threshold that holds for any batch size).
+    and a vector is its sum over its count (van den Oord et al. 2017, appendix A.1). A dead code, of
+    a count of at most `threshold` times the mean count, becomes an output drawn from the batch,
+    with the mean count (Zeghidour et al. 2021, section III.C, but with a threshold that holds for
+    any batch size).
     """
     size, dimension = codebook.vectors.shape
     outputs = z.reshape(-1, dimension)
@@ -227,10 +226,9 @@ def update_codebook(
     sums = decay * codebook.sums + (1 - decay) * totals
 
     total = counts.sum()
-    smooth = (counts + smoothing) * total / (total + size * smoothing)
     # With a decay of 1 all of these stay 0, and the vectors what they were.
     seen = total > 0
-    averages = sums / jnp.maximum(smooth, jnp.finfo(smooth.dtype).tiny)[:, None]
+    averages = sums / jnp.maximum(counts, jnp.finfo(counts.dtype).tiny)[:, None]
     vectors = jnp.where(seen, averages, codebook.vectors)
 
     mean = total / size

@@ -46,7 +46,10 @@ def with_image_errors(
     model: nn.Module,
     likelihood: Likelihood,
 ) -> Terms:
-    """The objective, and "mse" and "psnr" of each reconstruction on [0, 1], for evaluation."""
+    """The objective, and "mse" and "psnr" of each reconstruction on [0, 1], for evaluation.
+
+    The reconstruction is of the batch's own inputs, before the objective corrupts them.
+    """
     terms = objective(variables, key, batch)
     images = reconstruct(
         variables, inputs_of(batch), batch.labels, model=model, likelihood=likelihood

@@ -27,7 +27,10 @@ def sparse_l1(
     likelihood: Likelihood,
     weight: float = 0.1,
 ) -> Terms:
-    """Reconstruction and the sum of the code's absolute values."""
+    """Reconstruction and the sum of the code's absolute values.
+
+    Nothing holds the decoder's scale: in time a smaller code and larger weights lower the penalty.
+    """
     del key
     z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
     l1 = sum_per_example(jnp.abs(z))
@@ -81,7 +84,9 @@ def contractive(
 ) -> Terms:
     """Reconstruction and the squared Frobenius norm of the code's Jacobian, computed exactly.
 
-    By what the network reads (Rifai et al. 2011), one row for each number of the code.
+    By what the network reads, one row for each number of the code. Rifai et al. 2011 tie the
+    decoder's weights to the encoder's; here nothing holds the decoder's scale, and in time a
+    smaller code and larger weights lower the penalty.
     """
     del key
     z, squared_norms = encode_with_jacobian(variables, batch, model, likelihood)
