@@ -121,8 +121,10 @@ def evaluate(folder: Path, options: Options) -> dict[str, Any]:
     """The figures of jaxae.evaluate for a run, which it evaluates unless that has been done."""
     judged = folder / "judged"  # not where a user's own evaluation goes
     if not (judged / "evaluation.json").exists():
-        where = ["--out", str(judged), *places(options)]
-        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *where])
+        how = ["--out", str(judged), *places(options)]
+        if "fid" not in TABLES[options.table][1]:
+            how += ["--generated", "1000"]  # whose figures the table does not show
+        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *how])
     evaluation = json.loads((judged / "evaluation.json").read_text(encoding="utf-8"))
     figures = evaluation["figures"] | {"classifier": evaluation["classifier"]}
     if evaluation["settings"]["prior"] == "mixture":
