@@ -107,6 +107,7 @@ def fit_mixture(codes: ArrayLike, components: int = 10, seed: int = 0) -> Sample
     number's variance is added to the covariances. The seed is of its initialization.
     """
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     numbers, restore = _standardize(codes)
     distinct = len(np.unique(numbers, axis=0))
@@ -116,7 +117,9 @@ def fit_mixture(codes: ArrayLike, components: int = 10, seed: int = 0) -> Sample
             "give 1 component or more, and no more of them than codes"
         )
     mixture = GaussianMixture(components, random_state=seed, max_iter=200, reg_covar=1e-6)
-    mixture.fit(numbers)
+    # With one thread, sums have one order; and several wait for each other on a busy machine.
+    with threadpool_limits(1, user_api="blas"):
+        mixture.fit(numbers)
     weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)
     roots = np.linalg.cholesky(np.asarray(mixture.covariances_))  # [components, D, D]
 

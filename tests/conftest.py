@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 from browser import browser
+from threadpoolctl import threadpool_limits
 
 __all__ = ["browser"]  # a fixture
 
@@ -19,6 +20,14 @@ def quick_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_of_blas() -> Iterator[None]:
+    """NumPy with one thread, for there is a process of tests on each core."""
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, user_api="blas"):
+        patch.setenv("OPENBLAS_NUM_THREADS", "1")
         yield
 
 

@@ -22,11 +22,11 @@ import json, sys
 from functools import partial
 import jax, jax.numpy as jnp, numpy as np, optax
 
-dtype = sys.argv[1]
+dtype, what = sys.argv[1:]
 jax.config.update("jax_enable_x64", dtype == "float64")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)  # to compile faster
-from jaxae import devices, likelihoods, models, objectives, train
+from jaxae import devices, family, likelihoods, models, objectives, train
 from jaxae.batches import Examples
 from jaxae.loops import make_loop
 
@@ -46,10 +46,14 @@ def seeded(seed, model):
     return train.init(run_key, jax.tree.map(lambda x: x.astype(dtype), variables), optimizer)
 
 
-def compare(model, states, batch_size, count):
+def denoising(model):
     reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
     corrupt = partial(objectives.add_gaussian_noise, noise=0.3)
-    objective = partial(objectives.denoising, objective=reconstruct, corrupt=corrupt)
+    return partial(objectives.denoising, objective=reconstruct, corrupt=corrupt)
+
+
+def compare(model, states, batch_size, count, objective=None):
+    objective = objective or denoising(model)
     common = dict(objective=objective, optimizer=optimizer, epochs=2, batch_size=batch_size)
     *_, single = train.fit(states, Examples(images), **common)
     mesh = devices.data_mesh(count)
@@ -57,9 +61,8 @@ def compare(model, states, batch_size, count):
     assert shared.state.step.sharding.is_fully_replicated
     assert len(shared.state.step.sharding.device_set) == count
     pairs = [(shared.state.params, single.state.params), (shared.totals, single.totals)]
-    evaluate = partial(train.make_evaluation, reconstruct, 10, replicas=states.step.ndim == 1)
-    arguments = (train.variables_of(single.state), jax.random.key(1), Examples(images))
-    pairs.append((evaluate(mesh=mesh)(*arguments), evaluate()(*arguments)))
+    if what == "networks":
+        pairs.append(evaluations(states, single.state, objective, mesh))
     largest = 0.0
     for tree, expected in pairs:
         for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
@@ -67,6 +70,21 @@ def compare(model, states, batch_size, count):
             scale = 1 + np.abs(other).max()
             largest = max(largest, float(np.abs(np.asarray(leaf) - other).max() / scale))
     return largest
+
+
+def evaluations(states, trained, objective, mesh):
+    evaluate = partial(train.make_evaluation, objective, 10, replicas=states.step.ndim == 1)
+    arguments = (train.variables_of(trained), jax.random.key(1), Examples(images))
+    return evaluate(mesh=mesh)(*arguments), evaluate()(*arguments)
+
+
+def compare_member(name):
+    settings = {"codebook": 8, "dimension": 2} if name == "vq" else {}
+    settings = family.choose_settings(name, settings)
+    model = family.make_model(name, models.Design(shape, 4, "dense", (12,)), settings, classes=10)
+    likelihood = likelihoods.BERNOULLI
+    objective = family.make_objective(name, model, likelihood, settings, images=len(images))
+    return compare(model, seeded(0, model), 8, 2, objective)
 
 
 def gathers(model, batch_size):
@@ -86,13 +104,17 @@ def gathers(model, batch_size):
 
 
 stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(seeded(s, dense) for s in range(3)))
-result = {
-    "dense, batch 7 on 2": compare(dense, seeded(0, dense), 7, 2),
-    "conv, batch 8 on 2": compare(conv, seeded(0, conv), 8, 2),
-    "3 replicas, batch 8 on 8": compare(dense, stacked, 8, 8),
-}
-if dtype == "float32":
-    result["gathers"] = gathers(dense, 8)
+if what == "family":  # those whose loss of an example depends on the rest of its batch
+    members = ("sparse-kl", "wae", "info-vae", "beta-tc", "vq")
+    result = {name: compare_member(name) for name in members}
+else:
+    result = {
+        "dense, batch 7 on 2": compare(dense, seeded(0, dense), 7, 2),
+        "conv, batch 8 on 2": compare(conv, seeded(0, conv), 8, 2),
+        "3 replicas, batch 8 on 8": compare(dense, stacked, 8, 8),
+    }
+    if dtype == "float32":
+        result["gathers"] = gathers(dense, 8)
 print(json.dumps(result))
 """
 
@@ -105,10 +127,13 @@ def with_devices(folder: Path, count: int) -> dict[str, str]:
     return plain | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
-def test_sharded_equals_single(dtype: str, tolerance: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "what", "tolerance"),
+    [("float32", "networks", 1e-5), ("float64", "networks", 1e-12), ("float32", "family", 1e-4)],
+)
+def test_sharded_equals_single(dtype: str, what: str, tolerance: float, tmp_path: Path) -> None:
     process = subprocess.run(
-        [sys.executable, "-c", COMPARE, dtype],
+        [sys.executable, "-c", COMPARE, dtype, what],
         env=with_devices(tmp_path, 8),
         capture_output=True,
         text=True,

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import runpy
+import sys
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -11,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from commands import command
 from experiment_files import load_experiment
 from jax import Array
 
@@ -21,7 +25,7 @@ from jaxae.family import FAMILY
 from jaxae.models import descriptions
 from jaxae.seeds import seeded_state
 from jaxae.steps import take_step
-from jaxae.train import Objective, State
+from jaxae.train import State
 from jaxae.trained import Trained, describe_network
 
 SHAPE, CLASSES, COUNT, BATCH = (8, 8, 1), 10, 192, 24
@@ -37,6 +41,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "sparse-kl": {"weight": 0.1},
 }
 LIKELIHOOD = likelihoods.BERNOULLI
+OPTIMIZER = optax.adam(1e-2)
 KEY = jax.random.key(0, impl="rbg")
 
 
@@ -47,7 +52,7 @@ def examples() -> Examples:
     return Examples(split.images[:COUNT, 2:26:3, 2:26:3].copy(), split.labels[:COUNT].copy())
 
 
-def batch(count: int = 5) -> Batch:
+def batch(count: int = BATCH) -> Batch:
     some = examples()
     assert some.labels is not None
     images, labels = jnp.asarray(some.images[:count]), jnp.asarray(some.labels[:count])
@@ -71,89 +76,90 @@ def parts(name: str, kind: Any = "dense", likelihood: str = "bernoulli") -> tupl
     return model, objective
 
 
-def state_of(name: str, seed: Any = 0, kind: Any = "dense", likelihood: str = "bernoulli") -> State:
-    collections = FAMILY[name].collections
-    make = partial(
-        seeded_state,
-        model=parts(name, kind, likelihood)[0],
-        optimizer=optax.adam(1e-2),
-        shape=SHAPE,
-        collections=collections and collections(),
+@partial(jax.jit, static_argnames="model")  # once for all members that have the same network
+def make_state(seed: Array | int, collections: Any, *, model: nn.Module) -> State:
+    return seeded_state(
+        seed, model=model, optimizer=OPTIMIZER, shape=SHAPE, collections=collections
     )
-    return jax.jit(make)(seed)
 
 
-def mean_loss(objective: Objective, variables: Any, key: Array, batch: Batch) -> Array:
-    return objective(variables, key, batch).loss.mean()
+def state_of(name: str, seed: int = 0, kind: Any = "dense", likelihood: str = "bernoulli") -> State:
+    collections = FAMILY[name].collections
+    return make_state(seed, collections and collections(), model=parts(name, kind, likelihood)[0])
+
+
+@cache
+def gradient_of(name: str) -> Callable[[Any, Batch], Any]:
+    """A member's summed loss and its terms, and the gradient of that sum; compiled once."""
+    objective = parts(name)[1]
+
+    def loss(params: Any, variables: Any, batch: Batch) -> tuple[Array, train.Terms]:
+        terms = objective({**variables, "params": params}, KEY, batch)
+        return (terms.loss * batch.weights).sum(), terms
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    return jax.jit(lambda variables, batch: gradient(variables["params"], variables, batch))
+
+
+def stack(*leaves: Array) -> Array:
+    return jnp.stack(leaves)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_terms(name: str) -> None:
     objective, variables = parts(name)[1], train.variables_of(state_of(name))
     terms = objective(variables, KEY, batch())
-    assert terms.loss.shape == (5,)
-    assert all(metric.shape in ((5,), ()) for metric in terms.metrics.values())
+    assert terms.loss.shape == (BATCH,)
+    assert all(metric.shape in ((BATCH,), ()) for metric in terms.metrics.values())
     # The table's formula is the loss.
     values = {**settings_of(name), **terms.metrics}
-    total = eval(FAMILY[name].formula, {"__builtins__": {"abs": abs}}, values)
+    total = eval(FAMILY[name].formula, {"__builtins__": {}}, values)
     np.testing.assert_allclose(terms.loss, total, rtol=1e-5)
     # Jitted is not jitted.
-    jitted = jax.jit(objective)(variables, KEY, batch())
+    (_, jitted), _ = gradient_of(name)(variables, batch())
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-5), terms, jitted)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_gradients_are_finite_and_padding_leaves_no_trace(name: str) -> None:
-    objective, state = parts(name)[1], state_of(name)
-
-    @jax.jit
-    def gradient(variables: Any, batch: Batch) -> Any:
-        def loss(params: Any) -> tuple[Array, Any]:
-            terms = objective({**variables, "params": params}, KEY, batch)
-            return (terms.loss * batch.weights).sum(), terms.collections
-
-        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
-
-    variables = train.variables_of(state)
-    some = batch(5)
-    weights = jnp.array([1.0, 1, 1, 0, 0])
+    variables, some = train.variables_of(state_of(name)), batch()
+    weights = (jnp.arange(BATCH) < 15).astype(float)
     results = []
     for garbage in (0, 255):  # black and white, where gradients may break
-        images = some.images.at[3:].set(garbage)
-        labels = some.labels if some.labels is None else some.labels.at[3:].set(garbage % 10)
-        results.append(gradient(variables, Batch(images, labels, None, weights)))
+        images = some.images.at[15:].set(garbage)
+        assert some.labels is not None
+        labels = some.labels.at[15:].set(garbage % 10)
+        padded = Batch(images, labels, None, weights)
+        (loss, terms), gradient = gradient_of(name)(variables, padded)
+        results.append((loss, terms.collections, gradient))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results[0]))
-    assert any(np.any(leaf) for leaf in jax.tree.leaves(results[0][0][1] or results[0][1]))
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *results)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_an_epoch_lowers_the_loss_and_replicas_are_separate_runs(name: str) -> None:
-    objective, optimizer = parts(name)[1], optax.adam(1e-2)
+    objective = parts(name)[1]
     all_images = batch(COUNT)
     batches = jax.tree.map(lambda leaf: leaf.reshape(-1, BATCH, *leaf.shape[1:]), all_images)
 
-    def epoch(state: State) -> tuple[State, Array, Array]:
+    def epoch(state: State) -> State:
         def step(state: State, batch: Batch) -> tuple[State, None]:
-            step = partial(take_step, objective=objective, optimizer=optimizer, guarded=False)
+            step = partial(take_step, objective=objective, optimizer=OPTIMIZER, guarded=False)
             return step(state, batch)[0], None
 
-        def loss(params: Any) -> Array:
-            # Before and after with the schedule and the codebook as they are after.
-            variables = {**train.variables_of(last), "params": params}
-            return objective(variables, state.key, all_images).loss.mean()
+        return jax.lax.scan(step, state, batches)[0]
 
-        last, _ = jax.lax.scan(step, state, batches)
-        return last, loss(state.params), loss(last.params)
+    def loss(params: Any) -> Array:
+        # Before and after with the schedule and the codebook as they are after.
+        return gradient_of(name)({**train.variables_of(alone), "params": params}, batch())[0][0]
 
     states = [state_of(name, seed) for seed in (0, 1)]
-    replicas = jax.jit(jax.vmap(epoch))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
+    replicas = jax.jit(jax.vmap(epoch))(jax.tree.map(stack, *states))
     alone = jax.jit(epoch)(states[1])
-    state, before, after = alone
-    assert 0 < after < before
-    second, *losses = jax.tree.map(lambda leaf: leaf[1], replicas)
-    np.testing.assert_allclose(losses, [before, after], rtol=2e-3)
-    difference = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), second.params, state.params)
+    assert 0 < loss(alone.params) < loss(states[1].params)
+    second = jax.tree.map(lambda leaf: leaf[1], replicas)
+    difference = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), second.params, alone.params)
     assert max(jax.tree.leaves(difference)) < 0.01  # Adam's steps add up to more than 0.05
 
 
@@ -182,6 +188,15 @@ def test_members_take_each_likelihood(name: str, likelihood: str) -> None:
     objective = parts(name, "dense", likelihood)[1]
     variables = train.variables_of(state_of(name, likelihood=likelihood))
     assert np.isfinite(jax.jit(objective)(variables, KEY, batch()).loss).all()
+
+
+def test_weight_decay_is_of_kernels_alone() -> None:
+    optimizer = load_experiment("family").make_optimizer(0.1, 0.5)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(nothing, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-6)
+    np.testing.assert_array_equal(updates["bias"], 0)
 
 
 def test_settings_are_those_of_the_table_unless_given() -> None:
@@ -217,9 +232,18 @@ def test_every_setting_is_a_flag_and_none_is_left_over() -> None:
     assert set(settings.RANGES) <= known
 
 
-def test_the_help_has_a_line_and_a_reference_of_each_member() -> None:
+def test_the_help_has_a_line_and_a_reference_of_each_member(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = family.describe_members().splitlines()
     assert len(lines) == len(FAMILY)
-    assert all(
-        member.reference in line for member, line in zip(FAMILY.values(), lines, strict=True)
-    )
+    for (name, member), line in zip(FAMILY.items(), lines, strict=True):
+        assert line.startswith(f"- {name}: ")
+        assert member.reference in line
+    monkeypatch.setattr(sys, "argv", command("family", "--help")[1:])
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    told = "".join(character for character in capsys.readouterr().out if character.isalnum())
+    for line in lines:  # however they are wrapped
+        assert "".join(character for character in line if character.isalnum()) in told
