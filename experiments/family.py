@@ -168,7 +168,11 @@ def draw_samples(run: runs.Run, epoch: recipes.Epoch, options: Options) -> None:
     images, labels = split.images[:10_000], split.labels[:10_000]
     if options.binarization != "none":
         images = np.asarray(binarized_train(run.dataset).images[:10_000])
-    sampler = priors.of_network(trained, images, labels, prior)
+    try:
+        sampler = priors.of_network(trained, images, labels, prior)
+    except UserError as error:  # of codes that have collapsed
+        print(f"no samples are drawn: {error}", flush=True)
+        return
     codes = sampler(seeds.fixed_keys().pictures, 100)
     images = trained.decode(codes, np.arange(100) % len(run.dataset.class_names))
     caption = f"decoded: {priors.DESCRIPTIONS[prior]}"

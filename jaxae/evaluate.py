@@ -118,6 +118,7 @@ def over_replicas(figures: list[evaluation.Figures]) -> dict[str, Any]:
         {
             name: np.array([each[name] for each in figures]) if not alone else figures[0][name]
             for name in figures[0]
+            if all(name in each for each in figures)
         },
     )
 

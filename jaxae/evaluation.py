@@ -3,9 +3,8 @@
 Each function computes the figures of one network, by name; equal arguments give equal figures.
 """
 
-import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -121,17 +120,18 @@ def judge(trained: Trained, images: Images, settings: Settings, classes: Classif
             images.test_labels[weighed],
             samples=settings.samples,
         )
-    generate_by = partial(generate, trained, train_codes, images.test_labels, key=generate_key)
-    new = generate_by(settings)
     real = images.dataset.test.images[: settings.generated]
-    figures |= judge_generated(new, real, classes, seed=settings.seed)
-    if settings.prior == "normal":
-        # As plain autoencoders are judged, so that the two compare; a posterior that has collapsed
-        # has too few codes for a mixture.
-        with contextlib.suppress(UserError):
-            others = generate_by(replace(settings, prior="mixture"))
-            judged = judge_generated(others, real, classes, seed=settings.seed)
-            figures |= prefix("mixture_", judged)
+    # As plain autoencoders are judged, so that the two compare.
+    more: tuple[Prior, ...] = ("mixture",) if settings.prior == "normal" else ()
+    new = np.zeros((0, *images.test.shape[1:]), np.float32)
+    for prior in (*more, settings.prior):
+        try:
+            sample = priors.fit(trained, train_codes[:_FITTED], prior, seed=settings.seed)
+        except UserError:  # codes that have collapsed are too few: all else is judged still
+            continue
+        new = generate(trained, sample, images.test_labels, settings.generated, generate_key)
+        judged = judge_generated(new, real, classes, seed=settings.seed)
+        figures |= judged if prior == settings.prior else prefix(f"{prior}_", judged)
     compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
     figures["reconstruction_fid"] = generation.frechet_distance(*compared)
     return Judged(figures, new[:_KEPT].copy())
@@ -207,19 +207,13 @@ def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
 
 
 def generate(
-    trained: Trained,
-    train_codes: np.ndarray,
-    labels: np.ndarray,
-    settings: Settings,
-    key: jax.Array,
+    trained: Trained, sample: priors.Sampler, labels: np.ndarray, count: int, key: jax.Array
 ) -> np.ndarray:
-    """Images decoded from new codes, float in [0, 1], [settings.generated, H, W, C].
+    """Images decoded from new codes, float in [0, 1], [count, H, W, C].
 
     A conditional network is given the labels in turn.
     """
-    sample = priors.fit(trained, train_codes[:_FITTED], settings.prior, seed=settings.seed)
-    labels = np.resize(labels, settings.generated)
-    return apply_in_parts(trained.decode, sample(key, settings.generated), labels)
+    return apply_in_parts(trained.decode, sample(key, count), np.resize(labels, count))
 
 
 def judge_generated(

@@ -297,6 +297,22 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
     assert "with the labels of the test images" in galleries[1].text
 
 
+def test_of_codes_that_have_collapsed_all_but_samples_is_judged(tmp_path: Path) -> None:
+    trained, images = untrained(AUTOENCODER), evaluation.make_images(data.load("mnist"), "none")
+    trained = replace(trained, variables=jax.tree.map(jnp.zeros_like, trained.variables))
+    settings = evaluation.Settings("mixture", samples=1, weighed=1, generated=30, seed=0)
+    judged = evaluation.judge(trained, images, settings, classifier.load_or_train(images.dataset))
+    assert {"test_mse", "linear_probe_accuracy", "reconstruction_fid"} <= judged.figures.keys()
+    assert "fid" not in judged.figures
+    assert not len(judged.generated)
+    galleries = report_pictures.make_galleries(
+        tmp_path, trained, images, judged.generated, "mixture"
+    )
+    assert "Samples" not in [gallery.title for gallery in galleries]
+    collapsed, other = judged.figures, {**judged.figures, "fid": 1.0}
+    assert "fid" not in evaluate.over_replicas([other, collapsed])
+
+
 def test_a_member_of_the_family_has_its_own_prior() -> None:
     trained = Trained(AUTOENCODER, LIKELIHOOD, {})
     assert evaluation.choose_prior(trained, {"objective": "wae"}) == "normal"
