@@ -3,12 +3,17 @@
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
+import family
 import latents
 import numpy as np
 import pytest
 from commands import command, start
 from PIL import Image
+
+from jaxae import cli, data
+from jaxae.errors import UserError
 
 # Width and height without the caption; that of the bundled subset comes below.
 PICTURES = {
@@ -64,6 +69,27 @@ def test_the_images_and_the_priors_can_be_chosen(
     with Image.open(pictures / "morph.png") as image:
         assert "test images 5, 900, 7" in image.info["Description"]
         assert image.width == 12 * 28
+
+
+@pytest.mark.parametrize(
+    ("objective", "asked", "drawn"),
+    [("conditional", ("normal",), "samples_normal"), ("vq", None, "samples_resample")],
+)
+def test_networks_told_the_class_and_quantized_ones_are_drawn(
+    objective: str, asked: Any, drawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = f"--objective {objective} --hidden 16 --latent 4 --dataset mnist_mini --epochs 1"
+    family.main(cli.parse(family.Options, f"{line} --batch-size 500 --out run".split()))
+    latents.main(latents.Options(Path("run"), priors=asked, out=Path("drawn"), fit_images=200))
+    others = {name for name in PICTURES if not name.startswith("samples")}
+    assert {path.stem for path in Path("drawn").glob("*.png")} == others | {drawn}
+    if objective == "conditional":
+        labels = data.load("mnist_mini").test.labels
+        alike, other = np.flatnonzero(labels == labels[0])[1], np.argmax(labels != labels[0])
+        latents.main(latents.Options(Path("run"), priors=("normal",), images=(0, int(alike))))
+        with pytest.raises(UserError, match="give images of one class"):
+            latents.main(latents.Options(Path("run"), images=(0, int(other))))
 
 
 @pytest.mark.parametrize(
