@@ -32,9 +32,9 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
         ],
         "iwae": [
             Job("784-400-40", f"--hidden 400 --latent 40 {dynamic}", 20, "89.8"),
-            Job("vae-1", f"--objective iwae --samples 1 {iwae}", 10, "86.8"),
-            Job("vae-5", f"--objective miwae --samples 1 --groups 5 {iwae}", 10, "86.5"),
-            Job("iwae-5", f"--objective iwae --samples 5 {iwae}", 10, "85.5"),
+            Job("vae-1", f"--objective iwae --samples 1 {iwae}", 20, "86.8"),
+            Job("vae-5", f"--objective miwae --samples 1 --groups 5 {iwae}", 20, "86.5"),
+            Job("iwae-5", f"--objective iwae --samples 5 {iwae}", 20, "85.5"),
             Job("miwae-8-8", f"--objective miwae --samples 8 --groups 8 {iwae}", 2, "85.0"),
         ],
         "deep": [
