@@ -62,7 +62,7 @@ def compare(model, states, batch_size, count, objective=None):
     assert len(shared.state.step.sharding.device_set) == count
     pairs = [(shared.state.params, single.state.params), (shared.totals, single.totals)]
     if what == "networks":
-        pairs.append(evaluations(states, single.state, objective, mesh))
+        pairs.append(evaluations(model, states, single.state, mesh))
     largest = 0.0
     for tree, expected in pairs:
         for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
@@ -72,8 +72,9 @@ def compare(model, states, batch_size, count, objective=None):
     return largest
 
 
-def evaluations(states, trained, objective, mesh):
-    evaluate = partial(train.make_evaluation, objective, 10, replicas=states.step.ndim == 1)
+def evaluations(model, states, trained, mesh):
+    reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    evaluate = partial(train.make_evaluation, reconstruct, 10, replicas=states.step.ndim == 1)
     arguments = (train.variables_of(trained), jax.random.key(1), Examples(images))
     return evaluate(mesh=mesh)(*arguments), evaluate()(*arguments)
 
@@ -105,7 +106,7 @@ def gathers(model, batch_size):
 
 stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(seeded(s, dense) for s in range(3)))
 if what == "family":  # those whose loss of an example depends on the rest of its batch
-    members = ("sparse-kl", "wae", "info-vae", "beta-tc", "vq")
+    members = ("wae", "beta-tc", "vq")
     result = {name: compare_member(name) for name in members}
 else:
     result = {
