@@ -166,7 +166,7 @@ def draw_samples(run: runs.Run, epoch: recipes.Epoch, options: Options) -> None:
     trained, prior = epoch.trained, family.FAMILY[options.objective].prior
     split = run.dataset.train
     images, labels = split.images[:10_000], split.labels[:10_000]
-    if options.binarization != "none":
+    if options.binarization != "none" and prior != "normal":  # which reads a code's shape alone
         images = np.asarray(binarized_train(run.dataset).images[:10_000])
     try:
         sampler = priors.of_network(trained, images, labels, prior)

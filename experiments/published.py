@@ -54,6 +54,7 @@ def main(options: Options) -> None:
         for dataset in asked or usual
         for job in jobs_of(options.table, dataset)
     ]
+    section = "-".join(("published", options.table, *asked)).replace("/", "-")
     title, columns, note = TABLES[options.table]
     title = ": ".join((title, *asked))
     command = portable(["python", *sys.argv])
@@ -61,12 +62,11 @@ def main(options: Options) -> None:
     if options.table in ("pca", "deep"):
         for dataset in dict.fromkeys(row.dataset for row in rows):
             same = [row for row in rows if row.dataset == dataset]
-            parts.append(compare_with_pca(same, options))
+            parts.append(compare_with_pca(same, options, section))
     if "fid" in columns:
         parts.append(describe_classifiers(rows))
     parts.append("\n".join(map(describe, rows)))
-    name = "-".join(("published", options.table, *asked)).replace("/", "-")
-    put_section(options.page, name, "\n\n".join(parts))
+    put_section(options.page, section, "\n\n".join(parts))
     print(f"the table is in {options.page}")
 
 
@@ -128,8 +128,8 @@ def evaluate(folder: Path, options: Options) -> dict[str, Any]:
     evaluation = json.loads((judged / "evaluation.json").read_text(encoding="utf-8"))
     figures = evaluation["figures"] | {"classifier": evaluation["classifier"]}
     if evaluation["settings"]["prior"] == "mixture":
-        for suffix in ("", "_std"):
-            figures[f"mixture_fid{suffix}"] = figures.pop(f"fid{suffix}", math.nan)
+        for name in {"fid", "fid_std"} & figures.keys():
+            figures[f"mixture_{name}"] = figures.pop(name)
     return figures
 
 
@@ -205,7 +205,7 @@ def number(figures: dict[str, Any], name: str) -> str:
     return text if math.isnan(deviation) else f"{text} ± {deviation:.2g}"
 
 
-def compare_with_pca(rows: list[Row], options: Options) -> str:
+def compare_with_pca(rows: list[Row], options: Options, section: str) -> str:
     """PCA of the same sizes in words; for several sizes also a picture of both errors."""
     sizes = [row.config["options"]["latent"] for row in rows]
     split = data.load(rows[0].dataset, data_dir=options.data_dir, sources=options.sources)
@@ -225,7 +225,7 @@ def compare_with_pca(rows: list[Row], options: Options) -> str:
         xlabel="size of the code",
     )
     name = rows[0].dataset.replace("/", "-")
-    path = options.page.parent / "pictures" / f"published-pca-{name}.png"
+    path = options.page.parent / "pictures" / f"{section}-{name}.png"
     plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
 

@@ -41,7 +41,7 @@ def of_network(
     """New codes for a network, from a prior that is fitted on its codes of images.
 
     Images [N, H, W, C] with labels int [N], which only a conditional network reads. Raises
-    UserError where codes are to be resampled and the network's are not quantized.
+    UserError as `fit`.
     """
     codes = encode(trained, images, labels, count=1 if prior == "normal" else None)
     return fit(trained, codes, prior, seed=seed)
@@ -50,7 +50,8 @@ def of_network(
 def fit(trained: Trained, codes: ArrayLike, prior: Prior, *, seed: int = 0) -> Sampler:
     """A prior by name for a network, from its codes [N, *shape]; the normal one reads their shape.
 
-    Raises UserError where codes are to be resampled and the network's are not quantized.
+    Raises UserError where codes are to be resampled and the network's are not quantized, and where
+    they are too few or too much alike to fit anything on.
     """
     sample = fit_by_name(codes, prior, group_size(trained), seed)
     bottleneck = getattr(trained.model, "bottleneck", None)

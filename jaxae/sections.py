@@ -36,7 +36,7 @@ def with_section(page: str, name: str, text: str) -> str:
 
 def sections_of(page: str) -> list[str]:
     """The sections of a page as they stand, each with its two comments."""
-    return [found.group(0) for found in re.finditer(pattern(r"[\w-]+"), page, re.DOTALL)]
+    return [found.group(0) for found in re.finditer(pattern(r"[\w.+-]+"), page, re.DOTALL)]
 
 
 def pattern(name: str) -> str:

@@ -61,6 +61,7 @@ def compare(model, states, batch_size, count, objective=None):
     assert shared.state.step.sharding.is_fully_replicated
     assert len(shared.state.step.sharding.device_set) == count
     pairs = [(shared.state.params, single.state.params), (shared.totals, single.totals)]
+    pairs.append((shared.state.collections, single.state.collections))
     if what == "networks":
         pairs.append(evaluations(model, states, single.state, mesh))
     largest = 0.0
@@ -105,7 +106,7 @@ def gathers(model, batch_size):
 
 
 stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(seeded(s, dense) for s in range(3)))
-if what == "family":  # those whose loss of an example depends on the rest of its batch
+if what == "family":  # those in which an example's loss or codebook depends on its batch
     members = ("wae", "beta-tc", "vq")
     result = {name: compare_member(name) for name in members}
 else:
