@@ -23,8 +23,7 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
     """The runs of a table on a dataset."""
     dynamic = "--binarization dynamic --schedule cosine"
     iwae = f"--hidden 200 200 --activation tanh --latent 50 {dynamic}"
-    deep = "--hidden 1000 500 250 --activation tanh --latent 30"
-    decay = "--weight-decay 0.1 --schedule cosine"
+    deep = "--hidden 1000 500 250 --activation tanh --latent 30 --schedule cosine"
     size16 = "--latent 16 --likelihood gaussian"
     jobs = {
         "vae": [
@@ -38,7 +37,7 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
             Job("miwae-8-8", f"--objective miwae --samples 8 --groups 8 {iwae}", 2, "85.0"),
         ],
         "deep": [
-            Job("30", f"--objective reconstruction {deep} {decay}", 40, "3.00"),
+            Job("30", f"--objective reconstruction {deep} --weight-decay 0.1", 40, "3.00"),
         ],
         "pca": [
             Job(str(size), f"--objective reconstruction --latent {size}", 10, published)

@@ -63,7 +63,7 @@ def make_galleries(
     originals, labels = images.test[:count], images.test_labels[:count]
     pairs = interleave(originals, trained.reconstruct(originals, labels), columns)
     given = "" if trained.classes is None else " with the labels of the test images, in their order"
-    shown = [generated[: _ROWS * columns]] if len(generated) else []
+    samples = [Picture(plots.tile(generated[: _ROWS * columns], columns))] if len(generated) else []
     galleries = [
         Gallery(
             "Reconstructions",
@@ -78,7 +78,7 @@ def make_galleries(
         Gallery(
             "Samples",
             f"Decoded{given}: {priors.DESCRIPTIONS[prior]}.",
-            tuple(Picture(plots.tile(samples, columns)) for samples in shown),
+            tuple(samples),
         ),
         Gallery(
             "Interpolations",
