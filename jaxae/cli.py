@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -14,8 +13,8 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxae import compilation, devices
-from jaxae.errors import UserError
+from jaxae import compilation, devices, records
+from jaxae.errors import Terminated, UserError
 from jaxae.options import (
     Options,
     OptionsType,
@@ -25,14 +24,9 @@ from jaxae.options import (
     from_json,
 )
 
-__all__ = ["Options", "RunOptions", "Terminated", "parse", "run_main", "run_tool"]
-
+__all__ = ["Options", "RunOptions", "parse", "run_main", "run_tool"]
 
 ToolOptions = TypeVar("ToolOptions")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a run as Ctrl-C does: its state is saved first."""
 
 
 def run_main(
@@ -165,19 +159,14 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
     Raises:
       UserError: the folder is not a run's, or is another experiment's.
     """
-    path = folder / "config.json"
+    config = records.read_config(folder)
     try:
-        config = json.loads(path.read_text())
         options = from_json(options_type, config["options"])
         dataset = config["dataset"]["name"]
-    except FileNotFoundError:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{folder} is not a run: there is no {path}; give the folder that a run has printed"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} does not hold the options of this experiment ({error!r}): give a run of the "
-            "same experiment"
+            f"{folder}/config.json does not hold the options of this experiment ({error!r}): give "
+            "a run of the same experiment"
         ) from None
     run = dataclasses.replace(
         options.run,

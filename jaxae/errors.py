@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""The error that a user is meant to read, and the end that a signal asks for."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,7 @@ class UserError(ValueError):
     The message is one paragraph: what was given, what is allowed, what to do. Command lines print
     it without a traceback and exit with status 2.
     """
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does: its state is saved first."""

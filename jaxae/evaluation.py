@@ -16,8 +16,8 @@ from jaxae.batches import apply_in_parts
 from jaxae.classifier import Classifier
 from jaxae.errors import UserError
 from jaxae.likelihoods import BERNOULLI
+from jaxae.log_likelihood import log_likelihood
 from jaxae.metrics import codes, generation, probes
-from jaxae.metrics.likelihood import log_likelihood
 from jaxae.priors import Prior
 from jaxae.trained import Trained
 

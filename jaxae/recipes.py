@@ -13,9 +13,8 @@ import optax
 
 from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
 from jaxae.batches import Examples, check_examples, steps_in_epoch
-from jaxae.cli import Terminated
 from jaxae.divergence import check_finite
-from jaxae.errors import UserError
+from jaxae.errors import Terminated, UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
 from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch

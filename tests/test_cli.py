@@ -153,10 +153,19 @@ def test_a_run_with_other_options_is_refused(flag: str, saved: Path) -> None:
         parse("conv", f"{flag} {saved}")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"options": {}}', '{"options": 3}'])
-def test_a_broken_config_is_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((text, r"config.json cannot be read") for text in ("", "{", "[]")),
+        *(
+            (text, r"config.json does not hold the options")
+            for text in ("{}", '{"options": {}}', '{"options": 3}')
+        ),
+    ],
+)
+def test_a_broken_config_is_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match=r"config.json does not hold the options"):
+    with pytest.raises(UserError, match=message):
         parse("fashion", f"--resume {tmp_path}")
 
 

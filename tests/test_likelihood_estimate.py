@@ -12,7 +12,7 @@ from linear_gaussian import OF
 
 from jaxae import likelihoods, models
 from jaxae.errors import UserError
-from jaxae.metrics.likelihood import log_likelihood
+from jaxae.log_likelihood import log_likelihood
 from jaxae.objectives.importance_weighted import iwae
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default

@@ -1,6 +1,6 @@
 """Numbers about images, codes and densities.
 
-The log-likelihood, which needs a network, is in `jaxae.metrics.likelihood`.
+The log-likelihood, which needs a network, is in `jaxae.log_likelihood`.
 """
 
 from jaxae.metrics.codes import active_units, perplexity
