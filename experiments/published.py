@@ -15,7 +15,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +23,7 @@ import numpy as np
 import tyro
 from published_tables import TABLES, Job, jobs_of
 
-from jaxae import data, metrics, plots
+from jaxae import data, metrics, plots, records
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.sections import put_section
@@ -39,35 +38,33 @@ class Options:
     replicas: int = 3  # seeds
     dataset: tuple[str, ...] | None = None  # None: the table's own
     folder: Path = Path("results/published")  # where the runs go
-    page: Path = Path("results/README.md")  # that the table goes into
+    page: Path = Path("results/README.md")  # that a table for each dataset goes into
     data_dir: Path | None = None  # as in the experiments
     sources: Path | None = None  # as in the experiments
 
 
 def main(options: Options) -> None:
-    """Trains and evaluates what is not there yet, then writes the table."""
+    """Trains and evaluates what is not there yet, then writes the tables."""
     check_options(options)
-    asked = options.dataset or ()  # one who asks for other sets gets a table of its own
     usual = ("mnist", "fashion_mnist") if options.table == "rae" else ("mnist",)
-    rows = [
-        measure(job, dataset, options)
-        for dataset in asked or usual
-        for job in jobs_of(options.table, dataset)
-    ]
-    section = "-".join(("published", options.table, *asked)).replace("/", "-")
+    for dataset in options.dataset or usual:
+        rows = [measure(job, dataset, options) for job in jobs_of(options.table, dataset)]
+        write_table(rows, dataset, options)
+    print(f"the table is in {options.page}")
+
+
+def write_table(rows: list["Row"], dataset: str, options: Options) -> None:
+    """Puts the table of a dataset into the page, with what must be known to read it."""
+    section = f"published-{options.table}-{dataset}".replace("/", "-")
     title, columns, note = TABLES[options.table]
-    title = ": ".join((title, *asked))
-    command = portable(["python", *sys.argv])
-    parts = [f"## {title}", f"    {command}", note, make_table(rows, columns)]
+    command = records.portable(shlex.join(["python", *sys.argv]))
+    parts = [f"## {title}: {dataset}", f"    {command}", note, make_table(rows, columns)]
     if options.table in ("pca", "deep"):
-        for dataset in dict.fromkeys(row.dataset for row in rows):
-            same = [row for row in rows if row.dataset == dataset]
-            parts.append(compare_with_pca(same, options, section))
+        parts.append(compare_with_pca(rows, options, section))
     if "fid" in columns:
-        parts.append(describe_classifiers(rows))
+        parts.append(describe_classifier(rows[0]))
     parts.append("\n".join(map(describe, rows)))
     put_section(options.page, section, "\n\n".join(parts))
-    print(f"the table is in {options.page}")
 
 
 def check_options(options: Options) -> None:
@@ -77,17 +74,6 @@ def check_options(options: Options) -> None:
             raise UserError(f"--{name} {value}: give 1 or more")
     if options.page.is_dir():
         raise UserError(f"--page {options.page} is a folder: give the file that the table goes to")
-
-
-def portable(words: Sequence[str]) -> str:
-    """A command without the places where one machine has its data and its runs."""
-    kept, skip = [], False
-    for word in words:
-        if skip or word in ("--data-dir", "--sources", "--out", "--folder", "--page"):
-            skip = not skip
-        else:
-            kept.append(word)
-    return shlex.join(kept)
 
 
 @dataclass(frozen=True)
@@ -141,15 +127,27 @@ def folder_of(job: Job, options: Options) -> Path:
 def train(job: Job, dataset: str, options: Options) -> None:
     """Starts a job's run, or goes on with it, unless it has ended."""
     folder = folder_of(job, options)
-    if (folder / "summary.json").exists():
-        return
+    how = [*shlex.split(job.arguments), "--dataset", dataset]
+    how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
     if (folder / "config.json").exists():
+        check_made_by(folder, how)
+        if (folder / "summary.json").exists():
+            return
         how = ["--resume", str(folder)]
     else:
-        how = [*shlex.split(job.arguments), "--dataset", dataset, "--out", str(folder)]
-        how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
+        how += ["--out", str(folder)]
     script = os.path.relpath(Path(__file__).with_name("family.py"))
     run([sys.executable, script, *how, *places(options)])
+
+
+def check_made_by(folder: Path, arguments: list[str]) -> None:
+    """UserError where the run in a folder was started with other arguments than the table's now."""
+    command = records.portable(records.read_config(folder)["command"])
+    if shlex.split(command)[2:] != arguments:
+        raise UserError(
+            f"{folder} is the run of another command ({command}): give another --folder, or move "
+            "that run away"
+        )
 
 
 def places(options: Options) -> list[str]:
@@ -180,19 +178,18 @@ def describe(row: Row) -> str:
     """What a row was made by."""
     config = row.config
     return (
-        f"- {row.job.name}: `{portable(shlex.split(config['command']))}`, commit "
+        f"- {row.job.name}: `{records.portable(config['command'])}`, commit "
         f"{config['git_commit']}, JAX {config['versions']['jax']} on {config['devices'][0]}, "
         f"{config['cpu_count']} cores"
     )
 
 
-def describe_classifiers(rows: list[Row]) -> str:
-    """Whose features the figures of generated images are on, a line for each dataset."""
-    classifiers = {row.dataset: row.figures["classifier"] for row in rows}
-    return "\n".join(
-        f"- the classifier of {dataset}: accuracy {judge['accuracy']:.4g} on the test images, "
-        f"digest `{judge['digest'][:16]}`"
-        for dataset, judge in classifiers.items()
+def describe_classifier(row: Row) -> str:
+    """Whose features the figures of generated images are on."""
+    judge = row.figures["classifier"]
+    return (
+        f"The classifier of {row.dataset}: accuracy {judge['accuracy']:.4g} on the test images, "
+        f"digest `{judge['digest'][:16]}`."
     )
 
 
@@ -224,8 +221,7 @@ def compare_with_pca(rows: list[Row], options: Options, section: str) -> str:
         f"{rows[0].dataset}: test images through codes of a size",
         xlabel="size of the code",
     )
-    name = rows[0].dataset.replace("/", "-")
-    path = options.page.parent / "pictures" / f"{section}-{name}.png"
+    path = options.page.parent / "pictures" / f"{section}.png"
     plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
 

@@ -93,15 +93,30 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def portable(command: str) -> str:
+    """A command without the places where one machine has its data and its runs."""
+    kept, words = [], iter(shlex.split(command))
+    for word in words:
+        flag, _, place = word.partition("=")
+        if flag not in ("--data-dir", "--sources", "--out", "--folder", "--page"):
+            kept.append(word)
+        elif not place:
+            next(words, None)
+    return shlex.join(kept)
+
+
 def git_commit() -> str | None:
-    """The commit of this checkout, "+" behind it if files have changed since; None without git."""
+    """The commit of this checkout, "+" behind it if files have changed since; None without git.
+
+    Changes of results/, which commands write to, are none.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run(
             [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         )
         changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"],
+            [*git, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":/!results"],
             capture_output=True,
             text=True,
             check=True,

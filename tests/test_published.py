@@ -151,7 +151,8 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
         write_run(
             published.folder_of(job, asked),
             config={
-                "command": "python experiments/family.py --out nowhere",
+                "command": f"python experiments/family.py {job.arguments} --dataset some/set "
+                "--epochs 15 --replicas 3 --sources=there --out nowhere",
                 "git_commit": "abc",
                 "versions": {"jax": "1.2"},
                 "devices": ["a device"],
@@ -186,7 +187,28 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
     assert "accuracy 0.9123 on the test images, digest `0123456789abcdef`" in page
     assert "    python published.py rae\n" in page
     assert "nowhere" not in page
+    assert "sources" not in page
     assert len(sections_of(page)) == 1
+    assert page.startswith("<!-- published-rae-some-set -->\n## ")
+
+
+def test_a_run_of_other_arguments_is_not_taken_for_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "run", lambda words: pytest.fail("trains"))
+    asked = options("deep", epochs=3, replicas=1, folder=tmp_path)
+    (job,) = published_tables.jobs_of("deep", "mnist_mini")
+    other = job.arguments.replace("0.1", "0.2")
+    assert other != job.arguments
+    arguments = f"{other} --dataset mnist_mini --epochs 3 --replicas 1"
+    write_run(
+        published.folder_of(job, asked),
+        config={"command": f"python experiments/family.py {arguments}"},
+        summary={},
+        evaluation={},
+    )
+    with pytest.raises(UserError, match=r"weight-decay 0\.2.*give another --folder"):
+        published.main(asked)
 
 
 def write_run(folder: Path, *, config: Any, summary: Any, evaluation: Any) -> None:
