@@ -28,6 +28,8 @@ def main(options: Options) -> None:
     with runs.start("deep", options, dataset="mnist") as run:
         pca = metrics.fit_pca(run.dataset.train.images, options.latent)
         for epoch in recipes.fit(run, make_recipe(options, run.shape)):
+            if epoch.number == 1 or epoch.last:
+                recipes.draw_reconstructions(run, epoch)
             if epoch.last:
                 images = run.dataset.test.images[:10]
                 reconstructions = epoch.trained.reconstruct(images)

@@ -53,6 +53,8 @@ def main(options: Options) -> None:
                 runs.save_picture(run, f"step_{step:06d}", picture, f"a random code, step {step}")
 
         for epoch in recipes.fit(run, recipe, on_chunk=draw_random_code):
+            if epoch.number in (1, 10, 100) or epoch.last:
+                recipes.draw_reconstructions(run, epoch)
             if epoch.last:
                 codes = epoch.trained.encode(run.dataset.test.images[:5000])
                 draw_codes(run, codes, epoch)

@@ -60,8 +60,15 @@ class Finished:
     @property
     def name(self) -> str:
         """The experiment, and what sets this run apart from its default."""
-        flags = self.config["command"].split()[2:]
+        flags = records.portable(self.config["command"]).split()[2:]
         return " ".join([self.config["experiment"], *flags])
+
+    @property
+    def commands(self) -> list[str]:
+        """What made its figures: how it was started, and how it was given more epochs."""
+        again = [resumed["command"] for resumed in self.config.get("resumed", ())]
+        longer = [command for command in again if "--epochs" in command]
+        return [records.portable(command) for command in (self.config["command"], *longer[-1:])]
 
     @property
     def slug(self) -> str:
@@ -138,7 +145,7 @@ def section(run: Finished, pictures: Path) -> list[str]:
         f'<a id="{run.slug}"></a>',
         f"## {run.name}",
         "",
-        f"    {config['command']}",
+        *(f"    {command}" for command in run.commands),
         "",
         f"{config['dataset']['name']}, {config['dataset']['train_images']:,} training and "
         f"{config['dataset']['test_images']:,} test images{describe_binarization(config)}; "
@@ -160,7 +167,7 @@ def section(run: Finished, pictures: Path) -> list[str]:
     original = ORIGINALS.get(config["experiment"])
     if original:
         lines += ["", f"The original: {original}."]
-    for path in shown(run.folder / "pictures"):
+    for path in shown(run.folder):
         copy = pictures / f"{run.slug}-{path.name}"
         shutil.copyfile(path, copy)
         lines += ["", f"![{path.stem} of {run.name}](pictures/{copy.name})"]
@@ -182,10 +189,10 @@ def milestones(lines: list[dict[str, Any]]) -> str:
 
 
 def shown(folder: Path) -> list[Path]:
-    """The pictures to show: the last of a kind that is drawn by epoch, none drawn by step."""
-    epochs = sorted(folder.glob("epoch_*.png"))
-    others = [p for p in sorted(folder.glob("*.png")) if not p.name.startswith(("epoch_", "step_"))]
-    return epochs[-1:] + others
+    """The pictures to show of a run: the last of those drawn by epoch, none drawn by step."""
+    epochs = list(records.pictures_by_epoch(folder).values())
+    drawn = sorted((folder / "pictures").glob("*.png"))
+    return epochs[-1:] + [p for p in drawn if not p.name.startswith(("epoch_", "step_"))]
 
 
 if __name__ == "__main__":

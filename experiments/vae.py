@@ -51,12 +51,9 @@ def main(options: Options) -> None:
         recipe = with_binarization(recipe, run.dataset, options.binarization)
         binary = np.asarray((recipe.test_examples or run.dataset.test).images[:])
         for epoch in recipes.fit(run, recipe):
+            if epoch.number in (1, 10) or epoch.last:
+                recipes.draw_reconstructions(run, epoch)
             if epoch.last:
-                picture = plots.reconstruction_grid(
-                    binary[:50], epoch.trained.reconstruct(binary[:50])
-                )
-                caption = f"test images and posterior-mean reconstructions, epoch {epoch.number}"
-                runs.save_picture(run, "reconstructions", picture, caption)
                 prior = jax.random.normal(seeds.fixed_keys().pictures, (100, options.latent))
                 picture = plots.tile(epoch.trained.decode(prior), columns=10)
                 runs.save_picture(run, "samples", picture, "decoded samples of the prior")

@@ -176,6 +176,12 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def pictures_by_epoch(folder: Path) -> dict[int, Path]:
+    """The pictures that a run has drawn by epoch, pictures/epoch_NNN.png, in the epochs' order."""
+    paths = (folder / "pictures").glob("epoch_*.png")
+    return dict(sorted((int(path.stem.removeprefix("epoch_")), path) for path in paths))
+
+
 def keep_records(folder: Path, epochs: int) -> None:
     """Rewrites metrics.jsonl without the lines of epochs after the given one."""
     kept = [record for record in read_records(folder) if record["epoch"] <= epochs]

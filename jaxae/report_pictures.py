@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxae import latents, metrics, plots, priors
+from jaxae import latents, metrics, plots, priors, records
 from jaxae.batches import apply_in_parts
 from jaxae.evaluation import Images
 from jaxae.pages import Chart, Gallery, Picture, Scatter
@@ -73,7 +73,7 @@ def make_galleries(
         Gallery(
             "Reconstructions by epoch",
             "As the run drew them while it trained.",
-            tuple(pictures_by_epoch(run / "pictures")),
+            tuple(read_pictures(run)),
         ),
         Gallery(
             "Samples",
@@ -120,18 +120,17 @@ def interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray
     return plots.stack_rows(*rows)
 
 
-def pictures_by_epoch(folder: Path) -> list[Picture]:
-    """A few of the pictures that a run has drawn by epoch or by step, first and last among them."""
-    paths = sorted(folder.glob("epoch_*.png")) or sorted(folder.glob("step_*.png"))
-    if not paths:
+def read_pictures(run: Path) -> list[Picture]:
+    """A few of the pictures that a run has drawn by epoch, first and last among them."""
+    drawn = list(records.pictures_by_epoch(run).items())
+    if not drawn:
         return []
-    chosen = np.unique(np.geomspace(1, len(paths), _EPOCHS_SHOWN).round().astype(int)) - 1
+    chosen = np.unique(np.geomspace(1, len(drawn), _EPOCHS_SHOWN).round().astype(int)) - 1
     pictures = []
-    for path in (paths[place] for place in chosen):
+    for epoch, path in (drawn[place] for place in chosen):
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
-        kind, number = path.stem.split("_")
-        pictures.append(Picture(pixels, f"{kind} {int(number)}", room=_ROW_WIDTH - 8))
+        pictures.append(Picture(pixels, f"epoch {epoch}", room=_ROW_WIDTH - 8))
     return pictures
 
 

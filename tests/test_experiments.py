@@ -28,12 +28,18 @@ COMMANDS = {
 PICTURES: dict[str, dict[str, tuple[int, int] | None]] = {
     "fashion": {"epoch_001": (280, 280)},
     "denoise": {"epoch_001": (280, 84)},
-    "latent2d": {"step_000001": (28, 28), "step_000002": (28, 28), "codes": None, "plane": None},
+    "latent2d": {
+        "step_000001": (28, 28),
+        "step_000002": (28, 28),
+        "epoch_001": (280, 280),
+        "codes": None,
+        "plane": None,
+    },
     "latent3d": {"epoch_001": (280, 280), "code": (28, 28), "codes": None},
     "conv": {"epoch_001": (280, 280)},
-    "deep": {"reconstructions": (280, 56), "with_pca": (280, 84)},
+    "deep": {"epoch_001": (280, 280), "reconstructions": (280, 56), "with_pca": (280, 84)},
     "family": {"epoch_001": (280, 280), "samples": (280, 280)},
-    "vae": {"reconstructions": (280, 280), "samples": (280, 280), "path": (280, 28)},
+    "vae": {"epoch_001": (280, 280), "samples": (280, 280), "path": (280, 28)},
 }
 
 
@@ -191,7 +197,7 @@ def test_the_page_of_results_has_its_runs_numbers_and_pictures(
         assert f"| {summary[name]:.4g} |" in page
     assert f"pca_test_mse {summary['pca_test_mse']:.5g}" in page
     pictures = re.findall(r"\(pictures/(\S+)\)", page)
-    assert len(pictures) == 3
+    assert len(pictures) == 4  # of the epoch, reconstructions, beside PCA, curves
     assert all((place / "page" / "pictures" / name).exists() for name in pictures)
 
 

@@ -191,3 +191,21 @@ def test_no_board_where_none_is_wanted(tmp_path: Path) -> None:
     with records.open_board(tmp_path, wanted=False) as board:
         assert board is None
     assert names_in(tmp_path) == []
+
+
+def test_pictures_by_epoch_are_in_the_order_of_the_epochs(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("epoch_1000", "epoch_200", "epoch_003", "codes", "step_000001"):
+        (tmp_path / "pictures" / f"{name}.png").touch()
+    found = records.pictures_by_epoch(tmp_path)
+    assert [(epoch, path.stem) for epoch, path in found.items()] == [
+        (3, "epoch_003"),
+        (200, "epoch_200"),
+        (1000, "epoch_1000"),
+    ]
+    assert records.pictures_by_epoch(tmp_path / "none") == {}
+
+
+def test_a_portable_command_names_no_place_of_the_machine() -> None:
+    command = "python fashion.py --out here --latent 20 --sources=there --data-dir 'a b' --seed 3"
+    assert records.portable(command) == "python fashion.py --latent 20 --seed 3"
