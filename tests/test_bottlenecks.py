@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax import Array
 
+from jaxae import settings
 from jaxae.errors import UserError
 from jaxae.models.bottlenecks import (
     Codebook,
@@ -19,6 +20,7 @@ from jaxae.models.bottlenecks import (
     nearest,
     update_codebook,
 )
+from jaxae.models.layers import limited_scale
 from jaxae.objectives import call
 
 KEY = jax.random.key(0, impl="rbg")
@@ -83,6 +85,13 @@ def test_every_code_is_reached_and_has_a_number_of_its_own(levels: tuple[int, ..
     for number in range(len(levels)):
         found, possible = np.unique(reached[:, number]), np.unique(codes[:, number])
         np.testing.assert_allclose(found, possible, atol=1e-6)
+
+
+@pytest.mark.parametrize("levels", [2, 8, settings.RANGES["levels"][1]])
+def test_features_of_limited_scale_reach_every_level(levels: int) -> None:
+    features = limited_scale(jnp.linspace(-50, 50, 40_001)[:, None])
+    reached = jax.jit(FiniteScalarQuantizer((int(levels),)))(features)
+    assert len(np.unique(reached)) == levels
 
 
 def test_groups_lie_along_the_last_axis() -> None:
