@@ -80,6 +80,7 @@ class Options:
     hidden: tuple[int, ...] | None = None  # widths from the image on; None: 500, or 32 64 channels
     activation: ActivationName = "relu"  # of all layers but the code's and the last
     likelihood: LikelihoodName = "bernoulli"  # of a pixel, which is the reconstruction's loss
+    standard_deviation: float = 0.1  # of a gaussian pixel, in [0, 1]
     binarization: Binarization = "none"  # training pixels drawn: each step (dynamic), once (static)
     schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate; cosine ends at 0
     weight_decay: float = 0.0  # of kernels, decoupled from the gradient as in AdamW
@@ -117,7 +118,7 @@ def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) ->
             f"--latent {options.latent} --hidden {options.hidden}: give widths of 1 or more"
         )
     member = family.FAMILY[options.objective]
-    likelihood = likelihoods.BY_NAME[options.likelihood]
+    likelihood = choose_likelihood(options)
     activation, initialization = ACTIVATIONS[options.activation]
     design = models.Design(
         run.shape,
@@ -146,6 +147,18 @@ def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) ->
         collections=member.collections and member.collections(),
     )
     return with_binarization(recipe, run.dataset, options.binarization)
+
+
+def choose_likelihood(options: Options) -> likelihoods.Likelihood:
+    """The likelihood of the options' name; UserError for a standard deviation it does not have."""
+    if options.likelihood == "gaussian":
+        return likelihoods.gaussian(options.standard_deviation)
+    if options.standard_deviation != Options.standard_deviation:
+        raise UserError(
+            f"--standard-deviation {options.standard_deviation}: pixels of --likelihood "
+            f"{options.likelihood} have none that is given; leave it away, or choose gaussian"
+        )
+    return likelihoods.BY_NAME[options.likelihood]
 
 
 def make_optimizer(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import flax.linen as nn
 import jax
@@ -85,6 +85,7 @@ def gaussian_loss(logits: Array, pixels: Array, *, standard_deviation: float) ->
     return losses.gaussian(nn.sigmoid(logits), log_variance, pixels)
 
 
+@cache  # two of one standard deviation are equal, and compiled once
 def gaussian(standard_deviation: float) -> Likelihood:
     """Gaussian pixels of one fixed standard deviation, in units of pixels in [0, 1].
 
@@ -178,3 +179,25 @@ BY_NAME = {
     "gaussian_tanh": GAUSSIAN_TANH,
     "gaussian_relu": GAUSSIAN_RELU,
 }
+
+
+def name_of(likelihood: Likelihood) -> str | None:
+    """What `named` takes to give the likelihood again; None for one that is not of this file."""
+    for name, known in BY_NAME.items():
+        if likelihood == known:
+            return name
+    loss = likelihood.loss
+    if isinstance(loss, partial) and loss.func is gaussian_loss:
+        return f"gaussian {loss.keywords['standard_deviation']!r}"
+    return None
+
+
+def named(name: str) -> Likelihood:
+    """One of BY_NAME, or "gaussian S" with a standard deviation S; KeyError for any other name."""
+    kind, _, standard_deviation = name.partition(" ")
+    if kind != "gaussian" or not standard_deviation:
+        return BY_NAME[name]
+    try:
+        return gaussian(float(standard_deviation))
+    except ValueError:
+        raise KeyError(name) from None

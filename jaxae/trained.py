@@ -94,21 +94,22 @@ def load(
 
     Raises:
       UserError: there is no such run, checkpoint or replica, or the network is not one of
-        `jaxae.models`.
+        `jaxae.models` under one of `jaxae.likelihoods`.
     """
     folder = Path(folder)
     config = records.read_config(folder)
     network = config.get("network")
     if network is None:
         raise UserError(
-            f"the network of {folder} is not made of what jaxae.models has: build it yourself, and "
-            "give it what jaxae.checkpoint.load_variables returns"
+            f"the network of {folder}, or its likelihood, is not of jaxae.models and "
+            "jaxae.likelihoods: build it yourself, and give it what "
+            "jaxae.checkpoint.load_variables returns"
         )
     try:
         count = config["options"]["run"]["replicas"]
-        likelihood = likelihoods.BY_NAME[network["likelihood"]]
+        likelihood = likelihoods.named(network["likelihood"])
         model = descriptions.build(network["model"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder}/config.json does not describe a run of this version ({error}): give one "
             "that it has trained"
@@ -145,8 +146,8 @@ def load_dataset(
 
 def describe_network(model: nn.Module, likelihood: Likelihood) -> dict[str, Any] | None:
     """What config.json says of a network, for `load`; None where it has parts without a name."""
-    names = [name for name, known in likelihoods.BY_NAME.items() if known is likelihood]
+    name = likelihoods.name_of(likelihood)
     try:
-        return {"model": descriptions.describe(model), "likelihood": names[0]} if names else None
+        return None if name is None else {"model": descriptions.describe(model), "likelihood": name}
     except UserError:
         return None

@@ -1,6 +1,7 @@
 """Likelihoods: one table of all of them, and the properties each of them has."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from jaxae import likelihoods
+from jaxae import likelihoods, losses
 from jaxae.errors import UserError
 from jaxae.likelihoods import BY_NAME, Likelihood
 
@@ -235,6 +236,18 @@ def test_a_gaussian_has_the_standard_deviation_it_was_made_with(standard_deviati
 def test_a_gaussian_refuses_a_standard_deviation_that_is_none(standard_deviation: float) -> None:
     with pytest.raises(UserError, match=str(standard_deviation)):
         likelihoods.gaussian(standard_deviation)
+
+
+def test_a_likelihood_is_found_again_by_its_name() -> None:
+    for known in (*BY_NAME.values(), likelihoods.gaussian(0.25)):
+        name = likelihoods.name_of(known)
+        assert name is not None
+        assert likelihoods.named(name) is known
+    assert likelihoods.name_of(likelihoods.gaussian(0.1)) == "gaussian"
+    assert likelihoods.name_of(replace(likelihoods.GAUSSIAN, loss=losses.squared_error)) is None
+    for unknown in ("", "gaussian_0.1", "gaussian x", "gaussian -1", "bernoulli 2"):
+        with pytest.raises(KeyError):
+            likelihoods.named(unknown)
 
 
 def test_means_come_before_spreads() -> None:

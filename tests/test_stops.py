@@ -49,6 +49,8 @@ from jaxae.errors import UserError
         ("family", "--latent 0", "--latent 0"),
         ("family", "--hidden 16 0", "--hidden"),
         ("family", "--weight-decay -1", "--weight-decay -1"),
+        ("family", "--standard-deviation 0.2", "choose gaussian"),
+        ("family", "--likelihood gaussian --standard-deviation 0", "standard deviation of 0"),
         ("family", "--network conv --hidden 8 8 8", "halve 28x28"),
         ("denoise", "--noise -1", "--noise -1"),
         ("denoise", "--noise nan", "--noise nan"),

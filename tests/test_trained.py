@@ -100,6 +100,7 @@ def test_nothing_is_unpickled_and_nothing_started(
         (lambda config: config["network"]["model"].update(evil=1), "evil"),
         (lambda config: config["network"]["model"].pop("encoder"), "encoder"),
         (lambda config: config["network"].update(likelihood="__builtins__"), "__builtins__"),
+        (lambda config: config["network"].update(likelihood=3), "config.json"),
         (lambda config: config.update(network=None), "build it yourself"),
         (lambda config: config.pop("network"), "build it yourself"),
         (lambda config: config.pop("options"), "options"),
