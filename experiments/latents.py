@@ -133,7 +133,7 @@ def choose_images(
 
 def encode(trained: Trained, images: np.ndarray, labels: np.ndarray) -> Group:
     """Images with their codes."""
-    return Group(images, labels, priors.encode(trained, images, labels))
+    return Group(images, labels, trained.encode(images, labels))
 
 
 def decode_as(trained: Trained, label: int) -> latents.Decode:

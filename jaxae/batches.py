@@ -126,7 +126,7 @@ def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
 def apply_in_parts(
     function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = AT_ONCE
 ) -> np.ndarray:
-    """A function of arrays [N, ...], called with a few of the N at a time."""
-    starts = range(0, len(arrays[0]), size)
+    """A function of arrays [N, ...], called with a few of the N at a time, at least once."""
+    starts = range(0, max(len(arrays[0]), 1), size)
     parts = (slice(start, start + size) for start in starts)
     return np.concatenate([function(*(array[part] for array in arrays)) for part in parts])

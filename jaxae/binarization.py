@@ -9,6 +9,8 @@ import numpy as np
 
 from jaxae import data, objectives, recipes, seeds
 from jaxae.batches import Examples
+from jaxae.errors import UserError
+from jaxae.streaming import Column
 
 Binarization = Literal["none", "dynamic", "static"]
 
@@ -46,4 +48,9 @@ def with_binarization(
     if binarization == "dynamic":
         objective = partial(objectives.dynamically_binarized, objective=recipe.objective)
         return replace(recipe, objective=objective)
+    if isinstance(dataset.train.images, Column):
+        raise UserError(
+            "--binarization static with --stream: images that are binarized once are kept in "
+            "memory; give --binarization dynamic, or leave --stream away"
+        )
     return replace(recipe, examples=binarized_train(dataset))

@@ -36,26 +36,21 @@ _LEAST_SIDE = 11  # pixels, of the window of SSIM
 
 @dataclass(frozen=True)
 class Images:
-    """What networks are judged on: a dataset, and its images as the run's networks read them."""
+    """What networks are judged on: a dataset, and its images as the run's networks read them.
+
+    These are not corrupted: of denoise.py, which is itself tested on noisy inputs, the clean ones.
+    """
 
     dataset: data.Dataset
     train: np.ndarray  # uint8 [N, H, W, C], the dataset's, or binarized once
-    test: np.ndarray  # uint8 [M, H, W, C], likewise: those that the run itself is tested on
+    train_labels: np.ndarray  # int32 [N]
+    test: np.ndarray  # uint8 [M, H, W, C], as those for training
+    test_labels: np.ndarray  # int32 [M]
     binarization: binarization.Binarization
-
-    @property
-    def train_labels(self) -> np.ndarray:
-        """int32 [N]."""
-        return self.dataset.train.labels
-
-    @property
-    def test_labels(self) -> np.ndarray:
-        """int32 [M]."""
-        return self.dataset.test.labels
 
 
 def make_images(dataset: data.Dataset, how: binarization.Binarization) -> Images:
-    """A dataset's images, binarized once if a run has binarized them."""
+    """A dataset's images, all of them in memory, binarized once if a run has binarized them."""
     if how == "none":
         train, test = dataset.train.images, dataset.test.images
     else:
@@ -63,7 +58,9 @@ def make_images(dataset: data.Dataset, how: binarization.Binarization) -> Images
             binarize(dataset).images
             for binarize in (binarization.binarized_train, binarization.binarized_test)
         )
-    return Images(dataset, np.asarray(train), np.asarray(test), how)
+    labels = (np.asarray(split.labels) for split in (dataset.train, dataset.test))
+    train_labels, test_labels = labels
+    return Images(dataset, np.asarray(train), train_labels, np.asarray(test), test_labels, how)
 
 
 @dataclass(frozen=True)
@@ -102,9 +99,9 @@ class Judged:
 def judge(trained: Trained, images: Images, settings: Settings, classes: Classifier) -> Judged:
     """All figures that a network has; the classifier's features are those of images."""
     sample_key, generate_key = jax.random.split(jax.random.key(settings.seed))
-    train_codes = apply_in_parts(trained.encode, images.train, images.train_labels)
-    test_codes = apply_in_parts(trained.encode, images.test, images.test_labels)
-    reconstructions = apply_in_parts(trained.reconstruct, images.test, images.test_labels)
+    train_codes = trained.encode(images.train, images.train_labels)
+    test_codes = trained.encode(images.test, images.test_labels)
+    reconstructions = trained.reconstruct(images.test, images.test_labels)
     figures = {
         **judge_reconstructions(reconstructions, images.test),
         **judge_code_use(trained, test_codes),
@@ -213,7 +210,7 @@ def generate(
 
     A conditional network is given the labels in turn.
     """
-    return apply_in_parts(trained.decode, sample(key, count), np.resize(labels, count))
+    return trained.decode(sample(key, count), np.resize(labels, count))
 
 
 def judge_generated(

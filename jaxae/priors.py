@@ -16,7 +16,6 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 
-from jaxae.batches import apply_in_parts
 from jaxae.errors import UserError
 from jaxae.models import TopK
 
@@ -43,7 +42,8 @@ def of_network(
     Images [N, H, W, C] with labels int [N], which only a conditional network reads. Raises
     UserError as `fit`.
     """
-    codes = encode(trained, images, labels, count=1 if prior == "normal" else None)
+    count = 1 if prior == "normal" else None
+    codes = trained.encode(images[:count], labels[:count])
     return fit(trained, codes, prior, seed=seed)
 
 
@@ -75,14 +75,6 @@ def fit_by_name(codes: ArrayLike, prior: Prior, group_size: int | None, seed: in
             "one that does, or choose the prior normal, mixture or flow"
         )
     return resample(codes, group_size)
-
-
-def encode(
-    trained: Trained, images: np.ndarray, labels: np.ndarray, count: int | None = None
-) -> np.ndarray:
-    """The codes of the first `count` images (None: of all), of which a few are encoded at once."""
-    images, labels = images[:count], labels[:count]
-    return apply_in_parts(trained.encode, images, labels)
 
 
 def group_size(trained: Trained) -> int | None:

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from jaxae import latents, metrics, plots, priors, records
-from jaxae.batches import apply_in_parts
 from jaxae.evaluation import Images
 from jaxae.pages import Chart, Gallery, Picture, Scatter
 from jaxae.priors import Prior
@@ -138,7 +137,7 @@ def make_scatter(trained: Trained, images: Images) -> Scatter:
     """The codes of the first test images: as they are if of two numbers, else projected to two."""
     count = min(_POINTS, len(images.test))
     shown, labels = images.test[:count], images.test_labels[:count]
-    codes = apply_in_parts(trained.encode, shown, labels).reshape(count, -1)
+    codes = trained.encode(shown, labels).reshape(count, -1)
     size = codes.shape[1]
     if size > 2:
         vectors = codes.reshape(count, 1, 1, size)

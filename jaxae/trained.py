@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
 from jaxae import checkpoint, data, likelihoods, objectives, records
-from jaxae.batches import check_pixels
+from jaxae.batches import apply_in_parts, check_pixels
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import descriptions
@@ -22,7 +21,10 @@ from jaxae.steps import Variables
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, its variables, and the likelihood that says what its logits mean."""
+    """A model, its variables, and the likelihood that says what its logits mean.
+
+    Of many images or codes a few at a time are computed, whose activations fit in memory.
+    """
 
     model: nn.Module
     likelihood: Likelihood
@@ -48,23 +50,25 @@ class Trained:
     def _apply(
         self, function: Callable[..., jax.Array], values: ArrayLike, labels: ArrayLike | None
     ) -> np.ndarray:
-        values = jnp.asarray(values)
+        values = np.asarray(values)
         labels = self._checked_labels(labels, len(values) if values.ndim else 0)
         if values.ndim == 4 and values.size and function is not objectives.decode:
             check_pixels("images", values)
+
+        def apply(values: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+            of = {"model": self.model, "likelihood": self.likelihood}
+            return np.asarray(function(self.variables, values, labels, **of))
+
         try:
-            result = function(
-                self.variables, values, labels, model=self.model, likelihood=self.likelihood
-            )
+            return apply_in_parts(apply, values, *(() if labels is None else (labels,)))
         except (ScopeParamShapeError, TypeError, IndexError) as error:
             raise UserError(
                 f"{values.dtype} of shape {values.shape} was given to a network that was trained "
                 "on other shapes: give what it was trained on, images [N, H, W, C] or the codes of "
                 "its encode"
             ) from error
-        return np.asarray(result)
 
-    def _checked_labels(self, labels: ArrayLike | None, count: int) -> jax.Array | None:
+    def _checked_labels(self, labels: ArrayLike | None, count: int) -> np.ndarray | None:
         """Labels that the network can read, or None where it reads none."""
         if self.classes is None:
             return None
@@ -79,7 +83,7 @@ class Trained:
                 f"labels {labels.dtype} of shape {labels.shape} were given for {count}: give "
                 f"integers [{count}] from 0 to {self.classes - 1}"
             )
-        return jnp.asarray(labels, jnp.int32)
+        return labels.astype(np.int32)
 
 
 def load(

@@ -10,8 +10,9 @@ import optax
 import pytest
 import tiny
 
-from jaxae import data, likelihoods, models, objectives, streaming, train
+from jaxae import data, evaluation, likelihoods, models, objectives, recipes, streaming, train
 from jaxae.batches import Examples
+from jaxae.binarization import with_binarization
 from jaxae.errors import UserError
 
 source_root = pytest.fixture(tiny.source_root)
@@ -129,6 +130,22 @@ def test_inputs_in_memory_are_refused(load: partial[data.Dataset]) -> None:
                 totals={},
             )
         )
+
+
+def test_static_binarization_of_streamed_images_is_refused(load: partial[data.Dataset]) -> None:
+    recipe = recipes.reconstruction(MODEL, likelihoods.BERNOULLI, OPTIMIZER)
+    streamed = load(stream=True)
+    assert with_binarization(recipe, streamed, "dynamic").examples is None
+    with pytest.raises(UserError, match="give --binarization dynamic"):
+        with_binarization(recipe, streamed, "static")
+
+
+def test_a_streamed_set_is_judged_on_arrays(load: partial[data.Dataset]) -> None:
+    images = evaluation.make_images(load(stream=True), "none")
+    for name in ("train", "train_labels", "test", "test_labels"):
+        assert isinstance(getattr(images, name), np.ndarray)
+    np.testing.assert_array_equal(images.train, load().train.images)
+    np.testing.assert_array_equal(images.train_labels, load().train.labels)
 
 
 def test_bundled_subsets_stay_in_memory() -> None:

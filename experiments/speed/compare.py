@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
 from experiment_files import default_workload
 from machine import describe_machine
 from page import Growth, Page, page_text
@@ -24,6 +23,7 @@ from tables import OURS, PYTORCH, SOURCES, Row
 from workloads import CHUNKS, Measurement, NotMeasured, Workload
 
 from jaxae import data
+from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.records import write_whole
 
@@ -172,7 +172,4 @@ def sizes(scale: Scale, base: Workload) -> list[Workload]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_tool(main, Options)

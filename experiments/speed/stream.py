@@ -20,6 +20,7 @@ from machine import describe_machine
 from tables import markdown, spread
 
 from jaxae import data, recipes, seeds, train
+from jaxae.cli import run_tool
 
 
 @dataclass(frozen=True)
@@ -119,4 +120,4 @@ def page(options: Options, rows: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    run_tool(main, Options)
