@@ -147,10 +147,15 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
 
 
 def delete_after(checkpointer: "Checkpointer", step: int) -> None:
-    """Deletes the checkpoints of later steps, so that the latest is where training goes on."""
-    for saved in checkpointer.checkpoints:
-        if saved.step > step:
-            checkpointer.delete(saved.step)
+    """Deletes, aloud, the checkpoints of later steps, so that training goes on from the latest."""
+    later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
+    if later:
+        listed = ", ".join(map(str, later))
+        print(
+            f"training goes on from step {step}: later checkpoints are removed, of steps {listed}"
+        )
+    for each in later:
+        checkpointer.delete(each)
 
 
 def steps(folder: Path) -> list[int]:

@@ -118,6 +118,8 @@ def fit(
     if shared.resume is not None:
         checkpoint.delete_after(run.checkpointer, done)
         records.keep_records(run.folder, done // steps_per_epoch)
+        if not nothing_left:
+            records.remove_summary(run.folder)
     if shared.load is not None or nothing_left:
         epoch = restored_epoch(run, recipe, state, test_record, last=True)
         finish(run, state, epoch.record)

@@ -190,6 +190,12 @@ def keep_records(folder: Path, epochs: int) -> None:
         write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
+def remove_summary(folder: Path) -> None:
+    """Removes summary.json, by which a run is known to have ended, as it goes on."""
+    if is_first_process():
+        (folder / "summary.json").unlink(missing_ok=True)
+
+
 def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
     """Adds entries to summary.json."""
     if not is_first_process():

@@ -146,9 +146,19 @@ def test_resuming_a_finished_run_changes_nothing(whole: Finished) -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_initial_epoch_goes_back_and_drops_what_came_later(epochs: int, whole: Finished) -> None:
+def test_initial_epoch_goes_back_and_drops_what_came_later(
+    epochs: int, whole: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
     test_loss = lines_of(whole.folder)[epochs - 1]["test_loss"]
-    go(resume=whole.folder, keep_all=True, initial_epoch=1, epochs=epochs)
+    ended = []
+
+    def note_end(epoch: recipes.Epoch) -> None:
+        ended.append((epoch.number, (whole.folder / "summary.json").exists()))
+
+    go(resume=whole.folder, keep_all=True, initial_epoch=1, epochs=epochs, on_epoch=note_end)
+    assert ended == [(number, number == epochs) for number in range(1, epochs + 1)]
+    dropped = ", ".join(str(STEPS_PER_EPOCH * epoch) for epoch in (2, 3))
+    assert f"later checkpoints are removed, of steps {dropped}\n" in capsys.readouterr().out
     assert [line["epoch"] for line in lines_of(whole.folder)] == list(range(1, epochs + 1))
     assert lines_of(whole.folder)[-1]["test_loss"] == pytest.approx(test_loss, rel=1e-5)
     steps = [STEPS_PER_EPOCH * epoch for epoch in range(1, epochs + 1)]
