@@ -199,6 +199,16 @@ def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> A
     return read_step(folder, step, read_variables)
 
 
+def latest_step(folder: Path) -> int:
+    """The latest step whose variables are whole; stderr has a line for each later one."""
+
+    def whole_step(path: Path) -> int:
+        read_variables(path)
+        return int(path.name)
+
+    return read_step(folder, None, whole_step)
+
+
 def read_step(
     folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
 ) -> Any:

@@ -63,6 +63,7 @@ def main(options: Options) -> None:
         "experiment": config["experiment"],
         "dataset": config["dataset"]["name"],
         "binarization": images.binarization,
+        "inputs": "clean" if config.get("corrupted_tests") else "as in the run's own tests",
         "step": step,
         "epoch": step / config["steps_per_epoch"],
         "replicas": len(networks),
@@ -100,7 +101,7 @@ def choose_step(options: Options) -> int:
         raise UserError(f"{options.run} has no checkpoint: give a run that has trained")
     if options.step == "best":
         return checkpoint.best_step(folder, available)
-    return available[-1] if options.step is None else options.step
+    return checkpoint.latest_step(folder) if options.step is None else options.step
 
 
 def load_replicas(run: Path, step: int, config: dict[str, Any]) -> list[Trained]:

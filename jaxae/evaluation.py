@@ -29,6 +29,7 @@ LEAST_GENERATED = 10  # images, that have as many neighbours as precision and re
 
 _FITTED = 10_000  # training images at most, whose codes a prior is fitted on
 
+_LARGEST_PCA = 5000  # numbers in an image; PCA takes their square in memory, their cube in time
 _KEPT = 200  # generated images, to be shown
 _WEIGHED_AT_ONCE = 100  # images, each with several samples at a time
 _LEAST_SIDE = 11  # pixels, of the window of SSIM
@@ -233,20 +234,22 @@ def judge_references(
 ) -> Figures:
     """What a network's figures compare with.
 
-    Probes of pixels and of as many principal components as a code has numbers, and training images
-    judged as if they had been generated.
+    Probes of pixels and, unless images are large, of as many principal components as a code has
+    numbers; training images judged as if they had been generated.
     """
     train, test = (images.train, images.train_labels), (images.test, images.test_labels)
-    code = trained.encode(images.test[:1], images.test_labels[:1])
-    pca = metrics.fit_pca(images.train, min(code.size, images.test[0].size, len(images.train)))
-    pca_train, pca_test = ((pca.encode(pixels), labels) for pixels, labels in (train, test))
     count = settings.generated
     training, real = (split.images[:count] for split in (images.dataset.train, images.dataset.test))
-    return {
-        **prefix("pca_", probe(*pca_train, *pca_test)),
+    figures = {
         **prefix("pixels_", probe(*train, *test)),
         **prefix("training_", judge_generated(training, real, classes, seed=settings.seed)),
     }
+    if images.test[0].size > _LARGEST_PCA:
+        return figures
+    code = trained.encode(images.test[:1], images.test_labels[:1])
+    pca = metrics.fit_pca(images.train, min(code.size, images.test[0].size, len(images.train)))
+    pca_train, pca_test = ((pca.encode(pixels), labels) for pixels, labels in (train, test))
+    return figures | prefix("pca_", probe(*pca_train, *pca_test))
 
 
 def probe(

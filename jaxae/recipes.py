@@ -113,6 +113,8 @@ def fit(
         run.dataset,
         steps_per_epoch,
         describe_network(recipe.model, recipe.likelihood),
+        corrupted_tests=recipe.test_examples is not None
+        and recipe.test_examples.inputs is not None,
     )
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
     if shared.resume is not None:

@@ -54,8 +54,13 @@ def write_config(
     dataset: Dataset,
     steps_per_epoch: int,
     network: dict[str, Any] | None = None,
+    *,
+    corrupted_tests: bool = False,
 ) -> None:
-    """Writes config.json; a resumed run keeps its first config and adds how it went on."""
+    """Writes config.json; a resumed run keeps its first config and adds how it went on.
+
+    `corrupted_tests` says that it is tested on inputs that are not the test images themselves.
+    """
     path = folder / "config.json"
     if path.exists():
         config = read_config(folder)
@@ -74,6 +79,7 @@ def write_config(
             "options": dataclasses.asdict(options),  # pyright: ignore[reportArgumentType]
             "steps_per_epoch": steps_per_epoch,
             "network": network,
+            "corrupted_tests": corrupted_tests,
             **describe_environment(),
         }
     write_json(path, config)

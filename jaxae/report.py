@@ -75,6 +75,11 @@ def make_page(
         "static": "binarized once; so were the training images (static binarization)",
         "dynamic": "binarized once; training images anew at each step (dynamic binarization)",
     }[images.binarization]
+    clean = (
+        " Inputs are clean; the run's own figures, as those of the curves, are of corrupted ones."
+        if config.get("corrupted_tests")
+        else ""
+    )
     return Page(
         title=f"{experiment_name(config)} on {results['dataset']}",
         subtitle=f"{results['epoch']:.4g} epochs{several}",
@@ -89,7 +94,7 @@ def make_page(
             run, trained, images, judged.generated, settings.prior
         ),
         scatter=report_pictures.make_scatter(trained, images),
-        notes=(f"On {len(images.test):,} test images, {seen}.{pictured}",),
+        notes=(f"On {len(images.test):,} test images, {seen}.{clean}{pictured}",),
         config=json.dumps(config, indent=2, ensure_ascii=False),
     )
 
@@ -123,7 +128,8 @@ def make_tables(results: Results, settings: Settings) -> tuple[Table, ...]:
         f"{settings.generated:,} images of each kind are compared with the dataset's own, "
         "which are grey even where a run has binarized them."
     )
-    probed = {"": "codes", "pca_": "PCA of the same size", "pixels_": "pixels"}
+    heads = {"": "codes", "pca_": "PCA of the same size", "pixels_": "pixels"}
+    probed = {prefix: heads[prefix] for prefix in heads if f"{prefix}neighbour_accuracy" in known}
     generated = {"": "generated", "mixture_": "by a mixture", "training_": "training images"}
     compared = {prefix: head for prefix, head in generated.items() if f"{prefix}fid" in known}
     tables = (

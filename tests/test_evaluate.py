@@ -327,11 +327,44 @@ def copy(plain: Evaluated, tmp_path: Path) -> Path:
     return shutil.copytree(plain.folder, tmp_path / "copy")
 
 
-def change_fingerprint(folder: Path) -> None:
+def change_config(change: Callable[[dict[str, Any]], Any], folder: Path) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text())
-    config["dataset"]["fingerprint"] = "0" * 64
+    change(config)
     path.write_text(json.dumps(config))
+
+
+change_fingerprint = partial(
+    change_config, lambda config: config["dataset"].update(fingerprint="0" * 64)
+)
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(
+    copy: Path, plain: Evaluated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (copy / "checkpoints" / "4").rglob("d/*"):
+        path.write_bytes(b"")
+    change_config(lambda config: config.update(corrupted_tests=True), copy)
+    evaluate.main(evaluate.Options(copy, images=5))
+    assert f"{copy / 'checkpoints' / '4'} is damaged" in capsys.readouterr().err
+    judged = Evaluated(copy, {})
+    assert judged.results["step"] == 2
+    # And a run that was tested on corrupted inputs is not taken for one like the other.
+    assert judged.results["inputs"] != plain.results["inputs"]
+    assert "Inputs are clean" in judged.page
+    assert "Inputs are clean" not in plain.page
+
+
+def test_images_too_large_for_pca_are_judged_without_it(
+    copy: Path, plain: Evaluated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "_LARGEST_PCA", 143)
+    evaluate.main(evaluate.Options(copy, images=5))
+    judged = Evaluated(copy, {})
+    without = {n: v for n, v in plain.results["references"].items() if not n.startswith("pca_")}
+    assert judged.results["references"] == without != plain.results["references"]
+    assert "PCA of the same size" in plain.page
+    assert "PCA of the same size" not in judged.page
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_a_run_writes_one_line_an_epoch(run: Finished) -> None:
         assert np.isfinite(line[name])
     assert 0 < line["test_mse"] < 0.5
     assert line["dataset"].endswith("_mini")
+    assert run.read("config.json")["corrupted_tests"] == (run.name == "denoise")
     summary = run.read("summary.json")
     assert summary["test_mse"] == line["test_mse"]
     images = 64 if run.name == "latent2d" else 5000
