@@ -80,7 +80,7 @@ class Options:
     hidden: tuple[int, ...] | None = None  # widths from the image on; None: 500, or 32 64 channels
     activation: ActivationName = "relu"  # of all layers but the code's and the last
     likelihood: LikelihoodName = "bernoulli"  # of a pixel, which is the reconstruction's loss
-    standard_deviation: float = 0.1  # of a gaussian pixel, in [0, 1]
+    standard_deviation: float = 0.1  # of a gaussian pixel; pixels are in [0, 1]
     binarization: Binarization = "none"  # training pixels drawn: each step (dynamic), once (static)
     schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate; cosine ends at 0
     weight_decay: float = 0.0  # of kernels, decoupled from the gradient as in AdamW

@@ -130,7 +130,7 @@ def train(job: Job, dataset: str, options: Options) -> None:
     how = [*shlex.split(job.arguments), "--dataset", dataset]
     how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
     if (folder / "config.json").exists():
-        check_made_by(folder, how)
+        check_made_by(folder, how, options.epochs or job.epochs)
         if (folder / "summary.json").exists():
             return
         how = ["--resume", str(folder)]
@@ -140,13 +140,14 @@ def train(job: Job, dataset: str, options: Options) -> None:
     run([sys.executable, script, *how, *places(options)])
 
 
-def check_made_by(folder: Path, arguments: list[str]) -> None:
-    """UserError where the run in a folder was started with other arguments than the table's now."""
-    command = records.portable(records.read_config(folder)["command"])
-    if shlex.split(command)[2:] != arguments:
+def check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
+    """UserError where the run in a folder has other arguments than the table's now, or epochs."""
+    config = records.read_config(folder)
+    command, trained = records.portable(config["command"]), config["options"]["run"]["epochs"]
+    if shlex.split(command)[2:] != arguments or trained != epochs:
         raise UserError(
-            f"{folder} is the run of another command ({command}): give another --folder, or move "
-            "that run away"
+            f"{folder} is the run of another command ({command}, for {trained} epochs): give "
+            "another --folder, or move that run away"
         )
 
 

@@ -100,8 +100,9 @@ TABLES = {
             "training_seconds": "seconds, all replicas",
         },
         f"Codes of 16 numbers, one hidden layer of 500 on each side, Gaussian pixels with a "
-        f"standard deviation of 0.1. WAE's discrepancy weighs 100, or 2 to each squared error's 1; "
-        f"in its paper 10. Seconds also depend on what else the machine did. "
+        f"standard deviation of 0.1. WAE's discrepancy weighs 100, which is 2 relative to an "
+        f"image's squared error; its paper has 10. Seconds also depend on what else the machine "
+        f"did. "
         f"{classifier.FEATURES_NOTE}",
     ),
 }

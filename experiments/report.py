@@ -79,6 +79,11 @@ class Finished:
 def main(options: Options) -> None:
     """Reads the runs, then writes the page and its pictures."""
     finished = [read(folder) for folder in options.runs]  # before anything is written
+    names = [run.name for run in finished]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"several runs were started as {max(names, key=names.count)}: give one of these"
+        )
     pictures = options.out / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     sections = ["\n".join(section(run, pictures)) for run in finished]

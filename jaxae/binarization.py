@@ -40,6 +40,11 @@ def with_binarization(
     """
     if binarization == "none":
         return recipe
+    if binarization == "static" and isinstance(dataset.train.images, Column):
+        raise UserError(
+            "--binarization static with --stream: images that are binarized once are kept in "
+            "memory; give --binarization dynamic, or --no-stream"
+        )
     recipe = replace(
         recipe,
         test_objective=recipe.test_objective or recipe.objective,
@@ -48,9 +53,4 @@ def with_binarization(
     if binarization == "dynamic":
         objective = partial(objectives.dynamically_binarized, objective=recipe.objective)
         return replace(recipe, objective=objective)
-    if isinstance(dataset.train.images, Column):
-        raise UserError(
-            "--binarization static with --stream: images that are binarized once are kept in "
-            "memory; give --binarization dynamic, or leave --stream away"
-        )
     return replace(recipe, examples=binarized_train(dataset))

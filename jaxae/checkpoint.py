@@ -147,13 +147,11 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
 
 
 def delete_after(checkpointer: "Checkpointer", step: int) -> None:
-    """Deletes, aloud, the checkpoints of later steps, so that training goes on from the latest."""
+    """Deletes, aloud, the checkpoints of later steps, so that this one is the latest."""
     later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
     if later:
         listed = ", ".join(map(str, later))
-        print(
-            f"training goes on from step {step}: later checkpoints are removed, of steps {listed}"
-        )
+        print(f"step {step} is now the latest: checkpoints of steps {listed} are removed")
     for each in later:
         checkpointer.delete(each)
 

@@ -24,8 +24,8 @@ class Dataset:
     """A training and a test split under the name that configs, metrics and captions carry.
 
     `fingerprint` is the SHA-256 of class names and arrays: equal content, equal fingerprint, on
-    whatever machine and however the set was obtained. Of a set that is streamed it is that of its
-    files, and another.
+    whatever machine and however the set was obtained. That of a set which is streamed is made of
+    its files' names and sizes, and differs.
     """
 
     name: str

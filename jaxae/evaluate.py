@@ -63,7 +63,7 @@ def main(options: Options) -> None:
         "experiment": config["experiment"],
         "dataset": config["dataset"]["name"],
         "binarization": images.binarization,
-        "inputs": "clean" if config.get("corrupted_tests") else "as in the run's own tests",
+        "inputs": "the test images, not corrupted",
         "step": step,
         "epoch": step / config["steps_per_epoch"],
         "replicas": len(networks),

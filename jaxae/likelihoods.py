@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
 
 import flax.linen as nn
 import jax
@@ -79,13 +78,17 @@ def continuous_bernoulli_mean(logits: Array) -> Array:
     return nn.sigmoid(logits) - slope
 
 
-def gaussian_loss(logits: Array, pixels: Array, *, standard_deviation: float) -> Array:
+@dataclass(frozen=True)  # so that two of one standard deviation are equal, and compiled once
+class GaussianLoss:
     """-log N(pixels; sigmoid(logits), standard_deviation^2) in nats, [B, ...] to [B]."""
-    log_variance = jnp.full_like(logits, 2 * math.log(standard_deviation))
-    return losses.gaussian(nn.sigmoid(logits), log_variance, pixels)
+
+    standard_deviation: float
+
+    def __call__(self, logits: Array, pixels: Array) -> Array:
+        log_variance = jnp.full_like(logits, 2 * math.log(self.standard_deviation))
+        return losses.gaussian(nn.sigmoid(logits), log_variance, pixels)
 
 
-@cache  # two of one standard deviation are equal, and compiled once
 def gaussian(standard_deviation: float) -> Likelihood:
     """Gaussian pixels of one fixed standard deviation, in units of pixels in [0, 1].
 
@@ -95,7 +98,7 @@ def gaussian(standard_deviation: float) -> Likelihood:
         raise UserError(
             f"a standard deviation of {standard_deviation} was given: it is a finite number above 0"
         )
-    loss = partial(gaussian_loss, standard_deviation=standard_deviation)
+    loss = GaussianLoss(float(standard_deviation))
     return Likelihood(unscaled, nn.sigmoid, loss, normalized=True)
 
 
@@ -186,9 +189,8 @@ def name_of(likelihood: Likelihood) -> str | None:
     for name, known in BY_NAME.items():
         if likelihood == known:
             return name
-    loss = likelihood.loss
-    if isinstance(loss, partial) and loss.func is gaussian_loss:
-        return f"gaussian {loss.keywords['standard_deviation']!r}"
+    if isinstance(likelihood.loss, GaussianLoss):
+        return f"gaussian {likelihood.loss.standard_deviation}"
     return None
 
 

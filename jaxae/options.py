@@ -29,7 +29,7 @@ class RunOptions:
     out: Path | None = None  # the run's folder; None: results/EXPERIMENT/TIME
     resume: Path | None = None  # go on with this run, in its folder and with its options
     load: Path | None = None  # no training: evaluate and draw this run's latest checkpoint
-    initial_epoch: int | None = None  # with load: this checkpoint; with resume also none later
+    initial_epoch: int | None = None  # with load or resume: this epoch; resume deletes later ones
     tensorboard: bool = False  # also write TensorBoard event files
     compilation_cache: bool = True  # keep compiled programs for the next start
     devices: int | None = None  # that share each batch; None: all

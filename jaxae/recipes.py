@@ -106,6 +106,8 @@ def fit(
             f"--epochs {shared.epochs}: {run.folder} has trained {done // steps_per_epoch} epochs; "
             "give as many or more"
         )
+    if shared.resume is not None and not nothing_left:
+        records.remove_summary(run.folder)
     records.write_config(
         run.folder,
         run.experiment,
@@ -120,8 +122,6 @@ def fit(
     if shared.resume is not None:
         checkpoint.delete_after(run.checkpointer, done)
         records.keep_records(run.folder, done // steps_per_epoch)
-        if not nothing_left:
-            records.remove_summary(run.folder)
     if shared.load is not None or nothing_left:
         epoch = restored_epoch(run, recipe, state, test_record, last=True)
         finish(run, state, epoch.record)

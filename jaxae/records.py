@@ -103,11 +103,14 @@ def portable(command: str) -> str:
     """A command without the places where one machine has its data and its runs."""
     kept, words = [], iter(shlex.split(command))
     for word in words:
-        flag, _, place = word.partition("=")
-        if flag not in ("--data-dir", "--sources", "--out", "--folder", "--page"):
+        flag, _, place = word.replace("_", "-").partition("=")
+        if flag not in ("--data-dir", "--sources", "--out", "--folder", "--page", "--resume"):
             kept.append(word)
-        elif not place:
+            continue
+        if not place:
             next(words, None)
+        if flag == "--resume":
+            kept += [flag, "RUN"]
     return shlex.join(kept)
 
 
@@ -184,8 +187,10 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 def pictures_by_epoch(folder: Path) -> dict[int, Path]:
     """The pictures that a run has drawn by epoch, pictures/epoch_NNN.png, in the epochs' order."""
-    paths = (folder / "pictures").glob("epoch_*.png")
-    return dict(sorted((int(path.stem.removeprefix("epoch_")), path) for path in paths))
+    numbered = {
+        path.stem.removeprefix("epoch_"): path for path in (folder / "pictures").glob("epoch_*.png")
+    }
+    return dict(sorted((int(name), path) for name, path in numbered.items() if name.isdecimal()))
 
 
 def keep_records(folder: Path, epochs: int) -> None:

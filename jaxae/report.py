@@ -77,7 +77,7 @@ def make_page(
     }[images.binarization]
     clean = (
         " Inputs are clean; the run's own figures, as those of the curves, are of corrupted ones."
-        if config.get("corrupted_tests")
+        if config.get("corrupted_tests", config["experiment"] == "denoise")
         else ""
     )
     return Page(

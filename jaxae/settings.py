@@ -21,7 +21,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "codebook": (2, 2**20),
     "dimension": (1, 2**20),
     "decay": (0, 0.9999),  # with 1 a codebook would never move
-    "levels": (2, 27),  # beyond them features of limited scale do not reach the outer ones
+    "levels": (2, 27),  # beyond them features of limited scale cannot all be outermost
 }
 
 

@@ -242,8 +242,9 @@ def fit(
     leading axis trains that many replicas at once on the same examples, each in its own order.
     The devices of a mesh (`devices.data_mesh`) share each batch, whose size need not divide.
     A step that is not finite is left out, as `steps.take_step` says, for which each chunk is waited
-    for; a gradient that is not while loss, state and collections are, as under `optax.clip`, is not
-    seen. Examples that are streamed (`streaming.Column`) are read while a chunk computes.
+    for; but not a step whose loss is finite and whose gradient the optimizer makes so, as
+    `optax.clip` does of infinity. Examples that are streamed (`streaming.Column`) are read while a
+    chunk computes.
     Raises UserError for examples or a batch size that cannot be trained on.
     """
     if epochs < 1 or (chunk_steps is not None and chunk_steps < 1):

@@ -350,7 +350,6 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(
     judged = Evaluated(copy, {})
     assert judged.results["step"] == 2
     # And a run that was tested on corrupted inputs is not taken for one like the other.
-    assert judged.results["inputs"] != plain.results["inputs"]
     assert "Inputs are clean" in judged.page
     assert "Inputs are clean" not in plain.page
 

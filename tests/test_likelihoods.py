@@ -239,11 +239,14 @@ def test_a_gaussian_refuses_a_standard_deviation_that_is_none(standard_deviation
 
 
 def test_a_likelihood_is_found_again_by_its_name() -> None:
-    for known in (*BY_NAME.values(), likelihoods.gaussian(0.25)):
+    for known in (*BY_NAME.values(), likelihoods.gaussian(0.3), likelihoods.gaussian(jnp.pi)):
         name = likelihoods.name_of(known)
         assert name is not None
-        assert likelihoods.named(name) is known
+        assert likelihoods.named(name) == known
     assert likelihoods.name_of(likelihoods.gaussian(0.1)) == "gaussian"
+    assert likelihoods.name_of(likelihoods.gaussian(np.float64(0.25))) == "gaussian 0.25"
+    assert likelihoods.gaussian(0.3) == likelihoods.gaussian(np.float64(0.3))
+    assert likelihoods.gaussian(0.3) != likelihoods.gaussian(0.2)
     assert likelihoods.name_of(replace(likelihoods.GAUSSIAN, loss=losses.squared_error)) is None
     for unknown in ("", "gaussian_0.1", "gaussian x", "gaussian -1", "bernoulli 2"):
         with pytest.raises(KeyError):

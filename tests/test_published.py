@@ -158,7 +158,7 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
                 "devices": ["a device"],
                 "cpu_count": 2,
                 "dataset": {"image_shape": [2, 2, 1]},
-                "options": {"run": {"replicas": 3}},
+                "options": {"run": {"replicas": 3, "epochs": 15}},
             },
             summary={"epoch": 15, "test_mse": 0.25, "test_mse_std": 0.01},
             evaluation={
@@ -192,22 +192,28 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
     assert page.startswith("<!-- published-rae-some-set -->\n## ")
 
 
+@pytest.mark.parametrize(("decay", "epochs"), [("0.2", 3), ("0.1", 4)])
 def test_a_run_of_other_arguments_is_not_taken_for_the_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decay: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(published, "run", lambda words: pytest.fail("trains"))
     asked = options("deep", epochs=3, replicas=1, folder=tmp_path)
     (job,) = published_tables.jobs_of("deep", "mnist_mini")
-    other = job.arguments.replace("0.1", "0.2")
-    assert other != job.arguments
-    arguments = f"{other} --dataset mnist_mini --epochs 3 --replicas 1"
+    assert "--weight-decay 0.1" in job.arguments
+    arguments = job.arguments.replace("0.1", decay)
+    arguments = f"{arguments} --dataset mnist_mini --epochs 3 --replicas 1"
     write_run(
         published.folder_of(job, asked),
-        config={"command": f"python experiments/family.py {arguments}"},
+        config={
+            "command": f"python experiments/family.py {arguments}",
+            "options": {"run": {"epochs": epochs}},  # more, perhaps, since it was resumed
+        },
         summary={},
         evaluation={},
     )
-    with pytest.raises(UserError, match=r"weight-decay 0\.2.*give another --folder"):
+    with pytest.raises(
+        UserError, match=rf"weight-decay {decay}.* {epochs} epochs.*give another --folder"
+    ):
         published.main(asked)
 
 

@@ -158,7 +158,7 @@ def test_initial_epoch_goes_back_and_drops_what_came_later(
     go(resume=whole.folder, keep_all=True, initial_epoch=1, epochs=epochs, on_epoch=note_end)
     assert ended == [(number, number == epochs) for number in range(1, epochs + 1)]
     dropped = ", ".join(str(STEPS_PER_EPOCH * epoch) for epoch in (2, 3))
-    assert f"later checkpoints are removed, of steps {dropped}\n" in capsys.readouterr().out
+    assert f"checkpoints of steps {dropped} are removed\n" in capsys.readouterr().out
     assert [line["epoch"] for line in lines_of(whole.folder)] == list(range(1, epochs + 1))
     assert lines_of(whole.folder)[-1]["test_loss"] == pytest.approx(test_loss, rel=1e-5)
     steps = [STEPS_PER_EPOCH * epoch for epoch in range(1, epochs + 1)]

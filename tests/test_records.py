@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,26 @@ def test_git_commit_names_the_commit_and_whether_files_changed() -> None:
     if not (Path(__file__).parents[1] / ".git").exists():
         pytest.skip("needs a git checkout")
     assert re.fullmatch(r"[0-9a-f]{40}\+?", records.git_commit() or "")
+
+
+def test_git_commit_is_marked_where_other_files_than_results_have_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "jaxae" / "records.py"))
+    paths = [tmp_path / name for name in ("results/README.md", "jaxae/records.py")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("one")
+    user = ("-c", "user.name=a", "-c", "user.email=b")
+    for command in (("init",), ("add", "."), (*user, "commit", "-m", "one")):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    commit = records.git_commit()
+    assert commit is not None
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    paths[0].write_text("two")
+    assert records.git_commit() == commit
+    paths[1].write_text("two")
+    assert records.git_commit() == f"{commit}+"
 
 
 def test_git_commit_is_none_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -195,7 +216,7 @@ def test_no_board_where_none_is_wanted(tmp_path: Path) -> None:
 
 def test_pictures_by_epoch_are_in_the_order_of_the_epochs(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    for name in ("epoch_1000", "epoch_200", "epoch_003", "codes", "step_000001"):
+    for name in ("epoch_1000", "epoch_200", "epoch_003", "epoch_010_1", "codes", "step_000001"):
         (tmp_path / "pictures" / f"{name}.png").touch()
     found = records.pictures_by_epoch(tmp_path)
     assert [(epoch, path.stem) for epoch, path in found.items()] == [
@@ -207,5 +228,8 @@ def test_pictures_by_epoch_are_in_the_order_of_the_epochs(tmp_path: Path) -> Non
 
 
 def test_a_portable_command_names_no_place_of_the_machine() -> None:
-    command = "python fashion.py --out here --latent 20 --sources=there --data-dir 'a b' --seed 3"
+    command = "python fashion.py --out here --latent 20 --sources=there --data_dir 'a b' --seed 3"
     assert records.portable(command) == "python fashion.py --latent 20 --seed 3"
+    assert records.portable("python fashion.py --resume a/b --epochs 4") == (
+        "python fashion.py --resume RUN --epochs 4"
+    )

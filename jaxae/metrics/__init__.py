@@ -1,4 +1,4 @@
-"""Numbers about images, codes and densities.
+"""Numbers about images and codes.
 
 The log-likelihood, which needs a network, is in `jaxae.log_likelihood`.
 """
