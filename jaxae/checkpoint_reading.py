@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,11 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
             if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):
                 raise unreadable(path, error) from error
             problem = type(error).__name__
-        if problem is not None:  # the other reads fail, too: they shall do so now
+        if problem is not None:  # the other reads fail, too, or never begin: both shall be now
             time.sleep(0.05)
-            gc.collect()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+                gc.collect()
     if problem is not None:
         raise DamagedError(f"it cannot be read ({problem})")
     for name, leaf in named_leaves(tree).items():

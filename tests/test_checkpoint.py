@@ -302,6 +302,7 @@ def test_damage_is_never_taken_for_numbers(damage: str, least: int, tmp_path: Pa
     assert process.returncode == 0, process.stderr
     print(process.stdout)
     assert int(process.stdout) >= least
+    assert "never awaited" not in process.stderr
 
 
 def swap_bits(folder: Path, step: int) -> None:
