@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -81,19 +82,36 @@ def run_tool(main: Callable[[ToolOptions], None], options_type: type[ToolOptions
 def stop_once() -> Iterator[None]:
     """Within it the first SIGTERM raises Terminated, and the first Ctrl-C KeyboardInterrupt.
 
-    Any after it are ignored, so that saving can end.
+    Any after it are ignored, so that saving can end. Where Python ignores what was raised, as in a
+    finalizer or a callback of the garbage collector, of which JAX has one, it is raised again.
     """
     numbers = (signal.SIGTERM, signal.SIGINT)
+    hook = sys.unraisablehook
 
     def stop(number: int, frame: Any) -> None:
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    def raise_again(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            hook(unraisable)
+            return
+        number = signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT
+        signal.signal(number, stop)
+        # Not at once, for what is raised in this hook is ignored, too.
+        thread = threading.main_thread().ident
+        timer = threading.Timer(0.05, signal.pthread_kill, (thread, number))
+        timers.callback(timer.cancel)
+        timer.start()
+
     before = {number: signal.signal(number, stop) for number in numbers}
+    sys.unraisablehook = raise_again
     try:
-        yield
+        with contextlib.ExitStack() as timers:
+            yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 

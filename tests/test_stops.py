@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import family
@@ -19,7 +20,7 @@ import pytest
 from commands import REPOSITORY, SECONDS, Finished, command, environment, start
 
 from jaxae import checkpoint, cli, models, recipes, seeds
-from jaxae.errors import UserError
+from jaxae.errors import Terminated, UserError
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,28 @@ def test_stopped_on_a_terminal_then_resumed(number: int, code: int, tmp_path: Pa
     run = Finished("fashion", resumed, tmp_path / "run")
     assert [line["epoch"] for line in run.metrics()] == list(range(1, epoch + 2))
     assert f"epoch {epoch + 1}/{epoch + 1}" in resumed.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_stop_that_python_ignores_is_raised_again(number: int, error: type) -> None:
+    came = []
+
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+            came.append("not to be reached")
+
+    def stopped() -> None:
+        with cli.stop_once():
+            Finalized()  # and gone
+            time.sleep(SECONDS)
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        stopped()
+    assert raised.type is error
+    assert came == []
 
 
 ON_ONE_CORE = """
