@@ -66,7 +66,9 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
     context = ocp.Context()
     context.pytree.loading.partial_load = True
     tree = problem = None
-    with quiet_failures():
+    with quiet_failures(), warnings.catch_warnings():
+        # Of the reads that the first to fail has kept from beginning.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         try:
             with context:
                 tree = ocp.load(str(path.absolute()), abstract)
@@ -74,11 +76,9 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
             if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):
                 raise unreadable(path, error) from error
             problem = type(error).__name__
-        if problem is not None:  # the other reads fail, too, or never begin: both shall be now
+        if problem is not None:  # the other reads fail, too: they shall do so now
             time.sleep(0.05)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-                gc.collect()
+            gc.collect()
     if problem is not None:
         raise DamagedError(f"it cannot be read ({problem})")
     for name, leaf in named_leaves(tree).items():

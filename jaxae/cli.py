@@ -102,6 +102,7 @@ def stop_once() -> Iterator[None]:
         # Not at once, for what is raised in this hook is ignored, too.
         thread = threading.main_thread().ident
         timer = threading.Timer(0.05, signal.pthread_kill, (thread, number))
+        timers.callback(timer.join)  # once it is cancelled, or has fired
         timers.callback(timer.cancel)
         timer.start()
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
-SECONDS = 90  # until a command that hangs is stopped
+SECONDS = 300  # until a command that hangs is stopped; a busy machine is slow
 
 
 def environment(folder: Path) -> dict[str, str]:

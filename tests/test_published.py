@@ -22,7 +22,7 @@ from jaxae import models
 from jaxae.errors import UserError
 from jaxae.sections import put_section, sections_of
 
-LINE = "deep --epochs 3 --replicas 1 --dataset mnist_mini --folder runs --page page/README.md"
+LINE = "deep --epochs 8 --replicas 1 --dataset mnist_mini --folder runs --page page/README.md"
 
 
 def options(table: Any, **changed: Any) -> published.Options:
@@ -80,7 +80,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = place / "runs" / "deep-mnist_mini-30-3x1"
+    run = place / "runs" / "deep-mnist_mini-30-8x1"
     with subprocess.Popen(
         command("published", LINE), cwd=place, env=environment(place), stdout=subprocess.DEVNULL
     ) as process:
@@ -97,17 +97,17 @@ def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
     (started,) = re.findall(r"^\+ python (.*)$", resumed.stdout, re.MULTILINE)
     assert "--resume" in started
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["epoch"] == 3
+    assert summary["epoch"] == 8
     page = (place / "page" / "README.md").read_text()
     (row,) = re.findall(r"^\| 30 \|.*$", page, re.MULTILINE)
-    assert f"| 3, 1 | {784 * summary['test_mse']:.4g} |" in row
+    assert f"| 8, 1 | {784 * summary['test_mse']:.4g} |" in row
     assert "--out" not in page
 
     (place / "page" / "README.md").unlink()
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", command("published", LINE)[1:])
     monkeypatch.setattr(published, "run", lambda words: pytest.fail("does it again"))
-    published.main(options("deep", epochs=3, replicas=1, page=Path("page/README.md")))
+    published.main(options("deep", epochs=8, replicas=1, page=Path("page/README.md")))
     assert (place / "page" / "README.md").read_text() == page
 
 
