@@ -12,15 +12,17 @@ from threadpoolctl import threadpool_limits
 __all__ = ["browser"]  # a fixture
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_compilation() -> Iterator[None]:
-    """Compiles with little effort, as most programs here run once: a third less time in all."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield
+# Most programs here run once, so they are compiled with little effort, and without the emitters
+# of fused loops, which take longer to compile. It is an extra option, so that another release of
+# XLA may not know it. The commands that tests start inherit both.
+jax.config.update("jax_disable_most_optimizations", True)
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters",
+    ]
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """One program on one device, on several and in several processes: the same numbers."""
 
+import contextlib
 import json
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,6 @@ import jax, jax.numpy as jnp, numpy as np, optax
 dtype, what = sys.argv[1:]
 jax.config.update("jax_enable_x64", dtype == "float64")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_disable_most_optimizations", True)  # to compile faster
 from jaxae import devices, family, likelihoods, models, objectives, train
 from jaxae.batches import Examples
 from jaxae.loops import make_loop
@@ -122,10 +123,10 @@ print(json.dumps(result))
 
 def with_devices(folder: Path, count: int) -> dict[str, str]:
     """The environment of a command that finds so many devices."""
-    flag = f"--xla_force_host_platform_device_count={count}"
     # With a proxy in its environment a process would look for its peers there.
     plain = {name: value for name, value in environment(folder).items() if "proxy" not in name}
-    return plain | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
+    flags = f"{plain['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
+    return plain | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.mark.parametrize(
@@ -218,25 +219,32 @@ def test_debug_names_the_operation_on_several_devices(tmp_path: Path) -> None:
     assert process.stderr.count("\n") <= 3  # checkify also names where it is
 
 
-def start_two(line: str, folder: Path, experiment: str = "fashion") -> list[subprocess.Popen[str]]:
-    """Two processes of two devices each that run one experiment together."""
+@contextlib.contextmanager
+def start_two(
+    line: str, folder: Path, experiment: str = "fashion"
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two processes of two devices each that run one experiment together; none is left at last."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return [
-        subprocess.Popen(
-            command(
-                experiment,
-                f"{line} --coordinator 127.0.0.1:{port} --processes 2 --process {number}",
-            ),
-            cwd=folder,
-            env=with_devices(folder, 2),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
+    together = f"{line} --coordinator 127.0.0.1:{port} --processes 2"
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command(experiment, f"{together} --process {number}"),
+                    cwd=folder,
+                    env=with_devices(folder, 2),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(2)
+        ]
+        for process in processes:
+            stack.callback(process.kill)
+        yield processes
 
 
 def test_two_processes_train_together_and_one_goes_on(
@@ -245,8 +253,8 @@ def test_two_processes_train_together_and_one_goes_on(
     """The objective has noise, so that each example must be taken once."""
     alone = start("vae", f"{LINE} --epochs 2 --out single", tmp_path)
     assert alone.returncode == 0, alone.stderr
-    processes = start_two(f"{LINE} --epochs 1 --out run", tmp_path, "vae")
-    said = [process.communicate(timeout=SECONDS) for process in processes]
+    with start_two(f"{LINE} --epochs 1 --out run", tmp_path, "vae") as processes:
+        said = [process.communicate(timeout=SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert "epoch 1/1" in said[0][0]
     assert "epoch" not in said[1][0]
@@ -258,14 +266,14 @@ def test_two_processes_train_together_and_one_goes_on(
 
 
 def test_one_of_two_processes_is_told_to_stop_and_both_do(tmp_path: Path) -> None:
-    processes = start_two(f"{LINE} --epochs 2000 --out run", tmp_path)
     metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + SECONDS
-    while not metrics.exists() and time.monotonic() < deadline:
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.1)
-    processes[1].send_signal(signal.SIGTERM)
-    said = [process.communicate(timeout=SECONDS) for process in processes]
+    with start_two(f"{LINE} --epochs 2000 --out run", tmp_path) as processes:
+        while not metrics.exists() and time.monotonic() < deadline:
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.1)
+        processes[1].send_signal(signal.SIGTERM)
+        said = [process.communicate(timeout=SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [143, 143], said
     assert "--resume run" in said[0][1]
     (*_, step) = checkpoint.steps(tmp_path / "run" / "checkpoints")
