@@ -85,29 +85,35 @@ def stop_once() -> Iterator[None]:
     Any after it are ignored, so that saving can end. Where Python ignores what was raised, as in a
     finalizer or a callback of the garbage collector, of which JAX has one, it is raised again.
     """
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    hook = sys.unraisablehook
+    stopped, hook, main_thread = False, sys.unraisablehook, threading.main_thread()
 
     def stop(number: int, frame: Any) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    def raise_again(unraisable: Any) -> None:
-        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+    def send_again(number: int) -> None:
+        nonlocal stopped
+        stopped = False
+        assert main_thread.ident is not None  # it has started
+        signal.pthread_kill(main_thread.ident, number)
+
+    def report(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not isinstance(error, KeyboardInterrupt) or threading.current_thread() != main_thread:
             hook(unraisable)
             return
-        number = signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT
-        signal.signal(number, stop)
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         # Not at once, for what is raised in this hook is ignored, too.
-        thread = threading.main_thread().ident
-        timer = threading.Timer(0.05, signal.pthread_kill, (thread, number))
+        timer = threading.Timer(0.05, send_again, (number,))
+        timer.daemon = True
+        timer.start()
         timers.callback(timer.join)  # once it is cancelled, or has fired
         timers.callback(timer.cancel)
-        timer.start()
 
-    before = {number: signal.signal(number, stop) for number in numbers}
-    sys.unraisablehook = raise_again
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    sys.unraisablehook = report
     try:
         with contextlib.ExitStack() as timers:
             yield
