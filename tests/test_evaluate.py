@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from commands import environment
+from commands import SECONDS, environment
 from small_run import compiled_once  # noqa: F401
 
 from jaxae import (
+    checkpoint_reading,
     classifier,
     data,
     dataset,
@@ -35,6 +36,7 @@ from jaxae import (
     runs,
 )
 from jaxae.binarization import Binarization, with_binarization
+from jaxae.checksums import checksum_of_json
 from jaxae.errors import UserError
 from jaxae.options import RunOptions
 from jaxae.trained import Trained
@@ -339,10 +341,21 @@ change_fingerprint = partial(
 )
 
 
+def expect_other_numbers(checkpoint: Path) -> None:
+    """Changes the checksum of a parameter that a checkpoint has, as if its numbers had changed."""
+    path = checkpoint / checkpoint_reading.METADATA
+    metadata = json.loads(path.read_text())
+    described = {name: metadata["custom_metadata"][name] for name in ("leaves", "loss")}
+    name = next(name for name in described["leaves"] if "params" in name)
+    described["leaves"][name]["crc32"] ^= 1
+    metadata["custom_metadata"] = {**described, "crc32": checksum_of_json(described)}
+    path.write_text(json.dumps(metadata))
+
+
 def test_a_damaged_checkpoint_is_passed_over_aloud(
     copy: Path, plain: Evaluated, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (copy / "checkpoints" / "4" / "_CHECKPOINT_METADATA").write_text("{}")
+    expect_other_numbers(copy / "checkpoints" / "4")
     change_config(lambda config: config.update(corrupted_tests=True), copy)
     evaluate.main(evaluate.Options(copy, images=5))
     assert f"{copy / 'checkpoints' / '4'} is damaged" in capsys.readouterr().err
@@ -400,7 +413,7 @@ def test_a_folder_that_is_no_run_ends_the_command_with_one_paragraph(tmp_path: P
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
     )
     assert process.returncode == 2
     assert process.stdout == ""

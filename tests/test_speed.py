@@ -13,7 +13,7 @@ import numpy as np
 import page
 import pytest
 import tables
-from commands import REPOSITORY, environment
+from commands import REPOSITORY, SECONDS, environment
 from experiment_files import configure, default_workload, load_experiment
 from processes import Contender, Place, measure_rounds
 from workloads import Limit, Measurement, NotMeasured, Times, Workload
@@ -195,7 +195,7 @@ def test_the_command_measures_and_writes_its_page(tmp_path):
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
