@@ -107,7 +107,7 @@ def stop_once() -> Iterator[None]:
         number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         # Not at once, for what is raised in this hook is ignored, too.
         timer = threading.Timer(0.05, send_again, (number,))
-        timer.daemon = True
+        timer.daemon = True  # to start any other, Python takes a lock that may be held just now
         timer.start()
         timers.callback(timer.join)  # once it is cancelled, or has fired
         timers.callback(timer.cancel)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import SECONDS
+from damage import expect_other_numbers
 
 from jaxae import checkpoint
 from jaxae.errors import UserError
@@ -306,27 +307,18 @@ def test_damage_is_never_taken_for_numbers(damage: str, least: int, tmp_path: Pa
     assert int(process.stdout) >= least
 
 
-def swap_bits(folder: Path, step: int) -> None:
-    """Saves a step again with the checksums of other numbers, as if bits had flipped since."""
-    describe = checkpoint.describe_leaves
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "describe_leaves", lambda tree: describe(make_tree(99)))
-        with checkpoint.open_checkpoints(folder) as checkpointer:
-            checkpoint.save(checkpointer, step, make_tree(step), loss=-step)
-
-
 def test_damage_names_the_leaf_and_falls_back_aloud(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older, newer = save_two(tmp_path)
-    swap_bits(tmp_path, 2)
+    expect_other_numbers(tmp_path / "2")
     assert_same_bits(checkpoint.restore(tmp_path, blank(newer)), older)
     said = capsys.readouterr().err
     assert re.search(r"2 is damaged: the numbers of state/\S+ are not those", said)
     for step in (2, "best"):
         with pytest.raises(UserError, match=r"2 is damaged: .* steps 1, 2"):
             checkpoint.restore(tmp_path, blank(newer), step)
-    swap_bits(tmp_path, 1)
+    expect_other_numbers(tmp_path / "1")
     with pytest.raises(UserError, match=r"all checkpoints in .* are damaged"):
         checkpoint.restore(tmp_path, blank(newer))
 

@@ -17,10 +17,10 @@ import numpy as np
 import optax
 import pytest
 from commands import SECONDS, environment
+from damage import expect_other_numbers
 from small_run import compiled_once  # noqa: F401
 
 from jaxae import (
-    checkpoint_reading,
     classifier,
     data,
     dataset,
@@ -36,7 +36,6 @@ from jaxae import (
     runs,
 )
 from jaxae.binarization import Binarization, with_binarization
-from jaxae.checksums import checksum_of_json
 from jaxae.errors import UserError
 from jaxae.options import RunOptions
 from jaxae.trained import Trained
@@ -339,17 +338,6 @@ def change_config(change: Callable[[dict[str, Any]], Any], folder: Path) -> None
 change_fingerprint = partial(
     change_config, lambda config: config["dataset"].update(fingerprint="0" * 64)
 )
-
-
-def expect_other_numbers(checkpoint: Path) -> None:
-    """Changes the checksum of a parameter that a checkpoint has, as if its numbers had changed."""
-    path = checkpoint / checkpoint_reading.METADATA
-    metadata = json.loads(path.read_text())
-    described = {name: metadata["custom_metadata"][name] for name in ("leaves", "loss")}
-    name = next(name for name in described["leaves"] if "params" in name)
-    described["leaves"][name]["crc32"] ^= 1
-    metadata["custom_metadata"] = {**described, "crc32": checksum_of_json(described)}
-    path.write_text(json.dumps(metadata))
 
 
 def test_a_damaged_checkpoint_is_passed_over_aloud(
