@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
-
 from jaxae import compilation, devices, records
 from jaxae.errors import Terminated, UserError
 from jaxae.options import (
@@ -59,6 +57,8 @@ def run_tool(main: Callable[[ToolOptions], None], options_type: type[ToolOptions
 
     The code is that of `run_main`, and 2 after an OSError.
     """
+    import tyro
+
     try:
         options = tyro.cli(options_type)
         with stop_once():
@@ -170,6 +170,8 @@ def parse_flags(
     description: str | None,
 ) -> OptionsType:
     """Options from arguments alone; the flags of the shared ones have no prefix."""
+    import tyro
+
     config = (tyro.conf.OmitArgPrefixes,)
     if default is None:
         return tyro.cli(options_type, args=arguments, config=config, description=description)

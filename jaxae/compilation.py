@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 
 import jax
-from platformdirs import user_cache_path
 
 
 def use_cache(*, wanted: bool) -> None:
@@ -18,6 +17,8 @@ def use_cache(*, wanted: bool) -> None:
         jax.config.update("jax_enable_compilation_cache", False)
         return
     if jax.config.values["jax_compilation_cache_dir"] is None:
+        from platformdirs import user_cache_path
+
         folder = user_cache_path("jaxae") / "compiled"
         if not is_writable(folder):
             return

@@ -4,17 +4,22 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
 
 from jaxae.train import Progress
 
+if TYPE_CHECKING:  # recipes are read where tqdm may be missing
+    from tqdm import tqdm
+
 
 @contextlib.contextmanager
-def open_bar(total_images: int, initial: int) -> Iterator[tqdm]:
+def open_bar(total_images: int, initial: int) -> Iterator["tqdm"]:
     """A bar over all images of a run, with rate and time left; silent where stderr is a file."""
+    from tqdm import tqdm
+
     with tqdm(
         total=total_images,
         initial=initial,
@@ -26,7 +31,7 @@ def open_bar(total_images: int, initial: int) -> Iterator[tqdm]:
         yield bar
 
 
-def show_loss(bar: tqdm, chunk: Progress, epochs: int, done: int) -> None:
+def show_loss(bar: "tqdm", chunk: Progress, epochs: int, done: int) -> None:
     """Moves the bar to the number of images done; names epoch and loss."""
     bar.set_description(f"epoch {chunk.epoch}/{epochs}", refresh=False)
     loss = float(jnp.mean(chunk.metrics["loss"]))
@@ -35,12 +40,19 @@ def show_loss(bar: tqdm, chunk: Progress, epochs: int, done: int) -> None:
 
 
 def show_epoch(epochs: int, record: Mapping[str, object]) -> None:
-    """Prints an epoch's record as one line, above the bar if there is one."""
-    tqdm.write(
+    """Prints an epoch's record as one line."""
+    show_line(
         f"epoch {record['epoch']}/{epochs}  train loss {record['train_loss']:.5g}  "
         f"test loss {record['test_loss']:.5g}  test mse {record['test_mse']:.5g}  "
         f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"
     )
+
+
+def show_line(line: str) -> None:
+    """Prints a line, above the bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line)
     sys.stdout.flush()
 
 

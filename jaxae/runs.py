@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from jaxae import checkpoint, data, plots, records
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
 from jaxae.options import Options, RunOptions
+from jaxae.progress import show_line
 
 LOCK = ".lock"
 
@@ -246,7 +246,7 @@ def empty(folder: Path, *, remove: bool) -> None:
 def add_to_summary(run: Run, results: dict[str, float]) -> None:
     """Adds an experiment's own numbers to summary.json, and prints them."""
     records.add_to_summary(run.folder, results)
-    tqdm.write("  ".join(f"{name} {value:.5g}" for name, value in results.items()))
+    show_line("  ".join(f"{name} {value:.5g}" for name, value in results.items()))
 
 
 def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None:
