@@ -2,21 +2,28 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import Array
+from jax.core import Tracer
 
 from jaxae.errors import UserError
+from jaxae.streaming import Column
 
 AT_ONCE = 500  # images, of which a convolutional network's activations fit in memory
 
 
 @struct.dataclass
 class Examples:
-    """Images and what belongs to them, N of each; uint8 pixels mean [0, 1] in steps of 1/255."""
+    """Images and what belongs to them, N of each; uint8 pixels mean [0, 1] in steps of 1/255.
+
+    Any integer or float dtype will do: `canonicalize` says what a step makes of it.
+    """
 
     images: Array | np.ndarray  # uint8 or float [N, H, W, C]
     labels: Array | np.ndarray | None = None  # int [N]
@@ -77,8 +84,69 @@ def steps_in_epoch(size: int, batch_size: int) -> int:
     return -(-size // batch_size)
 
 
-def check_examples(examples: Examples, batch_size: int) -> int:
-    """The number of examples; UserError where they or the batch size cannot be trained on."""
+ExamplesOrBatch = TypeVar("ExamplesOrBatch", Examples, Batch)
+
+PIXELS_ALLOWED = "give uint8 in 0..255, or floats in [0, 1]"
+
+
+def canonicalize(examples: ExamplesOrBatch) -> ExamplesOrBatch:
+    """Examples, or a batch, in the dtypes that steps compute with.
+
+    Labels become int32, or float where they are floats; images and inputs uint8, from integers of
+    any dtype in 0..255, or float. Float is float32, or float64 where jax_enable_x64 is on and
+    float64 was given. Lists become arrays. Raises UserError for other dtypes, and for integers that
+    do not fit.
+    """
+    named = {"labels": examples.labels, "images": examples.images, "inputs": examples.inputs}
+    canonical = {
+        name: canonicalize_array(name, array) for name, array in named.items() if array is not None
+    }
+    return replace(examples, **canonical)
+
+
+def canonicalize_array(name: str, array: Any) -> Any:
+    """One array of `canonicalize`, whose name says whether it holds labels or pixels."""
+    if isinstance(array, Column):
+        return array
+    if not isinstance(array, np.ndarray | Array):
+        array = np.asarray(array)
+    dtype = canonical_dtype(name, array.dtype)
+    if array.dtype == dtype:
+        return array
+    if dtype.kind in "iu":
+        check_range(name, array, dtype)
+    with np.errstate(over="ignore"):  # check_pixels refuses what becomes infinite
+        return array.astype(dtype)
+
+
+def canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
+    """The dtype that labels or pixels of a dtype are brought to; UserError where there is none."""
+    is_label = name == "labels"
+    if jnp.issubdtype(dtype, np.floating):
+        widest = jnp.result_type(float)  # float64 where jax_enable_x64 is on
+        return np.dtype(widest if dtype.itemsize > 4 else np.float32)
+    if jnp.issubdtype(dtype, np.integer) or (is_label and dtype == np.bool_):
+        return np.dtype(np.int32 if is_label else np.uint8)
+    allowed = "give whole numbers" if is_label else PIXELS_ALLOWED
+    raise UserError(f"{name} of dtype {dtype} were given: {allowed}")
+
+
+def check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
+    """UserError where integers are beyond a dtype's; those under trace cannot be looked at."""
+    if isinstance(array, Tracer) or not array.size:
+        return
+    low, high, limits = int(array.min()), int(array.max()), np.iinfo(dtype)
+    if not limits.min <= low <= high <= limits.max:
+        allowed = f"give {dtype} from {limits.min} to {limits.max}"
+        raise UserError(
+            f"{name} of {array.dtype} from {low} to {high} were given: "
+            f"{allowed if name == 'labels' else PIXELS_ALLOWED}"
+        )
+
+
+def check_examples(examples: Examples, batch_size: int) -> Examples:
+    """Examples in canonical dtypes; UserError where they or the batch size cannot be trained on."""
+    examples = canonicalize(examples)
     if examples.images.ndim != 4 or 0 in examples.images.shape:
         raise UserError(
             f"images of shape {examples.images.shape} were given: images are [N, H, W, C], with at "
@@ -91,35 +159,32 @@ def check_examples(examples: Examples, batch_size: int) -> int:
         if array is not None and array.shape[0] != size:
             raise UserError(f"{array.shape[0]} {name} were given for {size} images: give one each")
     for name, pixels in (("images", examples.images), ("inputs", examples.inputs)):
-        if isinstance(pixels, np.ndarray | Array):
+        if isinstance(pixels, np.ndarray | Array) and not isinstance(pixels, Tracer):
             check_pixels(name, pixels)
     if not 1 <= batch_size <= size:
         raise UserError(
             f"a batch size of {batch_size} was given: with {size} images it is from 1 to {size}"
         )
-    return size
+    return examples
 
 
 def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
-    """UserError for pixels of another kind, not finite, or in the range of the other kind.
+    """UserError for pixels, uint8 or float, not finite, or in the range of the other kind.
 
     Floats beyond 1 pass where some are negative, for such pixels are standardized, say.
     """
-    allowed = "give uint8 in 0..255, or floats in [0, 1]"
     is_uint8 = pixels.dtype == np.uint8
-    if not is_uint8 and not jnp.issubdtype(pixels.dtype, jnp.floating):
-        raise UserError(f"{name} of dtype {pixels.dtype} were given: {allowed}")
     low, high = float(pixels.min()), float(pixels.max())
     if not math.isfinite(low + high):
         raise UserError(f"{name} with NaN or infinite pixels were given: mend or drop them")
     if is_uint8 and high == 1:
         raise UserError(
-            f"{name} of uint8 from 0 to 1 were given: they are scaled already; {allowed}"
+            f"{name} of uint8 from 0 to 1 were given: they are scaled already; {PIXELS_ALLOWED}"
         )
     if not is_uint8 and low >= 0 and high > 1:
         raise UserError(
             f"{name} of floats from {low:g} to {high:g} were given: divide them by the largest "
-            f"value they can have, or {allowed}"
+            f"value they can have, or {PIXELS_ALLOWED}"
         )
 
 

@@ -23,7 +23,14 @@ from flax import traverse_util
 from jax import Array
 from platformdirs import user_cache_path
 
-from jaxae.batches import Batch, Examples, check_pixels, pixels, steps_in_epoch
+from jaxae.batches import (
+    Batch,
+    Examples,
+    canonicalize_array,
+    check_pixels,
+    pixels,
+    steps_in_epoch,
+)
 from jaxae.compilation import is_writable
 from jaxae.dataset import Dataset
 from jaxae.errors import UserError
@@ -200,6 +207,7 @@ def _apply(
             f"Images of shape {images.shape} were given to a classifier of {classifier.dataset}: "
             f"it reads [N, {', '.join(map(str, classifier.shape))}], N 1 or more."
         )
+    images = canonicalize_array("images", images)
     check_pixels("images", images)
     count = len(images)
     size = min(count, _BATCH_SIZE)

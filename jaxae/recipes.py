@@ -94,8 +94,8 @@ def fit(
       UserError: the checkpoint to start from does not fit, or the examples cannot be trained on.
     """
     shared = run.shared
-    examples = recipe.examples or of_split(run.dataset.train)
-    size = check_examples(examples, shared.batch_size)
+    examples = check_examples(recipe.examples or of_split(run.dataset.train), shared.batch_size)
+    size = len(examples.images)
     steps_per_epoch = steps_in_epoch(size, shared.batch_size)
     state, totals = starting_point(run, recipe, examples)
     test_record = make_test_record(run, recipe)

@@ -20,6 +20,7 @@ from jaxae import devices
 from jaxae.batches import (
     Batch,
     Examples,
+    canonicalize,
     check_examples,
     epoch_order,
     gather,
@@ -118,7 +119,9 @@ def no_totals(
     replicas = state.step.shape
     order = jnp.zeros((*replicas, 1, 1), jnp.int32)
     step = make_training_step(objective, optimizer, replicas=bool(replicas))
-    shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
+    shapes = jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), canonicalize(examples)
+    )
     return zero_totals(step, state, (shapes, order))
 
 
@@ -159,11 +162,11 @@ def make_step(
     """A jitted training step; its metrics are means over the batch."""
 
     @jax.jit
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+    def compiled(state: State, batch: Batch) -> tuple[State, Metrics]:
         state, totals = take_step(state, batch, objective=objective, optimizer=optimizer)
         return state, averages(totals)
 
-    return step
+    return lambda state, batch: compiled(state, canonicalize(batch))
 
 
 def make_epoch(
@@ -178,7 +181,7 @@ def make_epoch(
     loop = make_loop(step)
 
     @jax.jit
-    def epoch(state: State, examples: Examples) -> tuple[State, Metrics]:
+    def compiled(state: State, examples: Examples) -> tuple[State, Metrics]:
         size = examples.images.shape[0]
         index = state.step // steps_in_epoch(size, batch_size)
         order = epoch_order(state.key, index, size, batch_size)
@@ -187,7 +190,7 @@ def make_epoch(
         state, totals = loop(state, totals, context, 0, order.shape[0])
         return state, averages(totals)
 
-    return epoch
+    return lambda state, examples: compiled(state, canonicalize(examples))
 
 
 def make_evaluation(
@@ -209,7 +212,7 @@ def make_evaluation(
     parts = 1 if mesh is None else mesh.size
 
     def evaluate(variables: Variables, key: Array, examples: Examples) -> Metrics:
-        check_examples(examples, 1)
+        examples = check_examples(examples, 1)
         indices = jnp.arange(examples.images.shape[0])
         order = in_batches(indices, batch_size, parts=parts)
         examples = devices.put(examples, mesh)
@@ -252,7 +255,8 @@ def fit(
             f"{epochs} epochs in chunks of {chunk_steps} steps were asked for: give 1 or more of "
             "each, or no chunk_steps"
         )
-    size = check_examples(examples, batch_size)
+    examples = check_examples(examples, batch_size)
+    size = examples.images.shape[0]
     steps_per_epoch = steps_in_epoch(size, batch_size)
     replicas = state.step.ndim == 1
     # Training goes without the guard, and once more with it over a chunk that ends in NaN.

@@ -12,7 +12,7 @@ from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
 from jaxae import checkpoint, data, likelihoods, objectives, records
-from jaxae.batches import apply_in_parts, check_pixels
+from jaxae.batches import apply_in_parts, canonicalize_array, check_pixels
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import descriptions
@@ -53,6 +53,7 @@ class Trained:
         values = np.asarray(values)
         labels = self._checked_labels(labels, len(values) if values.ndim else 0)
         if values.ndim == 4 and values.size and function is not objectives.decode:
+            values = np.asarray(canonicalize_array("images", values))
             check_pixels("images", values)
 
         def apply(values: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:

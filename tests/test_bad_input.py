@@ -85,17 +85,24 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "images without pixels": (lambda: fit(images(10, 0, 4, 1)), "at least one of each"),
     "images without channels": (lambda: fit(images(10, 4, 4)), "add a last axis"),
     "one image alone": (lambda: fit(images(*SHAPE)), r"\[N, H, W, C\]"),
-    "images of integers": (lambda: fit(TEN.astype(np.int32)), "dtype int32"),
+    "integers beyond a byte": (lambda: fit(TEN + np.int64(56)), "int64 from 256 to 256 .* 0..255"),
+    "negative integers": (lambda: fit(-FLOATS.astype(np.int8) - 1), "int8 from -1 to -1 .* 0..255"),
     "images of booleans": (lambda: fit(TEN > 0), "dtype bool"),
     "images of complex numbers": (lambda: fit(TEN.astype(np.complex64)), "dtype complex64"),
     "0..255 as floats": (lambda: fit(TEN.astype(np.float32)), "floats from 200 to 200"),
     "scaled uint8": (lambda: fit(images(10, *SHAPE, value=1)), "scaled already"),
     "NaN pixels": (lambda: fit(WITH_NAN), "NaN or infinite pixels"),
+    "pixels beyond float32": (lambda: fit(np.float64(1e300) * FLOATS), "NaN or infinite pixels"),
     "infinite pixels": (lambda: fit(np.where(FLOATS == 0.5, np.inf, 0)), "NaN or infinite"),
     "NaN inputs": (lambda: fit(FLOATS, inputs=WITH_NAN), "inputs with NaN"),
     "inputs as floats in 0..255": (lambda: fit(FLOATS, inputs=200 * FLOATS), "inputs of floats"),
     "fewer inputs": (lambda: fit(FLOATS, inputs=FLOATS[:5]), "5 inputs were given for 10"),
     "fewer labels": (lambda: fit(TEN, labels=SHORT), "5 labels were given for 10 images"),
+    "labels of text": (lambda: fit(TEN, labels=np.full(10, "a")), "labels of dtype <U1"),
+    "labels beyond int32": (
+        lambda: fit(TEN, labels=np.full(10, 2**31)),
+        "labels of int64 from 2147483648 .* give int32",
+    ),
     "no epochs": (lambda: fit(TEN, epochs=0), "0 epochs"),
     "negative epochs": (lambda: fit(TEN, epochs=-1), "-1 epochs"),
     "chunks of no steps": (lambda: fit(TEN, chunk_steps=0), "chunks of 0 steps"),
@@ -127,7 +134,10 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "a network on other images": (lambda: call_model(1, 5, 4, 1), "5x4x1 into 4x4x1"),
     "encode another size": (lambda: apply("encode", 3, 5, 5, 1), r"shape \(3, 5, 5, 1\)"),
     "encode rank 3": (lambda: apply("encode", 3, 4, 4), "B, H, W, C"),
-    "encode integers": (lambda: apply("encode", 3, *SHAPE, dtype=np.int32), "int32"),
+    "encode integers beyond a byte": (
+        lambda: apply("encode", 3, *SHAPE, dtype=np.int32, value=256),
+        "int32 from 256 to 256 .* 0..255",
+    ),
     "reconstruct another size": (lambda: apply("reconstruct", 3, 5, 5, 1), "shape"),
     "encode 0..255 as floats": (
         lambda: apply("encode", 3, *SHAPE, value=255.0),
@@ -273,13 +283,15 @@ def test_the_table_has_every_shared_flag() -> None:
 )
 def test_any_array_is_taken_or_refused_in_words(pixels: np.ndarray, batch_size: int) -> None:
     try:
-        size = check_examples(Examples(pixels), batch_size)
+        checked = check_examples(Examples(pixels), batch_size).images
     except UserError:
         return  # and no other error
     assert pixels.ndim == 4
     assert pixels.size > 0
-    assert 1 <= batch_size <= size == len(pixels)
+    assert 1 <= batch_size <= len(pixels)
     assert np.isfinite(pixels).all()
+    np.testing.assert_array_equal(checked, pixels.astype(checked.dtype))
+    assert checked.dtype == (np.uint8 if pixels.dtype.kind in "iu" else np.float32)
 
 
 TINY = [(1, 1, 1), (1, 7, 3)]

@@ -1,6 +1,7 @@
 """The training loop against obvious loops: true weights, and a key that decides everything."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,7 +11,7 @@ import optax
 import pytest
 
 from jaxae import likelihoods, metrics, models, objectives, train
-from jaxae.batches import Batch, Examples, epoch_order, gather
+from jaxae.batches import Batch, Examples, canonicalize, epoch_order, gather, pixels
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
 
@@ -301,7 +302,6 @@ def never_called(variables: train.Variables, key: jax.Array, batch: Batch) -> tr
     [
         (np.zeros((10, 4, 4), np.uint8), 2, "add a last axis"),
         (np.zeros((0, 4, 4, 1), np.uint8), 1, "at least one"),
-        (np.zeros((10, 4, 4, 1), np.int64), 2, "give uint8 in 0..255"),
         (np.zeros((10, 4, 4, 1), np.uint8), 0, "from 1 to 10"),
         (np.zeros((10, 4, 4, 1), np.uint8), 11, "from 1 to 10"),
     ],
@@ -317,6 +317,86 @@ def test_what_cannot_be_trained_on_is_refused(model, optimizer, images, batch_si
     )
     with pytest.raises(UserError, match=message):
         next(fit)
+
+
+NUMBERS = [*np.typecodes["AllInteger"], *np.typecodes["Float"], ">i8", ">u2", ">f4", ">f8"]
+"""NumPy's integers and floats, and some with their bytes in the other order."""
+
+
+def labelled_objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
+    """One that tells which dtypes it has been given, and whose loss needs all their numbers."""
+    assert batch.labels is not None
+    assert batch.inputs is not None
+    assert batch.images.dtype in (jnp.uint8, jnp.float32)
+    assert batch.inputs.dtype == batch.images.dtype
+    assert batch.labels.dtype in (jnp.int32, jnp.float32)
+    guess = variables["params"]["guess"]
+    mean = (pixels(batch.images) + pixels(batch.inputs)).mean((1, 2, 3))
+    return train.Terms(jnp.square(guess - mean) + batch.labels, {"mean": mean})
+
+
+def as_measured(examples: Any) -> list[train.Metrics]:
+    """The metrics of a fit, an epoch, an evaluation and a step, all on the same examples."""
+    optimizer = optax.sgd(0.1)
+    variables = {"params": {"guess": jnp.zeros(())}}
+    state = train.init(jax.random.key(0), variables, optimizer)
+    fit = train.fit(
+        state,
+        examples,
+        objective=labelled_objective,
+        optimizer=optimizer,
+        epochs=1,
+        batch_size=BATCH,
+    )
+    batch = Batch(examples.images, examples.labels, examples.inputs, jnp.ones(SIZE))
+    return [
+        last(fit).metrics,
+        train.make_epoch(labelled_objective, optimizer, BATCH)(state, examples)[1],
+        train.make_evaluation(labelled_objective, BATCH)(variables, jax.random.key(0), examples),
+        train.make_step(labelled_objective, optimizer)(state, batch)[1],
+    ]
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_every_dtype_of_numpy_is_trained_on_as_the_one_it_stands_for(dtype):
+    """Warnings are errors, so that none is truncated aloud on its way, either."""
+    whole = np.issubdtype(dtype, np.integer)
+    numbers = np.random.default_rng(0).integers(0, 128, (SIZE, *SHAPE), np.uint8)
+    numbers = numbers if whole else numbers.astype(np.float32) / 128
+    labels = np.arange(SIZE) % 10
+    plain = labels.astype(np.int32 if whole else np.float32)
+    expected = as_measured(Examples(numbers, plain, numbers))
+    cast = numbers.astype(dtype)
+    assert_trees_equal(as_measured(Examples(cast, labels.astype(dtype), cast)), expected)
+
+
+def test_float64_stays_where_jax_has_it():
+    images = np.zeros((2, *SHAPE))
+    with jax.enable_x64(True):
+        wide: Any = canonicalize(Examples(images, np.arange(2), images.astype(np.float32)))
+    assert (wide.images.dtype, wide.labels.dtype) == (np.float64, np.int32)
+    assert wide.inputs.dtype == canonicalize(Examples(images)).images.dtype == np.float32
+
+
+def test_booleans_are_labels_and_lists_are_arrays():
+    images: Any = np.zeros((4, *SHAPE), np.uint8).tolist()
+    labels: Any = [True, False, True, True]
+    canonical: Any = canonicalize(Examples(images, labels))
+    assert canonical.images.shape == (4, *SHAPE)
+    assert canonical.labels.dtype == np.int32
+
+
+def test_an_epoch_can_be_part_of_a_program(examples, model, optimizer, noisy_objective):
+    epoch = train.make_epoch(noisy_objective, optimizer, BATCH)
+    evaluate = train.make_evaluation(noisy_objective, BATCH)
+    state, key = new_state(0, model, optimizer), jax.random.key(1)
+
+    def train_and_evaluate(state, examples):
+        state, measured = epoch(state, examples)
+        return measured, evaluate(train.variables_of(state), key, examples)
+
+    whole = jax.jit(train_and_evaluate)(state, canonicalize(examples))
+    assert_trees_close(whole, train_and_evaluate(state, examples))
 
 
 def test_labels_must_match_the_images(model, optimizer, examples):
