@@ -24,7 +24,11 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_whole(path: Path, text: str) -> None:
     """Writes a file of UTF-8 whole or not at all. Of several processes only the first writes."""
-    if not is_first_process():
-        return
+    if is_first_process():
+        write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same of this process alone, which JAX is not asked about, and takes no device for it."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

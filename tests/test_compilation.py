@@ -115,9 +115,19 @@ def test_networks_objectives_and_recipes_need_few_packages(tmp_path: Path) -> No
     assert {"tensorflow_datasets", "array_record", "grain", "orbax", "tyro"} <= missing
     package = ["objectives", "likelihoods", "losses", "family", "devices", "recipes", "runs", "cli"]
     modules = ["jaxae.train", "jaxae.models", *(f"jaxae.{name}" for name in package)]
-    modules += ["conv", "deep", "denoise", "family", "fashion", "latent2d", "latent3d", "vae"]
+    modules += [
+        "conv",
+        "deep",
+        "denoise",
+        "family",
+        "fashion",
+        "latent2d",
+        "latent3d",
+        "vae",
+        "gpu",
+    ]
     env = environment(tmp_path)
-    env["PYTHONPATH"] += f":{REPOSITORY / 'experiments'}"
+    env["PYTHONPATH"] += f":{REPOSITORY / 'experiments'}:{REPOSITORY / 'experiments/speed'}"
     assert run(WITH_FEW, ",".join(missing), *modules, env=env) == ""
 
 

@@ -25,7 +25,7 @@ from workloads import CHUNKS, Measurement, NotMeasured, Workload
 from jaxae import data
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
-from jaxae.records import write_whole
+from jaxae.files import write_text
 
 # Steps that are timed in a process, about as much work each; the sizes of a table scale them.
 STEPS = {
@@ -72,7 +72,7 @@ def main(options: Options) -> None:
             rivals = contenders(recipe, pilot, options.peers)
             row = train(place, workload, rivals, options.pairs)
             page = replace(page, rows=[*page.rows, row], pilots={**page.pilots, recipe: pilot})
-            write_whole(options.out, page_text(page))
+            write_text(options.out, page_text(page))
         for scale in options.scaling:
             for row in page.rows:
                 recipe = row.workload.recipe
@@ -81,7 +81,7 @@ def main(options: Options) -> None:
                 rivals = contenders(recipe, page.pilots[recipe], options.peers)
                 growth = grow(place, scale, row, rivals, options.scaling_pairs)
                 page = replace(page, growths=[*page.growths, *growth])
-                write_whole(options.out, page_text(page))
+                write_text(options.out, page_text(page))
     print(page_text(page))
 
 

@@ -6,9 +6,10 @@ loop over a DataLoader that a tutorial has; any other is one of the ways, as `na
 
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
+import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from pytorch_networks import PEERS, Peer, make_optimizer, training_loss
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
@@ -32,25 +33,22 @@ class Way:
     compiled: bool = False
     channels_last: bool = False
     fused: bool = False  # Adam in one kernel
+    captured: bool = False  # a whole step, Adam's too, as one CUDA graph
 
     @property
     def name(self) -> str:
         """As in tables, and in a workload's variant."""
         parts = ["compile" if self.compiled else "eager"]
         parts += ["channels_last"] if self.channels_last else []
-        return ", ".join(parts + (["fused"] if self.fused else []))
+        parts += ["fused"] if self.fused else []
+        return ", ".join(parts + (["captured"] if self.captured else []))
 
 
 def measure(request: Request) -> Measurement:
     """Trains on images in memory, on the GPU if there is one."""
     workload = request.workload
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_float32_matmul_precision("high")  # as JAX does on a GPU; the CPU has one precision
-    torch.backends.cudnn.benchmark = True
-    peer = PEERS[workload.recipe]
-    images = torch.from_numpy(read_images(request)).permute(0, 3, 1, 2).contiguous()
-    if not peer.convolutional:
-        images = images.flatten(1)
+    peer, images = prepare(workload.recipe, read_images(request))
     pilot = {}
     if workload.variant == "pilot":
         pilot, times = try_ways(peer, images.to(device), request)
@@ -74,6 +72,32 @@ def ways(peer: Peer) -> list[Way]:
     """All ways that make a difference to a peer."""
     layouts = (False, True) if peer.convolutional else (False,)
     return [Way(*choice) for choice in product((False, True), layouts, (False, True))]
+
+
+def ways_on_gpu() -> list[Way]:
+    """The fastest ways on a GPU, few enough to try all in a minute."""
+    ways = [Way(fused=True), Way(compiled=True, fused=True)]
+    captured = [replace(way, captured=True) for way in ways]
+    return [*captured, *ways] if torch.cuda.is_available() else ways
+
+
+def take_steps_of(
+    recipe: str, images: np.ndarray, way: Way, workload: Workload
+) -> Callable[[int], None]:
+    """A function that trains a recipe in one way, on images uint8 [N, H, W, C]."""
+    peer, pixels = prepare(recipe, images)
+    pixels = pixels.to("cuda" if torch.cuda.is_available() else "cpu")
+    begin = captured_steps if way.captured else steps
+    return make_take_steps(begin(peer, pixels, way, workload))
+
+
+def prepare(recipe: str, images: np.ndarray) -> tuple[Peer, Tensor]:
+    """A recipe's peer, and images as it reads them; sets what holds for all of PyTorch."""
+    torch.set_float32_matmul_precision("high")  # as JAX does on a GPU; the CPU has one precision
+    torch.backends.cudnn.benchmark = True
+    peer = PEERS[recipe]
+    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).contiguous()
+    return peer, pixels if peer.convolutional else pixels.flatten(1)
 
 
 def try_ways(peer: Peer, images: Tensor, request: Request) -> tuple[dict[str, float], Times]:
@@ -121,6 +145,41 @@ def steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(batch)
+        yield
+
+
+def captured_steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[None]:
+    """`steps` with all batches full, each step one replay of a CUDA graph."""
+    network = peer.network(workload.latent or 0).to(images.device)
+    optimizer = make_optimizer(peer, network, workload.learning_rate, fused=True)
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+    loss_of = make_loss(peer, network, compiled=False)
+    if way.compiled:
+        loss_of = torch.compile(loss_of, dynamic=False)  # without graphs of its own
+    total = torch.zeros((), device=images.device)
+    chosen = torch.zeros(workload.batch_size, dtype=torch.int64, device=images.device)
+
+    def step() -> None:
+        batch = images[chosen]
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(batch)
+        loss.backward()
+        optimizer.step()
+        total.add_(loss.detach() * len(batch))
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # what a graph needs is allocated before it is captured
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    for indices in endless_order(len(images), workload.batch_size, images.device):
+        chosen.copy_(indices)
+        graph.replay()
         yield
 
 

@@ -1,0 +1,128 @@
+"""The report of gpu.py: a page in Markdown, and a short table."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gpu_parts import PARTS, RECIPES, Row
+from tables import NOTHING, markdown, number
+
+TOLERANCE = 1e-3
+"""The relative deviation from a CPU beyond which float32 losses of 20 steps are wrong."""
+
+INTRODUCTION = """# On a GPU
+
+Made by `python experiments/speed/gpu.py`, on the bundled images, again and again where there are
+fewer than a recipe has. A step gathers its batch of uint8 images from memory and shuffles each
+epoch. A ratio above 1 says that jaxae is the faster."""
+
+NOTES = {
+    "correctness": f"""\
+Of each recipe's first 20 steps and each member's first 3, against float32 on a CPU: float32
+throughout, with the default of matrix products (TF32 on recent GPUs), and with networks in
+bfloat16. In float32 more than {TOLERANCE:g} is wrong, but for members that choose codes, of which
+rounding may choose others.""",
+    "steps": """\
+In turns in one process: medians, and of the ratios of each pair the median, the least and the
+largest. PyTorch trains eagerly and compiled, step by step or with each step captured as one CUDA
+graph; the fastest counts. What could not be tried is named.""",
+    "fashion": """\
+With an evaluation after each epoch. The start is that of the process, JAX and the state before
+training; everything is from the process's start to its end.""",
+    "kernels": "From a profile; between the first kernel's start and the last one's end.",
+    "published": "Of the papers' 3,280 epochs in batches of 20, all three replicas together.",
+    "memory": "Each in a process of its own.",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a part has measured."""
+
+    state: str  # done, or why it ended
+    seconds: float
+    device: Row
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What has been measured so far."""
+
+    machine: list[str]
+    results: Mapping[str, Result] = field(default_factory=dict)
+
+    def with_result(self, name: str, result: Result) -> "Report":
+        """The report with one part more."""
+        return replace(self, results={**self.results, name: result})
+
+    @property
+    def device(self) -> str:
+        """The device and JAX's version, of the latest part that has reached one."""
+        found = [result.device for result in self.results.values() if result.device]
+        return f"{found[-1]['device']}, JAX {found[-1]['jax']}" if found else "no device"
+
+
+def page_text(report: Report) -> str:
+    """The page in Markdown."""
+    sections = [
+        INTRODUCTION,
+        "\n".join(f"- {line}" for line in (report.device, *report.machine)),
+    ]
+    for name, result in report.results.items():
+        ended = "" if result.state == "done" else f" The part has {result.state}."
+        note = f"{NOTES.get(name, '')} It took {result.seconds:.0f} s.{ended}".strip()
+        sections += [f"## {PARTS[name].title}", note]
+        if result.rows:
+            sections += [table(result.rows)]
+    return "\n\n".join(sections) + "\n"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as a table, with a column for each name in any of them."""
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != "what"))
+    body = [[str(row["what"]), *(cell(row.get(name)) for name in columns)] for row in rows]
+    return markdown(["", *columns], body)
+
+
+def cell(value: Any) -> str:
+    """A number to three digits, words as they are, a dash for nothing."""
+    if value is None:
+        return NOTHING
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+def summary_text(report: Report) -> str:
+    """All parts in at most 40 lines, for the end of a terminal's output."""
+    lines = []
+    for name, result in report.results.items():
+        rows = worst(result.rows) if name == "correctness" else result.rows
+        lines += [[name, row["what"], in_words(row)] for row in rows]
+        if result.state != "done":
+            lines += [[name, result.state, ""]]
+    return f"{report.device}\n{markdown(['part', 'what', 'measured'], lines)}"
+
+
+def in_words(row: Row) -> str:
+    """The numbers of a row with their names."""
+    return "; ".join(f"{name} {cell(value)}" for name, value in row.items() if name != "what")
+
+
+def worst(rows: Sequence[Row]) -> list[Row]:
+    """Of the recipes and of the members the largest deviation in each column, and whose it is."""
+    found = []
+    for what in ("recipes", "members"):
+        some = [row for row in rows if (row["what"] in RECIPES) == (what == "recipes")]
+        row: Row = {"what": what}
+        for name in dict.fromkeys(name for row in some for name in row if name != "what"):
+            largest = max((r for r in some if name in r), key=lambda r: as_size(r[name]))
+            row[name] = f"{cell(largest[name])} ({largest['what']})"
+        if some:
+            found.append(row)
+    return found
+
+
+def as_size(deviation: float) -> float:
+    """A deviation to compare with others; NaN is the largest."""
+    return math.inf if math.isnan(deviation) else deviation

@@ -1,0 +1,122 @@
+"""What gpu.py trains: the six recipes, each member of the family, and published networks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from experiment_files import configure, default_workload, load_experiment
+from jaxae_worker import make_take_steps
+from workloads import CHUNKS, Workload
+
+from jaxae import family, likelihoods, models, objectives, recipes, seeds, train
+from jaxae.batches import Examples, epoch_order
+from jaxae.models.layers import lecun
+from jaxae.options import RunOptions
+
+RECIPES = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
+
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe, the state before its first step, its images, and how many of them a step takes."""
+
+    recipe: recipes.Recipe
+    state: train.State
+    examples: Examples  # on the device
+    workload: Workload
+
+
+def of_experiment(
+    name: str, images: np.ndarray, *, precision: Precision = "float32", **sizes: Any
+) -> Training:
+    """An experiment's own training on images [N, H, W, C], with some sizes of its workload."""
+    workload = replace(default_workload(name, CHUNKS), images=len(images), **sizes)
+    experiment = load_experiment(name)
+    options = configure(experiment.Options(), workload)
+    options = replace(options, run=replace(options.run, precision=precision))
+    recipe = experiment.make_recipe(options, images.shape[1:])
+    return start(recipe, options.run, images, workload)
+
+
+def of_member(name: str, images: np.ndarray, *, precision: Precision = "float32") -> Training:
+    """A member of the family with its default settings, dense, its images labelled in turn."""
+    options = RunOptions(epochs=1, batch_size=64, learning_rate=1e-3, precision=precision)
+    design = models.Design(images.shape[1:], 20, dtype=options.dtype)
+    recipe = member_recipe(name, design, {}, options, images=len(images))
+    return start(recipe, options, images, Workload("", 64, 1e-3, None, len(images), CHUNKS))
+
+
+def of_published(samples: int, images: np.ndarray, *, replicas: int) -> Training:
+    """784-200-200-50 of published.py's table iwae, binarized batches of 20; 1 sample: a VAE."""
+    options = RunOptions(epochs=1, batch_size=20, learning_rate=1e-3, replicas=replicas)
+    design = models.Design(
+        images.shape[1:], 50, hidden=(200, 200), activation=nn.tanh, initialization=lecun
+    )
+    recipe = member_recipe("iwae", design, {"samples": samples}, options, images=len(images))
+    binarized = partial(objectives.dynamically_binarized, objective=recipe.objective)
+    workload = Workload("iwae", 20, 1e-3, 50, len(images), CHUNKS, replicas=replicas)
+    return start(replace(recipe, objective=binarized), options, images, workload)
+
+
+def member_recipe(
+    name: str, design: models.Design, given: family.Settings, options: RunOptions, *, images: int
+) -> recipes.Recipe:
+    """A member's recipe, as family.py has it."""
+    settings = family.choose_settings(name, given)
+    likelihood = likelihoods.BERNOULLI
+    model = family.make_model(name, design, settings, classes=10)
+    objective = family.make_objective(name, model, likelihood, settings, images=images)
+    collections = family.FAMILY[name].collections
+    return recipes.Recipe(
+        model,
+        likelihood,
+        objective,
+        optax.adam(options.learning_rate),
+        collections=collections and collections(),
+    )
+
+
+def start(
+    recipe: recipes.Recipe, options: RunOptions, images: np.ndarray, workload: Workload
+) -> Training:
+    """A training that has not begun."""
+    shape = images.shape[1:]
+    state = seeds.initial_state(options, recipe.model, recipe.optimizer, shape, recipe.collections)
+    labels = np.arange(len(images), dtype=np.int32) % 10
+    return Training(recipe, state, jax.device_put(Examples(images, labels)), workload)
+
+
+def first_losses(training: Training, steps: int) -> list[float]:
+    """The mean losses of the first steps of the first epoch."""
+    recipe, workload = training.recipe, training.workload
+    step = train.make_training_step(recipe.objective, recipe.optimizer, replicas=False)
+
+    def losses(state: train.State, examples: Examples) -> jax.Array:
+        order = epoch_order(state.key, 0, workload.images, workload.batch_size)
+
+        def body(state: train.State, index: jax.Array) -> tuple[train.State, jax.Array]:
+            state, totals = step(index, state, (examples, order))
+            return state, totals["loss"] / totals["weight"]
+
+        return jax.lax.scan(body, state, jnp.arange(steps))[1]
+
+    return jax.jit(losses)(training.state, training.examples).tolist()
+
+
+def deviation(losses: Sequence[float], expected: Sequence[float]) -> float:
+    """The largest of some losses' relative differences from those expected; NaN counts as one."""
+    return float(np.max(np.abs(np.subtract(losses, expected)) / np.abs(expected)))
+
+
+def take_steps_of(training: Training, chunk: int) -> Callable[[int], None]:
+    """A function that trains for a number of steps, in chunks of so many, through `train.fit`."""
+    workload = replace(training.workload, steps=CHUNKS * chunk)
+    return make_take_steps(training.recipe, training.state, training.examples, workload)
