@@ -30,7 +30,9 @@ graph; the fastest counts. What could not be tried is named.""",
     "fashion": """\
 With an evaluation after each epoch. The start is that of the process, JAX and the state before
 training; everything is from the process's start to its end.""",
-    "kernels": "From a profile; between the first kernel's start and the last one's end.",
+    "kernels": """\
+From a profile, and the share of the time between the first kernel's start and the last one's end;
+without a profile, counted in the compiled program.""",
     "published": "Of the papers' 3,280 epochs in batches of 20, all three replicas together.",
     "memory": "Each in a process of its own.",
 }

@@ -111,6 +111,15 @@ def first_losses(training: Training, steps: int) -> list[float]:
     return jax.jit(losses)(training.state, training.examples).tolist()
 
 
+def compiled_step(training: Training) -> str:
+    """The program that XLA makes of one step."""
+    recipe, workload, state = training.recipe, training.workload, training.state
+    step = train.make_training_step(recipe.objective, recipe.optimizer, replicas=False)
+    order = epoch_order(state.key, 0, workload.images, workload.batch_size)
+    lowered = jax.jit(step).lower(0, state, (training.examples, order))
+    return lowered.compile().as_text() or ""
+
+
 def deviation(losses: Sequence[float], expected: Sequence[float]) -> float:
     """The largest of some losses' relative differences from those expected; NaN counts as one."""
     return float(np.max(np.abs(np.subtract(losses, expected)) / np.abs(expected)))

@@ -76,9 +76,10 @@ def ways(peer: Peer) -> list[Way]:
 
 def ways_on_gpu() -> list[Way]:
     """The fastest ways on a GPU, few enough to try all in a minute."""
-    ways = [Way(fused=True), Way(compiled=True, fused=True)]
-    captured = [replace(way, captured=True) for way in ways]
-    return [*captured, *ways] if torch.cuda.is_available() else ways
+    eager, compiled = Way(fused=True), Way(compiled=True, fused=True)
+    if not torch.cuda.is_available():
+        return [eager, compiled]
+    return [eager, replace(eager, captured=True), replace(compiled, captured=True)]
 
 
 def take_steps_of(
