@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from jaxae.trained import Trained
 
+__version__ = "0.1.0"
+
 
 def load(
     folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
