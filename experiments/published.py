@@ -57,7 +57,7 @@ def write_table(rows: list["Row"], dataset: str, options: Options) -> None:
     """Puts the table of a dataset into the page, with what must be known to read it."""
     section = f"published-{options.table}-{dataset}".replace("/", "-")
     title, columns, note = TABLES[options.table]
-    command = records.portable(shlex.join(["python", *sys.argv]))
+    command = records.portable(shlex.join(records.command_line(sys.argv)))
     parts = [f"## {title}: {dataset}", f"    {command}", note, make_table(rows, columns)]
     if options.table in ("pca", "deep"):
         parts.append(compare_with_pca(rows, options, section))
@@ -144,7 +144,8 @@ def check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
     """UserError where the run in a folder has other arguments than the table's now, or epochs."""
     config = records.read_config(folder)
     command, trained = records.portable(config["command"]), config["options"]["run"]["epochs"]
-    if shlex.split(command)[2:] != arguments or trained != epochs:
+    _, given = records.split_command(shlex.split(command))
+    if given != arguments or trained != epochs:
         raise UserError(
             f"{folder} is the run of another command ({command}, for {trained} epochs): give "
             "another --folder, or move that run away"

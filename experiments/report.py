@@ -7,6 +7,7 @@ Writes results/README.md and copies the pictures it shows to results/pictures/. 
 
 import json
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,8 @@ class Finished:
     @property
     def name(self) -> str:
         """The experiment, and what sets this run apart from its default."""
-        flags = records.portable(self.config["command"]).split()[2:]
+        command = records.portable(self.config["command"])
+        _, flags = records.split_command(shlex.split(command))
         return " ".join([self.config["experiment"], *flags])
 
     @property

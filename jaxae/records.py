@@ -10,7 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def write_config(
 def describe_environment() -> dict[str, Any]:
     """What ran, where, and with which versions."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(command_line(sys.argv)),
         "git_commit": git_commit(),
         "versions": {
             "python": platform.python_version(),
@@ -97,6 +97,23 @@ def describe_environment() -> dict[str, Any]:
         "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
         "cpu_count": os.cpu_count(),
     }
+
+
+def command_line(argv: Sequence[str]) -> list[str]:
+    """The words that start a process with these `sys.argv`."""
+    path, package = Path(argv[0]), Path(__file__).parent
+    if path.name in ("jaxae", "jaxae.exe"):
+        return ["jaxae", *argv[1:]]
+    if path.is_relative_to(package):
+        module = ".".join(["jaxae", *path.relative_to(package).with_suffix("").parts])
+        return ["python", "-m", module.removesuffix(".__main__"), *argv[1:]]
+    return ["python", path.as_posix(), *argv[1:]]
+
+
+def split_command(words: list[str]) -> tuple[list[str], list[str]]:
+    """The program of a run's command line, `python FILE` or `jaxae COMMAND`, and its arguments."""
+    count = 4 if words[:3] == ["python", "-m", "jaxae"] else 2
+    return words[:count], words[count:]
 
 
 def portable(command: str) -> str:

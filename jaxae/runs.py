@@ -139,7 +139,8 @@ def clear_end(folder: Path, shared: RunOptions, *, existed: bool) -> Iterator[No
         if nothing and folder.is_dir() and is_first_process():
             empty(folder, remove=not existed)
         if isinstance(error, KeyboardInterrupt) and is_first_process():
-            command = shlex.join(["python", sys.argv[0], "--resume", str(folder)])
+            program, _ = records.split_command(records.command_line(sys.argv))
+            command = shlex.join([*program, "--resume", folder.as_posix()])
             saved = f"the state is saved in {folder}: go on with\n    {command}"
             print(
                 f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",
@@ -174,9 +175,10 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
     assert folder is not None
     config = records.read_config(folder)
     if config["experiment"] != experiment:
+        program, _ = records.split_command(shlex.split(config["command"]))
         raise UserError(
-            f"{folder} is a run of experiments/{config['experiment']}.py, and this is "
-            f"{experiment}.py: start that one with it"
+            f"{folder} is a run of {config['experiment']}, and this is {experiment}: give it to "
+            f"{shlex.join(program)}, which started it"
         )
     if shared.resume is not None and config["dataset"]["fingerprint"] != dataset.fingerprint:
         raise UserError(

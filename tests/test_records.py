@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,9 +228,35 @@ def test_pictures_by_epoch_are_in_the_order_of_the_epochs(tmp_path: Path) -> Non
     assert records.pictures_by_epoch(tmp_path / "none") == {}
 
 
+PACKAGE = str(Path(records.__file__).parent)
+
+
+@pytest.mark.parametrize(
+    ("argv", "program"),
+    [
+        (["/somewhere/bin/jaxae", "train"], "jaxae train"),
+        (["jaxae.exe", "train"], "jaxae train"),
+        ([f"{PACKAGE}/__main__.py", "train"], "python -m jaxae train"),
+        (["experiments/vae.py"], "python experiments/vae.py"),
+        (["my/jaxae.py"], "python my/jaxae.py"),
+    ],
+)
+def test_a_run_is_started_again_by_its_command_line(argv: list[str], program: str) -> None:
+    words = records.command_line([*argv, "--path", "3", "8"])
+    assert shlex.join(words) == f"{program} --path 3 8"
+    assert records.split_command(words) == (program.split(), ["--path", "3", "8"])
+    assert records.portable(f"{program} --out here") == program
+
+
+def test_a_module_that_was_started_as_one_is_so_again() -> None:
+    words = records.command_line([f"{PACKAGE}/evaluate.py", "RUN"])
+    assert words == ["python", "-m", "jaxae.evaluate", "RUN"]
+
+
 def test_a_portable_command_names_no_place_of_the_machine() -> None:
     command = "python fashion.py --out here --latent 20 --sources=there --data_dir 'a b' --seed 3"
     assert records.portable(command) == "python fashion.py --latent 20 --seed 3"
     assert records.portable("python fashion.py --resume a/b --epochs 4") == (
         "python fashion.py --resume RUN --epochs 4"
     )
+    assert records.portable("jaxae train --out here --resume=there") == "jaxae train --resume RUN"

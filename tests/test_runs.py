@@ -1,5 +1,6 @@
 """A run's folder: where it may lie, what failures leave, and the pictures in it."""
 
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,18 @@ def test_an_interruption_before_training_leaves_no_folder(
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
     assert "--resume" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["python experiments/other.py", "jaxae train"])
+@pytest.mark.parametrize("way", ["resume", "load"])
+def test_the_run_of_another_experiment_is_given_to_what_started_it(
+    way: str, program: str, tmp_path: Path
+) -> None:
+    config = {"experiment": "other", "command": f"{program} --latent 3"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    options: dict[str, Any] = {way: tmp_path}
+    with pytest.raises(UserError, match=f"of other, and this is small: give it to {program}, "):
+        go(**options)
 
 
 def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None:
