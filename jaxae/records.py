@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import jaxae
 from jaxae.dataset import Dataset
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
@@ -92,6 +93,7 @@ def describe_environment() -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": {
             "python": platform.python_version(),
+            "jaxae": jaxae.__version__,
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
         "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
@@ -132,12 +134,17 @@ def portable(command: str) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of this checkout, "+" behind it if files have changed since; None without git.
+    """The commit of this checkout, "+" behind it if files have changed since; None without one.
 
     Changes of results/, which commands write to, are none.
     """
-    git = ["git", "-C", str(Path(__file__).parent)]
+    file = Path(__file__)
+    git = ["git", "-C", str(file.parent)]
     try:
+        # An installed package may lie in an environment within the checkout of something else.
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", file.name], capture_output=True, check=True
+        )
         head = subprocess.run(
             [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         )

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+import jaxae
 from jaxae import data, records
 from jaxae.options import RunOptions
 
@@ -76,6 +77,7 @@ def test_config_says_what_ran_on_what_with_what(tmp_path: Path, dataset: data.Da
     }
     assert config["steps_per_epoch"] == 625
     assert config["versions"]["jax"] == jax.__version__
+    assert config["versions"]["jaxae"] == jaxae.__version__
     assert config["versions"].keys() >= {"python", "jaxlib", "flax", "optax", "orbax-checkpoint"}
     assert len(config["devices"]) == jax.device_count()
     assert jax.devices()[0].platform in config["devices"][0]
@@ -95,6 +97,13 @@ def test_config_of_a_resumed_run_keeps_how_it_began(tmp_path: Path, dataset: dat
         assert config[name] == first[name]
 
 
+def commit_all(folder: Path) -> None:
+    """Makes a folder a checkout, with one commit of what is in it."""
+    user = ("-c", "user.name=a", "-c", "user.email=b")
+    for command in (("init",), ("add", "."), (*user, "commit", "-m", "one")):
+        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+
+
 def test_git_commit_names_the_commit_and_whether_files_changed() -> None:
     if not (Path(__file__).parents[1] / ".git").exists():
         pytest.skip("needs a git checkout")
@@ -109,9 +118,7 @@ def test_git_commit_is_marked_where_other_files_than_results_have_changed(
     for path in paths:
         path.parent.mkdir()
         path.write_text("one")
-    user = ("-c", "user.name=a", "-c", "user.email=b")
-    for command in (("init",), ("add", "."), (*user, "commit", "-m", "one")):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    commit_all(tmp_path)
     commit = records.git_commit()
     assert commit is not None
     assert re.fullmatch("[0-9a-f]{40}", commit)
@@ -119,6 +126,18 @@ def test_git_commit_is_marked_where_other_files_than_results_have_changed(
     assert records.git_commit() == commit
     paths[1].write_text("two")
     assert records.git_commit() == f"{commit}+"
+
+
+def test_the_commit_of_the_checkout_around_an_environment_is_not_the_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".venv" / "jaxae" / "records.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    (tmp_path / ".gitignore").write_text(".venv")
+    commit_all(tmp_path)
+    monkeypatch.setattr(records, "__file__", str(file))
+    assert records.git_commit() is None
 
 
 def test_git_commit_is_none_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
