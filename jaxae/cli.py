@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,14 +34,23 @@ def run_main(
     options_type: type[OptionsType],
     *,
     description: str | None = None,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
 ) -> None:
     """Parses the command line, calls main, and exits.
 
-    The description stands over the options in --help; by default it is that of their class. The
-    code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
+    The code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
+
+    Args:
+      main: what is called with the options.
+      options_type: their class.
+      description: stands over the options in --help; by default the class's own.
+      arguments: by default the process's.
+      program: what --help calls the command; by default the process's file.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse(options_type, sys.argv[1:], description)
+        options = parse(options_type, arguments, description, program)
         compilation.use_cache(wanted=options.run.compilation_cache)
         with join_processes(options.run) if options.run.coordinator else stop_once():
             main(options)
@@ -52,15 +62,21 @@ def run_main(
         sys.exit(143 if isinstance(stop, Terminated) else 130)
 
 
-def run_tool(main: Callable[[ToolOptions], None], options_type: type[ToolOptions]) -> None:
+def run_tool(
+    main: Callable[[ToolOptions], None],
+    options_type: type[ToolOptions],
+    *,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+) -> None:
     """Parses the command line of a command that trains nothing itself, calls main, and exits.
 
-    The code is that of `run_main`, and 2 after an OSError.
+    The arguments and the code are those of `run_main`, and the code is 2 after an OSError, too.
     """
     import tyro
 
     try:
-        options = tyro.cli(options_type)
+        options = tyro.cli(options_type, args=arguments, prog=program)
         with stop_once():
             main(options)
     except UserError as error:
@@ -139,7 +155,10 @@ def join_processes(run: RunOptions) -> Iterator[None]:
 
 
 def parse(
-    options_type: type[OptionsType], arguments: Sequence[str], description: str | None = None
+    options_type: type[OptionsType],
+    arguments: Sequence[str],
+    description: str | None = None,
+    program: str | None = None,
 ) -> OptionsType:
     """Options from command-line arguments; a run to resume or to load gives the defaults.
 
@@ -152,11 +171,11 @@ def parse(
     found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
     restored = found.resume or found.load
     if restored is None:
-        options = parse_flags(options_type, arguments, None, description)
+        options = parse_flags(options_type, arguments, None, description, program)
         check_options(options.run)
         return options
     saved = read_options(restored, options_type)
-    options = parse_flags(options_type, arguments, saved, description)
+    options = parse_flags(options_type, arguments, saved, description, program)
     check_options(options.run)
     if options.run.resume is not None:
         check_same(options, saved)
@@ -168,16 +187,20 @@ def parse_flags(
     arguments: Sequence[str],
     default: OptionsType | None,
     description: str | None,
+    program: str | None,
 ) -> OptionsType:
     """Options from arguments alone; the flags of the shared ones have no prefix."""
     import tyro
 
-    config = (tyro.conf.OmitArgPrefixes,)
-    if default is None:
-        return tyro.cli(options_type, args=arguments, config=config, description=description)
-    return tyro.cli(
-        options_type, args=arguments, default=default, config=config, description=description
+    parse_options = partial(
+        tyro.cli,
+        options_type,
+        prog=program,
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+        description=description,
     )
+    return parse_options() if default is None else parse_options(default=default)
 
 
 def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:

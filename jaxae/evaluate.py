@@ -1,12 +1,13 @@
 """Judges a finished run: its figures as JSON, and a page with these and its pictures.
 
-    python -m jaxae.evaluate RUN
+    jaxae evaluate RUN
 
 Writes evaluation.json and report.html into the run's folder. The same run, options and data give
 the same figures again.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -150,5 +151,10 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
     print(f"done: evaluation.json and report.html in {folder}")
 
 
+def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Runs the command, by default on the process's own arguments, and ends as commands do."""
+    run_tool(main, Options, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    run_tool(main, Options)
+    start()

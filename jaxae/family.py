@@ -1,7 +1,7 @@
 """The family of autoencoders: one table of all members, their settings, and what makes each.
 
 A new member is a function among the objectives and a row here, and, for a setting of a new name, a
-field of `Settings` in `experiments/family.py`; the tests, the experiment and its help then know it.
+field of `Settings` in `jaxae/commands/train.py`; the tests, the command and its help then know it.
 """
 
 from functools import partial

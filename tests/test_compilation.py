@@ -116,6 +116,7 @@ def test_networks_objectives_and_recipes_need_few_packages(tmp_path: Path) -> No
     package = ["objectives", "likelihoods", "losses", "family", "devices", "recipes", "runs", "cli"]
     modules = ["jaxae.train", "jaxae.models", *(f"jaxae.{name}" for name in package)]
     modules += [
+        "jaxae.commands.train",
         "conv",
         "deep",
         "denoise",

@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import family
-import latents
 import numpy as np
 import pytest
 from commands import command, start
 from PIL import Image
 
 from jaxae import cli, data
+from jaxae.commands import latents, train
 from jaxae.errors import UserError
 
 # Width and height without the caption; that of the bundled subset comes below.
@@ -80,7 +79,7 @@ def test_networks_told_the_class_and_quantized_ones_are_drawn(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     line = f"--objective {objective} --hidden 16 --latent 4 --dataset mnist_mini --epochs 1"
-    family.main(cli.parse(family.Options, f"{line} --batch-size 500 --out run".split()))
+    train.main(cli.parse(train.Options, f"{line} --batch-size 500 --out run".split()))
     latents.main(latents.Options(Path("run"), priors=asked, out=Path("drawn"), fit_images=200))
     others = {name for name in PICTURES if not name.startswith("samples")}
     assert {path.stem for path in Path("drawn").glob("*.png")} == others | {drawn}

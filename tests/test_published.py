@@ -148,10 +148,11 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
         prior = "normal" if job.label in ("vae", "wae") else "mixture"
         of_normal = {"mixture_fid": 30.0, "mixture_fid_std": 3.0, "negative_log_likelihood": -9.5}
         figures = {"fid": 20.0 + number, "fid_std": 2.0, "training_seconds": 60.0}
+        program = ("python experiments/family.py", "jaxae train")[number % 2]
         write_run(
             published.folder_of(job, asked),
             config={
-                "command": f"python experiments/family.py {job.arguments} --dataset some/set "
+                "command": f"{program} {job.arguments} --dataset some/set "
                 "--epochs 15 --replicas 3 --sources=there --out nowhere",
                 "git_commit": "abc",
                 "versions": {"jax": "1.2"},

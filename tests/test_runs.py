@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from small_run import Options, go
 from jaxae import runs
 from jaxae.errors import UserError
 from jaxae.options import RunOptions
+from jaxae.recipes import Epoch
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
@@ -49,6 +51,21 @@ def test_the_run_of_another_experiment_is_given_to_what_started_it(
     options: dict[str, Any] = {way: tmp_path}
     with pytest.raises(UserError, match=f"of other, and this is small: give it to {program}, "):
         go(**options)
+
+
+def test_a_run_of_a_command_goes_on_by_that_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/jaxae", "train", "--latent", "3"])
+    with pytest.raises(KeyboardInterrupt):
+        go(out=tmp_path / "run", on_epoch=interrupt)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].split() == ["jaxae", "train", "--resume", (tmp_path / "run").as_posix()]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["command"] == "jaxae train --latent 3"
 
 
 def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None:

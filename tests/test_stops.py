@@ -11,7 +11,6 @@ import termios
 import time
 from pathlib import Path
 
-import family
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +19,7 @@ import pytest
 from commands import REPOSITORY, SECONDS, Finished, command, environment, start
 
 from jaxae import checkpoint, cli, models, recipes, seeds
+from jaxae.commands import train
 from jaxae.errors import Terminated, UserError
 
 
@@ -210,7 +210,7 @@ def test_a_cosine_is_not_resumed_to_another_length(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     line = "--schedule cosine --dataset mnist_mini --batch-size 500 --epochs 1 --out run"
-    family.main(cli.parse(family.Options, line.split()))
+    train.main(cli.parse(train.Options, line.split()))
     with pytest.raises(UserError, match="falls to 0 at epoch 1"):
-        family.main(cli.parse(family.Options, ["--resume", "run", "--epochs", "2"]))
-    family.main(cli.parse(family.Options, ["--resume", "run"]))
+        train.main(cli.parse(train.Options, ["--resume", "run", "--epochs", "2"]))
+    train.main(cli.parse(train.Options, ["--resume", "run"]))

@@ -1,0 +1,204 @@
+"""What the codes of a trained run can do, in pictures.
+
+    jaxae latents results/family/RUN
+
+Writes to RUN/pictures, of six test images unless others are named:
+
+samples_PRIOR.png   a hundred images decoded from new codes
+interpolations.png  each image and the next; between them the line, and below it the great circle
+morph.png, .gif     a closed path through all of them
+arithmetic.png      each image, and its code moved to each class by the difference of class means
+traversal.png       the first, one number of its code a row, from -2.5 to 2.5 standard deviations
+neighbours.png      each image, five training images nearest by codes, five nearest by pixels
+
+About a minute on two cores for codes of 20 numbers, most of it for the flow; two for codes of 128,
+most of it for the mixture. For quantized codes, of which the parts are resampled, a few seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+
+import jaxae
+from jaxae import animations, evaluation, latents, plots, priors, records, seeds
+from jaxae.cli import run_tool
+from jaxae.errors import UserError
+from jaxae.priors import Prior
+from jaxae.trained import Trained, load_dataset
+
+
+@dataclass(frozen=True)
+class Options:
+    """Draws samples, paths, class arithmetic, traversals and neighbours for a trained run."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # its folder
+    out: Path | None = None  # where the pictures go; None: RUN/pictures
+    priors: tuple[Prior, ...] | None = None  # of new codes; None: all that suit the codes
+    images: tuple[int, ...] | None = None  # the test images shown; None: six
+    fit_images: int = 10_000  # the first so many training images are encoded, to fit and to search
+    seed: int = 0  # of the fits and the samples
+    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: as the run had it
+    sources: Path | None = None  # original archives; None: as the run had it
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images as the network was trained to read them, and their codes."""
+
+    images: np.ndarray  # [N, H, W, C], uint8 or in [0, 1]
+    labels: np.ndarray  # int [N]
+    codes: np.ndarray  # float32 [N, *shape]
+
+
+def main(options: Options) -> None:
+    """Encodes training and test images, and draws each picture."""
+    if options.fit_images < 10 or not 0 <= options.seed < 2**31:
+        raise UserError(
+            f"--fit-images {options.fit_images} --seed {options.seed}: give 10 images or more, and "
+            "a seed from 0 to 2147483647"
+        )
+    trained = jaxae.load(options.run)
+    config = records.read_config(options.run)
+    dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
+    images = evaluation.make_images(dataset, config["options"].get("binarization", "none"))
+    test_labels = images.test_labels[:]
+    chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)
+    train_labels = images.train_labels[: options.fit_images]
+    missing = np.setdiff1d(test_labels[chosen], train_labels)
+    if missing.size:
+        raise UserError(
+            f"--fit-images {options.fit_images}: class {missing[0]} is not among so few training "
+            "images; give more"
+        )
+    test = encode(trained, images.test[chosen], test_labels[chosen])
+    train = encode(trained, images.train[: options.fit_images], train_labels)
+
+    folder = options.out or options.run / "pictures"
+    prefix = f"{config['experiment']}, {dataset.name}: "
+
+    def save(name: str, picture: np.ndarray, caption: str) -> None:
+        path = folder / f"{name}.png"
+        plots.save(picture, path, caption=prefix + caption, strip=dataset.bundled)
+
+    quantized = priors.group_size(trained) is not None
+    suitable = ("resample",) if quantized else ("normal", "mixture", "flow")
+    for prior in options.priors or suitable:
+        sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
+        picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
+        save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
+    caption = "between test images, pair by pair: linear interpolation above, spherical below"
+    save("interpolations", draw_interpolations(trained, test), caption)
+    decode = decode_as(trained, test.labels[0])
+    caption = f"a closed path through the codes of test images {', '.join(map(str, chosen))}"
+    frames = latents.morph(decode, test.codes, steps=12)
+    save("morph", plots.tile(frames, columns=12), caption)
+    path = folder / "morph.gif"
+    animations.save_gif(frames, path, seconds_per_frame=0.08, caption=prefix + caption)
+    caption = "test images, and their codes moved by the difference of class means to each class"
+    save("arithmetic", draw_arithmetic(trained, train, test), caption)
+    dimensions, picture = draw_traversal(trained, train, test)
+    caption = (
+        f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard deviations "
+        f"a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
+    )
+    save("traversal", picture, caption)
+    caption = "test images, training images with the nearest codes, and with the nearest pixels"
+    save("neighbours", draw_neighbours(train, test), caption)
+    print(f"done: pictures in {folder}")
+
+
+def choose_images(
+    asked: tuple[int, ...] | None, labels: np.ndarray, *, conditional: bool
+) -> np.ndarray:
+    """Indices of two test images or more, of one class if the network is conditional."""
+    if asked is None:
+        return (
+            np.flatnonzero(labels == labels[0])[:6] if conditional else np.arange(len(labels))[:6]
+        )
+    given = " ".join(map(str, asked))
+    if len(asked) < 2 or not all(0 <= index < len(labels) for index in asked):
+        raise UserError(f"--images {given}: give two or more, from 0 to {len(labels) - 1}")
+    chosen = np.array(asked)
+    if conditional and len(set(labels[chosen])) > 1:
+        raise UserError(
+            f"--images {given}: this network is told the class, so that paths stay within one; "
+            f"give images of one class, and not of classes {sorted(set(labels[chosen].tolist()))}"
+        )
+    return chosen
+
+
+def encode(trained: Trained, images: np.ndarray, labels: np.ndarray) -> Group:
+    """Images with their codes."""
+    return Group(images, labels, trained.encode(images, labels))
+
+
+def decode_as(trained: Trained, label: int) -> latents.Decode:
+    """Decoding to images of a class, or just decoding where the network knows none."""
+    return lambda codes: trained.decode(codes, np.full(len(codes), label))
+
+
+def draw_samples(trained: Trained, sampler: priors.Sampler, seed: int, classes: int) -> np.ndarray:
+    """A hundred images of new codes, ten a row; of the classes in turn if the network knows any."""
+    codes = sampler(jax.random.fold_in(seeds.fixed_keys().pictures, seed), 100)
+    return plots.tile(trained.decode(codes, np.arange(100) % classes), columns=10)
+
+
+def draw_interpolations(trained: Trained, test: Group, steps: int = 10) -> np.ndarray:
+    """Each image and the next at the ends of two rows: the line and the great circle between."""
+    decode, images = decode_as(trained, test.labels[0]), as_floats(test.images)
+    rows = []
+    for i in range(len(images) - 1):
+        for path in (latents.interpolate_linearly, latents.interpolate_spherically):
+            between = decode(path(test.codes[i], test.codes[i + 1], steps))
+            rows += [images[i : i + 1], between, images[i + 1 : i + 2]]
+    return plots.tile(np.concatenate(rows), columns=steps + 2)
+
+
+def draw_arithmetic(trained: Trained, train: Group, test: Group) -> np.ndarray:
+    """A row for each image: itself, and its code moved to each of the first ten classes."""
+    classes, numbers = np.unique(train.labels, return_inverse=True)
+    means = latents.class_means(train.codes, numbers)
+    own = means[np.searchsorted(classes, test.labels)]
+    columns = [as_floats(test.images)]
+    for label, mean in list(zip(classes, means, strict=True))[:10]:
+        columns.append(decode_as(trained, label)(latents.add_difference(test.codes, own, mean)))
+    cells = np.stack(columns, axis=1)  # [rows, columns, H, W, C]
+    return plots.tile(cells.reshape(-1, *cells.shape[2:]), columns=len(columns))
+
+
+def draw_traversal(trained: Trained, train: Group, test: Group) -> tuple[np.ndarray, np.ndarray]:
+    """The at most ten dimensions of greatest variance, and a row for each."""
+    deviation = train.codes.std(axis=0)
+    dimensions = np.argsort(-deviation, axis=None, kind="stable")[:10]
+    mean, scale = train.codes.mean(axis=0), np.where(deviation > 0, deviation, 1)
+    values = np.linspace(-2.5, 2.5, 11)
+    standardized = latents.traverse((test.codes[0] - mean) / scale, values, dimensions.tolist())
+    codes = mean + scale * standardized.reshape(-1, *mean.shape)
+    images = decode_as(trained, test.labels[0])(codes)
+    return dimensions, plots.tile(images, columns=len(values))
+
+
+def draw_neighbours(train: Group, test: Group, count: int = 5) -> np.ndarray:
+    """A row for each image: itself, the nearest by their codes, and the nearest by their pixels."""
+    by_code = latents.nearest_neighbours(test.codes, train.codes, count)
+    by_pixels = latents.nearest_neighbours(test.images, train.images, count)
+    images = as_floats(test.images)
+    gap = np.ones_like(images[:, None])
+    near, alike = (as_floats(train.images[found]) for found in (by_code, by_pixels))
+    cells = np.concatenate([images[:, None], gap, near, gap, alike], axis=1)
+    return plots.tile(cells.reshape(-1, *images.shape[1:]), columns=cells.shape[1])
+
+
+def as_floats(images: np.ndarray) -> np.ndarray:
+    """Images in [0, 1]."""
+    return images / np.float32(255) if images.dtype == np.uint8 else images
+
+
+def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Runs the command, by default on the process's own arguments, and ends as commands do."""
+    run_tool(main, Options, arguments=arguments, program=program)

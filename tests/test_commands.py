@@ -1,0 +1,101 @@
+"""The command `jaxae`: its help, what it starts, and what it makes of a slip."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import SECONDS, environment
+
+import jaxae
+from jaxae import commands
+
+BEFORE_A_COMMAND = """
+import contextlib, io, sys
+from jaxae.commands import main
+
+for arguments in ["--help"], ["--version"], ["trian"], []:
+    silence = io.StringIO()
+    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+        with contextlib.suppress(SystemExit):
+            main(arguments)
+print(*sys.modules)
+"""
+
+
+def code_of(*arguments: str) -> int:
+    """The code that the command exits with."""
+    with pytest.raises(SystemExit) as end:
+        commands.main(arguments)
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_without_a_command_nothing_slow_is_imported(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", BEFORE_A_COMMAND],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert process.stderr == ""
+    imported = {name.partition(".")[0] for name in process.stdout.split()}
+    assert "jaxae" in imported
+    assert not {"jax", "flax", "numpy", "tyro"} & imported
+
+
+def test_help_has_a_line_of_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("--help") == 0
+    told = capsys.readouterr().out
+    for name, command in commands.COMMANDS.items():
+        assert re.search(rf"^ +{name} +{re.escape(command.summary)}$", told, re.MULTILINE)
+    assert code_of() == 2
+    assert capsys.readouterr() == ("", told)
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("--version") == 0
+    assert capsys.readouterr().out == f"jaxae {jaxae.__version__}\n"
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_each_command_has_a_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(name, "--help") == 0
+    assert re.match(rf"usage: jaxae {name} ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "latents", "train --resume"])
+def test_each_command_is_given_what_follows_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*name.split(), str(tmp_path)) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} is not a run")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("trian", "did you mean train?"), ("serve", "--help says"), ("--epochs", "--help says")],
+)
+def test_an_unknown_command_is_one_line_with_those_there_are(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(word, "--help") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"error: jaxae {word}: give one of the commands {', '.join(commands.COMMANDS)}"
+    )
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+def test_ctrl_c_while_a_command_is_imported_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+    assert code_of("train") == 130
