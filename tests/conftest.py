@@ -38,14 +38,14 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Where the tests, and the commands they start, keep compiled programs: not with the user's.
 
     Nor do they keep classifiers there. All commands share a folder, also with those of another
-    worker, so that each of their programs is compiled once.
+    worker, so that each of their programs is compiled once, and each classifier trained once.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     jax.config.update("jax_compilation_cache_dir", str(base / "programs"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(shared / "programs_of_commands"))
-        patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
+        patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
         yield
 
 

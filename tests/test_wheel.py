@@ -1,8 +1,9 @@
-"""The wheel: what is in it and what it requires."""
+"""The wheel: what is in it, what it requires, and that it is enough to train, judge and load."""
 
 import ast
 import email
 import importlib.metadata
+import json
 import re
 import sys
 import zipfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import REPOSITORY
-from wheels import build, tracked_files
+from wheels import build, install, tracked_files
 
 import jaxae
 
@@ -72,3 +73,30 @@ def test_it_requires_all_that_it_imports(wheel: Path) -> None:
 
 def test_its_version_is_that_of_the_package(wheel: Path) -> None:
     assert metadata_of(wheel)["Version"] == jaxae.__version__
+
+
+LOAD = """
+import numpy as np
+
+import jaxae
+
+codes = jaxae.load("run").encode(np.zeros((2, 28, 28, 1), np.uint8))
+print(jaxae.__file__, codes.shape)
+"""
+
+
+def test_it_is_enough_to_train_to_judge_and_to_load(wheel: Path, tmp_path: Path) -> None:
+    installed, folder = install(wheel, tmp_path / "environment"), tmp_path / "elsewhere"
+    folder.mkdir()
+    line = "train --dataset mnist_mini --epochs 1 --hidden 16 --latent 3 --out run"
+    said = installed.run("jaxae", *line.split(), folder=folder)
+    assert said.splitlines()[-1] == "done: pictures and summary.json in run"
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert config["command"] == f"jaxae {line}"
+    assert config["git_commit"] is None
+    line = "evaluate run --samples 2 --images 5 --generated 10"
+    said = installed.run("jaxae", *line.split(), folder=folder)
+    assert said.splitlines()[-1] == "done: evaluation.json and report.html in run"
+    package, shape = installed.run("python", "-c", LOAD, folder=folder).split(" ", 1)
+    assert Path(package).is_relative_to(installed.folder)
+    assert shape == "(2, 3)\n"

@@ -1,12 +1,16 @@
-"""The wheel of this checkout."""
+"""The wheel of this checkout, and an environment that holds it in place of the checkout."""
 
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import REPOSITORY, SECONDS
+from commands import REPOSITORY, SECONDS, environment
 
 OFFLINE = ["--isolated", "--no-deps", "--no-index", "--disable-pip-version-check"]
 
@@ -43,3 +47,45 @@ def pip(command: str, *arguments: str, interpreter: Path | str = sys.executable)
         capture_output=True,
         timeout=SECONDS,
     )
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment with the wheel and the dependencies of the one that runs the tests."""
+
+    folder: Path
+
+    def place(self, kind: str) -> Path:
+        """Where it has its scripts, or its purelib, the packages."""
+        base = {"base": str(self.folder), "installed_base": str(self.folder)}
+        return Path(sysconfig.get_path(kind, "venv", base))
+
+    def run(self, program: str, *arguments: str, folder: Path) -> str:
+        """What one of its programs prints, run in a folder; its failure fails the test."""
+        variables = environment(folder)
+        del variables["PYTHONPATH"]
+        done = subprocess.run(
+            [self.place("scripts") / program, *arguments],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def install(wheel: Path, folder: Path) -> Installed:
+    """Installs a wheel into a new environment, which sees the dependencies of this one.
+
+    They lie behind it on the path, and a `.pth` file there is not read: a checkout that is
+    installed as editable stays out of sight.
+    """
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    installed = Installed(folder)
+    pip("install", str(wheel), interpreter=installed.place("scripts") / "python")
+    outer = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    (installed.place("purelib") / "outer.pth").write_text("\n".join(outer), encoding="utf-8")
+    return installed
