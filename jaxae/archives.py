@@ -19,7 +19,7 @@ from jaxae.errors import UserError
 
 
 class UnobtainableError(UserError):
-    """No archive is at hand and the network does not give one: nothing the user named is wrong."""
+    """The set cannot be had on this machine as it is: nothing that the user named is wrong."""
 
 
 @dataclass(frozen=True)

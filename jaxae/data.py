@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import importlib
 import os
 import re
 import sys
@@ -40,7 +41,8 @@ def load(
 
     MNIST and Fashion-MNIST are prepared where they are not: from the archives in `sources`, else
     from those that Debian installs, else from the network. Other sets must have been prepared by
-    TFDS. The arrays are read-only, in the order of the original files for these two.
+    TFDS. The arrays are read-only, in the order of the original files for these two. Without
+    array_record only what is bundled, or was decoded before, can be had.
 
     name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini".
     data_dir: where sets are prepared; else TFDS_DATA_DIR, else ~/tensorflow_datasets.
@@ -56,11 +58,14 @@ def load(
     folder = prepare.find(directory, name) if _is_name(name) else None
     if folder is None and name not in archives.ORIGINALS:
         raise _unprepared(name, directory)
-    if folder and stream:
-        return prepare.open_stream(folder, name, workers)
-    cached = cache.read(folder, name) if folder else None
+    cached = cache.read(folder, name) if folder and not stream else None
     if cached is not None:
         return cached
+    missing = _missing_array_record(name)
+    if missing is not None:
+        raise missing
+    if folder and stream:
+        return prepare.open_stream(folder, name, workers)
     # Before anything is written: what cannot be had leaves no trace.
     source = None if folder else _obtainable(name, directory, source_root)
     with _lock(directory, name) as problem:
@@ -86,7 +91,7 @@ def load_default(
     stream: bool = False,
     workers: int = 0,
 ) -> Dataset:
-    """`load`, or the bundled subset where the full set is nowhere at hand and there is no network.
+    """`load`, or the bundled subset where the full set is nowhere at hand and cannot be fetched.
 
     For callers whose user named no dataset. Says so on stderr, loudly; the dataset's name says so
     too. Whatever else goes wrong (a bad archive, a folder that cannot be written) is an error.
@@ -160,7 +165,7 @@ def _unprepared(name: str, directory: Path) -> UserError:
 
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0] in known:
-        return UserError(
+        return _missing_array_record(name) or UserError(
             f"{name} is not prepared in {directory}, and TFDS needs TensorFlow to prepare it: run "
             f'`pip install tensorflow && python -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{name}', data_dir='{directory}', file_format='array_record')"
@@ -172,6 +177,19 @@ def _unprepared(name: str, directory: Path) -> UserError:
         f"There is no dataset {name!r}: a name is one of TFDS's, such as mnist, or of the bundled "
         f"subsets {', '.join(BUNDLED)}. {hint}"
     )
+
+
+def _missing_array_record(name: str) -> UserError | None:
+    """What to say of a prepared set where array_record, which reads and writes it, is missing."""
+    try:
+        importlib.import_module("array_record.python.array_record_module")
+    except ImportError:
+        return archives.UnobtainableError(
+            f"{name} cannot be loaded: a set that TFDS prepares needs the package array_record, "
+            "which is not installed and has no build for Windows; everything else works without "
+            f"it: give --dataset {' or '.join(BUNDLED)}"
+        )
+    return None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from commands import SECONDS
+from commands import SECONDS, environment
 from tiny import ARRAYS, assert_small_mnist, left_over
 
 from jaxae import archives, cache, data, prepare
@@ -283,6 +283,76 @@ def test_a_prepared_or_sourced_set_is_the_default(
 ) -> None:
     assert_small_mnist(data.load_default("mnist", data_dir=tmp_path, sources=source_root))
     assert_small_mnist(data.load_default("mnist", data_dir=tmp_path))
+
+
+# Where there is no array_record, as on Windows.
+
+
+@pytest.fixture
+def no_array_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
+
+
+def test_without_array_record_prepared_sets_are_an_error(
+    source_root: Path, tmp_path: Path, no_array_record: None
+) -> None:
+    directory = tmp_path / "data"
+    for name in ("mnist", "cifar10"):
+        with pytest.raises(UserError, match=f"{name} cannot be loaded: .*array_record") as caught:
+            data.load(name, data_dir=directory, sources=source_root)
+        assert "--dataset mnist_mini or fashion_mnist_mini" in str(caught.value)
+    with pytest.raises(UserError, match="no dataset 'mnits'"):
+        data.load("mnits", data_dir=directory)
+    assert left_over(tmp_path / "data") == []
+
+
+def test_without_array_record_what_was_decoded_before_loads(
+    source_root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    data.load("mnist", data_dir=tmp_path, sources=source_root)
+    request.getfixturevalue("no_array_record")
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path))
+    with pytest.raises(UserError, match="array_record"):
+        data.load("mnist", data_dir=tmp_path, stream=True)
+    shutil.rmtree(next(tmp_path.rglob(cache.FOLDER)))
+    with pytest.raises(UserError, match="array_record"):
+        data.load("mnist", data_dir=tmp_path)
+
+
+TRAIN_WITHOUT_ARRAY_RECORD = """
+import sys
+
+from jaxae.commands import main
+
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "array_record":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+main(["train", *sys.argv[1:]])
+"""
+
+
+def test_without_array_record_a_run_without_a_dataset_has_the_bundled_subset(
+    tmp_path: Path,
+) -> None:
+    line = "--epochs 1 --hidden 16 --batch-size 500 --out run"
+    process = subprocess.run(
+        [sys.executable, "-c", TRAIN_WITHOUT_ARRAY_RECORD, *line.split()],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("family on mnist_mini")
+    assert process.stderr.startswith("jaxae: NOT THE FULL DATASET: using the bundled subset")
+    assert "needs the package array_record" in process.stderr
+    assert process.stderr.count("\n") == 1
 
 
 # The full archives.
