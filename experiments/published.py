@@ -2,16 +2,15 @@
 
     python experiments/published.py rae
 
-Trains what the table needs with experiments/family.py, evaluates each run with jaxae.evaluate, and
-puts the table, mean ± standard deviation over replicas, into results/README.md. What is finished
-is not done again, and a run that was stopped goes on from its last checkpoint; after kill -9 wait
-until the run in progress has ended. With the default epochs a table takes from ten minutes to some
-hours on two cores. The tables and their runs are in published_tables.py.
+Trains what the table needs with `jaxae train`, evaluates each run with `jaxae evaluate`, and puts
+the table, mean ± standard deviation over replicas, into results/README.md. What is finished is not
+done again, and a run that was stopped goes on from its last checkpoint; after kill -9 wait until
+the run in progress has ended. With the default epochs a table takes from ten minutes to some hours
+on two cores. The tables and their runs are in published_tables.py.
 """
 
 import json
 import math
-import os
 import shlex
 import subprocess
 import sys
@@ -110,7 +109,7 @@ def evaluate(folder: Path, options: Options) -> dict[str, Any]:
         how = ["--out", str(judged), *places(options)]
         if "fid" not in TABLES[options.table][1]:
             how += ["--generated", "1000"]  # whose figures the table does not show
-        run([sys.executable, "-m", "jaxae.evaluate", str(folder), *how])
+        run([sys.executable, "-m", "jaxae", "evaluate", str(folder), *how])
     evaluation = json.loads((judged / "evaluation.json").read_text(encoding="utf-8"))
     figures = evaluation["figures"] | {"classifier": evaluation["classifier"]}
     if evaluation["settings"]["prior"] == "mixture":
@@ -136,8 +135,7 @@ def train(job: Job, dataset: str, options: Options) -> None:
         how = ["--resume", str(folder)]
     else:
         how += ["--out", str(folder)]
-    script = os.path.relpath(Path(__file__).with_name("family.py"))
-    run([sys.executable, script, *how, *places(options)])
+    run([sys.executable, "-m", "jaxae", "train", *how, *places(options)])
 
 
 def check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:

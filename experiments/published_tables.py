@@ -13,7 +13,7 @@ class Job:
     """A run that a table needs."""
 
     label: str
-    arguments: str  # of experiments/family.py
+    arguments: str  # of `jaxae train`
     epochs: int
     published: str  # what the source prints for it
     name: str = ""  # of its folder

@@ -26,7 +26,7 @@ def read(folder: Path, name: str) -> Dataset | None:
     """The arrays cached for the set prepared in `folder`; None where missing, stale or damaged."""
     cache = folder / FOLDER
     try:
-        metadata = json.loads((cache / METADATA).read_text())
+        metadata = json.loads((cache / METADATA).read_text(encoding="utf-8"))
         if metadata["identity"] != identity(folder):
             return None
         train, test = (
@@ -58,7 +58,7 @@ def write(folder: Path, dataset: Dataset) -> None:
             "fingerprint": dataset.fingerprint,
             "class_names": dataset.class_names,
         }
-        (staging / METADATA).write_text(json.dumps(metadata))
+        (staging / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
         staging.replace(folder / FOLDER)
     finally:

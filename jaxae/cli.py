@@ -1,5 +1,6 @@
 """The command line of an experiment: its options, read with tyro, and how errors end it."""
 
+import _thread
 import argparse
 import contextlib
 import dataclasses
@@ -99,7 +100,8 @@ def stop_once() -> Iterator[None]:
     """Within it the first SIGTERM raises Terminated, and the first Ctrl-C KeyboardInterrupt.
 
     Any after it are ignored, so that saving can end. Where Python ignores what was raised, as in a
-    finalizer or a callback of the garbage collector, of which JAX has one, it is raised again.
+    finalizer or a callback of the garbage collector, of which JAX has one, it is raised again, at
+    the main thread's next line of Python.
     """
     stopped, hook, main_thread = False, sys.unraisablehook, threading.main_thread()
 
@@ -109,11 +111,10 @@ def stop_once() -> Iterator[None]:
             stopped = True
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    def send_again(number: int) -> None:
+    def send_again(number: signal.Signals) -> None:
         nonlocal stopped
         stopped = False
-        assert main_thread.ident is not None  # it has started
-        signal.pthread_kill(main_thread.ident, number)
+        _thread.interrupt_main(number)
 
     def report(unraisable: Any) -> None:
         error = unraisable.exc_value
@@ -149,7 +150,7 @@ def join_processes(run: RunOptions) -> Iterator[None]:
     devices.join(run.coordinator, run.processes, run.process)
     with contextlib.ExitStack() as stack:
         if not devices.is_first_process():
-            nowhere = stack.enter_context(Path(os.devnull).open("w"))
+            nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
         yield
 
@@ -215,8 +216,8 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         dataset = config["dataset"]["name"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{folder}/config.json does not hold the options of this experiment ({error!r}): give "
-            "a run of the same experiment"
+            f"{folder / 'config.json'} does not hold the options of this experiment ({error!r}): "
+            "give a run of the same experiment"
         ) from None
     run = dataclasses.replace(
         options.run,

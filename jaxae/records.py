@@ -179,7 +179,7 @@ def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
     """Adds an epoch's line to metrics.jsonl, and its numbers to the board if there is one."""
     if not is_first_process():
         return
-    with (folder / "metrics.jsonl").open("a") as file:
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
     if board is not None:
         for name, value in record.items():

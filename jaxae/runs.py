@@ -90,8 +90,9 @@ def start(
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
     with (
+        remove_if_empty(folder, wanted=not existed),
         lock(folder),
-        clear_end(folder, shared, existed=existed),
+        clear_end(folder, shared),
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
         records.open_board(folder, wanted=shared.tensorboard) as board,
     ):
@@ -121,15 +122,27 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # of Windows, where only the release removes it
+            path.unlink(missing_ok=True)
         held.release()
 
 
 @contextlib.contextmanager
-def clear_end(folder: Path, shared: RunOptions, *, existed: bool) -> Iterator[None]:
+def remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
+    """Removes a run's folder at the end if nothing is in it, and that is wanted."""
+    try:
+        yield
+    finally:
+        if wanted and is_first_process():
+            with contextlib.suppress(OSError):  # it holds something, or has vanished
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
     """Ends a run that fails or is stopped: says how to go on, or clears away what came to nothing.
 
-    `existed` says that the user had made the folder. An OSError becomes a UserError.
+    An OSError becomes a UserError.
     """
     try:
         yield
@@ -137,7 +150,7 @@ def clear_end(folder: Path, shared: RunOptions, *, existed: bool) -> Iterator[No
         resumable = shared.load is None and bool(checkpoint.steps(folder / "checkpoints"))
         nothing = not resumable and shared.resume is None
         if nothing and folder.is_dir() and is_first_process():
-            empty(folder, remove=not existed)
+            empty(folder)
         if isinstance(error, KeyboardInterrupt) and is_first_process():
             program, _ = records.split_command(records.command_line(sys.argv))
             command = shlex.join([*program, "--resume", folder.as_posix()])
@@ -237,12 +250,11 @@ def step_of_epoch(folder: Path, epoch: int | None) -> int | None:
     return kept[epoch]
 
 
-def empty(folder: Path, *, remove: bool) -> None:
-    """Removes what a run that came to nothing has written, and its folder too if it made that."""
+def empty(folder: Path) -> None:
+    """Removes what a run that came to nothing has written; its lock is open, and goes later."""
     for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if remove:
-        folder.rmdir()
+        if path.name != LOCK:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def add_to_summary(run: Run, results: dict[str, float]) -> None:

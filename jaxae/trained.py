@@ -116,7 +116,7 @@ def load(
         model = descriptions.build(network["model"])
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{folder}/config.json does not describe a run of this version ({error}): give one "
+            f"{folder / 'config.json'} does not describe a run of this version ({error}): give one "
             "that it has trained"
         ) from None
     if not 0 <= replica < count:

@@ -144,3 +144,21 @@ def test_a_folder_that_another_process_writes_to_is_refused(tmp_path: Path) -> N
         assert [path.name for path in (tmp_path / "new").iterdir()] == [runs.LOCK]
     go(resume=tmp_path / "run", epochs=2)
     assert not (tmp_path / "run" / runs.LOCK).exists()
+
+
+def test_a_lock_that_cannot_be_removed_while_it_is_held_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = Path.unlink
+
+    def remove_as_on_windows(path: Path, missing_ok: bool = False) -> None:
+        if path.name == runs.LOCK:
+            raise PermissionError
+        remove(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", remove_as_on_windows)
+    with pytest.raises(UserError, match="batch size of 101"):
+        go(out=tmp_path / "new", batch_size=101)
+    go(out=tmp_path / "run", epochs=1)
+    go(resume=tmp_path / "run", epochs=2)
+    assert len(lines_of(tmp_path / "run")) == 2

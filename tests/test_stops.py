@@ -158,7 +158,8 @@ def test_a_stop_that_python_ignores_is_raised_again(number: int, error: type) ->
     def stopped() -> None:
         with cli.stop_once():
             Finalized()  # and gone
-            time.sleep(SECONDS)
+            for _ in range(100 * SECONDS):
+                time.sleep(0.01)
 
     with pytest.raises(KeyboardInterrupt) as raised:
         stopped()
