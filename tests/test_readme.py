@@ -84,12 +84,12 @@ def test_shell_commands_run_in_order(checkout):
 
 
 def run_all(commands: str, folder: Path) -> list[str]:
-    """The outputs of lines that begin with python, run one after the other."""
+    """The outputs of lines that begin with python or jaxae, run one after the other."""
     outputs = []
     for command in commands.splitlines():
-        python, *arguments = shlex.split(command)
-        assert python == "python"
-        outputs.append(run(arguments, folder))
+        program, *arguments = shlex.split(command)
+        begin = {"python": [], "jaxae": ["-m", "jaxae"]}[program]
+        outputs.append(run([*begin, *arguments], folder))
     return outputs
 
 
