@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,11 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def load(name: str) -> Any:
-    """The module of that name; a Ctrl-C meanwhile ends the process without a traceback."""
+    """The module of that name; a Ctrl-C meanwhile ends the process at once.
+
+    Nothing is lost yet, and of what is imported some would swallow the KeyboardInterrupt.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return importlib.import_module(name)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
 
 
 def make_parser() -> argparse.ArgumentParser:
