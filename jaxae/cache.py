@@ -1,4 +1,7 @@
-"""Decoded arrays beside a prepared set, memory-mapped, valid as long as that set is unchanged."""
+"""Decoded arrays beside a prepared set, memory-mapped, valid as long as that set is unchanged.
+
+The fingerprint of what is loaded is computed anew, and serves as the checksum of all of it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.dataset import Dataset, Split
+from jaxae.dataset import Dataset, Split, assemble
 
 FOLDER = "jaxae_arrays"
 METADATA = "metadata.json"
@@ -23,7 +26,10 @@ def identity(folder: Path) -> str:
 
 
 def read(folder: Path, name: str) -> Dataset | None:
-    """The arrays cached for the set prepared in `folder`; None where missing, stale or damaged."""
+    """The arrays cached for the set prepared in `folder`; None where missing, stale or damaged.
+
+    Damage is whatever changes the fingerprint: a flipped bit, another shape or dtype, a class name.
+    """
     cache = folder / FOLDER
     try:
         metadata = json.loads((cache / METADATA).read_text(encoding="utf-8"))
@@ -36,8 +42,9 @@ def read(folder: Path, name: str) -> Dataset | None:
             )
             for split in ("train", "test")
         )
-        return Dataset(name, train, test, tuple(metadata["class_names"]), metadata["fingerprint"])
-    except (OSError, ValueError, KeyError):  # absent, truncated, or of another make
+        dataset = assemble(name, train, test, tuple(metadata["class_names"]))
+        return dataset if dataset.fingerprint == metadata["fingerprint"] else None
+    except (OSError, EOFError, ValueError, KeyError, TypeError):  # absent, cut, of another make
         return None
 
 

@@ -221,6 +221,12 @@ def _lock(directory: Path, name: str) -> Iterator[str | None]:
 
 
 def _decode_and_cache(folder: Path, name: str) -> Dataset:
+    if (folder / cache.FOLDER).exists():
+        print(
+            f"jaxae: the cache in {folder / cache.FOLDER} is damaged, or of another state of the "
+            f"set: decoding {name} anew",
+            file=sys.stderr,
+        )
     dataset = prepare.decode(folder, name)
     try:
         cache.write(folder, dataset)
