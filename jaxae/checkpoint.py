@@ -35,16 +35,36 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     Checkpointer = ocp.training.Checkpointer
 
 
+UNWRITABLE = "*?["
+"""What Orbax takes for a pattern, of the files that it merges into a checkpoint."""
+
+UNREADABLE = "\\"
+"""What TensorStore takes for the start of an escape."""
+
+
+def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
+    """UserError for a folder whose absolute path has characters that spoil a checkpoint in it."""
+    path = folder.absolute().as_posix()
+    found = [character for character in characters if character in path]
+    if found:
+        raise UserError(
+            f"{path} has {' '.join(found)} in its name, where checkpoints would be lost: give a "
+            f"folder whose whole path has none of {' '.join(characters)}, the working directory "
+            "included"
+        )
+
+
 @contextlib.contextmanager
 def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
     """A checkpointer for a run's folder, which keeps the latest two and the one of lowest loss.
 
     It writes while training goes on; leaving the context waits until all is on disk. First it
     clears away, aloud, what is not a checkpoint. Until it ends, Orbax's threads log nothing. Raises
-    UserError where the folder cannot be written to.
+    UserError where the folder cannot be written to, or has a path that `check_path` refuses.
     """
     from orbax.checkpoint import v1 as ocp
 
+    check_path(folder)
     remove_remains(folder)
     mend_steps(folder)
     policies = ocp.training.preservation_policies
@@ -211,6 +231,7 @@ def read_step(
     folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
 ) -> Any:
     """What `read_one` makes of a step's folder, by default of the latest that is not damaged."""
+    check_path(folder, UNREADABLE)
     available = steps(folder)
     if not available:
         raise UserError(f"no checkpoint was found in {folder}: give a run that has one")

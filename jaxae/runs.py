@@ -74,6 +74,7 @@ def start(
         is another experiment's or saw other data.
     """
     shared = options.run
+    checkpoint.check_path(shared.resume or shared.out or Path("results"))
     load = data.load if shared.dataset else data.load_default
     examples = load(
         shared.dataset or dataset,

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,39 @@ def test_what_a_killed_save_left_is_cleaned_and_never_read(tmp_path: Path) -> No
         assert not leftover.parent.exists()
         checkpoint.save(checkpointer, 2, {"step": jnp.asarray(2)}, loss=1.0)
     assert restored_step(tmp_path) == 2
+
+
+NAMES = [f"a{character}b" for character in (*string.punctuation, " ", "\n", "é", "日", "\u202e")]
+NAMES += ["[lr=1e-3]", "{x}", "~", "-rf", "$HOME", "%2F", "a b'c\"d", "trailing.", "c:", "#x?y=1"]
+
+
+def test_a_checkpoint_in_a_folder_of_any_name_is_whole_or_refused(tmp_path: Path) -> None:
+    """Whatever characters a name has: none is taken for a pattern, and no save is lost."""
+    for name in NAMES:
+        if "/" in name:
+            continue
+        folder = tmp_path / name / "checkpoints"
+        if set(name) & set(checkpoint.UNWRITABLE + checkpoint.UNREADABLE):
+            with pytest.raises(UserError, match="give a folder"):
+                save_losses(folder, 2.0, 1.0)
+            assert not folder.exists()
+        else:
+            save_losses(folder, 2.0, 1.0)
+            assert restored_step(folder) == 2, name
+
+
+def test_a_path_is_looked_at_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "[x]").mkdir()
+    monkeypatch.chdir(tmp_path / "[x]")
+    with pytest.raises(UserError, match="working directory"):
+        save_losses(Path("checkpoints"), 1.0)
+    save_losses(tmp_path / "good", 1.0, 2.0)
+    shutil.copytree(tmp_path / "good", "moved")
+    assert restored_step(Path("moved")) == 2  # where it is only read
+    (tmp_path / "a\\b").mkdir()
+    shutil.copytree(tmp_path / "good", tmp_path / "a\\b" / "moved")
+    with pytest.raises(UserError, match=r"has \\ in its name"):
+        restored_step(tmp_path / "a\\b" / "moved")
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])
