@@ -5,6 +5,7 @@ CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
 """
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from jaxae import devices
 from jaxae.checkpoint_reading import (
     METADATA,
     DamagedError,
@@ -34,6 +36,12 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
 
     Checkpointer = ocp.training.Checkpointer
 
+
+MANIFEST = Path("state", "manifest.ocdbt")
+"""The file without which a checkpoint's arrays cannot be read."""
+
+SET_ASIDE = "aside"
+"""What follows the step in the name of a checkpoint that has been set aside."""
 
 UNWRITABLE = "*?["
 """What Orbax takes for a pattern, of the files that it merges into a checkpoint."""
@@ -91,14 +99,14 @@ def remove_remains(folder: Path) -> None:
     """Removes what a killed run was writing or deleting.
 
     Orbax's own clean-up outlives a process that ends at once, and it takes a folder that is named
-    like a step for a checkpoint, though it holds none.
+    like a step for a checkpoint, though it holds none. One that holds arrays is not removed.
     """
     if not is_first_process():
         return
     for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(unfinished)
     for path in step_folders(folder):
-        if not (path / METADATA).exists():
+        if not (path / METADATA).exists() and not (path / MANIFEST).exists():
             print(f"warning: {path} holds no whole checkpoint, and is removed", file=sys.stderr)
             shutil.rmtree(path)
 
@@ -106,8 +114,8 @@ def remove_remains(folder: Path) -> None:
 def mend_steps(folder: Path) -> None:
     """Makes sure that Orbax can read what it compares: the loss of each checkpoint.
 
-    It keeps that in a file of its own, which is written anew from ours where it is damaged; a
-    checkpoint whose description is damaged is of no use, and removed.
+    It keeps that in a file of its own, which is written anew from ours where it is damaged. A
+    checkpoint whose description is damaged is set aside. UserError where one cannot be read now.
     """
     if not is_first_process():
         return
@@ -115,8 +123,7 @@ def mend_steps(folder: Path) -> None:
         try:
             metrics = {"loss": read_metadata(path)["loss"]}
         except DamagedError as damage:
-            print(f"warning: {path} is damaged ({damage}), and is removed", file=sys.stderr)
-            shutil.rmtree(path)
+            set_aside(path, str(damage))
             continue
         file = path / "metrics" / "metrics"
         try:
@@ -125,6 +132,33 @@ def mend_steps(folder: Path) -> None:
             good = False
         if not good:
             write_whole(file, json.dumps(metrics))
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Renames a checkpoint that is of no use now, aloud, for it may hold what can be rescued."""
+    names = itertools.chain([SET_ASIDE], (f"{SET_ASIDE}{count}" for count in itertools.count(2)))
+    targets = (path.with_name(f"{path.name}.{name}") for name in names)
+    target = next(target for target in targets if not target.exists())
+    path.rename(target)
+    print(f"warning: {path} ({reason}) is set aside as {target.name}", file=sys.stderr)
+
+
+def set_aside_after(checkpointer: "Checkpointer", step: int, reason: str) -> None:
+    """Sets aside the checkpoints of later steps, so that this one is the latest."""
+    folder = Path(str(checkpointer.directory))
+    later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
+    if not later:
+        return
+    if is_first_process():
+        for each in later:
+            set_aside(folder / str(each), reason)
+    devices.wait_for_all("checkpoints are set aside")
+    checkpointer.reload()
+
+
+def has_set_aside(folder: Path) -> bool:
+    """Whether checkpoints in a folder have been set aside."""
+    return any(folder.glob(f"*.{SET_ASIDE}*"))
 
 
 @contextlib.contextmanager
@@ -263,7 +297,8 @@ def read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path
             damages.append(f"{folder / str(step)} is damaged: {damage}")
             print(f"warning: {damages[-1]}; trying an older checkpoint", file=sys.stderr)
     raise UserError(
-        f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): start the run anew"
+        f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): put back a copy of one, "
+        "or start the run anew over it with --restart"
     )
 
 

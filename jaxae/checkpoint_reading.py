@@ -17,6 +17,8 @@ import jax
 from jaxae.checksums import checksum, checksum_of_json, describe_leaf, named_leaves
 from jaxae.errors import UserError
 
+RETRY_SECONDS = 0.2  # after which what a network disk could not read is tried once more
+
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
 
 TRANSIENT = re.compile(r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|24|116)'")
@@ -69,18 +71,17 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
     with quiet_failures(), warnings.catch_warnings():
         # Of the reads that the first to fail has kept from beginning.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        try:
-            with context:
-                tree = ocp.load(str(path.absolute()), abstract)
-        except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
-            if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):
-                raise unreadable(path, error) from error
-            problem = type(error).__name__
-        if problem is not None:  # the other reads fail, too: they shall do so now
-            time.sleep(0.05)
+        for last in (False, True):
+            try:
+                with context:
+                    tree = ocp.load(str(path.absolute()), abstract)
+                break
+            except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
+                problem = error
+            time.sleep(0.05 if last else RETRY_SECONDS)  # the other reads fail, too, before this
             gc.collect()
-    if problem is not None:
-        raise DamagedError(f"it cannot be read ({problem})")
+    if tree is None:
+        raise failure(path, problem) from problem
     for name, leaf in named_leaves(tree).items():
         whole = isinstance(leaf, jax.Array) and {
             **describe_leaf(leaf),
@@ -89,6 +90,13 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
         if not whole:
             raise DamagedError(f"the numbers of {name} are not those that were saved")
     return tree
+
+
+def failure(path: Path, error: Exception | None) -> Exception:
+    """What to raise where a checkpoint's arrays could not be read twice."""
+    if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):
+        return unreadable(path, error)
+    return DamagedError(f"it cannot be read ({type(error).__name__})")
 
 
 @contextlib.contextmanager
@@ -114,21 +122,44 @@ def quiet_failures() -> Iterator[None]:
 
 
 def read_metadata(path: Path) -> Mapping[str, Any]:
-    """What `save` has put beside a checkpoint's arrays; DamagedError where it is not intact."""
+    """What `save` has put beside a checkpoint's arrays.
+
+    Raises:
+      DamagedError: it is not what was saved, or is missing.
+      UserError: it cannot be read now, which says nothing of what is on the disk.
+    """
     try:
-        metadata = json.loads((path / METADATA).read_bytes())["custom_metadata"]
+        content = read_bytes(path / METADATA)
+        metadata = json.loads(content)["custom_metadata"]
         described = {name: metadata[name] for name in ("leaves", "loss")}
         intact = checksum_of_json(described) == metadata["crc32"]
-    except PermissionError as error:
+    except MISSING as error:
+        raise DamagedError("its description of the leaves is missing") from error
+    except OSError as error:
         raise unreadable(path, error) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError("its description of the leaves cannot be read") from error
     if not intact:
         raise DamagedError("its description of the leaves is not what was saved")
     return metadata
 
 
-def unreadable(path: Path, error: BaseException) -> UserError:
+MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""Errors that say that there is no such file."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes, tried once more after an error that may pass; OSError as Python has it."""
+    try:
+        return path.read_bytes()
+    except MISSING:
+        raise
+    except OSError:
+        time.sleep(RETRY_SECONDS)
+        return path.read_bytes()
+
+
+def unreadable(path: Path, error: BaseException | None) -> UserError:
     """What to say where a checkpoint may well be whole, and cannot be read now."""
     reason = (str(error) or type(error).__name__).splitlines()[0][:200]
     return UserError(

@@ -224,6 +224,7 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         dataset=dataset,
         out=None,
         resume=None,
+        restart=False,
         load=None,
         initial_epoch=None,
         devices=None,

@@ -94,6 +94,12 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
         ) from error
 
 
+def wait_for_all(what: str) -> None:
+    """Waits until all processes have come here, each with the same words."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
 def asked_to_stop(steps: range) -> bool:
     """Whether several processes are to stop after these steps, for one of them got SIGTERM.
 

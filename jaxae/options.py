@@ -28,6 +28,7 @@ class RunOptions:
     replicas: int = 1  # seeds trained at once, from `seed` on; numbers become mean and std
     out: Path | None = None  # the run's folder; None: results/EXPERIMENT/TIME
     resume: Path | None = None  # go on with this run, in its folder and with its options
+    restart: bool = False  # with resume: from the start again; its checkpoints are set aside
     load: Path | None = None  # no training: evaluate and draw this run's latest checkpoint
     initial_epoch: int | None = None  # with load or resume: this epoch; resume deletes later ones
     tensorboard: bool = False  # also write TensorBoard event files
@@ -67,6 +68,7 @@ _FREE_ON_RESUME = {
     "sources",
     "out",
     "resume",
+    "restart",
     "load",
     "initial_epoch",
     "tensorboard",
@@ -113,6 +115,8 @@ def check_options(run: RunOptions) -> None:
         raise UserError(f"--seed {run.seed}: give 0 or more, and less than 2147483647")
     if run.resume is not None and run.load is not None:
         raise UserError("--resume goes on training and --load does not train: give one of them")
+    if run.restart and (run.resume is None or run.initial_epoch is not None):
+        raise UserError("--restart begins a run again: give its run by --resume, and no epoch")
     if run.initial_epoch is not None and run.restored is None:
         raise UserError("--initial-epoch chooses a checkpoint: give its run by --resume or --load")
     check_processes(run)

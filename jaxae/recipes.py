@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -120,7 +121,9 @@ def fit(
     )
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
     if shared.resume is not None:
-        checkpoint.delete_after(run.checkpointer, done)
+        if shared.initial_epoch is not None:
+            checkpoint.delete_after(run.checkpointer, done)
+        checkpoint.set_aside_after(run.checkpointer, done, "damaged")
         records.keep_records(run.folder, done // steps_per_epoch)
     if shared.load is not None or nothing_left:
         epoch = restored_epoch(run, recipe, state, test_record, last=True)
@@ -271,13 +274,32 @@ def starting_point(
     restored = run.shared.restored
     if restored is None:
         return state, totals
+    if run.shared.restart:
+        checkpoint.set_aside_after(run.checkpointer, -1, "the run starts anew")
+        return state, totals
     if run.shared.resume and not checkpoint.steps(restored / "checkpoints"):
+        check_untrained(restored)
         print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
         return state, totals
     step = step_of_epoch(restored, run.shared.initial_epoch)
     tree = {"state": state, "totals": totals}
     tree = checkpoint.restore(restored / "checkpoints", tree, step)
     return tree["state"], tree["totals"]
+
+
+def check_untrained(folder: Path) -> None:
+    """UserError where a run without a checkpoint has trained for longer than until its first.
+
+    A run that is killed while it saves its first, beside the training of the second epoch, has two
+    epochs on record.
+    """
+    checkpoints = folder / "checkpoints"
+    finished = (folder / "summary.json").exists()
+    if finished or len(records.read_records(folder)) > 2 or checkpoint.has_set_aside(checkpoints):
+        raise UserError(
+            f"{folder} has trained, and no checkpoint is left in {checkpoints} to go on from: put "
+            "back a copy of one, or start the run anew over it with --restart"
+        )
 
 
 def first_replica(state: train.State) -> train.Variables:
