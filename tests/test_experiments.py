@@ -74,7 +74,7 @@ def test_all_experiments_are_run() -> None:
     runnable = {
         path.stem
         for path in (REPOSITORY / "experiments").glob("*.py")
-        if "run_main" in path.read_text()
+        if re.search("run_main|train.start", path.read_text())
     }
     assert runnable == COMMANDS.keys()
 

@@ -2,14 +2,17 @@
 
     python experiments/speed/gpu.py
 
-Needs JAX, Flax, Optax, NumPy, SciPy and Pillow, and for the comparison PyTorch. Each part is a
-process of its own that is stopped when its time is over; what it had by then stays. After each part
-speed_gpu.json and speed_gpu.md are written anew into the folder --out; the first losses of all
-networks on a CPU, which part 1 compares with, lie beside this file, written by --golden.
+Needs JAX, Flax, Optax, NumPy, SciPy and Pillow, and for the comparison PyTorch; where jaxae is not
+installed, PYTHONPATH=. before the command. Each part is a process of its own that is stopped when
+its time is over; what it had by then stays, and so do parts of an earlier start that --parts leaves
+out. After each part speed_gpu.json and speed_gpu.md are written anew into the folder --out; its
+folder speed_gpu has what each part has printed. The first losses of all networks on a CPU, which
+part 1 compares with, lie beside this file, written by --golden.
 """
 
 import argparse
 import contextlib
+import importlib.metadata
 import json
 import os
 import signal
@@ -20,22 +23,28 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from gpu_correctness import GOLDEN, golden_losses
 from gpu_page import Report, Result, page_text, summary_text
-from gpu_parts import BEGUN, GOLDEN, PARTS, TINY, Row, Sizes, golden_losses
+from gpu_parts import BEGUN, PARTS
+from gpu_rows import Row
+from gpu_sizes import TINY, Sizes
 from machine import describe_machine
+from processes import last_error
 
 from jaxae.files import write_text
+
+PACKAGES = ("jax", "jaxlib", "flax", "torch")
 
 
 def main() -> None:
     """Measures all parts, or, as the process of one, that part."""
     options = parse()
-    sizes = TINY if options.tiny else Sizes()
     if options.golden:
-        write_text(GOLDEN, json.dumps(golden_losses(Sizes()), indent=1) + "\n")
+        write_text(GOLDEN, json.dumps(golden_losses(), indent=1) + "\n")
     elif options.part:
-        measure_part(options.part, sizes, options.rows)
+        measure_part(options.part, options.rows, tiny=options.tiny)
     else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a part's process ends with this
         measure_all(options)
 
 
@@ -47,7 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("results"), help="the folder to write to")
     parser.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
-    parser.add_argument("--tiny", action="store_true", help="small sizes, to try the command")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, and on a CPU as well")
     parser.add_argument("--golden", action="store_true", help="write the CPU's losses, and end")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
@@ -57,72 +66,105 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def measure_part(name: str, sizes: Sizes, rows: Path) -> None:
+def measure_part(name: str, rows: Path, *, tiny: bool) -> None:
     """Appends the rows of a part to a file, as they come; the first says where this is."""
     import jax
 
+    device = jax.devices()[0]
+    if device.platform == "cpu" and not tiny:
+        sys.exit("there is no GPU: give --tiny to try the command on a CPU")
     with rows.open("a", encoding="utf-8") as file:
-        device = jax.devices()[0]
-        row: Row = {"device": f"{device.platform} {device.device_kind}", "jax": jax.__version__}
+        row: Row = {"device": f"{device.platform} {device.device_kind}", **versions()}
         print(json.dumps(row), file=file, flush=True)
-        for row in PARTS[name].measure(sizes):
+        for row in PARTS[name].measure(TINY if tiny else Sizes()):
             print(json.dumps(row), file=file, flush=True)
             print(f"{name}: {json.dumps(row)}", flush=True)
 
 
+def versions() -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
 def measure_all(options: argparse.Namespace) -> None:
     """Measures the parts one after the other, and writes the report after each."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    report = Report(describe_machine(), {})
+    (options.out / "speed_gpu").mkdir(parents=True, exist_ok=True)
+    file = options.out / "speed_gpu.json"
+    report = Report(describe_machine(), read_results(file))
+    whole = sum(PARTS[name].share for name in options.parts)
     started, share = time.monotonic(), 0.0
-    for name in options.parts:
-        share += PARTS[name].share
-        left = 60 * options.minutes * share - (time.monotonic() - started)
-        report = report.with_result(name, run_part(name, max(left, 1.0), tiny=options.tiny))
-        results = {name: asdict(result) for name, result in report.results.items()}
-        text = json.dumps({"machine": report.machine, "parts": results}, indent=1)
-        write_text(options.out / "speed_gpu.json", text + "\n")
-        write_text(options.out / "speed_gpu.md", page_text(report))
+    with tempfile.TemporaryDirectory() as caches:
+        for name in options.parts:
+            share += PARTS[name].share
+            left = 60 * options.minutes * share / whole - (time.monotonic() - started)
+            folder = options.out / "speed_gpu"
+            result = run_part(name, max(left, 1.0), folder, Path(caches), tiny=options.tiny)
+            report = report.with_result(name, result)
+            results = {name: asdict(result) for name, result in report.results.items()}
+            text = json.dumps({"machine": report.machine, "parts": results}, indent=1)
+            write_text(file, text + "\n")
+            write_text(options.out / "speed_gpu.md", page_text(report))
     print(summary_text(report))
 
 
-def run_part(name: str, seconds: float, *, tiny: bool) -> Result:
-    """A part's rows from its process, which is stopped after so many seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows.jsonl"
-        command = [sys.executable, str(Path(__file__)), "--part", name, "--rows", str(rows)]
-        started = time.monotonic()
-        with subprocess.Popen(
+def read_results(file: Path) -> dict[str, Result]:
+    """The parts of an earlier start, if its file is whole."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        parts = json.loads(file.read_text(encoding="utf-8"))["parts"]
+        return {name: Result(**parts[name]) for name in PARTS if name in parts}
+    return {}
+
+
+def run_part(name: str, seconds: float, folder: Path, caches: Path, *, tiny: bool) -> Result:
+    """A part's rows from its process, which is stopped after so many seconds.
+
+    The folder keeps the rows and what the process has said; parts share what JAX has compiled,
+    but for those whose compilation is measured, or is another.
+    """
+    rows, log = folder / f"{name}.jsonl", folder / f"{name}.log"
+    rows.unlink(missing_ok=True)
+    command = [sys.executable, str(Path(__file__)), "--part", name, "--rows", str(rows)]
+    started = time.monotonic()
+    with (
+        log.open("w", encoding="utf-8") as said,
+        subprocess.Popen(
             command + ["--tiny"] * tiny,
-            env=os.environ | flags_of(name) | {BEGUN: str(time.time())},
-            stderr=subprocess.PIPE,
-            text=True,
+            env=os.environ | environment_of(name, caches),
+            stderr=said,
             start_new_session=True,  # what it has started is stopped with it
-        ) as process:
-            try:
-                _, errors = process.communicate(timeout=seconds)
-                state = "done" if process.returncode == 0 else last_line(errors, process.returncode)
-            except subprocess.TimeoutExpired:
-                state = f"stopped after {seconds:.0f} s"
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-        device, found = read_rows(rows)
-        return Result(state, time.monotonic() - started, device, found)
+        ) as process,
+    ):
+        try:
+            code = process.wait(timeout=seconds)
+            state = "done" if code == 0 else failed_state(log, code)
+        except subprocess.TimeoutExpired:
+            state = f"stopped after {seconds:.0f} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    device, found = read_rows(rows)
+    return Result(state, time.monotonic() - started, device, found)
 
 
-def flags_of(name: str) -> dict[str, str]:
-    """A part's environment variables; its flags for XLA follow those that the user has set."""
-    flags = PARTS[name].environment
-    if "XLA_FLAGS" not in flags:
-        return flags
-    return flags | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags['XLA_FLAGS']}".strip()}
+def environment_of(name: str, caches: Path) -> dict[str, str]:
+    """What a part's process is told beside what this one was."""
+    told = {BEGUN: str(time.time()), "JAX_TRACEBACK_FILTERING": "off"} | PARTS[name].environment
+    if "XLA_FLAGS" in told:
+        told["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {told['XLA_FLAGS']}".strip()
+    if PARTS[name].shares_programs and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        told["JAX_COMPILATION_CACHE_DIR"] = str(caches)
+        told["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    return told
 
 
-def last_line(errors: str, code: int) -> str:
-    """What a process that failed has said last."""
-    lines = errors.strip().splitlines()
-    return f"failed: {lines[-1][:200]}" if lines else f"failed with status {code}"
+def failed_state(log: Path, code: int) -> str:
+    """How a process has failed, from what it has said."""
+    error = last_error(log.read_text(encoding="utf-8", errors="replace"))
+    return f"failed: {error}" if error else f"failed with status {code}"
 
 
 def read_rows(path: Path) -> tuple[Row, list[Row]]:

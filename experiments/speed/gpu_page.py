@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gpu_parts import PARTS, RECIPES, Row
+from gpu_correctness import PERTURBATION, PRECISIONS
+from gpu_parts import PARTS
+from gpu_rows import Row
+from gpu_sizes import RECIPES
 from tables import NOTHING, markdown, number
-
-TOLERANCE = 1e-3
-"""The relative deviation from a CPU beyond which float32 losses of 20 steps are wrong."""
 
 INTRODUCTION = """# On a GPU
 
@@ -19,20 +19,22 @@ epoch. A ratio above 1 says that jaxae is the faster."""
 
 NOTES = {
     "correctness": f"""\
-Of each recipe's first 20 steps and each member's first 3, against float32 on a CPU: float32
-throughout, with the default of matrix products (TF32 on recent GPUs), and with networks in
-bfloat16. In float32 more than {TOLERANCE:g} is wrong, but for members that choose codes, of which
-rounding may choose others.""",
+Each recipe's first 20 steps and each member's first 3, against float32 on a CPU: float32
+throughout, with the default precision of matrix products (TF32 on recent GPUs), and with networks
+in bfloat16. XLA's autotuning is off here alone. Ten times the deviation is allowed that first
+parameters other by {PERTURBATION:g} cause on the CPU; top-k, vq and fsq choose numbers or codes, of
+which rounding may choose others.""",
     "steps": """\
-In turns in one process: medians, and of the ratios of each pair the median, the least and the
-largest. PyTorch trains eagerly and compiled, step by step or with each step captured as one CUDA
-graph; the fastest counts. What could not be tried is named.""",
+Medians over alternating pairs in one process; the ratio as median, minimum and maximum. PyTorch
+trains eagerly, and with each step captured as one CUDA graph, eager or compiled, convolutions in
+both memory layouts; the fastest counts. What could not be tried is named.""",
     "fashion": """\
 With an evaluation after each epoch. The start is that of the process, JAX and the state before
-training; everything is from the process's start to its end.""",
+training; training includes its compilation, and everything ends with the process.""",
     "kernels": """\
-From a profile, and the share of the time between the first kernel's start and the last one's end;
-without a profile, counted in the compiled program.""",
+From a profile of some epochs: kernels and copies, and the share of the time from the first one's
+start to the last one's end in which none runs, the ends of epochs included. Without a profile,
+counted in the compiled program.""",
     "published": "Of the papers' 3,280 epochs in batches of 20, all three replicas together.",
     "memory": "Each in a process of its own.",
 }
@@ -61,9 +63,13 @@ class Report:
 
     @property
     def device(self) -> str:
-        """The device and JAX's version, of the latest part that has reached one."""
+        """The devices that parts have run on, with the versions of packages."""
         found = [result.device for result in self.results.values() if result.device]
-        return f"{found[-1]['device']}, JAX {found[-1]['jax']}" if found else "no device"
+        described = (
+            ", ".join([row["device"], *(f"{name} {row[name]}" for name in row if name != "device")])
+            for row in found
+        )
+        return "; ".join(dict.fromkeys(described)) or "no device"
 
 
 def page_text(report: Report) -> str:
@@ -112,14 +118,18 @@ def in_words(row: Row) -> str:
 
 
 def worst(rows: Sequence[Row]) -> list[Row]:
-    """Of the recipes and of the members the largest deviation in each column, and whose it is."""
+    """The largest deviation in each precision, and its network, for recipes and for members."""
     found = []
     for what in ("recipes", "members"):
         some = [row for row in rows if (row["what"] in RECIPES) == (what == "recipes")]
         row: Row = {"what": what}
-        for name in dict.fromkeys(name for row in some for name in row if name != "what"):
-            largest = max((r for r in some if name in r), key=lambda r: as_size(r[name]))
-            row[name] = f"{cell(largest[name])} ({largest['what']})"
+        for name in PRECISIONS:
+            having = [r for r in some if name in r]
+            if having:
+                largest = max(having, key=lambda r: as_size(r[name]))
+                row[name] = f"{cell(largest[name])} ({largest['what']})"
+        for name in ("float32 is", "failed"):
+            row |= {f"{r['what']}": r[name] for r in some if name in r}
         if some:
             found.append(row)
     return found

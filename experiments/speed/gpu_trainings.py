@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -19,8 +19,6 @@ from jaxae.batches import Examples, epoch_order
 from jaxae.models.layers import lecun
 from jaxae.options import RunOptions
 
-RECIPES = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
-
 Precision = Literal["float32", "bf16"]
 
 
@@ -35,23 +33,39 @@ class Training:
 
 
 def of_experiment(
-    name: str, images: np.ndarray, *, precision: Precision = "float32", **sizes: Any
+    name: str,
+    images: np.ndarray,
+    *,
+    precision: Precision = "float32",
+    batch_size: int | None = None,
+    replicas: int = 1,
+    state: train.State | None = None,
 ) -> Training:
-    """An experiment's own training on images [N, H, W, C], with some sizes of its workload."""
-    workload = replace(default_workload(name, CHUNKS), images=len(images), **sizes)
+    """An experiment's own training on images [N, H, W, C], from a state or a new one."""
+    own = default_workload(name, CHUNKS)
+    workload = replace(
+        own, images=len(images), batch_size=batch_size or own.batch_size, replicas=replicas
+    )
     experiment = load_experiment(name)
     options = configure(experiment.Options(), workload)
     options = replace(options, run=replace(options.run, precision=precision))
     recipe = experiment.make_recipe(options, images.shape[1:])
-    return start(recipe, options.run, images, workload)
+    return start(recipe, options.run, images, workload, state)
 
 
-def of_member(name: str, images: np.ndarray, *, precision: Precision = "float32") -> Training:
+def of_member(
+    name: str,
+    images: np.ndarray,
+    *,
+    precision: Precision = "float32",
+    state: train.State | None = None,
+) -> Training:
     """A member of the family with its default settings, dense, its images labelled in turn."""
     options = RunOptions(epochs=1, batch_size=64, learning_rate=1e-3, precision=precision)
     design = models.Design(images.shape[1:], 20, dtype=options.dtype)
     recipe = member_recipe(name, design, {}, options, images=len(images))
-    return start(recipe, options, images, Workload("", 64, 1e-3, None, len(images), CHUNKS))
+    workload = Workload(name, 64, 1e-3, 20, len(images), CHUNKS)
+    return start(recipe, options, images, workload, state)
 
 
 def of_published(samples: int, images: np.ndarray, *, replicas: int) -> Training:
@@ -85,11 +99,18 @@ def member_recipe(
 
 
 def start(
-    recipe: recipes.Recipe, options: RunOptions, images: np.ndarray, workload: Workload
+    recipe: recipes.Recipe,
+    options: RunOptions,
+    images: np.ndarray,
+    workload: Workload,
+    state: train.State | None = None,
 ) -> Training:
-    """A training that has not begun."""
-    shape = images.shape[1:]
-    state = seeds.initial_state(options, recipe.model, recipe.optimizer, shape, recipe.collections)
+    """A training from a state, or from the one that the options' seed gives."""
+    if state is None:
+        shape = images.shape[1:]
+        state = seeds.initial_state(
+            options, recipe.model, recipe.optimizer, shape, recipe.collections
+        )
     labels = np.arange(len(images), dtype=np.int32) % 10
     return Training(recipe, state, jax.device_put(Examples(images, labels)), workload)
 
@@ -121,7 +142,7 @@ def compiled_step(training: Training) -> str:
 
 
 def deviation(losses: Sequence[float], expected: Sequence[float]) -> float:
-    """The largest of some losses' relative differences from those expected; NaN counts as one."""
+    """The largest relative difference of losses from those expected; NaN if a loss is NaN."""
     return float(np.max(np.abs(np.subtract(losses, expected)) / np.abs(expected)))
 
 

@@ -14,7 +14,7 @@ def describe_machine() -> list[str]:
     return [
         f"{processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB of memory",
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        f"commit {git_commit()}",
+        *(f"commit {commit}" for commit in [git_commit()] if commit is not None),
         f"load average at the start {os.getloadavg()[0]:.2f}",
     ]
 

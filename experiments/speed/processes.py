@@ -72,9 +72,19 @@ def measure(place: Place, workload: Workload, contender: Contender, caches: Path
     )
     if process.returncode == 0:
         return read_measurement(process.stdout.splitlines()[-1])
-    errors = process.stderr.splitlines() or [f"ended with status {process.returncode}"]
-    missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", errors[-1])
-    return NotMeasured(f"{missing[1]} is not installed" if missing else errors[-1][:200])
+    error = last_error(process.stderr) or f"ended with status {process.returncode}"
+    missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", error)
+    return NotMeasured(f"{missing[1]} is not installed" if missing else error)
+
+
+def last_error(said: str) -> str:
+    """The last exception in what a process has said on stderr, else its last line.
+
+    JAX's tracebacks end in words about themselves.
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    return (raised or lines or [""])[-1][:200]
 
 
 def images_file(place: Place) -> Path:

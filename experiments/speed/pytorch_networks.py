@@ -34,15 +34,16 @@ def training_loss(peer: Peer, network: nn.Module, images: Tensor) -> Tensor:
 
 
 def make_optimizer(
-    peer: Peer, network: nn.Module, learning_rate: float, *, fused: bool
+    peer: Peer, network: nn.Module, learning_rate: float, *, fused: bool, capturable: bool = False
 ) -> torch.optim.Adam:
-    """Adam as the recipe has it."""
+    """Adam as the recipe has it; where it is capturable a CUDA graph can hold its step."""
     return torch.optim.Adam(
         network.parameters(),
         learning_rate,
         eps=peer.epsilon,
         weight_decay=peer.weight_decay,
         fused=fused,
+        capturable=capturable,
     )
 
 

@@ -4,10 +4,12 @@ The variant "pilot" tries all ways to do it and reports each one's time; "loader
 loop over a DataLoader that a tutorial has; any other is one of the ways, as `name` spells it.
 """
 
+import gc
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
@@ -74,12 +76,14 @@ def ways(peer: Peer) -> list[Way]:
     return [Way(*choice) for choice in product((False, True), layouts, (False, True))]
 
 
-def ways_on_gpu() -> list[Way]:
-    """The fastest ways on a GPU, few enough to try all in a minute."""
+def ways_on_gpu(recipe: str) -> list[Way]:
+    """The ways that may be the fastest on a GPU; on a CPU two of them, which need no graphs."""
     eager, compiled = Way(fused=True), Way(compiled=True, fused=True)
     if not torch.cuda.is_available():
         return [eager, compiled]
-    return [eager, replace(eager, captured=True), replace(compiled, captured=True)]
+    captured = [replace(way, captured=True) for way in (eager, compiled)]
+    layouts = (False, True) if PEERS[recipe].convolutional else (False,)
+    return [eager, *(replace(way, channels_last=last) for way in captured for last in layouts)]
 
 
 def take_steps_of(
@@ -88,8 +92,17 @@ def take_steps_of(
     """A function that trains a recipe in one way, on images uint8 [N, H, W, C]."""
     peer, pixels = prepare(recipe, images)
     pixels = pixels.to("cuda" if torch.cuda.is_available() else "cpu")
-    begin = captured_steps if way.captured else steps
-    return make_take_steps(begin(peer, pixels, way, workload))
+    training = steps(peer, pixels, way, workload)
+    check_training(training, workload.chunk)
+    return make_take_steps(training)
+
+
+def check_training(training: Iterator[Tensor], chunk: int) -> None:
+    """Raises RuntimeError unless the loss falls, as of a captured graph that does nothing."""
+    first, both = ([next(training).item() for _ in range(chunk)][-1] for _ in range(2))
+    second = both - first
+    if not 0 < second <= 1.1 * first:
+        raise RuntimeError(f"the loss goes from {first / chunk:.4g} to {second / chunk:.4g}")
 
 
 def prepare(recipe: str, images: np.ndarray) -> tuple[Peer, Tensor]:
@@ -117,7 +130,7 @@ def try_ways(peer: Peer, images: Tensor, request: Request) -> tuple[dict[str, fl
     return pilot, found[min(pilot, key=pilot.__getitem__)]
 
 
-def make_take_steps(training: Iterator[None]) -> Callable[[int], None]:
+def make_take_steps(training: Iterator[Any]) -> Callable[[int], None]:
     """A function that takes a number of steps of the training, and waits for them."""
 
     def take_steps(count: int) -> None:
@@ -129,15 +142,21 @@ def make_take_steps(training: Iterator[None]) -> Callable[[int], None]:
     return take_steps
 
 
-def steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[None]:
-    """Training without end, on images that are where the network is; yields after each step."""
+def steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[Tensor]:
+    """Training without end, on images that are where the network is.
+
+    Yields after each step the sum of all losses so far, as jaxae adds up those of an epoch.
+    """
     network = peer.network(workload.latent or 0).to(images.device)
     if way.channels_last:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimizer = make_optimizer(peer, network, workload.learning_rate, fused=way.fused)
-    loss_of = make_loss(peer, network, compiled=way.compiled)
-    total = torch.zeros((), device=images.device)  # the loss of the epoch, as jaxae adds it up
-    for indices in endless_order(len(images), workload.batch_size, images.device):
+    optimizer = make_optimizer(
+        peer, network, workload.learning_rate, fused=way.fused, capturable=way.captured
+    )
+    loss_of = make_loss(peer, network, way)
+    total = torch.zeros((), device=images.device)
+
+    def step(indices: Tensor) -> None:
         batch = images[indices]
         if way.channels_last:
             batch = batch.contiguous(memory_format=torch.channels_last)
@@ -145,54 +164,53 @@ def steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[
         loss = loss_of(batch)
         loss.backward()
         optimizer.step()
-        total += loss.detach() * len(batch)
-        yield
-
-
-def captured_steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[None]:
-    """`steps` with all batches full, each step one replay of a CUDA graph."""
-    network = peer.network(workload.latent or 0).to(images.device)
-    optimizer = make_optimizer(peer, network, workload.learning_rate, fused=True)
-    for group in optimizer.param_groups:
-        group["capturable"] = True
-    loss_of = make_loss(peer, network, compiled=False)
-    if way.compiled:
-        loss_of = torch.compile(loss_of, dynamic=False)  # without graphs of its own
-    total = torch.zeros((), device=images.device)
-    chosen = torch.zeros(workload.batch_size, dtype=torch.int64, device=images.device)
-
-    def step() -> None:
-        batch = images[chosen]
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(batch)
-        loss.backward()
-        optimizer.step()
         total.add_(loss.detach() * len(batch))
 
+    order = endless_order(len(images), workload.batch_size, images.device)
+    take_step = capture(step, next(order), total) if way.captured else step
+    for indices in order:
+        take_step(indices)
+        yield total
+
+
+def capture(
+    step: Callable[[Tensor], None], indices: Tensor, total: Tensor
+) -> Callable[[Tensor], None]:
+    """A step as the replay of one CUDA graph, for batches of one size; the total is 0 again."""
+    chosen = indices.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # what a graph needs is allocated before it is captured
         for _ in range(3):
-            step()
+            step(chosen)
     torch.cuda.current_stream().wait_stream(stream)
+    gc.collect()  # what is freed while it is captured would spoil it
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    for indices in endless_order(len(images), workload.batch_size, images.device):
+    # Of this thread alone, for those of JAX may use the device meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        step(chosen)
+    total.zero_()
+
+    def replay(indices: Tensor) -> None:
         chosen.copy_(indices)
         graph.replay()
-        yield
+
+    return replay
 
 
-def make_loss(peer: Peer, network: nn.Module, *, compiled: bool) -> Callable[[Tensor], Tensor]:
-    """The loss of a batch; compiled for each size of batch, on a GPU into CUDA graphs."""
+def make_loss(peer: Peer, network: nn.Module, way: Way) -> Callable[[Tensor], Tensor]:
+    """The loss of a batch; compiled for each size of batch, on a GPU into CUDA graphs.
+
+    What is captured with the rest of a step is compiled without graphs of its own.
+    """
 
     def loss_of(batch: Tensor) -> Tensor:
         return training_loss(peer, network, batch)
 
-    if not compiled:
+    if not way.compiled:
         return loss_of
-    mode = "reduce-overhead" if torch.cuda.is_available() else "default"
+    graphs = torch.cuda.is_available() and not way.captured
+    mode = "reduce-overhead" if graphs else "default"
     return torch.compile(loss_of, dynamic=False, mode=mode)
 
 

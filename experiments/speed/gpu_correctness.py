@@ -1,0 +1,112 @@
+"""Part 1 of gpu.py: the first losses of all networks, on this device and on a CPU."""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gpu_trainings as trainings
+import jax
+from experiment_files import default_workload
+from gpu_rows import Row, describe
+from gpu_sizes import Sizes, tiled
+from workloads import CHUNKS
+
+from jaxae import family, train
+
+GOLDEN = Path(__file__).with_name("gpu_golden.json")
+
+# Columns: the precision of JAX's matrix products, and that of the networks.
+PRECISIONS: dict[str, tuple[str | None, trainings.Precision]] = {
+    "float32": ("float32", "float32"),
+    "default": (None, "float32"),
+    "bf16": (None, "bf16"),
+}
+
+PERTURBATION = 1e-6  # of the first parameters, about what another device's rounding makes of them
+
+
+def correctness(sizes: Sizes) -> Iterator[Row]:
+    """The largest relative deviation of the first losses from a CPU's, by precision."""
+    golden = json.loads(GOLDEN.read_text())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the time XLA compiles
+        jobs = [
+            pool.submit(deviations, name, sizes, golden[name])
+            for name in (*sizes.recipes, *sizes.members)
+        ]
+        for job in as_completed(jobs):
+            yield job.result()
+
+
+def deviations(name: str, sizes: Sizes, golden: dict[str, Any]) -> Row:
+    """A network's row: its deviation in each precision, and the one allowed in float32."""
+    row: Row = {"what": name}
+    state = None  # of the first that works; parameters are float32 in each precision
+    for column, (products, precision) in PRECISIONS.items():
+        try:
+            with jax.default_matmul_precision(products):
+                training = training_of(name, precision, state)
+                state = training.state
+                losses = trainings.first_losses(training, steps_of(name, sizes))
+            row[column] = trainings.deviation(losses, golden["losses"][: len(losses)])
+        except Exception as error:  # as in `attempt`
+            row["failed"] = describe(error)
+    row["allowed"] = allowed = tolerance(golden)
+    if not row.get("float32", float("nan")) <= allowed:
+        row["float32 is"] = "WRONG"
+    return row
+
+
+def tolerance(golden: dict[str, Any]) -> float:
+    """The deviation allowed in float32: ten times that of slightly other first parameters."""
+    return max(1e-5, 10 * golden["sensitivity"])
+
+
+def steps_of(name: str, sizes: Sizes) -> int:
+    """How many losses of a network are compared."""
+    return sizes.member_losses if name in family.FAMILY else sizes.recipe_losses
+
+
+def training_of(
+    name: str, precision: trainings.Precision, state: train.State | None = None
+) -> trainings.Training:
+    """A recipe, or a member of the family, on as many images as all golden losses need."""
+    if name in family.FAMILY:
+        images = tiled(64 * Sizes.member_losses)
+        return trainings.of_member(name, images, precision=precision, state=state)
+    batch_size = min(128, default_workload(name, CHUNKS).batch_size)
+    images = tiled(batch_size * Sizes.recipe_losses)
+    return trainings.of_experiment(
+        name, images, precision=precision, batch_size=batch_size, state=state
+    )
+
+
+def golden_losses() -> dict[str, dict[str, Any]]:
+    """The first losses of all networks in float32, and how far a small perturbation moves them."""
+    names = (*Sizes.recipes, *Sizes.members)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(golden_of, names), strict=True))
+
+
+def golden_of(name: str) -> dict[str, Any]:
+    """A network's entry of the golden losses."""
+    with jax.default_matmul_precision("float32"):
+        training = training_of(name, "float32")
+        losses = trainings.first_losses(training, steps_of(name, Sizes()))
+        moved = trainings.first_losses(perturbed(training), steps_of(name, Sizes()))
+    return {"losses": losses, "sensitivity": trainings.deviation(moved, losses)}
+
+
+def perturbed(training: trainings.Training) -> trainings.Training:
+    """The training from slightly other first parameters."""
+    leaves, structure = jax.tree.flatten(training.state.params)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    moved = [
+        leaf * (1 + PERTURBATION * jax.random.normal(key, leaf.shape))
+        for leaf, key in zip(leaves, keys, strict=True)
+    ]
+    params = jax.tree.unflatten(structure, moved)
+    return replace(training, state=replace(training.state, params=params))
