@@ -33,8 +33,8 @@ def main(options):
 run_main(main, Options)
 """
 
-# What a machine that is lent for an hour is likely to have.
-FEW = {"jax", "flax", "optax", "numpy", "scipy", "pillow"}
+# What a machine that is lent for an hour is likely to have. Flax and Optax import absl.
+FEW = {"jax", "flax", "optax", "numpy", "scipy", "pillow", "absl-py"}
 
 WITH_FEW = """
 import importlib, sys
