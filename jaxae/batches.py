@@ -94,8 +94,9 @@ def canonicalize(examples: ExamplesOrBatch) -> ExamplesOrBatch:
 
     Labels become int32, or float where they are floats; images and inputs uint8, from integers of
     any dtype in 0..255, or float. Float is float32, or float64 where jax_enable_x64 is on and
-    float64 was given. Lists become arrays. Raises UserError for other dtypes, and for integers that
-    do not fit.
+    float64 was given. Lists become arrays. Raises UserError for other dtypes, for lists of unequal
+    shapes, and for numbers that do not fit. Traced arrays have no values to check: there, integers
+    that do not fit wrap around, and floats become infinite.
     """
     named = {"labels": examples.labels, "images": examples.images, "inputs": examples.inputs}
     canonical = {
@@ -109,14 +110,20 @@ def canonicalize_array(name: str, array: Any) -> Any:
     if isinstance(array, Column):
         return array
     if not isinstance(array, np.ndarray | Array):
-        array = np.asarray(array)
+        try:
+            array = np.asarray(array)
+        except ValueError:
+            raise UserError(f"{name} of unequal shapes were given: give one array") from None
     dtype = canonical_dtype(name, array.dtype)
     if array.dtype == dtype:
         return array
     if dtype.kind in "iu":
         check_range(name, array, dtype)
-    with np.errstate(over="ignore"):  # check_pixels refuses what becomes infinite
         return array.astype(dtype)
+    with np.errstate(over="ignore"):  # check_overflow raises a UserError instead
+        converted = array.astype(dtype)
+    check_overflow(name, array, converted)
+    return converted
 
 
 def canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
@@ -125,14 +132,15 @@ def canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
     if jnp.issubdtype(dtype, np.floating):
         widest = jnp.result_type(float)  # float64 where jax_enable_x64 is on
         return np.dtype(widest if dtype.itemsize > 4 else np.float32)
-    if jnp.issubdtype(dtype, np.integer) or (is_label and dtype == np.bool_):
+    is_integer = jnp.issubdtype(dtype, np.integer) and dtype.kind != "m"  # not np.timedelta64
+    if is_integer or (is_label and dtype == np.bool_):
         return np.dtype(np.int32 if is_label else np.uint8)
     allowed = "give whole numbers" if is_label else PIXELS_ALLOWED
     raise UserError(f"{name} of dtype {dtype} were given: {allowed}")
 
 
 def check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
-    """UserError where integers are beyond a dtype's; those under trace cannot be looked at."""
+    """UserError where integers are out of a dtype's range; traced arrays pass unchecked."""
     if isinstance(array, Tracer) or not array.size:
         return
     low, high, limits = int(array.min()), int(array.max()), np.iinfo(dtype)
@@ -141,6 +149,21 @@ def check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
         raise UserError(
             f"{name} of {array.dtype} from {low} to {high} were given: "
             f"{allowed if name == 'labels' else PIXELS_ALLOWED}"
+        )
+
+
+def check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.ndarray) -> None:
+    """UserError where a conversion made finite floats infinite; traced arrays pass unchecked."""
+    if isinstance(array, Tracer) or array.dtype.itemsize <= converted.dtype.itemsize:
+        return
+    before, after = np.asarray(array), np.asarray(converted)
+    overflowed = np.isfinite(before) & np.isinf(after)
+    if overflowed.any():
+        limit = np.finfo(after.dtype).max
+        range_allowed = f"give numbers from {-limit:g} to {limit:g}"
+        raise UserError(
+            f"{name} with {before[overflowed][0]} were given, which {after.dtype} cannot hold: "
+            f"{range_allowed if name == 'labels' else PIXELS_ALLOWED}"
         )
 
 
@@ -179,7 +202,7 @@ def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
         raise UserError(f"{name} with NaN or infinite pixels were given: mend or drop them")
     if is_uint8 and high == 1:
         raise UserError(
-            f"{name} of uint8 from 0 to 1 were given: they are scaled already; {PIXELS_ALLOWED}"
+            f"{name} of integers from 0 to 1 were given: they are scaled already; {PIXELS_ALLOWED}"
         )
     if not is_uint8 and low >= 0 and high > 1:
         raise UserError(

@@ -159,23 +159,32 @@ def make_order(
 def make_step(
     objective: Objective, optimizer: optax.GradientTransformation
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
-    """A jitted training step; its metrics are means over the batch."""
+    """A compiled training step; its metrics are means over the batch.
+
+    A function that brings its batch to canonical dtypes and calls one compiled program.
+    """
 
     @jax.jit
     def compiled(state: State, batch: Batch) -> tuple[State, Metrics]:
         state, totals = take_step(state, batch, objective=objective, optimizer=optimizer)
         return state, averages(totals)
 
-    return lambda state, batch: compiled(state, canonicalize(batch))
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        """The state after a training step on a batch, and the batch's mean metrics."""
+        return compiled(state, canonicalize(batch))
+
+    return step
 
 
 def make_epoch(
     objective: Objective, optimizer: optax.GradientTransformation, batch_size: int
 ) -> Callable[[State, Examples], tuple[State, Metrics]]:
-    """A jitted epoch, one compiled program: every example once, in the order the state's key gives.
+    """A compiled epoch: every example once, in the order the state's key gives.
 
-    For states between two epochs, and examples that `jax.device_put` has moved to the device. The
-    metrics are means over the epoch's examples, each under the parameters of its step.
+    A function that brings its examples to canonical dtypes and calls one compiled program. It takes
+    states between two epochs, and is fastest on canonical examples that `jax.device_put` has moved
+    to the device. The metrics are means over the epoch's examples, each under the parameters of its
+    step.
     """
     step = make_training_step(objective, optimizer, replicas=False)
     loop = make_loop(step)
@@ -190,7 +199,11 @@ def make_epoch(
         state, totals = loop(state, totals, context, 0, order.shape[0])
         return state, averages(totals)
 
-    return lambda state, examples: compiled(state, canonicalize(examples))
+    def epoch(state: State, examples: Examples) -> tuple[State, Metrics]:
+        """The state after an epoch over the examples, and their mean metrics."""
+        return compiled(state, canonicalize(examples))
+
+    return epoch
 
 
 def make_evaluation(

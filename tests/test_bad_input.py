@@ -4,6 +4,7 @@ Flags are in test_cli and test_stops, damaged and foreign data in test_archives 
 pictures in test_plots, checkpoints in test_checkpoint.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -90,9 +91,37 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "images of booleans": (lambda: fit(TEN > 0), "dtype bool"),
     "images of complex numbers": (lambda: fit(TEN.astype(np.complex64)), "dtype complex64"),
     "0..255 as floats": (lambda: fit(TEN.astype(np.float32)), "floats from 200 to 200"),
-    "scaled uint8": (lambda: fit(images(10, *SHAPE, value=1)), "scaled already"),
+    "scaled uint8": (lambda: fit(images(10, *SHAPE, value=1)), "integers from 0 to 1 .* scaled"),
+    "scaled int64": (
+        lambda: fit(images(10, *SHAPE, dtype=np.int64, value=1)),
+        "images of integers from 0 to 1 were given: they are scaled already",
+    ),
+    "images of durations": (lambda: fit(TEN.astype("m8[s]")), r"dtype timedelta64\[s\]"),
+    "images of dates": (lambda: fit(TEN.astype("M8[s]")), r"dtype datetime64\[s\]"),
+    "ragged images": (
+        lambda: fit([[[[0], [0]], [[0]]]]),  # pyright: ignore[reportArgumentType]
+        "^images of unequal shapes were given: give one array$",
+    ),
+    "arrays of unequal images": (
+        lambda: fit([TEN[0], TEN[0, :2]]),  # pyright: ignore[reportArgumentType]
+        "images of unequal shapes",
+    ),
     "NaN pixels": (lambda: fit(WITH_NAN), "NaN or infinite pixels"),
-    "pixels beyond float32": (lambda: fit(np.float64(1e300) * FLOATS), "NaN or infinite pixels"),
+    "pixels beyond float32": (
+        lambda: fit(np.float64(1e300) * FLOATS),
+        r"images with 5e\+299 were given, which float32 cannot hold: give uint8",
+    ),
+    "an epoch of pixels beyond float32": (
+        lambda: train.make_epoch(objective, optax.sgd(0.1), 2)(
+            train.init(jax.random.key(0), {"params": {"x": jnp.zeros(())}}, optax.sgd(0.1)),
+            Examples(np.float64(1e300) * FLOATS),
+        ),
+        "float32 cannot hold",
+    ),
+    "pixels of long doubles beyond float32": (
+        lambda: fit(np.longdouble(-1e300) * FLOATS),
+        "float32 cannot hold",
+    ),
     "infinite pixels": (lambda: fit(np.where(FLOATS == 0.5, np.inf, 0)), "NaN or infinite"),
     "NaN inputs": (lambda: fit(FLOATS, inputs=WITH_NAN), "inputs with NaN"),
     "inputs as floats in 0..255": (lambda: fit(FLOATS, inputs=200 * FLOATS), "inputs of floats"),
@@ -102,6 +131,16 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "labels beyond int32": (
         lambda: fit(TEN, labels=np.full(10, 2**31)),
         "labels of int64 from 2147483648 .* give int32",
+    ),
+    "labels beyond float32": (
+        lambda: fit(TEN, labels=np.array([math.nan, math.inf, -1e300, *range(7)])),
+        r"labels with -1e\+300 were given, which float32 cannot hold: give numbers from -3.4",
+    ),
+    "labels of durations": (lambda: fit(TEN, labels=np.zeros(10, "m8")), "dtype timedelta64"),
+    "labels of dates": (lambda: fit(TEN, labels=np.zeros(10, "M8")), "dtype datetime64"),
+    "ragged labels": (
+        lambda: fit(TEN, labels=[[0], [0, 1]]),  # pyright: ignore[reportArgumentType]
+        "labels of unequal shapes",
     ),
     "no epochs": (lambda: fit(TEN, epochs=0), "0 epochs"),
     "negative epochs": (lambda: fit(TEN, epochs=-1), "-1 epochs"),

@@ -1,6 +1,6 @@
 """The training loop against obvious loops: true weights, and a key that decides everything."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -319,8 +319,11 @@ def test_what_cannot_be_trained_on_is_refused(model, optimizer, images, batch_si
         next(fit)
 
 
-NUMBERS = [*np.typecodes["AllInteger"], *np.typecodes["Float"], ">i8", ">u2", ">f4", ">f8"]
-"""NumPy's integers and floats, and some with their bytes in the other order."""
+SWAPPED = ">i8", ">u2", ">f4", ">f8"
+NUMBERS = dict.fromkeys(
+    np.dtype(code) for code in (*np.typecodes["AllInteger"], *np.typecodes["Float"], *SWAPPED)
+)
+"""NumPy's integers and floats, each once, and some with their bytes in the other order."""
 
 
 def labelled_objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
@@ -357,17 +360,52 @@ def as_measured(examples: Any) -> list[train.Metrics]:
     ]
 
 
-@pytest.mark.parametrize("dtype", NUMBERS)
+def canonical_examples(*, whole: bool) -> Examples:
+    """Examples in canonical dtypes whose numbers every dtype of NumPy's can hold."""
+    numbers = np.random.default_rng(0).integers(0, 128, (SIZE, *SHAPE), np.uint8)
+    labels = np.arange(SIZE, dtype=np.int32) % 10
+    if whole:
+        return Examples(numbers, labels, numbers)
+    numbers = numbers.astype(np.float32) / 128
+    return Examples(numbers, labels.astype(np.float32), numbers)
+
+
+@cache
+def measured_in_canonical_dtypes(*, whole: bool) -> list[train.Metrics]:
+    """What the examples of every other dtype must measure, too."""
+    return as_measured(canonical_examples(whole=whole))
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.str)
 def test_every_dtype_of_numpy_is_trained_on_as_the_one_it_stands_for(dtype):
     """Warnings are errors, so that none is truncated aloud on its way, either."""
     whole = np.issubdtype(dtype, np.integer)
-    numbers = np.random.default_rng(0).integers(0, 128, (SIZE, *SHAPE), np.uint8)
-    numbers = numbers if whole else numbers.astype(np.float32) / 128
-    labels = np.arange(SIZE) % 10
-    plain = labels.astype(np.int32 if whole else np.float32)
-    expected = as_measured(Examples(numbers, plain, numbers))
-    cast = numbers.astype(dtype)
-    assert_trees_equal(as_measured(Examples(cast, labels.astype(dtype), cast)), expected)
+    cast: Any = jax.tree.map(lambda array: array.astype(dtype), canonical_examples(whole=whole))
+    assert_trees_equal(as_measured(cast), measured_in_canonical_dtypes(whole=whole))
+
+
+def test_a_fit_computes_in_float64_where_jax_has_it():
+    """The loss of a first step, whose guess is 0, has more digits than float32 has."""
+    images = np.random.default_rng(0).random((SIZE, *SHAPE))
+    optimizer = optax.sgd(0.1)
+
+    def objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
+        mean = batch.images.mean((1, 2, 3))
+        return train.Terms(jnp.square(variables["params"]["guess"] - mean), {})
+
+    with jax.enable_x64(True):
+        state = train.init(jax.random.key(0), {"params": {"guess": jnp.zeros(())}}, optimizer)
+        fit = train.fit(
+            state,
+            Examples(images),
+            objective=objective,
+            optimizer=optimizer,
+            epochs=1,
+            batch_size=SIZE,
+        )
+        loss = last(fit).metrics["loss"]
+    assert loss.dtype == np.float64
+    np.testing.assert_allclose(loss, np.square(images.mean((1, 2, 3))).mean(), rtol=1e-14)
 
 
 def test_float64_stays_where_jax_has_it():
@@ -376,6 +414,39 @@ def test_float64_stays_where_jax_has_it():
         wide: Any = canonicalize(Examples(images, np.arange(2), images.astype(np.float32)))
     assert (wide.images.dtype, wide.labels.dtype) == (np.float64, np.int32)
     assert wide.inputs.dtype == canonicalize(Examples(images)).images.dtype == np.float32
+
+
+def test_canonical_arrays_are_themselves():
+    """Neither copied nor looked at: converting costs nothing where there is nothing to convert."""
+    for given in (canonical_examples(whole=True), canonical_examples(whole=False)):
+        canonical = canonicalize(given)
+        assert canonical.images is given.images
+        assert canonical.labels is given.labels
+        assert canonical.inputs is given.inputs
+
+
+@pytest.mark.parametrize("dtype", ["int4", "uint4", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_the_dtypes_of_jax_are_taken_as_those_of_numpy(dtype):
+    numbers = np.arange(4).reshape(4, 1, 1, 1).astype(jnp.dtype(dtype))
+    canonical: Any = canonicalize(Examples(numbers, numbers.reshape(4)))
+    whole = "int" in dtype
+    assert canonical.images.dtype == (np.uint8 if whole else np.float32)
+    assert canonical.labels.dtype == (np.int32 if whole else np.float32)
+    np.testing.assert_array_equal(canonical.images.reshape(4), np.arange(4))
+    np.testing.assert_array_equal(canonical.labels, np.arange(4))
+
+
+def test_floats_on_a_device_that_would_become_infinite_are_refused():
+    with jax.enable_x64(True):
+        images, infinite = jnp.full((2, *SHAPE), 1e300), jnp.full((2, *SHAPE), jnp.inf)
+    with pytest.raises(UserError, match=r"images with 1e\+300 .* float32 cannot hold"):
+        canonicalize(Examples(images))
+    assert np.isinf(canonicalize(Examples(infinite)).images).all()  # as given
+
+
+def test_under_trace_no_numbers_are_checked():
+    traced = jax.jit(canonicalize)(Examples(jnp.full((1, *SHAPE), 256)))
+    np.testing.assert_array_equal(traced.images, 0)
 
 
 def test_booleans_are_labels_and_lists_are_arrays():
