@@ -180,7 +180,7 @@ def _unprepared(name: str, directory: Path) -> UserError:
 
 
 def _missing_array_record(name: str) -> UserError | None:
-    """What to say of a prepared set where array_record, which reads and writes it, is missing."""
+    """The error for a prepared set where array_record is missing, else None."""
     try:
         importlib.import_module("array_record.python.array_record_module")
     except ImportError:

@@ -29,6 +29,6 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The same of this process alone, which JAX is not asked about, and takes no device for it."""
+    """Writes a file of UTF-8 whole or not at all, without initializing JAX."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -87,7 +87,7 @@ def write_config(
 
 
 def describe_environment() -> dict[str, Any]:
-    """What ran, where, and with which versions."""
+    """The command line of this process, its commit, the versions of packages, and the devices."""
     return {
         "command": shlex.join(command_line(sys.argv)),
         "git_commit": git_commit(),
@@ -113,8 +113,13 @@ def command_line(argv: Sequence[str]) -> list[str]:
 
 
 def split_command(words: list[str]) -> tuple[list[str], list[str]]:
-    """The program of a run's command line, `python FILE` or `jaxae COMMAND`, and its arguments."""
-    count = 4 if words[:3] == ["python", "-m", "jaxae"] else 2
+    """Splits a run's command line into its program and its arguments.
+
+    A program is `python FILE`, `python -m MODULE`, `jaxae COMMAND` or `python -m jaxae COMMAND`.
+    """
+    count = 2
+    if words[:2] == ["python", "-m"]:
+        count = 4 if words[2:3] == ["jaxae"] else 3
     return words[:count], words[count:]
 
 

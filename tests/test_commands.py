@@ -18,17 +18,18 @@ from jaxae.commands import main
 
 for arguments in ["--help"], ["--version"], ["trian"], []:
     silence = io.StringIO()
+    sys.argv[1:] = arguments
     with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
         with contextlib.suppress(SystemExit):
-            main(arguments)
+            main()
 print(*sys.modules)
 """
 
 
-def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(program: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a Python program in a folder."""
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         cwd=folder,
         env=environment(folder),
         capture_output=True,
@@ -39,8 +40,10 @@ def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def code_of(*arguments: str) -> int:
     """The code that the command exits with."""
-    with pytest.raises(SystemExit) as end:
-        commands.main(arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["jaxae", *arguments])
+        with pytest.raises(SystemExit) as end:
+            commands.main()
     assert isinstance(end.value.code, int)
     return end.value.code
 
@@ -97,22 +100,46 @@ def test_an_unknown_command_is_one_line_with_those_there_are(
     assert said.count("\n") == 1
 
 
-SWALLOWED = """
-import importlib, signal
+WHILE_IMPORTED = """
+import importlib, signal, sys
 from jaxae import commands
 
-def swallow(name):
-    try:
-        signal.raise_signal(signal.SIGINT)
-    except KeyboardInterrupt:
-        print("not to be reached")
+class Imported:
+    def start(self, arguments, program):
+        print(program, *arguments, signal.getsignal(signal.SIGINT) is handler)
 
-importlib.import_module = swallow
-commands.main(["train"])
+def import_module(name):
+    try:
+        if sys.argv.pop() == "interrupted":
+            signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print("swallowed")
+    return Imported()
+
+handler = getattr(signal, sys.argv.pop())
+signal.signal(signal.SIGINT, handler)
+importlib.import_module = import_module
+commands.main()
 """
 
 
 def test_ctrl_c_while_a_command_is_imported_ends_the_process(tmp_path: Path) -> None:
-    process = run(SWALLOWED, tmp_path)
+    process = run(WHILE_IMPORTED, tmp_path, "train", "interrupted", "default_int_handler")
     assert process.returncode == -signal.SIGINT
     assert process.stdout == process.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "handler"),
+    [
+        ("interrupted", "SIG_IGN"),
+        ("undisturbed", "SIG_IGN"),
+        ("undisturbed", "default_int_handler"),
+    ],
+)
+def test_an_import_keeps_how_the_process_takes_ctrl_c(
+    word: str, handler: str, tmp_path: Path
+) -> None:
+    process = run(WHILE_IMPORTED, tmp_path, "train", word, handler)
+    assert process.stderr == ""
+    assert process.stdout == f"jaxae train {word} True\n"

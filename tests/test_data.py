@@ -397,7 +397,7 @@ class Missing:
 
 
 sys.meta_path.insert(0, Missing())
-main(["train", *sys.argv[1:]])
+main()
 """
 
 
@@ -406,7 +406,7 @@ def test_without_array_record_a_run_without_a_dataset_has_the_bundled_subset(
 ) -> None:
     line = "--epochs 1 --hidden 16 --batch-size 500 --out run"
     process = subprocess.run(
-        [sys.executable, "-c", TRAIN_WITHOUT_ARRAY_RECORD, *line.split()],
+        [sys.executable, "-c", TRAIN_WITHOUT_ARRAY_RECORD, "train", *line.split()],
         cwd=tmp_path,
         env=environment(tmp_path),
         capture_output=True,

@@ -267,9 +267,14 @@ def test_a_run_is_started_again_by_its_command_line(argv: list[str], program: st
     assert records.portable(f"{program} --out here") == program
 
 
-def test_a_module_that_was_started_as_one_is_so_again() -> None:
-    words = records.command_line([f"{PACKAGE}/evaluate.py", "RUN"])
-    assert words == ["python", "-m", "jaxae.evaluate", "RUN"]
+@pytest.mark.parametrize(
+    ("file", "module"),
+    [("evaluate.py", "jaxae.evaluate"), ("evaluate/__main__.py", "jaxae.evaluate")],
+)
+def test_a_module_that_was_started_as_one_is_so_again(file: str, module: str) -> None:
+    words = records.command_line([f"{PACKAGE}/{file}", "RUN", "--seed", "3"])
+    assert words == ["python", "-m", module, "RUN", "--seed", "3"]
+    assert records.split_command(words) == (words[:3], words[3:])
 
 
 def test_a_portable_command_names_no_place_of_the_machine() -> None:

@@ -1,0 +1,81 @@
+"""The command `jaxae`: what it can be told to do, and the module that does it."""
+
+import argparse
+import difflib
+import importlib
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import jaxae
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand."""
+
+    summary: str
+    module: str  # whose `start` it calls; imported only then, for JAX takes seconds
+
+
+COMMANDS = {
+    "train": Command("train any member of the family of autoencoders", "jaxae.commands.train"),
+    "evaluate": Command("judge a run: figures as JSON, and a page of them", "jaxae.evaluate"),
+    "latents": Command("draw what the codes of a run can do", "jaxae.commands.latents"),
+}
+
+
+def main() -> None:
+    """Starts the subcommand that the process's first argument names."""
+    arguments = sys.argv[1:]
+    parser = make_parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
+    name, *rest = arguments
+    if name in COMMANDS:
+        import_command(COMMANDS[name].module).start(rest, program=f"jaxae {name}")
+        return
+    parser.parse_known_args([name])  # which ends here for --help and --version
+    print(f"error: {describe_unknown(name)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def import_command(module: str) -> Any:
+    """Imports a command's module; a Ctrl-C meanwhile ends the process at once.
+
+    There is nothing to save yet, and some imported packages would swallow a KeyboardInterrupt. A
+    process that ignores Ctrl-C, as those that a script starts in the background do, still ignores
+    it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return importlib.import_module(module)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return importlib.import_module(module)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """What `jaxae` takes before a command."""
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="jaxae",
+        usage="jaxae COMMAND [OPTIONS]",
+        description="\n".join([f"{jaxae.__doc__}", "", "commands:", *lines]),
+        epilog="`jaxae COMMAND --help` lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"jaxae {jaxae.__version__}")
+    return parser
+
+
+def describe_unknown(name: str) -> str:
+    """What to say of a word that is no command."""
+    nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "--help says what each does"
+    return f"jaxae {name}: give one of the commands {', '.join(COMMANDS)}; {hint}"
