@@ -51,6 +51,13 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 for module in modules:
     importlib.import_module(module)
+
+import experiment_files, gpu_sizes
+
+shape = gpu_sizes.tiled(2).shape[1:]
+for name in gpu_sizes.RECIPES:
+    experiment = experiment_files.load_experiment(name)
+    experiment.make_recipe(experiment.Options(), shape)
 """
 
 HELP_OF_ALL = """

@@ -1,5 +1,5 @@
 """The command `jaxae`: `main` starts one of its subcommands, `COMMANDS`."""
 
-from jaxae.commands.main import COMMANDS, main
+from jaxae.commands.dispatch import COMMANDS, main
 
 __all__ = ["COMMANDS", "main"]
