@@ -133,6 +133,7 @@ def with_devices(folder: Path, count: int) -> dict[str, str]:
     ("dtype", "what", "tolerance"),
     [("float64", "networks", 1e-12), ("float32", "family", 1e-4)],
 )
+@pytest.mark.slow
 def test_sharded_equals_single(dtype: str, what: str, tolerance: float, tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-c", COMPARE, dtype, what],
@@ -192,6 +193,7 @@ def run_on(
     return process
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_eight_devices_resumes_on_one_and_on_two(
     single: list[tuple[float, float]], tmp_path: Path
 ) -> None:
@@ -247,6 +249,7 @@ def start_two(
         yield processes
 
 
+@pytest.mark.slow
 def test_two_processes_train_together_and_one_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -265,6 +268,7 @@ def test_two_processes_train_together_and_one_goes_on(
     np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "single"), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_of_two_processes_is_told_to_stop_and_both_do(tmp_path: Path) -> None:
     metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + SECONDS

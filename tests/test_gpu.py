@@ -48,6 +48,7 @@ planes {
 """
 
 
+@pytest.mark.slow
 def test_the_command_measures_all_parts_and_agrees_with_the_golden_losses(tmp_path):
     done = subprocess.run(
         [

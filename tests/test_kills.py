@@ -93,6 +93,7 @@ def arrays_of(folder: Path, step: int) -> dict[str, int]:
     return {name: leaf["crc32"] for name, leaf in leaves.items()}
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_and_the_same_to_the_bit(tmp_path: Path) -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("needs os.sched_setaffinity, to run on one core")

@@ -77,6 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("place")
 
 
+@pytest.mark.slow
 def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ print(jaxae.__file__, codes.shape)
 """
 
 
+@pytest.mark.slow
 def test_it_is_enough_to_train_to_judge_and_to_load(wheel: Path, tmp_path: Path) -> None:
     installed, folder = install(wheel, tmp_path / "environment"), tmp_path / "elsewhere"
     folder.mkdir()
