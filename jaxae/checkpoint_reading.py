@@ -71,17 +71,18 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
     with quiet_failures(), warnings.catch_warnings():
         # Of the reads that the first to fail has kept from beginning.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        for last in (False, True):
+        for pause in (RETRY_SECONDS, 0.05):
+            problem = None
             try:
                 with context:
                     tree = ocp.load(str(path.absolute()), abstract)
                 break
             except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
-                problem = error
-            time.sleep(0.05 if last else RETRY_SECONDS)  # the other reads fail, too, before this
+                problem = failure(path, error)  # not the error, whose frames hold those reads
+            time.sleep(pause)  # the other reads fail, too: they shall do so now
             gc.collect()
-    if tree is None:
-        raise failure(path, problem) from problem
+    if problem is not None:
+        raise problem
     for name, leaf in named_leaves(tree).items():
         whole = isinstance(leaf, jax.Array) and {
             **describe_leaf(leaf),
@@ -92,8 +93,8 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
     return tree
 
 
-def failure(path: Path, error: Exception | None) -> Exception:
-    """What to raise where a checkpoint's arrays could not be read twice."""
+def failure(path: Path, error: Exception) -> UserError | DamagedError:
+    """What to raise for an error of reading a checkpoint's arrays, which it does not keep."""
     if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):
         return unreadable(path, error)
     return DamagedError(f"it cannot be read ({type(error).__name__})")
@@ -159,7 +160,7 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def unreadable(path: Path, error: BaseException | None) -> UserError:
+def unreadable(path: Path, error: BaseException) -> UserError:
     """What to say where a checkpoint may well be whole, and cannot be read now."""
     reason = (str(error) or type(error).__name__).splitlines()[0][:200]
     return UserError(

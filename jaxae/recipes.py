@@ -123,7 +123,8 @@ def fit(
     if shared.resume is not None:
         if shared.initial_epoch is not None:
             checkpoint.delete_after(run.checkpointer, done)
-        checkpoint.set_aside_after(run.checkpointer, done, "damaged")
+        else:
+            checkpoint.set_aside_after(run.checkpointer, done, "damaged")
         records.keep_records(run.folder, done // steps_per_epoch)
     if shared.load is not None or nothing_left:
         epoch = restored_epoch(run, recipe, state, test_record, last=True)

@@ -115,13 +115,11 @@ def no_totals(
     objective: Objective,
     optimizer: optax.GradientTransformation,
 ) -> Metrics:
-    """The totals of an epoch that has not begun, as `fit` carries them."""
+    """The totals of an epoch of canonical examples that has not begun, as `fit` carries them."""
     replicas = state.step.shape
     order = jnp.zeros((*replicas, 1, 1), jnp.int32)
     step = make_training_step(objective, optimizer, replicas=bool(replicas))
-    shapes = jax.tree.map(
-        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), canonicalize(examples)
-    )
+    shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
     return zero_totals(step, state, (shapes, order))
 
 

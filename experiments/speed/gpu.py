@@ -32,6 +32,7 @@ from machine import describe_machine
 from processes import last_error
 
 from jaxae.files import write_text
+from jaxae.records import git_commit
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch")
 
@@ -82,8 +83,9 @@ def measure_part(name: str, rows: Path, *, tiny: bool) -> None:
 
 
 def versions() -> dict[str, str]:
-    """The versions of those packages that are installed."""
-    found = {}
+    """The commit of jaxae if there is one, and the versions of packages that are installed."""
+    commit = git_commit()
+    found = {"commit": commit} if commit else {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)

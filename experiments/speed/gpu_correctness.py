@@ -2,16 +2,17 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gpu_trainings as trainings
 import jax
 from experiment_files import default_workload
-from gpu_rows import Row, describe
+from gpu_rows import Row, attempt
 from gpu_sizes import Sizes, tiled
 from workloads import CHUNKS
 
@@ -33,31 +34,35 @@ def correctness(sizes: Sizes) -> Iterator[Row]:
     """The largest relative deviation of the first losses from a CPU's, by precision."""
     golden = json.loads(GOLDEN.read_text())
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the time XLA compiles
-        jobs = [
-            pool.submit(deviations, name, sizes, golden[name])
+        jobs = {
+            pool.submit(deviations, name, sizes, golden[name]): name
             for name in (*sizes.recipes, *sizes.members)
-        ]
+        }
         for job in as_completed(jobs):
-            yield job.result()
+            yield attempt(jobs[job], job.result)
 
 
 def deviations(name: str, sizes: Sizes, golden: dict[str, Any]) -> Row:
     """A network's row: its deviation in each precision, and the one allowed in float32."""
-    row: Row = {"what": name}
-    state = None  # of the first that works; parameters are float32 in each precision
-    for column, (products, precision) in PRECISIONS.items():
-        try:
-            with jax.default_matmul_precision(products):
-                training = training_of(name, precision, state)
-                state = training.state
-                losses = trainings.first_losses(training, steps_of(name, sizes))
-            row[column] = trainings.deviation(losses, golden["losses"][: len(losses)])
-        except Exception as error:  # as in `attempt`
-            row["failed"] = describe(error)
+    state = training_of(name, "float32").state  # in each precision parameters are float32
+    row: Row = {}
+    for column in PRECISIONS:
+        row |= attempt(name, partial(deviate, name, sizes, column, golden["losses"], state))
     row["allowed"] = allowed = tolerance(golden)
     if not row.get("float32", float("nan")) <= allowed:
         row["float32 is"] = "WRONG"
     return row
+
+
+def deviate(
+    name: str, sizes: Sizes, column: str, golden: Sequence[float], state: train.State
+) -> Row:
+    """The deviation of a network's first losses in one precision."""
+    products, precision = PRECISIONS[column]
+    with jax.default_matmul_precision(products):
+        training = training_of(name, precision, state)
+        losses = trainings.first_losses(training, steps_of(name, sizes))
+    return {column: trainings.deviation(losses, golden[: len(losses)])}
 
 
 def tolerance(golden: dict[str, Any]) -> float:

@@ -10,11 +10,12 @@ from jaxae.records import git_commit
 
 def describe_machine() -> list[str]:
     """The processor, the system, and how busy the machine is, a line each; starts no device."""
+    commit = git_commit()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return [
         f"{processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB of memory",
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        *(f"commit {commit}" for commit in [git_commit()] if commit is not None),
+        f"commit {commit}" if commit else "no commit: not a checkout of git",
         f"load average at the start {os.getloadavg()[0]:.2f}",
     ]
 
