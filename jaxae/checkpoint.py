@@ -25,6 +25,7 @@ from jaxae.checkpoint_reading import (
     read,
     read_metadata,
     read_variables,
+    verify,
 )
 from jaxae.checksums import checksum_of_json, describe_leaves
 from jaxae.devices import is_first_process
@@ -40,8 +41,14 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
 MANIFEST = Path("state", "manifest.ocdbt")
 """The file without which a checkpoint's arrays cannot be read."""
 
+UNFINISHED = "*.orbax-checkpoint-tmp*"
+"""What matches the folders of checkpoints that are still being saved."""
+
 SET_ASIDE = "aside"
 """What follows the step in the name of a checkpoint that has been set aside."""
+
+DESCRIPTION_SECONDS = 10.0
+"""How long a save waits for its description to be on the disk, before it counts as failed."""
 
 UNWRITABLE = "*?["
 """What Orbax takes for a pattern, of the files that it merges into a checkpoint."""
@@ -66,15 +73,18 @@ def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
 def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
     """A checkpointer for a run's folder, which keeps the latest two and the one of lowest loss.
 
-    It writes while training goes on; leaving the context waits until all is on disk. First it
-    clears away, aloud, what is not a checkpoint. Until it ends, Orbax's threads log nothing. Raises
-    UserError where the folder cannot be written to, or has a path that `check_path` refuses.
+    It writes while training goes on; leaving the context waits until all is on disk. A save counts
+    only once it has been verified, on the thread that saves. First, what is not a checkpoint is
+    cleared away, aloud. Until it ends, Orbax's threads log nothing. Raises UserError where the
+    folder cannot be written to, or has a path that `check_path` refuses.
     """
     from orbax.checkpoint import v1 as ocp
 
     check_path(folder)
     remove_remains(folder)
     mend_steps(folder)
+    context = ocp.Context()
+    context.asynchronous.post_finalization_callback = partial(verify_unfinished, folder)
     policies = ocp.training.preservation_policies
     lowest_loss = policies.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
     keep = (
@@ -86,6 +96,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
         checkpointer = ocp.training.Checkpointer(
             str(folder.absolute()),
             preservation_policy=keep,  # pyright: ignore[reportArgumentType]
+            context=context,
         )
     with quiet_failures():
         try:
@@ -103,7 +114,7 @@ def remove_remains(folder: Path) -> None:
     """
     if not is_first_process():
         return
-    for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
+    for unfinished in folder.glob(UNFINISHED):
         shutil.rmtree(unfinished)
     for path in step_folders(folder):
         if not (path / METADATA).exists() and not (path / MANIFEST).exists():
@@ -198,6 +209,44 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
             metrics={"loss": loss},
             custom_metadata=metadata,
         )
+
+
+def verify_unfinished(folder: Path) -> None:
+    """Verifies what is being saved, before it takes its name and an older checkpoint goes.
+
+    Orbax writes the description on yet another thread, which may need a moment.
+    """
+    given_up = time.monotonic() + DESCRIPTION_SECONDS
+    for path in folder.glob(UNFINISHED):
+        while True:
+            try:
+                verify(path)
+                break
+            except DamagedError:
+                if time.monotonic() >= given_up:
+                    raise
+                time.sleep(0.01)
+
+
+def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
+    """Restores the latest checkpoint once it is on disk, and compares all its checksums.
+
+    Raises UserError where it is not what was saved. Without a checkpoint nothing happens.
+    """
+    folder = Path(str(checkpointer.directory))
+    with clear_errors(folder):
+        checkpointer.wait()
+    available = steps(folder)
+    if not available:
+        return
+    path = folder / str(available[-1])
+    try:
+        read(path, like)
+    except DamagedError as damage:
+        raise UserError(
+            f"{path} was saved, and is damaged: {damage}; check the disk and the memory of this "
+            "machine, and resume the run, which goes on from the checkpoint before it"
+        ) from damage
 
 
 def delete_after(checkpointer: "Checkpointer", step: int) -> None:

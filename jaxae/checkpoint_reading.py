@@ -93,6 +93,27 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
     return tree
 
 
+def verify(path: Path) -> None:
+    """Checks a checkpoint's description, and that each leaf is listed; reads no numbers.
+
+    Raises:
+      DamagedError: it has not.
+      UserError: it cannot be read now.
+    """
+    import tensorstore
+
+    leaves = read_metadata(path)["leaves"]
+    base = {"driver": "file", "path": f"{path.absolute()}/state/"}
+    try:
+        opened = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+        found = set(opened.list().result())
+    except Exception as error:  # whatever TensorStore makes of damage
+        raise failure(path, error) from error
+    for name in leaves:
+        if f"{name.replace('/', '.')}/zarr.json".encode() not in found:
+            raise DamagedError(f"the array of {name} is missing")
+
+
 def failure(path: Path, error: Exception) -> UserError | DamagedError:
     """What to raise for an error of reading a checkpoint's arrays, which it does not keep."""
     if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):

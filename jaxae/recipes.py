@@ -198,6 +198,7 @@ def fit(
             if not saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
                 save(run, state, totals, math.inf)
             raise
+    checkpoint.verify_latest(run.checkpointer, {"state": state, "totals": totals})
 
 
 def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:

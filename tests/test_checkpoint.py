@@ -192,6 +192,53 @@ def test_a_checkpoint_in_a_folder_of_any_name_is_whole_or_refused(tmp_path: Path
             assert restored_step(folder) == 2, name
 
 
+@pytest.mark.parametrize(
+    "lost", ["_CHECKPOINT_METADATA", "state/manifest.ocdbt", "state/d", "state"]
+)
+def test_a_save_that_loses_a_file_never_replaces_a_checkpoint(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_losses(tmp_path, 1.0, 2.0)
+    verify = checkpoint.verify
+
+    def lose(path: Path) -> None:
+        file = path / lost
+        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+        verify(path)
+
+    monkeypatch.setattr(checkpoint, "verify", lose)
+    monkeypatch.setattr(checkpoint, "DESCRIPTION_SECONDS", 0.0)
+    error = pytest.raises(UserError, match=r"cannot be saved .* are intact")
+    with error, checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 3, {"step": jnp.asarray(3)}, loss=0.0)
+    assert checkpoint.steps(tmp_path) == [1, 2]
+    assert restored_step(tmp_path) == 2
+
+
+def test_a_save_that_orbax_spoils_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "[lr=1e-3]"
+    monkeypatch.setattr(checkpoint, "check_path", lambda folder, characters="": None)
+    monkeypatch.setattr(checkpoint, "DESCRIPTION_SECONDS", 0.2)
+    with pytest.raises(UserError, match="cannot be saved"):
+        save_losses(folder, 1.0)
+    assert checkpoint.steps(folder) == []
+
+
+def test_the_latest_is_restored_once_and_compared(tmp_path: Path) -> None:
+    tree = make_tree()
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.verify_latest(checkpointer, tree)  # there is none
+        for step in (1, 2):
+            checkpoint.save(checkpointer, step, tree, loss=1.0)
+        checkpoint.verify_latest(checkpointer, blank(tree))
+        expect_other_numbers(tmp_path / "2")
+        with pytest.raises(UserError, match="2 was saved, and is damaged: the numbers of state/pa"):
+            checkpoint.verify_latest(checkpointer, tree)
+    assert checkpoint.steps(tmp_path) == [1, 2]
+
+
 def test_a_path_is_looked_at_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "[x]").mkdir()
     monkeypatch.chdir(tmp_path / "[x]")

@@ -148,3 +148,22 @@ def test_a_restart_keeps_whole_checkpoints_as_well(run: Path) -> None:
         assert (run / "checkpoints" / f"{step}.aside" / METADATA).exists()
     assert [line["epoch"] for line in lines_of(run)] == [1]
     assert checkpoint.steps(run / "checkpoints") == [STEPS_PER_EPOCH]
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_does_not_end_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    verify_latest = checkpoint.verify_latest
+
+    def damage(checkpointer: "checkpoint.Checkpointer", like: object) -> None:
+        checkpointer.wait()
+        expect_other_numbers(folder / "checkpoints" / str(STEPS_PER_EPOCH * 2))
+        verify_latest(checkpointer, like)
+
+    monkeypatch.setattr(checkpoint, "verify_latest", damage)
+    with pytest.raises(UserError, match=r"14 was saved, and is damaged: the numbers of .* resume"):
+        go(out=folder, epochs=2)
+    monkeypatch.undo()
+    go(resume=folder, epochs=2)
+    assert checkpoint.latest_step(folder / "checkpoints") == STEPS_PER_EPOCH * 2
