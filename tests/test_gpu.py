@@ -5,7 +5,6 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import gpu
 import gpu_correctness
@@ -123,7 +122,7 @@ def test_an_error_is_described_by_its_first_words(error, words):
 
 
 def test_a_part_that_takes_too_long_is_stopped_and_said_to_be(tmp_path):
-    result = gpu.run_part("fashion", 0.1, tmp_path, tmp_path / "caches", tiny=True)
+    result = gpu.run_part("fashion", 0.1, tmp_path, tmp_path / "caches", ["--tiny"])
     assert result.state == "stopped after 0 s"
     assert result.rows == []
     page = gpu_page.page_text(Report(["a machine"]).with_result("fashion", result))
@@ -133,7 +132,7 @@ def test_a_part_that_takes_too_long_is_stopped_and_said_to_be(tmp_path):
 
 def test_without_a_gpu_nothing_but_the_tiny_sizes_is_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    result = gpu.run_part("fashion", SECONDS, tmp_path, tmp_path / "caches", tiny=False)
+    result = gpu.run_part("fashion", SECONDS, tmp_path, tmp_path / "caches", [])
     assert result.state == "failed: there is no GPU: give --tiny to try the command on a CPU"
 
 
@@ -152,12 +151,12 @@ def test_a_part_that_fails_gives_the_error_and_not_what_jax_says_of_tracebacks(t
 def test_chosen_parts_share_all_the_time_and_keep_what_others_had(tmp_path, monkeypatch, capsys):
     limits = {}
 
-    def pretend(name: str, seconds: float, *_: Path, tiny: bool) -> Result:
+    def pretend(name: str, seconds: float, *_: object) -> Result:
         limits[name] = seconds
         return Result("done", seconds, {"device": "gpu X", "jax": "1"}, [{"what": name}])
 
     monkeypatch.setattr(gpu, "run_part", pretend)
-    options = argparse.Namespace(out=tmp_path, minutes=8.0, tiny=True)
+    options = argparse.Namespace(out=tmp_path, minutes=8.0, tiny=True, only=[])
     for parts in (["fashion", "memory"], ["memory"]):
         gpu.measure_all(argparse.Namespace(**vars(options), parts=parts))
     shares = {name: gpu_parts.PARTS[name].share for name in ("fashion", "memory")}
@@ -168,6 +167,28 @@ def test_chosen_parts_share_all_the_time_and_keep_what_others_had(tmp_path, monk
     parts = json.loads((tmp_path / "speed_gpu.json").read_text())["parts"]
     assert list(parts) == ["fashion", "memory"]
     assert capsys.readouterr().out.count("| fashion | fashion |") == 2
+
+
+def test_only_some_networks_are_measured_and_the_rows_of_others_stay(tmp_path, monkeypatch):
+    asked = []
+
+    def pretend(name: str, seconds: float, *places: object) -> Result:
+        asked.append(places[-1])
+        rows = [{"what": network, "ms": len(asked)} for network in ("fashion", "conv")]
+        return Result("done", seconds, {"device": "gpu X"}, rows if len(asked) == 1 else rows[1:])
+
+    monkeypatch.setattr(gpu, "run_part", pretend)
+    for networks in ([], ["conv"]):
+        gpu.measure_all(
+            argparse.Namespace(
+                out=tmp_path, minutes=8.0, tiny=False, parts=["steps"], only=networks
+            )
+        )
+    assert asked == [[], ["--only", "conv"]]
+    rows = json.loads((tmp_path / "speed_gpu.json").read_text())["parts"]["steps"]["rows"]
+    assert rows == [{"what": "fashion", "ms": 1}, {"what": "conv", "ms": 2}]
+    sizes = gpu_sizes.only(gpu_sizes.Sizes(), {"conv", "vae"})
+    assert (sizes.recipes, sizes.members, sizes.growing) == (("conv",), ("vae",), ("conv",))
 
 
 def test_rows_of_one_name_are_one_and_a_cut_row_is_left_out(tmp_path):

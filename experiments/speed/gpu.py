@@ -1,6 +1,7 @@
-"""All that jaxae promises on one GPU, measured in eight minutes, beside PyTorch.
+"""All that jaxae promises on one GPU, measured in about twelve minutes, beside PyTorch.
 
     python experiments/speed/gpu.py
+    python experiments/speed/gpu.py --parts steps growth --only denoise latent2d conv
 
 Needs JAX, Flax, Optax, NumPy, SciPy and Pillow, and for the comparison PyTorch; where jaxae is not
 installed, PYTHONPATH=. before the command. Each part is a process of its own that is stopped when
@@ -20,17 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from gpu_correctness import GOLDEN, golden_losses
 from gpu_page import Report, Result, page_text, summary_text
 from gpu_parts import BEGUN, PARTS
 from gpu_rows import Row
-from gpu_sizes import TINY, Sizes
+from gpu_sizes import RECIPES, TINY, Sizes, only
 from machine import describe_machine
 from processes import last_error
 
+from jaxae import family
 from jaxae.files import write_text
 from jaxae.records import git_commit
 
@@ -43,7 +46,7 @@ def main() -> None:
     if options.golden:
         write_text(GOLDEN, json.dumps(golden_losses(), indent=1) + "\n")
     elif options.part:
-        measure_part(options.part, options.rows, tiny=options.tiny)
+        measure_part(options.part, options.rows, sizes_of(options), tiny=options.tiny)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a part's process ends with this
         measure_all(options)
@@ -55,8 +58,16 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("results"), help="the folder to write to")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
+    parser.add_argument("--minutes", type=float, default=12.0, help="for all parts together")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=(*RECIPES, *family.FAMILY),
+        default=[],
+        metavar="NETWORK",
+        help="in parts with a row for each network",
+    )
     parser.add_argument("--tiny", action="store_true", help="small sizes, and on a CPU as well")
     parser.add_argument("--golden", action="store_true", help="write the CPU's losses, and end")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
@@ -67,8 +78,14 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def measure_part(name: str, rows: Path, *, tiny: bool) -> None:
-    """Appends the rows of a part to a file, as they come; the first says where this is."""
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    """How much the command line asks for."""
+    sizes = TINY if options.tiny else Sizes()
+    return only(sizes, options.only) if options.only else sizes
+
+
+def measure_part(name: str, rows: Path, sizes: Sizes, *, tiny: bool) -> None:
+    """Appends the rows of a part to a file as they come; the first line names the device."""
     import jax
 
     device = jax.devices()[0]
@@ -77,7 +94,7 @@ def measure_part(name: str, rows: Path, *, tiny: bool) -> None:
     with rows.open("a", encoding="utf-8") as file:
         row: Row = {"device": f"{device.platform} {device.device_kind}", **versions()}
         print(json.dumps(row), file=file, flush=True)
-        for row in PARTS[name].measure(TINY if tiny else Sizes()):
+        for row in PARTS[name].measure(sizes):
             print(json.dumps(row), file=file, flush=True)
             print(f"{name}: {json.dumps(row)}", flush=True)
 
@@ -104,7 +121,13 @@ def measure_all(options: argparse.Namespace) -> None:
             share += PARTS[name].share
             left = 60 * options.minutes * share / whole - (time.monotonic() - started)
             folder = options.out / "speed_gpu"
-            result = run_part(name, max(left, 1.0), folder, Path(caches), tiny=options.tiny)
+            arguments = [
+                *["--tiny"] * options.tiny,
+                *["--only", *options.only] * bool(options.only),
+            ]
+            result = run_part(name, max(left, 1.0), folder, Path(caches), arguments)
+            if options.only and name in report.results:
+                result = replace(result, rows=merge(report.results[name].rows, result.rows))
             report = report.with_result(name, result)
             results = {name: asdict(result) for name, result in report.results.items()}
             text = json.dumps({"machine": report.machine, "parts": results}, indent=1)
@@ -121,7 +144,9 @@ def read_results(file: Path) -> dict[str, Result]:
     return {}
 
 
-def run_part(name: str, seconds: float, folder: Path, caches: Path, *, tiny: bool) -> Result:
+def run_part(
+    name: str, seconds: float, folder: Path, caches: Path, arguments: Sequence[str]
+) -> Result:
     """A part's rows from its process, which is stopped after so many seconds.
 
     The folder keeps the rows and what the process has said; parts share what JAX has compiled,
@@ -134,7 +159,7 @@ def run_part(name: str, seconds: float, folder: Path, caches: Path, *, tiny: boo
     with (
         log.open("w", encoding="utf-8") as said,
         subprocess.Popen(
-            command + ["--tiny"] * tiny,
+            [*command, *arguments],
             env=os.environ | environment_of(name, caches),
             stderr=said,
             start_new_session=True,  # what it has started is stopped with it
@@ -174,15 +199,23 @@ def read_rows(path: Path) -> tuple[Row, list[Row]]:
     if not path.exists():
         return {}, []
     device: Row = {}
-    rows: dict[str, Row] = {}
+    rows: list[Row] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(json.JSONDecodeError):  # cut when the process was stopped
             row = json.loads(line)
             if "what" in row:
-                rows.setdefault(row["what"], {}).update(row)
+                rows.append(row)
             else:
                 device = row
-    return device, list(rows.values())
+    return device, merge([], rows)
+
+
+def merge(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """Rows and others, those of one name as one, in which the later number counts."""
+    merged: dict[str, Row] = {}
+    for row in (*rows, *others):
+        merged.setdefault(row["what"], {}).update(row)
+    return list(merged.values())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How much gpu.py measures, and on which images."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from experiment_files import default_workload
@@ -43,6 +44,20 @@ TINY = Sizes(
     batches=(1024,),
     memory_replicas=2,
 )
+
+
+def only(sizes: Sizes, networks: Collection[str]) -> Sizes:
+    """The sizes with these networks alone."""
+
+    def chosen(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in networks)
+
+    return replace(
+        sizes,
+        recipes=chosen(sizes.recipes),
+        members=chosen(sizes.members),
+        growing=chosen(sizes.growing),
+    )
 
 
 def tiled(count: int, dataset: str = "mnist_mini", split: str = "train") -> np.ndarray:
