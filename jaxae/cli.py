@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxae import compilation, devices, records
+from jaxae.configs import check_data_dir
 from jaxae.errors import Terminated, UserError
 from jaxae.options import (
     Options,
@@ -163,8 +164,11 @@ def parse(
 ) -> OptionsType:
     """Options from command-line arguments; a run to resume or to load gives the defaults.
 
+    It gives none for where data are opened.
+
     Raises:
-      UserError: a value is out of range, or a resumed run is told to become another.
+      UserError: a value is out of range, a resumed run is told to become another, or the run's
+        data lie where the user has not named.
     """
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--resume", type=Path, nargs="?")  # tyro will say that a value is missing
@@ -176,10 +180,14 @@ def parse(
         check_options(options.run)
         return options
     saved = read_options(restored, options_type)
-    options = parse_flags(options_type, arguments, saved, description, program)
+    here = dataclasses.replace(saved.run, data_dir=None, sources=None)
+    defaults = dataclasses.replace(saved, run=here)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    options = parse_flags(options_type, arguments, defaults, description, program)
     check_options(options.run)
     if options.run.resume is not None:
         check_same(options, saved)
+    if options.run.dataset is not None and options.run.dataset == saved.run.dataset:
+        check_data_dir(restored, options.run.dataset, saved.run.data_dir, options.run.data_dir)
     return options
 
 

@@ -54,7 +54,7 @@ def load(
     """
     if name in BUNDLED:
         return _bundled(name)
-    directory, source_root = _data_directory(data_dir), _source_root(sources)
+    directory, source_root = data_directory(data_dir), _source_root(sources)
     folder = prepare.find(directory, name) if _is_name(name) else None
     if folder is None and name not in archives.ORIGINALS:
         raise _unprepared(name, directory)
@@ -118,7 +118,8 @@ def _bundled(name: str) -> Dataset:
         return assemble(name, train, test, tuple(arrays["class_names"].tolist()))
 
 
-def _data_directory(data_dir: str | Path | None) -> Path:
+def data_directory(data_dir: str | Path | None) -> Path:
+    """The folder of prepared sets, absolute: the one given, else the user's default."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if re.match(r"\w[\w+.-]+:/", str(chosen)):  # one slash: pathlib folds two
         raise UserError(f"The data directory {chosen} is remote. Name a local one with --data-dir.")

@@ -34,8 +34,8 @@ class Options:
     images: int | None = None  # test images whose log-likelihood is estimated; None: all
     generated: int | None = None  # images, at most one for each test image; None: 10,000
     seed: int = 0  # of the samples and the generated images
-    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: as for the run
-    sources: Path | None = None  # original archives; None: as for the run
+    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: your default
+    sources: Path | None = None  # original archives; None: your default
     out: Path | None = None  # the folder to write to; None: the run's
 
 

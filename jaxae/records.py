@@ -65,7 +65,7 @@ def write_config(
     path = folder / "config.json"
     if path.exists():
         config = read_config(folder)
-        config["options"] = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
+        config["options"] = describe_options(options)
         config.setdefault("resumed", []).append(describe_environment())
     else:
         config = {
@@ -77,13 +77,22 @@ def write_config(
                 "image_shape": dataset.train.images.shape[1:],
                 "fingerprint": dataset.fingerprint,
             },
-            "options": dataclasses.asdict(options),  # pyright: ignore[reportArgumentType]
+            "options": describe_options(options),
             "steps_per_epoch": steps_per_epoch,
             "network": network,
             "corrupted_tests": corrupted_tests,
             **describe_environment(),
         }
     write_json(path, config)
+
+
+def describe_options(options: Options) -> dict[str, Any]:
+    """An experiment's options, with data folders that are found from any working directory."""
+    values = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
+    for name in ("data_dir", "sources"):
+        place = getattr(options.run, name)
+        values["run"][name] = place and place.expanduser().absolute()
+    return values
 
 
 def describe_environment() -> dict[str, Any]:

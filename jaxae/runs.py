@@ -154,7 +154,8 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
             empty(folder)
         if isinstance(error, KeyboardInterrupt) and is_first_process():
             program, _ = records.split_command(records.command_line(sys.argv))
-            command = shlex.join([*program, "--resume", folder.as_posix()])
+            place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
+            command = shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
             saved = f"the state is saved in {folder}: go on with\n    {command}"
             print(
                 f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxae import checkpoint, data, likelihoods, objectives, records
 from jaxae.batches import apply_in_parts, canonicalize_array, check_pixels
+from jaxae.configs import check_data_dir
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import descriptions
@@ -130,15 +131,16 @@ def load(
 def load_dataset(
     folder: Path, config: dict[str, Any], *, data_dir: Path | None, sources: Path | None
 ) -> data.Dataset:
-    """The dataset that a run has trained on, from the places given or those that the run had.
+    """The dataset that a run has trained on, from the places given or the user's defaults.
 
     Raises UserError where it is not at hand, or has other content than the run has seen.
     """
     shared, expected = config["options"]["run"], config["dataset"]
+    check_data_dir(folder, expected["name"], shared.get("data_dir"), data_dir)
     dataset = data.load(
         expected["name"],
-        data_dir=data_dir or shared.get("data_dir"),
-        sources=sources or shared.get("sources"),
+        data_dir=data_dir,
+        sources=sources,
         stream=shared.get("stream", False),
     )
     if dataset.fingerprint != expected["fingerprint"]:

@@ -1,5 +1,6 @@
 """Runs of a small network on a hundred images, as an experiment makes them."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_data() -> Iterator[None]:
-    """Every name is a dataset of 100 training and 30 test images."""
+@contextlib.contextmanager
+def small_images() -> Iterator[None]:
+    """Within it every name is a dataset of 100 training and 30 test images."""
     mini = data.load("mnist_mini")
     train_split = data.Split(mini.train.images[:100].copy(), mini.train.labels[:100].copy())
     test_split = data.Split(mini.test.images[:30].copy(), mini.test.labels[:30].copy())
@@ -55,6 +56,13 @@ def small_data() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load", load)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_data() -> Iterator[None]:
+    """Every test of a module has these images."""
+    with small_images():
         yield
 
 

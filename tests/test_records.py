@@ -66,7 +66,7 @@ def test_config_says_what_ran_on_what_with_what(tmp_path: Path, dataset: data.Da
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["experiment"] == "fashion"
     assert config["options"]["code"] == [1.0, 2.0]
-    assert config["options"]["run"]["sources"] == "archives"
+    assert config["options"]["run"]["sources"] == str(Path("archives").absolute())
     assert config["options"]["run"].keys() == {f.name for f in dataclasses.fields(RunOptions)}
     assert config["dataset"] == {
         "name": "fashion_mnist_mini",

@@ -42,8 +42,8 @@ class Options:
     images: tuple[int, ...] | None = None  # the test images shown; None: six
     fit_images: int = 10_000  # the first so many training images are encoded, to fit and to search
     seed: int = 0  # of the fits and the samples
-    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: as the run had it
-    sources: Path | None = None  # original archives; None: as the run had it
+    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: your default
+    sources: Path | None = None  # original archives; None: your default
 
 
 @dataclass(frozen=True)
