@@ -25,12 +25,14 @@ from jaxae.options import (
     check_same,
     from_json,
 )
+from jaxae.terminal import losing_output
 
 __all__ = ["Options", "RunOptions", "parse", "run_main", "run_tool"]
 
 ToolOptions = TypeVar("ToolOptions")
 
 
+@losing_output()
 def run_main(
     main: Callable[[OptionsType], None],
     options_type: type[OptionsType],
@@ -41,7 +43,8 @@ def run_main(
 ) -> None:
     """Parses the command line, calls main, and exits.
 
-    The code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
+    The code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM, else 1 where some of
+    what was printed is lost.
 
     Args:
       main: what is called with the options.
@@ -64,6 +67,7 @@ def run_main(
         sys.exit(143 if isinstance(stop, Terminated) else 130)
 
 
+@losing_output()
 def run_tool(
     main: Callable[[ToolOptions], None],
     options_type: type[ToolOptions],

@@ -3,15 +3,19 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
+from commands import SECONDS, environment
 
-from jaxae import cli, data, records
+from jaxae import cli, data, progress, records
 from jaxae.errors import UserError
 from jaxae.options import from_json
 
@@ -273,3 +277,89 @@ def test_run_main_reports_a_wrong_flag_without_calling_main(
         cli.run_main(lambda options: pytest.fail("main was called"), options_of("fashion"))
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("error: --epochs 0")
+
+
+def broken_pipe() -> TextIO:
+    """A stream that nobody reads any more."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    return os.fdopen(write_end, "w")
+
+
+def full_disk() -> TextIO:
+    """A stream that has no room."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    return Path("/dev/full").open("w")
+
+
+@pytest.mark.parametrize("make_stream", [broken_pipe, full_disk])
+@pytest.mark.parametrize(("lost", "kept"), [("stdout", "err"), ("stderr", "out")])
+def test_a_run_goes_on_without_a_stream_and_says_so_at_its_end(
+    lost: str,
+    kept: str,
+    make_stream: Callable[[], TextIO],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    came = []
+
+    def main(options: Any) -> None:
+        for _ in range(3):
+            progress.show_line("an epoch")
+            print("a warning", file=sys.stderr)
+            came.append(options)
+
+    with make_stream() as stream:
+        monkeypatch.setattr(sys, lost, stream)
+        with pytest.raises(SystemExit) as end:
+            cli.run_main(main, options_of("fashion"), arguments=[])
+        assert getattr(sys, lost) is stream
+        # And closing it, as Python does when it exits, is no error either.
+    assert end.value.code == 1
+    assert len(came) == 3
+    *lines, last = getattr(capsys.readouterr(), kept).splitlines()
+    assert len(lines) == 3
+    assert re.match(r"error: standard \w+ cannot be written \(.*\), so part of it is lost", last)
+
+
+def test_an_error_keeps_its_code_where_it_cannot_be_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with broken_pipe() as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with pytest.raises(SystemExit) as end:
+            cli.run_main(print, options_of("fashion"), arguments=["--epochs", "0"])
+    assert end.value.code == 2
+    assert "standard error" in capsys.readouterr().out
+
+
+def test_a_reader_of_help_may_see_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with broken_pipe() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as end:
+            cli.run_main(print, options_of("fashion"), arguments=["--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_command_whose_streams_are_closed_opens_no_file_in_their_place(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from jaxae.terminal import losing_output\n"
+        "with losing_output(), open(sys.argv[1], 'w') as file:\n"
+        "    print('lost', file=sys.stderr)\n"
+        "    file.write('kept' if file.fileno() > 2 else 'in their place')"
+    )
+    line = [sys.executable, "-c", program, str(tmp_path / "file")]
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *line],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert process.returncode == 1
+    assert process.stdout.startswith("error: standard error cannot be written")
+    assert (tmp_path / "file").read_text() == "kept"

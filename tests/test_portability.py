@@ -10,7 +10,9 @@ FILES = [*(REPOSITORY / "jaxae").rglob("*.py"), *(REPOSITORY / "experiments").gl
 
 def opens_text(call: ast.Call) -> bool:
     """Whether this opens, reads or writes a text file by a method of a path."""
-    if not isinstance(call.func, ast.Attribute) or ast.unparse(call.func.value) == "Image":
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    if ast.unparse(call.func.value) in ("Image", "os"):
         return False
     modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
     binary = call.func.attr == "open" and any("b" in str(mode) for mode in modes)
@@ -25,6 +27,7 @@ def opens_text(call: ast.Call) -> bool:
         ("path.open('rb')", False),
         ("path.write_text('about')", True),
         ("Image.open(path)", False),
+        ("os.open(path, os.O_RDONLY)", False),
         ("path.read_bytes()", False),
     ],
 )

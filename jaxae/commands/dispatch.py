@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jaxae
+from jaxae.terminal import losing_output
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ COMMANDS = {
 }
 
 
+@losing_output()
 def main() -> None:
     """Starts the subcommand that the process's first argument names."""
     arguments = sys.argv[1:]

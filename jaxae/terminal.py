@@ -1,0 +1,89 @@
+"""Standard output and standard error that are closed, broken or full: a command goes on."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class LossyStream:
+    """A text stream that drops what it cannot write, and keeps the first reason as `problem`."""
+
+    def __init__(self, name: str, stream: TextIO | None, descriptor: int) -> None:
+        self.name = name
+        self.problem: OSError | None = None
+        if stream is None:  # for its descriptor was closed when Python started
+            stream = os.fdopen(descriptor, "w", encoding="utf-8", closefd=False)
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes or drops a text."""
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Writes or drops what is buffered."""
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, use: Callable[[], Any]) -> None:
+        try:
+            use()
+        except OSError as problem:
+            self.problem = self.problem or problem
+            # What is buffered would fail again, at the latest as Python exits.
+            with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
+@contextlib.contextmanager
+def losing_output() -> Iterator[None]:
+    """Within it what cannot be printed is dropped; at its end the other stream has a line on it.
+
+    The process then exits with 1, unless it was exiting with another code than 0. For a reader that
+    has seen enough of `--help` nothing is lost.
+    """
+    take_closed_descriptors()
+    before = sys.stdout, sys.stderr
+    output = LossyStream("standard output", sys.stdout, 1)
+    errors = LossyStream("standard error", sys.stderr, 2)
+    sys.stdout, sys.stderr = output, errors  # pyright: ignore[reportAttributeAccessIssue]
+    ended = None
+    try:
+        yield
+    except SystemExit as end:
+        ended = end
+    finally:
+        sys.stdout, sys.stderr = before
+        output.flush()
+        errors.flush()
+    helped = ended is not None and not ended.code
+    for stream, other in ((output, errors), (errors, output)):
+        if stream.problem and not (helped and isinstance(stream.problem, BrokenPipeError)):
+            print(
+                f"error: {stream.name} cannot be written ({stream.problem.strerror}), so part "
+                "of it is lost, and nothing else: keep it open, or send it to a file with room",
+                file=other,  # pyright: ignore[reportArgumentType]
+                flush=True,
+            )
+            if ended is None or not ended.code:
+                ended = SystemExit(1)
+    if ended is not None:
+        raise ended
+
+
+def take_closed_descriptors() -> None:
+    """Opens descriptors 0 to 2 where they are closed, so that no file of a run gets one of them.
+
+    Else what a library in C writes to standard error could end in a checkpoint. They cannot be
+    written to.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # which gets the lowest that is free
