@@ -110,8 +110,11 @@ def read(name: str, paths: Mapping[str, Path]) -> dict[str, np.ndarray]:
 
 
 def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.ndarray:
+    header = idx_header(archive.shape)
+    expected = len(header) + math.prod(archive.shape)
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as stream:
+            content = stream.read(expected + 1)  # no more, for a small file may unpack to terabytes
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
             f"{path} is not a whole gzip file ({error}): it is truncated or damaged. "
@@ -119,16 +122,15 @@ def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.nda
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    header = idx_header(archive.shape)
     if content[: len(header)] != header:
         raise UserError(
             f"The IDX header of {path} is {content[: len(header)].hex()}, where unsigned bytes of "
             f"shape {archive.shape} begin with {header.hex()}. Fetch the file again."
         )
-    expected = len(header) + math.prod(archive.shape)
     if len(content) != expected:
+        size = f"more than {expected}" if len(content) > expected else len(content)
         raise UserError(
-            f"{path} decompresses to {len(content)} bytes, but its IDX header promises {expected}. "
+            f"{path} decompresses to {size} bytes, but its IDX header promises {expected}. "
             "Fetch the file again."
         )
     digest = hashlib.sha256(content).hexdigest()

@@ -6,6 +6,7 @@ import http.server
 import os
 import shutil
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,13 +65,25 @@ def test_idx_header_contradicts_the_content(source_root: Path, tmp_path: Path, c
     content = tiny.idx(ARRAYS[archives.TRAIN_IMAGES])
     changed, message = {
         "short": (content[:-1], "decompresses to 31375 bytes.* promises 31376"),
-        "long": (content + b"\0", "decompresses to 31377 bytes.* promises 31376"),
+        "long": (content + b"\0", "decompresses to more than 31376 bytes.* promises 31376"),
         "shape": (tiny.idx(ARRAYS[archives.TRAIN_IMAGES].reshape(40, 56, 14)), "IDX header of"),
         "type": (b"\0\0\x0d" + content[3:], "IDX header of"),
         "empty": (b"", "IDX header of"),
     }[change]
     (source_root / "mnist" / archives.TRAIN_IMAGES).write_bytes(gzip.compress(changed))
     assert_archives_refused(source_root, tmp_path, message)
+
+
+def test_an_archive_that_unpacks_to_far_more_is_read_no_further(
+    source_root: Path, tmp_path: Path
+) -> None:
+    archive = source_root / "mnist" / archives.TRAIN_IMAGES
+    archive.write_bytes(gzip.compress(tiny.idx(ARRAYS[archives.TRAIN_IMAGES]) + bytes(2**26)))
+    tracemalloc.start()
+    assert_archives_refused(source_root, tmp_path, "decompresses to more than 31376 bytes")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 def test_missing_archive(source_root: Path, tmp_path: Path) -> None:
