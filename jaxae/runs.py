@@ -9,6 +9,7 @@ summary.json     the last epoch's numbers, the parameter count, the time
 
 import contextlib
 import itertools
+import os
 import shlex
 import shutil
 import sys
@@ -143,7 +144,7 @@ def remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
 def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
     """Ends a run that fails or is stopped: says how to go on, or clears away what came to nothing.
 
-    An OSError becomes a UserError.
+    An OSError of the system becomes a UserError.
     """
     try:
         yield
@@ -161,7 +162,7 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
                 f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",
                 file=sys.stderr,
             )
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:  # None: not the system's
             raise unwritable(folder, error) from error
         raise
 
@@ -176,11 +177,18 @@ def check_folder(run: Run) -> None:
 
 
 def unwritable(folder: Path, error: OSError) -> UserError:
-    """What to say where a run's folder cannot be written to."""
+    """What to say of an error in a run's folder, or of one in a file elsewhere that it names."""
+    named = isinstance(error.filename, str | bytes | os.PathLike)
+    place = Path(os.fsdecode(error.filename)) if named else folder
+    reason = error.strerror or error
+    if not place.absolute().is_relative_to(folder.absolute()):
+        return UserError(
+            f"{place} cannot be read or written ({reason}): make sure that it can, and go on with "
+            f"--resume {folder} if that holds a run"
+        )
     return UserError(
-        f"{error.filename or folder} cannot be written ({error.strerror or error}): make room "
-        f"there or make it writable, and go on with --resume {folder} if it holds a run, else give "
-        "another folder with --out"
+        f"{place} cannot be written ({reason}): make room there or make it writable, and go on "
+        f"with --resume {folder} if it holds a run, else give another folder with --out"
     )
 
 
