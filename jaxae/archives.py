@@ -196,6 +196,17 @@ def stored_positions(count: int, split: str) -> np.ndarray:
     return np.argsort(original_index)
 
 
+def of_splits(name: str) -> dict[str, tuple[Archive, Archive]]:
+    """The archives of images and of labels of each split of `name`; none for another set."""
+    if name not in ORIGINALS:
+        return {}
+    original = ORIGINALS[name]
+    return {
+        "train": (original[TRAIN_IMAGES], original[TRAIN_LABELS]),
+        "test": (original[TEST_IMAGES], original[TEST_LABELS]),
+    }
+
+
 def in_original_order(
     split: Split, split_name: str, folder: Path, images: Archive, labels: Archive
 ) -> Split:

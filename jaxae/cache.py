@@ -5,13 +5,13 @@ The fingerprint of what is loaded is computed anew, and serves as the checksum o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
+from jaxae import prepared
 from jaxae.dataset import Dataset, Split, assemble
 
 FOLDER = "jaxae_arrays"
@@ -20,9 +20,7 @@ METADATA = "metadata.json"
 
 def identity(folder: Path) -> str:
     """A digest of the names, sizes and times of the files of the set prepared in `folder`."""
-    files = {path.name: path.stat() for path in folder.iterdir() if path.is_file()}
-    states = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items())
-    return hashlib.sha256(repr(states).encode()).hexdigest()
+    return prepared.fingerprint(prepared.read(folder).files(), times=True)
 
 
 def read(folder: Path, name: str) -> Dataset | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import os
 import re
@@ -22,12 +21,12 @@ from urllib.parse import urljoin
 
 import numpy as np
 
-from jaxae import archives
+from jaxae import archives, shards
 from jaxae.dataset import Dataset, Split, assemble
 from jaxae.errors import UserError
-from jaxae.streaming import Column, Records, decode_image
+from jaxae.prepared import DATASET_INFO, Prepared, fingerprint, read
+from jaxae.streaming import Column, Records
 
-DATASET_INFO = "dataset_info.json"
 RECORDS_AT_ONCE = 1000
 
 
@@ -180,23 +179,16 @@ def decode(folder: Path, name: str) -> Dataset:
 
     MNIST and Fashion-MNIST come in the order of the original files, whoever prepared them, and
     verified to be the originals; others in the order in which TFDS stores them. Raises UserError
-    where the set is stored in a format without random access, is no set of images with labels and
-    both splits, or has images of several sizes.
+    where the set is damaged, is stored in a format without random access, is no set of images with
+    labels and both splits, or has images of several sizes.
     """
-    builder, class_names = _open_labelled(folder, name)
-    try:
-        train, test = (_decode_split(builder, split) for split in ("train", "test"))
-    except (OSError, RuntimeError, IndexError) as error:
-        raise _damaged(folder, error) from error
-    if name in archives.ORIGINALS:
-        original = archives.ORIGINALS[name]
-        train = archives.in_original_order(
-            train, "train", folder, original[archives.TRAIN_IMAGES], original[archives.TRAIN_LABELS]
-        )
-        test = archives.in_original_order(
-            test, "test", folder, original[archives.TEST_IMAGES], original[archives.TEST_LABELS]
-        )
-    return assemble(name, train, test, class_names)
+    prepared = _read_labelled(folder, name)
+    train = shards.open_split(prepared, "train")
+    test = shards.open_split(prepared, "test", train.shape)
+    splits = {"train": _decode(train), "test": _decode(test)}
+    for split, (images, labels) in archives.of_splits(name).items():
+        splits[split] = archives.in_original_order(splits[split], split, folder, images, labels)
+    return assemble(name, splits["train"], splits["test"], prepared.class_names())
 
 
 def open_stream(folder: Path, name: str, workers: int) -> Dataset:
@@ -205,96 +197,43 @@ def open_stream(folder: Path, name: str, workers: int) -> Dataset:
     In the order of `decode`, and with its errors; that the training split is the original is not
     verified, for that would read it all. The fingerprint is that of the files' names and sizes.
     """
-    builder, class_names = _open_labelled(folder, name)
-    source = _source(builder, "train")
-    channels = builder.info.features["image"].shape[-1]
-    try:
-        height, width = decode_image(source[0]["image"], channels).shape[:2]
-        test = _decode_split(builder, "test")
-    except (OSError, RuntimeError, IndexError) as error:
-        raise _damaged(folder, error) from error
+    prepared = _read_labelled(folder, name)
+    train = shards.open_split(prepared, "train")
+    test = _decode(shards.open_split(prepared, "test", train.shape))
     positions = None
     if name in archives.ORIGINALS:
-        original = archives.ORIGINALS[name]
-        positions = archives.stored_positions(len(source), "train")
-        test = archives.in_original_order(
-            test, "test", folder, original[archives.TEST_IMAGES], original[archives.TEST_LABELS]
-        )
-    records = Records(source, (height, width, channels), positions, workers)
-    files = sorted((path.name, path.stat().st_size) for path in folder.iterdir() if path.is_file())
-    fingerprint = hashlib.sha256(repr(files).encode()).hexdigest()
+        positions = archives.stored_positions(len(train), "train")
+        test = archives.in_original_order(test, "test", folder, *archives.of_splits(name)["test"])
+    records = Records(train, positions, workers)
     columns: Any = (Column(records, 0), Column(records, 1))
-    return Dataset(name, Split(*columns), test, class_names, fingerprint)
+    identity = fingerprint(prepared.files(), times=False)
+    return Dataset(name, Split(*columns), test, prepared.class_names(), identity)
 
 
-def _damaged(folder: Path, error: Exception) -> UserError:
-    return UserError(
-        f"The set prepared in {folder} is damaged ({error}). Remove that folder and prepare "
-        "the set again."
-    )
-
-
-def _open_labelled(folder: Path, name: str) -> tuple[Any, tuple[str, ...]]:
-    """TFDS's builder of a set of labelled images, and its class names."""
-    builder = _open(folder)
-    features = dict(builder.info.features.items())
-    if not _holds_labelled_images(features, set(builder.info.splits)):
-        found = ", ".join(sorted([*features, *builder.info.splits]))
+def _read_labelled(folder: Path, name: str) -> Prepared:
+    """What is prepared in `folder`; UserError unless it is a set of labelled images."""
+    prepared = read(folder)
+    if not prepared.is_labelled():
+        found = ", ".join(sorted([*prepared.features.fields(), *prepared.shards]))
         raise UserError(
             f"{name} in {folder} is no set of labelled 8-bit images: it needs the features 'image' "
             f"and 'label' and the splits 'train' and 'test', and has {found}."
         )
-    return builder, tuple(features["label"].names)
+    return prepared
 
 
-def _open(folder: Path) -> Any:
-    import tensorflow_datasets as tfds
-
-    return tfds.builder_from_directory(folder)
-
-
-def _holds_labelled_images(features: dict[str, Any], splits: set[str]) -> bool:
-    import tensorflow_datasets as tfds
-
-    image, label = features.get("image"), features.get("label")
-    return (
-        isinstance(image, tfds.features.Image)
-        and image.np_dtype == np.uint8
-        and isinstance(label, tfds.features.ClassLabel)
-        and {"train", "test"} <= splits
-    )
-
-
-def _source(builder: Any, split: str) -> Any:
-    """The records of a split, their images not decoded."""
-    import tensorflow_datasets as tfds
-
+def _decode(split: shards.Shards) -> Split:
+    """All images and labels of a split."""
     try:
-        # TFDS would decode with OpenCV, or complain that there is none.
-        return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    except NotImplementedError as error:
+        images = np.empty((len(split), *split.shape), np.uint8)
+    except (MemoryError, ValueError):
         raise UserError(
-            f"{builder.data_dir} is stored as {builder.info.file_format.value}, which only "
-            "TensorFlow reads. Prepare it again with file_format='array_record', or name another "
-            "--data-dir."
-        ) from error
-
-
-def _decode_split(builder: Any, split: str) -> Split:
-    source = _source(builder, split)
-    channels = builder.info.features["image"].shape[-1]
-    labels = np.empty(len(source), np.int32)
-    images = np.empty(0, np.uint8)
-    for start in range(0, len(source), RECORDS_AT_ONCE):
-        stop = min(start + RECORDS_AT_ONCE, len(source))
-        for index, example in enumerate(source.__getitems__(range(start, stop)), start):
-            image = decode_image(example["image"], channels)
-            if index == 0:
-                images = np.empty((len(source), *image.shape), np.uint8)
-            if image.shape != images.shape[1:]:
-                raise UserError(
-                    f"The images in {builder.data_dir} differ in size ({images.shape[1:3]} and "
-                    f"{image.shape[:2]}); only sets of equally large images can be loaded."
-                )
-            images[index], labels[index] = image, example["label"]
-    return Split(images.reshape(*images.shape[:3], channels), labels)
+            f"{len(split)} images of shape {split.shape} do not fit in memory: read them from disk "
+            "with --stream"
+        ) from None
+    labels = np.empty(len(split), np.int32)
+    with shards.no_bombs():
+        for start in range(0, len(split), RECORDS_AT_ONCE):
+            part = slice(start, start + RECORDS_AT_ONCE)
+            images[part], labels[part] = split.read(range(len(split))[part])
+    return Split(images, labels)

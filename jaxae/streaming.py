@@ -3,7 +3,6 @@
 grain reads ahead, in threads or in processes of its own, for sets of any size.
 """
 
-import io
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -11,21 +10,26 @@ from typing import Any
 import numpy as np
 
 from jaxae.errors import UserError
+from jaxae.shards import Shards
 
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
+KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # of images and of labels
 
 
 @dataclass(frozen=True)
 class Records:
-    """The labelled images of a prepared split, on disk."""
+    """The labelled images of a prepared split, on disk, in the order that a set has in memory."""
 
-    source: Any  # TFDS's, of array_record with undecoded images
-    shape: tuple[int, int, int]  # of an image
+    shards: Shards
     positions: np.ndarray | None = None  # where an index is stored; None: at itself
     workers: int = 0  # processes that read; 0: threads
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.shards)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return self.shards.shape
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 [N, H, W, C] and labels int32 [N] at indices [N]; zeros at -1."""
@@ -33,15 +37,7 @@ class Records:
         labels = np.zeros(len(indices), np.int32)
         there = np.flatnonzero(indices >= 0)
         stored = indices[there] if self.positions is None else self.positions[indices[there]]
-        for place, example in zip(there, self.source.__getitems__(stored.tolist()), strict=True):
-            image = decode_image(example["image"], self.shape[-1])
-            if image.shape[:2] != self.shape[:2]:
-                raise UserError(
-                    f"an image of {image.shape[:2]} pixels was found among those of "
-                    f"{self.shape[:2]}: only sets of equally large images can be streamed"
-                )
-            images[place] = image.reshape(self.shape)
-            labels[place] = example["label"]
+        images[there], labels[there] = self.shards.read(stored.tolist())
         return images, labels
 
 
@@ -65,7 +61,7 @@ class Column:
     @property
     def dtype(self) -> np.dtype:
         """uint8, or int32."""
-        return np.dtype((np.uint8, np.int32)[self.index])
+        return KINDS[self.index]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -79,18 +75,13 @@ class Column:
         return np.asarray(self[:], dtype)
 
 
-def decode_image(encoded: bytes, channels: int) -> np.ndarray:
-    """An image file's pixels, uint8 [H, W] or [H, W, C]."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(encoded)) as file:
-        return np.asarray(file.convert(MODES[channels]))
-
-
 def read_batches(
     records: Records, order: np.ndarray
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Images [..., B, H, W, C] and labels [..., B] of each step of an order [..., steps, B]."""
+    """Images [..., B, H, W, C] and labels [..., B] of each step of an order [..., steps, B].
+
+    Raises UserError where a record cannot be loaded.
+    """
     import grain
     from absl import flags
 
@@ -102,14 +93,25 @@ def read_batches(
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=records.workers))
     iterator = iter(batches)
     try:
-        yield from iterator
+        for indices, batch in zip(steps, iterator, strict=True):
+            if isinstance(batch, UserError):
+                raise batch
+            images, labels = (
+                np.frombuffer(part, kind) for part, kind in zip(batch, KINDS, strict=True)
+            )
+            yield images.reshape(*indices.shape, *records.shape), labels.reshape(indices.shape)
     finally:
         iterator.close()
 
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of an order, one a step, as grain asks for them."""
+    """The batches of an order, one a step, as grain asks for them.
+
+    Each is the bytes of its images and labels: arrays would go through shared memory, which grain
+    may leave behind at the end of a process. What cannot be loaded is its error, for grain would
+    raise one with a traceback of the process that read.
+    """
 
     records: Records
     order: np.ndarray  # [steps, ..., B]
@@ -117,7 +119,9 @@ class Batches:
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        indices = self.order[index]
-        images, labels = self.records.read(indices.reshape(-1))
-        return images.reshape(*indices.shape, *self.records.shape), labels.reshape(indices.shape)
+    def __getitem__(self, index: int) -> tuple[bytes, bytes] | UserError:
+        try:
+            images, labels = self.records.read(self.order[index].reshape(-1))
+        except UserError as error:
+            return error
+        return images.tobytes(), labels.tobytes()

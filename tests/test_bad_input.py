@@ -1,7 +1,7 @@
 """What a user may get wrong, one line a case: one paragraph that says what, and nothing written.
 
-Flags are in test_cli and test_stops, damaged and foreign data in test_archives and test_prepare,
-pictures in test_plots, checkpoints in test_checkpoint.
+Flags are in test_cli and test_stops, damaged and foreign data in test_archives, test_prepare and
+test_damaged_sets, pictures in test_plots, checkpoints in test_checkpoint.
 """
 
 import math

@@ -1,0 +1,166 @@
+"""The labelled images of a prepared split, read from array_record by their number and decoded."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import io
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxae.errors import UserError
+from jaxae.prepared import Prepared
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
+FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # TensorFlow's; for others Pillow may start programs
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The records of a split, in the order in which they are stored."""
+
+    source: Any  # of array_record
+    files: tuple[tuple[Path, int], ...]  # each with its number of records
+    shape: tuple[int, int, int]  # of an image
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 [N, H, W, C] and labels int32 [N]; UserError names a record that fails."""
+        images = np.empty((len(numbers), *self.shape), np.uint8)
+        labels = np.empty(len(numbers), np.int32)
+        for place, (number, record) in enumerate(zip(numbers, self._records(numbers), strict=True)):
+            try:
+                encoded, label = parse(record)
+                if not -1 <= label < self.classes:  # -1: no label
+                    raise ValueError(f"its label is {label}, of {self.classes} classes")
+                images[place], labels[place] = decode_image(encoded, self.shape), label
+            except Exception as error:  # whatever protobuf and Pillow make of damage
+                raise self._unreadable(number, error) from None
+        return images, labels
+
+    def first_size(self) -> tuple[int, int]:
+        """Height and width of the first image."""
+        from PIL import Image
+
+        try:
+            encoded, _ = parse(self.source[0])
+            with no_bombs(), Image.open(io.BytesIO(encoded), formats=FORMATS) as file:
+                return file.height, file.width
+        except Exception as error:
+            raise self._unreadable(0, error) from None
+
+    def _records(self, numbers: Sequence[int]) -> Sequence[bytes]:
+        try:
+            return self.source.__getitems__(numbers)
+        except Exception:  # which does not say of which record
+            return [self._record(number) for number in numbers]
+
+    def _record(self, number: int) -> bytes:
+        try:
+            return self.source[number]
+        except Exception as error:
+            raise self._unreadable(number, error) from None
+
+    def _unreadable(self, number: int, error: Exception) -> UserError:
+        ends = list(itertools.accumulate(count for _, count in self.files))
+        place = bisect.bisect_right(ends, number)
+        file, count = self.files[place]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        return UserError(
+            f"record {number - ends[place] + count} of {file} cannot be loaded ({reason}): remove "
+            f"{file.parent} and prepare the set again"
+        )
+
+
+def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | None = None) -> Shards:
+    """The records of a split, whose images have a shape: by default the set's, else the first's.
+
+    Raises UserError where the files are not those that the set describes.
+    """
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    if prepared.file_format != "array_record":
+        raise UserError(
+            f"{prepared.folder} is stored as {prepared.file_format}, which only TensorFlow reads: "
+            "prepare it again with file_format='array_record', or give another --data-dir"
+        )
+    files = tuple((prepared.folder / name, count) for name, count in prepared.shards[split].items())
+    remedy = f"remove {prepared.folder} and prepare the set again"
+    for file, count in files:
+        try:
+            reader = ArrayRecordReader(str(file))
+            found = reader.num_records()
+            reader.close()
+        except Exception as error:
+            raise UserError(f"{file} is damaged ({error}): {remedy}") from None
+        if found != count:
+            raise UserError(f"{file} is damaged ({found} records, and not {count}): {remedy}")
+    if not any(count for _, count in files):
+        raise UserError(f"the split {split} in {prepared.folder} is empty: {remedy}")
+    source = ArrayRecordDataSource([f"{file}[0:{count}]" for file, count in files])
+    height, width, channels = prepared.image_shape() if shape is None else shape
+    shards = Shards(source, files, (height or 0, width or 0, channels), len(prepared.class_names()))
+    return shards if height and width else replace(shards, shape=(*shards.first_size(), channels))
+
+
+@contextlib.contextmanager
+def no_bombs() -> Iterator[None]:
+    """Within it, images so large that Pillow warns of a bomb are errors; for the main thread."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def parse(record: bytes) -> tuple[bytes, int]:
+    """The encoded image and the label of a record."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    example: Any = tf_example_pb2
+    features = example.Example.FromString(record).features.feature
+    images, labels = features["image"].bytes_list.value, features["label"].int64_list.value
+    if len(images) != 1 or len(labels) != 1:
+        raise ValueError(f"it has {len(images)} images and {len(labels)} labels")
+    return images[0], labels[0]
+
+
+def decode_image(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """An image file's pixels as uint8 of a shape [H, W, C].
+
+    Grey, colours and palettes become what the channels ask for, as TensorFlow decodes them, and of
+    16 bits the upper eight are taken, as Pillow does with colours. Raises ValueError for another
+    height or width, and where transparency would be lost.
+    """
+    from PIL import Image
+
+    height, width, channels = shape
+    with Image.open(io.BytesIO(encoded), formats=FORMATS) as file:
+        if (file.height, file.width) != (height, width):
+            raise ValueError(
+                f"its image of {file.height} x {file.width} pixels is one of {height} x {width} in "
+                "the set, and images that differ in size cannot be loaded"
+            )
+        if channels < 4 and file.has_transparency_data and not is_opaque(file):
+            raise ValueError(
+                f"its image has transparent pixels, which {channels} channels cannot hold"
+            )
+        image: Any = file
+        if file.mode.startswith("I"):  # 16 bits of grey, of which Pillow would clip all above 255
+            image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
+        return np.asarray(image.convert(MODES[channels])).reshape(shape)
+
+
+def is_opaque(image: Any) -> bool:
+    """Whether no pixel of Pillow's image is transparent in the least."""
+    return np.asarray(image.convert("RGBA"))[..., 3].min() == 255
