@@ -269,7 +269,11 @@ def starting_point(
     """The state to train from and its unfinished epoch's totals: new, or from a checkpoint."""
     state = initial_state(run.shared, recipe.model, recipe.optimizer, run.shape, recipe.collections)
     totals = train.no_totals(
-        state, examples, objective=recipe.objective, optimizer=recipe.optimizer
+        state,
+        examples,
+        objective=recipe.objective,
+        optimizer=recipe.optimizer,
+        batch_size=run.shared.batch_size,
     )
     if run.mesh is not None:
         state, totals = devices.place((state, totals), devices.on_each(run.mesh))

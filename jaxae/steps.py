@@ -5,6 +5,7 @@ the batch's true weights, differentiates, and updates. A guarded step that is no
 nothing but the counts of steps.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -24,13 +25,16 @@ Variables = Mapping[str, Any]
 
 Metrics = dict[str, Array]
 
+RESERVED = ("loss", "weight", "skipped_steps")
+"""The names under which a step reports, besides the objective's metrics, sums of its own."""
+
 
 @struct.dataclass
 class Terms:
     """What an objective returns; whatever is per example is averaged with the batch's weights."""
 
     loss: Array  # [B], or a scalar where the loss is not a mean over examples
-    metrics: Metrics = struct.field(default_factory=dict)  # name to [B] or scalar
+    metrics: Metrics = struct.field(default_factory=dict)  # name (not of RESERVED) to [B] or scalar
     collections: Variables = struct.field(default_factory=dict)  # new values of the state's
 
 
@@ -40,6 +44,9 @@ Objective = Callable[[Variables, Array, Batch], Terms]
 What mixes the examples of a batch must leave out those of weight 0. A schedule can count steps in a
 collection of its own, which it returns updated; evaluation then reads the count that training left.
 """
+
+MeanLoss = Callable[[Any], tuple[Array, Terms]]
+"""From parameters to the mean loss of a batch, and the terms that it is made of."""
 
 
 @struct.dataclass
@@ -87,8 +94,12 @@ def take_step(
     applied, the batch counts for nothing in the metrics, and 1 in "skipped_steps". Without the
     guard, which costs a dense network a tenth of its speed on a CPU, all is applied.
     """
-    (loss, terms), gradient = loss_and_gradient(state, batch, objective=objective)
-    updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
+    mean_loss = next_loss(state, batch, objective=objective)
+    (loss, terms), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    extra = extra_arguments(optimizer, loss, gradient, mean_loss)
+    updates, optimizer_state = optimizer.update(
+        gradient, state.optimizer_state, state.params, **extra
+    )
     new_state = replace(
         state,
         params=optax.apply_updates(state.params, updates),
@@ -112,18 +123,77 @@ def all_finite(tree: Any) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
 
 
+def extra_arguments(
+    optimizer: optax.GradientTransformation, loss: Array, gradient: Any, mean_loss: MeanLoss
+) -> dict[str, Any]:
+    """What an optimizer's update takes besides gradient, state and parameters, as optax names it.
+
+    That is the step's loss, its gradient, and the loss of the same batch and noise as a function of
+    the parameters: for a line search, say. Most optimizers take none of them.
+    """
+
+    def value_fn(params: Any) -> Array:
+        return mean_loss(params)[0]
+
+    known = {"value": loss, "grad": gradient, "value_fn": value_fn}
+    taken = inspect.signature(optimizer.update).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        return known
+    return {name: value for name, value in known.items() if name in taken}
+
+
 def loss_and_gradient(
     state: State, batch: Batch, *, objective: Objective
 ) -> tuple[tuple[Array, Terms], Any]:
     """The mean loss of the state's next step, the objective's terms, and the loss's gradient."""
+    mean_loss = next_loss(state, batch, objective=objective)
+    return jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+
+
+def next_loss(state: State, batch: Batch, *, objective: Objective) -> MeanLoss:
+    """The mean loss of the state's next step as a function of its parameters."""
     _, noise_key = order_and_noise_keys(state.key)
     step_key = jax.random.fold_in(noise_key, state.step)
 
     def mean_loss(params: Any) -> tuple[Array, Terms]:
-        terms = objective({"params": params, **state.collections}, step_key, batch)
+        terms = terms_of(objective, {"params": params, **state.collections}, step_key, batch)
         return weighted_mean(terms.loss, batch.weights), terms
 
-    return jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    return mean_loss
+
+
+def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batch) -> Terms:
+    """An objective's terms; UserError for shapes that are no batch's, and for names that clash.
+
+    Shapes and names are known while JAX traces, so that compiled programs check nothing.
+    """
+    terms = objective(variables, key, batch)
+    if not isinstance(terms, Terms):
+        raise UserError(
+            f"the objective returned {type(terms).__name__}: return train.Terms, with the loss of "
+            "each example"
+        )
+    for name in terms.metrics:
+        if name in RESERVED:
+            raise UserError(
+                f"the objective returned a metric called {name}: a step reports "
+                f"{', '.join(RESERVED)} itself; give the metric another name"
+            )
+    size = batch.weights.shape[0]
+    for name, value in {"loss": terms.loss, **terms.metrics}.items():
+        if jnp.shape(value) not in ((), (size,)):
+            raise UserError(
+                f"the objective returned {name} of shape {list(jnp.shape(value))} for a batch of "
+                f"{size}: return one number for each example, [{size}], or one for all, []; sum or "
+                "average over the other axes"
+            )
+    unknown = sorted(terms.collections.keys() - (variables.keys() - {"params"}))
+    if unknown:
+        raise UserError(
+            f"the objective returned a collection called {unknown[0]}, which the state does not "
+            "hold: give its first value to train.init, among the variables"
+        )
+    return terms
 
 
 def select(condition: Array, tree: Any, other: Any) -> Any:

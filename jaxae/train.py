@@ -41,6 +41,7 @@ from jaxae.steps import (
     init,
     sums,
     take_step,
+    terms_of,
     variables_of,
 )
 from jaxae.streaming import Column
@@ -105,7 +106,8 @@ def evaluation_step(
     """The sums over batch `index` of what the context gives: variables, key, examples, order."""
     variables, key, examples, order = context
     batch = gather(examples, order[index])
-    return carry, sums(objective(variables, jax.random.fold_in(key, index), batch), batch.weights)
+    terms = terms_of(objective, variables, jax.random.fold_in(key, index), batch)
+    return carry, sums(terms, batch.weights)
 
 
 def no_totals(
@@ -114,10 +116,11 @@ def no_totals(
     *,
     objective: Objective,
     optimizer: optax.GradientTransformation,
+    batch_size: int,
 ) -> Metrics:
     """The totals of an epoch of canonical examples that has not begun, as `fit` carries them."""
     replicas = state.step.shape
-    order = jnp.zeros((*replicas, 1, 1), jnp.int32)
+    order = jnp.zeros((*replicas, 1, batch_size), jnp.int32)
     step = make_training_step(objective, optimizer, replicas=bool(replicas))
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
     return zero_totals(step, state, (shapes, order))
@@ -279,7 +282,9 @@ def fit(
     )
     is_finite = jax.jit(all_finite)
     if totals is None:
-        totals = no_totals(state, examples, objective=objective, optimizer=optimizer)
+        totals = no_totals(
+            state, examples, objective=objective, optimizer=optimizer, batch_size=batch_size
+        )
     if mesh is not None:
         state, totals = devices.place((state, totals), devices.on_each(mesh))
     order_of = partial(make_order(size, batch_size, replicas=replicas, mesh=mesh), state.key)

@@ -96,7 +96,7 @@ def gathers(model, batch_size):
     state = seeded(0, model)
     step = train.make_training_step(reconstruct, optimizer, replicas=False)
     arguments = dict(objective=reconstruct, optimizer=optimizer)
-    totals = train.no_totals(state, Examples(images), **arguments)
+    totals = train.no_totals(state, Examples(images), batch_size=batch_size, **arguments)
     same = (state, totals, Examples(images))
     state, totals, examples = devices.place(same, devices.on_each(mesh))
     order = train.make_order(45, batch_size, replicas=False, mesh=mesh)(state.key, 0)

@@ -1,0 +1,144 @@
+"""A step: what an objective may return, and what an optimizer is given."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxae import train
+from jaxae.batches import Examples, epoch_order, gather
+from jaxae.errors import UserError
+from jaxae.steps import RESERVED
+
+SIZE, BATCH, STEPS = 12, 5, 3  # the last batch has 2
+IMAGES = np.random.default_rng(0).random((SIZE, 2, 2, 1), np.float32)
+EXAMPLES = Examples(IMAGES)
+
+
+def noisy(variables: train.Variables, key: jax.Array, batch: Any) -> train.Terms:
+    """Distances from two numbers, not quadratic ones, to noise that each step draws anew."""
+    x = variables["params"]["x"]
+    goal = batch.images.mean((1, 2)) + jax.random.normal(key, (2,))[None]
+    return train.Terms(jnp.cosh(x[None] - goal).sum(1))
+
+
+def new_state(optimizer: optax.GradientTransformation, start: float = 0.0) -> train.State:
+    params = {"x": jnp.array([start, 2.0])}
+    return train.init(jax.random.key(int(start)), {"params": params}, optimizer)
+
+
+def run(
+    state: train.State, objective: train.Objective, optimizer: optax.GradientTransformation
+) -> train.Progress:
+    fit = train.fit(
+        state, EXAMPLES, objective=objective, optimizer=optimizer, epochs=1, batch_size=BATCH
+    )
+    (end,) = fit
+    return end
+
+
+OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
+    "reduce_on_plateau": lambda: optax.chain(
+        optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=1, factor=0.3)
+    ),
+    "polyak": optax.polyak_sgd,
+    "lbfgs": optax.lbfgs,
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_is_given_the_loss_as_in_a_loop_of_optax(name: str) -> None:
+    """Two replicas, each of which has its own losses and searches its own line."""
+    optimizer = OPTIMIZERS[name]()
+    states = [new_state(optimizer, start) for start in (1.0, -3.0)]
+    update = optax.with_extra_args_support(optimizer).update
+
+    @jax.jit
+    def plain_step(params: Any, memory: Any, batch: Any, key: jax.Array) -> tuple[Any, Any]:
+        def value_fn(params: Any) -> jax.Array:
+            losses = noisy({"params": params}, key, batch).loss
+            return (losses * batch.weights).sum() / batch.weights.sum()
+
+        value, grad = jax.value_and_grad(value_fn)(params)
+        updates, memory = update(grad, memory, params, value=value, grad=grad, value_fn=value_fn)
+        return optax.apply_updates(params, updates), memory
+
+    together = run(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), noisy, optimizer)
+    for replica, state in enumerate(states):
+        params, memory = state.params, state.optimizer_state
+        for step, indices in enumerate(epoch_order(state.key, 0, SIZE, BATCH)):
+            key = jax.random.fold_in(jax.random.split(state.key)[1], step)
+            batch = gather(jax.tree.map(jnp.asarray, EXAMPLES), indices)
+            params, memory = plain_step(params, memory, batch, key)
+        assert not np.allclose(params["x"], state.params["x"], atol=1e-2)
+        trained = together.state.params["x"][replica]
+        np.testing.assert_allclose(trained, params["x"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_line_search_at_a_step_that_is_not_finite_changes_nothing() -> None:
+    optimizer = optax.lbfgs()
+    step = train.make_step(noisy, optimizer)
+    batch = gather(jax.tree.map(jnp.asarray, EXAMPLES), jnp.arange(BATCH))
+    before, _ = step(new_state(optimizer), batch)
+    after, metrics = step(before, replace(batch, images=batch.images.at[0].set(jnp.nan)))
+    assert (after.skipped, metrics["skipped_steps"]) == (1, 1)
+    kept = partial(jax.tree.map, np.testing.assert_array_equal)
+    kept(
+        (after.params, after.optimizer_state, after.collections),
+        (before.params, before.optimizer_state, before.collections),
+    )
+
+
+def test_an_optimizer_that_takes_no_loss_is_given_none() -> None:
+    """Not even one that counts as optax's with extra arguments, but knows which it takes."""
+    optimizer = optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1))
+    assert run(new_state(optimizer), noisy, optimizer).state.step == STEPS
+
+
+def returning(terms: Callable[[int], Any]) -> train.Objective:
+    """An objective that returns something for a batch of a size."""
+
+    def objective(variables: train.Variables, key: jax.Array, batch: Any) -> Any:
+        del variables, key
+        return terms(batch.weights.shape[0])
+
+    return objective
+
+
+REFUSED: dict[str, Callable[[int], Any]] = {
+    r"loss of shape \[5, 2, 2\] .* batch of 5": lambda n: train.Terms(jnp.zeros((n, 2, 2))),
+    r"loss of shape \[1\] .* batch of 5": lambda n: train.Terms(jnp.zeros(1)),
+    r"loss of shape \[5, 1\]": lambda n: train.Terms(jnp.zeros((n, 1))),
+    r"error of shape \[2\]": lambda n: train.Terms(jnp.zeros(n), {"error": jnp.zeros(2)}),
+    r"a collection called ema": lambda n: train.Terms(jnp.zeros(n), {}, {"ema": jnp.zeros(())}),
+    r"a collection called params": lambda n: train.Terms(jnp.zeros(n), {}, {"params": {}}),
+    r"returned \w+: return train.Terms": jnp.zeros,
+    **{
+        f"a metric called {name}: ": lambda n, name=name: train.Terms(
+            jnp.zeros(n), {name: jnp.zeros(n)}
+        )
+        for name in RESERVED
+    },
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_terms_that_mean_nothing_are_refused_wherever_they_are_returned(message: str) -> None:
+    objective, optimizer = returning(REFUSED[message]), optax.sgd(0.1)
+    state, variables = new_state(optimizer), {"params": {"x": jnp.zeros(2)}}
+    batch = gather(jax.tree.map(jnp.asarray, EXAMPLES), jnp.arange(BATCH))
+    uses: list[Callable[[], Any]] = [
+        lambda: run(state, objective, optimizer),
+        lambda: train.make_step(objective, optimizer)(state, batch),
+        lambda: train.make_epoch(objective, optimizer, BATCH)(state, EXAMPLES),
+        lambda: train.make_evaluation(objective, BATCH)(variables, state.key, EXAMPLES),
+    ]
+    for use in uses:
+        with pytest.raises(UserError, match=message):
+            use()
