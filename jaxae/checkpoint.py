@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax
+
 from jaxae import devices
 from jaxae.checkpoint_reading import (
     METADATA,
@@ -102,8 +104,11 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
         try:
             yield checkpointer
         finally:
-            with clear_errors(folder):
-                checkpointer.close()
+            alone = jax.process_count() == 1
+            # Closing waits for the other processes, which an error here may keep from coming.
+            if alone or not isinstance(sys.exc_info()[1], Exception):
+                with clear_errors(folder):
+                    checkpointer.close()
 
 
 def remove_remains(folder: Path) -> None:

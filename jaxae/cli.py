@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from jaxae import compilation, devices, records
 from jaxae.configs import check_data_dir
 from jaxae.errors import Terminated, UserError
+from jaxae.native_errors import one_line_at_a_peers_end
 from jaxae.options import (
     Options,
     OptionsType,
@@ -134,7 +135,11 @@ def stop_once() -> Iterator[None]:
         timers.callback(timer.join)  # once it is cancelled, or has fired
         timers.callback(timer.cancel)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, stop)
+        for number in (signal.SIGTERM, signal.SIGINT)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as it is in the background of a script
+    }
     sys.unraisablehook = report
     try:
         with contextlib.ExitStack() as timers:
@@ -149,15 +154,29 @@ def stop_once() -> Iterator[None]:
 def join_processes(run: RunOptions) -> Iterator[None]:
     """Within it this process is one of several; only the first prints.
 
-    JAX then looks after SIGTERM itself, so that all stop after the same step.
+    JAX then looks after SIGTERM itself, so that all stop after the same step. Ctrl-C sends that.
     """
     assert run.coordinator is not None
-    devices.join(run.coordinator, run.processes, run.process)
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # JAX waits for the others, and nothing is lost
     with contextlib.ExitStack() as stack:
+        stack.enter_context(one_line_at_a_peers_end())
+        devices.join(run.coordinator, run.processes, run.process)
+        if not ignored:
+            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         if not devices.is_first_process():
             nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
-        yield
+        stack.enter_context(devices.leave_on_error())
+        try:
+            yield
+        except Terminated:
+            if not devices.is_first_process():  # which says how to go on
+                print("interrupted, as all processes of this run are", file=sys.stderr)
+            raise
 
 
 def parse(

@@ -4,6 +4,11 @@ A batch lies in parts on the devices of the mesh, and everything else on each of
 is the same on one device: XLA divides it by where its inputs lie, and adds up gradients.
 """
 
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,6 +18,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxae.errors import UserError
+
+HEARTBEAT_SECONDS = 20  # after which a process that sends no sign of life has ended, for JAX
+LEAVE_SECONDS = (
+    10  # in which a process prints its error, and ends together with the others if it can
+)
 
 
 def data_mesh(count: int | None = None) -> Mesh:
@@ -84,14 +94,36 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     """
     try:
         if coordinator == "auto":
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
         else:
-            jax.distributed.initialize(coordinator, processes, process)
+            jax.distributed.initialize(
+                coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+            )
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"the processes cannot meet at --coordinator {coordinator} ({error}): give HOST:PORT "
             "of process 0, --processes and --process, or --coordinator auto on a cluster"
         ) from error
+
+
+@contextlib.contextmanager
+def leave_on_error() -> Iterator[None]:
+    """Within it an error of one of several processes ends that soon, whoever it would wait for.
+
+    The others may be waiting for it: JAX ends them once it is gone.
+    """
+    try:
+        yield
+    except Exception as error:
+        own = isinstance(error, UserError) and isinstance(error.__cause__, OSError | None)
+        if not own:  # it may come of the end of another, for which JAX ends this one meanwhile
+            time.sleep(HEARTBEAT_SECONDS + 5)
+        leave = threading.Timer(
+            LEAVE_SECONDS, os._exit, (2 if isinstance(error, UserError) else 1,)
+        )
+        leave.daemon = True
+        leave.start()
+        raise
 
 
 def wait_for_all(what: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import queue
 import re
 import signal
 import socket
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from commands import SECONDS, Finished, command, environment, start
 
-from jaxae import checkpoint, devices
+from jaxae import checkpoint, devices, native_errors
 from jaxae.errors import UserError
 
 # Trains on one device, and on meshes of 2 and 8 of the 8; prints what differs.
@@ -268,19 +269,66 @@ def test_two_processes_train_together_and_one_goes_on(
     np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "single"), rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_one_of_two_processes_is_told_to_stop_and_both_do(tmp_path: Path) -> None:
-    metrics = tmp_path / "run" / "metrics.jsonl"
+def wait_for_training(folder: Path, processes: list[subprocess.Popen[str]]) -> None:
+    """Waits until two processes have trained an epoch together."""
     deadline = time.monotonic() + SECONDS
+    while not (folder / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_one_of_two_processes_stops_both(tmp_path: Path) -> None:
+    """JAX stops them after the same step for a SIGTERM, which Ctrl-C becomes."""
     with start_two(f"{LINE} --epochs 2000 --out run", tmp_path) as processes:
-        while not metrics.exists() and time.monotonic() < deadline:
-            assert all(process.poll() is None for process in processes)
-            time.sleep(0.1)
-        processes[1].send_signal(signal.SIGTERM)
+        wait_for_training(tmp_path / "run", processes)
+        processes[1].send_signal(signal.SIGINT)
         said = [process.communicate(timeout=SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [143, 143], said
     assert "--resume run" in said[0][1]
+    assert said[1][1] == "interrupted, as all processes of this run are\n"
     (*_, step) = checkpoint.steps(tmp_path / "run" / "checkpoints")
     epochs = -(-step // 17)
     run_on(1, f"--resume run --epochs {epochs + 1}", tmp_path)
     assert len(losses(tmp_path / "run")) == epochs + 1
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_a_line_where_the_other_is_killed(tmp_path: Path) -> None:
+    with start_two(f"{LINE} --epochs 2000 --out run", tmp_path) as processes:
+        wait_for_training(tmp_path / "run", processes)
+        processes[0].kill()
+        _, said = processes[1].communicate(timeout=SECONDS)
+    assert processes[1].returncode != 0
+    assert said == native_errors.ENDED
+
+
+def test_only_what_ends_a_process_is_shortened() -> None:
+    suspicious = [
+        "W1128 00:28:28.2 491 preemption_sync_manager.cc:147] Failed to retrieve: UNAVAILABLE\n",
+        "Additional GRPC error information\n",
+    ]
+    fatal = [f"F1128 client.h:80] Terminating process because the {native_errors.FATAL}.\n", "@\n"]
+    other = ["E1128 cuda_dnn.cc:5] out of memory\n"]
+    assert list(native_errors.shorten(other + suspicious + fatal)) == [*other, native_errors.ENDED]
+    assert list(native_errors.shorten(other + suspicious + other)) == other + suspicious + other
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "waits"),
+    [
+        (UserError("a latent of -1 was given"), 2, False),
+        (RuntimeError("Gloo AllGather failed: Connection closed by peer"), 1, True),
+    ],
+)
+def test_an_error_of_one_process_ends_it_though_it_would_wait(
+    error: Exception, code: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, waited = queue.SimpleQueue(), []
+    monkeypatch.setattr(devices, "LEAVE_SECONDS", 0.0)
+    monkeypatch.setattr(devices.time, "sleep", waited.append)
+    monkeypatch.setattr(devices.os, "_exit", ended.put)
+    with pytest.raises(type(error)), devices.leave_on_error():
+        raise error
+    assert ended.get(timeout=SECONDS) == code
+    assert bool(waited) == waits
