@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import optax
 
-from jaxae import likelihoods, metrics, models, plots, recipes, runs
+from jaxae import likelihoods, metrics, models, plots, progress, recipes, runs
 from jaxae.cli import RunOptions, run_main
 
 
@@ -33,13 +33,15 @@ def main(options: Options) -> None:
             if epoch.last:
                 images = run.dataset.test.images[:10]
                 reconstructions = epoch.trained.reconstruct(images)
-                picture = plots.stack_rows(images / 255, reconstructions)
-                caption = f"test images and reconstructions, epoch {epoch.number}"
-                runs.save_picture(run, "reconstructions", picture, caption)
                 by_pca = compare_with_pca(run, pca)[:10]
-                picture = plots.stack_rows(images / 255, reconstructions, by_pca)
-                caption = f"test images, reconstructions, PCA with {options.latent} components"
-                runs.save_picture(run, "with_pca", picture, caption)
+                with progress.drawing("reconstructions"):
+                    picture = plots.stack_rows(images / 255, reconstructions)
+                    caption = f"test images and reconstructions, epoch {epoch.number}"
+                    runs.save_picture(run, "reconstructions", picture, caption)
+                with progress.drawing("with_pca"):
+                    picture = plots.stack_rows(images / 255, reconstructions, by_pca)
+                    caption = f"test images, reconstructions, PCA with {options.latent} components"
+                    runs.save_picture(run, "with_pca", picture, caption)
 
 
 def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:

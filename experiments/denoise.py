@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
+from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -46,10 +46,12 @@ def main(options: Options) -> None:
         noisy, clean = noisy[:10], run.dataset.test.images[:10]
         for epoch in recipes.fit(run, recipe):
             if epoch.number == 1 or epoch.last:
-                denoised = epoch.trained.reconstruct(noisy)
-                picture = plots.stack_rows(noisy, denoised, clean / 255)
-                caption = f"noisy, denoised and clean test images, epoch {epoch.number}"
-                runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+                name = f"epoch_{epoch.number:03d}"
+                with progress.drawing(name):
+                    denoised = epoch.trained.reconstruct(noisy)
+                    picture = plots.stack_rows(noisy, denoised, clean / 255)
+                    caption = f"noisy, denoised and clean test images, epoch {epoch.number}"
+                    runs.save_picture(run, name, picture, caption)
 
 
 def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:

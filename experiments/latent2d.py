@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
+from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
 from jaxae.batches import Examples, steps_in_epoch
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
@@ -43,14 +43,16 @@ def main(options: Options) -> None:
         model, likelihood = recipe.model, recipe.likelihood
         key = seeds.fixed_keys().pictures
 
-        def draw_random_code(progress: Progress) -> None:
-            step = steps_done(progress.state)
+        def draw_random_code(chunk: Progress) -> None:
+            step = steps_done(chunk.state)
             if step % options.picture_steps == 0:
                 z = jax.random.normal(jax.random.fold_in(key, step), (1, options.latent))
-                variables = recipes.first_replica(progress.state)
-                image = objectives.decode(variables, z, model=model, likelihood=likelihood)
-                picture = plots.tile(image, columns=1)
-                runs.save_picture(run, f"step_{step:06d}", picture, f"a random code, step {step}")
+                variables = recipes.first_replica(chunk.state)
+                name = f"step_{step:06d}"
+                with progress.drawing(name):
+                    image = objectives.decode(variables, z, model=model, likelihood=likelihood)
+                    picture = plots.tile(image, columns=1)
+                    runs.save_picture(run, name, picture, f"a random code, step {step}")
 
         for epoch in recipes.fit(run, recipe, on_chunk=draw_random_code):
             if epoch.number in (1, 10, 100) or epoch.last:
@@ -79,21 +81,23 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
 def draw_codes(run: runs.Run, codes: np.ndarray, epoch: recipes.Epoch) -> None:
     """Scatters test codes [N, latent] by class; with two dimensions, draws the plane they span."""
     name, test = run.dataset.name, run.dataset.test
-    scatter = plots.latent_scatter(
-        codes[:, :2],
-        test.labels[: len(codes)],
-        run.dataset.class_names,
-        f"{name}: codes of {len(codes):,} test images",
-    )
-    runs.save_picture(run, "codes", scatter, "codes of test images by class")
+    with progress.drawing("codes"):
+        scatter = plots.latent_scatter(
+            codes[:, :2],
+            test.labels[: len(codes)],
+            run.dataset.class_names,
+            f"{name}: codes of {len(codes):,} test images",
+        )
+        runs.save_picture(run, "codes", scatter, "codes of test images by class")
     if codes.shape[1] != 2:
         return
-    low, high = codes.min(axis=0), codes.max(axis=0)
-    z1, z2 = (np.linspace(low[i], high[i], 20) for i in range(2))
-    grid = np.stack(np.meshgrid(z1, z2), axis=-1)  # [20, 20, 2]
-    images = epoch.trained.decode(grid.reshape(-1, 2)).reshape(20, 20, *run.shape)
-    plane = plots.plane(images, z1, z2, f"{name}: images decoded over the plane of codes")
-    runs.save_picture(run, "plane", plane, "images decoded from a regular grid of codes")
+    with progress.drawing("plane"):
+        low, high = codes.min(axis=0), codes.max(axis=0)
+        z1, z2 = (np.linspace(low[i], high[i], 20) for i in range(2))
+        grid = np.stack(np.meshgrid(z1, z2), axis=-1)  # [20, 20, 2]
+        images = epoch.trained.decode(grid.reshape(-1, 2)).reshape(20, 20, *run.shape)
+        plane = plots.plane(images, z1, z2, f"{name}: images decoded over the plane of codes")
+        runs.save_picture(run, "plane", plane, "images decoded from a regular grid of codes")
 
 
 def check_options(options: Options) -> None:

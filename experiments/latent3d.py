@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, plots, recipes, runs
+from jaxae import likelihoods, models, plots, progress, recipes, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 
@@ -38,10 +38,11 @@ def main(options: Options) -> None:
             if epoch.number % 20 == 0 or epoch.last:
                 recipes.draw_reconstructions(run, epoch)
             if epoch.last:
-                z = np.array([code], np.float32)
-                caption = f"decoded from the code {code}"
-                picture = plots.tile(epoch.trained.decode(z), columns=1)
-                runs.save_picture(run, "code", picture, caption)
+                with progress.drawing("code"):
+                    z = np.array([code], np.float32)
+                    caption = f"decoded from the code {code}"
+                    picture = plots.tile(epoch.trained.decode(z), columns=1)
+                    runs.save_picture(run, "code", picture, caption)
                 first = run.dataset.train.images[:200]
                 draw_codes(run, epoch.trained.encode(first))
 
@@ -59,8 +60,9 @@ def draw_codes(run: runs.Run, codes: np.ndarray) -> None:
         return
     labels = run.dataset.train.labels[: len(codes)]
     title = f"{run.dataset.name}: codes of the first {len(codes)} training images"
-    picture = plots.latent_digits_3d(codes[:, :3], labels, title)
-    runs.save_picture(run, "codes", picture, "codes of training images as their digits")
+    with progress.drawing("codes"):
+        picture = plots.latent_digits_3d(codes[:, :3], labels, title)
+        runs.save_picture(run, "codes", picture, "codes of training images as their digits")
 
 
 if __name__ == "__main__":

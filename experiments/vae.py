@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, recipes, runs, seeds
+from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
 from jaxae.binarization import with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
@@ -54,14 +54,23 @@ def main(options: Options) -> None:
             if epoch.number in (1, 10) or epoch.last:
                 recipes.draw_reconstructions(run, epoch)
             if epoch.last:
-                prior = jax.random.normal(seeds.fixed_keys().pictures, (100, options.latent))
-                picture = plots.tile(epoch.trained.decode(prior), columns=10)
-                runs.save_picture(run, "samples", picture, "decoded samples of the prior")
-                start, stop = epoch.trained.encode(binary[list(options.path)])
-                codes = np.linspace(start, stop, 10)
-                picture = plots.tile(epoch.trained.decode(codes), columns=10)
-                caption = "decoded path from test image {} to {}".format(*options.path)
-                runs.save_picture(run, "path", picture, caption)
+                draw_samples_and_path(run, epoch, binary, options)
+
+
+def draw_samples_and_path(
+    run: runs.Run, epoch: recipes.Epoch, images: np.ndarray, options: Options
+) -> None:
+    """Draws a hundred samples of the prior, and a path between the codes of two images."""
+    with progress.drawing("samples"):
+        prior = jax.random.normal(seeds.fixed_keys().pictures, (100, options.latent))
+        picture = plots.tile(epoch.trained.decode(prior), columns=10)
+        runs.save_picture(run, "samples", picture, "decoded samples of the prior")
+    with progress.drawing("path"):
+        start, stop = epoch.trained.encode(images[list(options.path)])
+        codes = np.linspace(start, stop, 10)
+        picture = plots.tile(epoch.trained.decode(codes), columns=10)
+        caption = "decoded path from test image {} to {}".format(*options.path)
+        runs.save_picture(run, "path", picture, caption)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ _SMALLEST = 140  # pixels across, to which smaller images are enlarged if whole 
 def save_gif(frames: ArrayLike, path: Path, *, seconds_per_frame: float, caption: str) -> None:
     """Writes frames [T, H, W, C] as an animated GIF that starts anew at its end.
 
-    Frames are uint8, or float in [0, 1], with C = 1 or 3; small ones are enlarged by whole pixels,
+    Frames are drawn as `jaxae.plots` draws images; small ones are enlarged by whole pixels,
     and the caption is the file's comment. A GIF counts time in hundredths of a second, colours up
     to 256 a frame. The file is written whole or not at all; missing folders are made.
     """

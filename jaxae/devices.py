@@ -46,6 +46,14 @@ def data_mesh(count: int | None = None) -> Mesh:
     return jax.make_mesh((count,), ("data",), (AxisType.Auto,), devices=devices[:count])
 
 
+def memory() -> int | None:
+    """How many bytes of memory the first device here has; None where nothing says so."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if limit is None and hasattr(os, "sysconf"):  # not on Windows
+        limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return limit
+
+
 def on_each(mesh: Mesh) -> NamedSharding:
     """Where a value lies that every device has."""
     return NamedSharding(mesh, PartitionSpec())

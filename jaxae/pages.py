@@ -80,7 +80,7 @@ class Scatter:
     points: np.ndarray  # float [N, 2]
     labels: np.ndarray  # int [N], indices into the names
     class_names: tuple[str, ...]
-    thumbnails: np.ndarray  # uint8 [N, H, W, C], C = 1 or 3
+    thumbnails: np.ndarray  # uint8 [N, H, W, C]
     axes: tuple[str, str]  # what the two numbers are
 
 
@@ -211,7 +211,7 @@ def draw_scatter(scatter: Scatter) -> dict[str, Any]:
         if len(own):
             x, y = np.median(own, axis=0)
             classes.append({"label": label, "name": name, "color": color, "x": x, "y": y})
-    sprites = shrink(scatter.thumbnails)
+    sprites = shrink(plots.drawable(scatter.thumbnails))
     return {
         "width": width,
         "height": height,

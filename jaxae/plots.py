@@ -1,9 +1,10 @@
 """Arrays in, pictures out: grids of images, decoded planes, scatters of codes, curves.
 
 Images are uint8, or float in [0, 1] (a float x is drawn as round(255 clip(x, 0, 1))), of shape
-[N, H, W, C] with C = 1 or 3; NaN is an error, since black would hide a diverged run. A picture,
-which functions return and `save` writes, is uint8, [H, W] if grey, [H, W, 3] in colour. Arrays of
-another kind, or of shapes that do not fit together, raise UserError.
+[N, H, W, C]; NaN is an error, since black would hide a diverged run. C = 1 is grey, 3 is colour;
+any other number of channels is drawn as so many grey images side by side. A picture, which
+functions return and `save` writes, is uint8, [H, W] if grey, [H, W, 3] in colour. Arrays of another
+kind, or of shapes that do not fit together, raise UserError.
 """
 
 import math
@@ -32,7 +33,7 @@ def tile(images: ArrayLike, columns: int) -> np.ndarray:
 
     [N, H, W, C] -> uint8 picture [ceil(N / columns) H, columns W] or the same by 3.
     """
-    images = _to_bytes(images)
+    images = drawable(images)
     if columns < 1:
         raise UserError(f"{columns} columns were asked of a picture; give 1 or more.")
     _, height, width, channels = images.shape
@@ -47,17 +48,16 @@ def reconstruction_grid(
 ) -> np.ndarray:
     """Originals in the left half, their reconstructions in the same places of the right half.
 
-    The first rows * columns of each, [N, H, W, C], in reading order within the half, and no fewer
-    -> uint8 picture [rows H, 2 columns W] or the same by 3.
+    The first rows * columns of each, [N, H, W, C], in reading order within the half -> uint8
+    picture [rows H, 2 columns W] or the same by 3; fewer rows, or columns, where there are fewer.
     """
     pair = _alike(originals, reconstructions)
-    count = rows * columns
-    if rows < 1 or columns < 1 or count > len(pair[0]):
+    if rows < 1 or columns < 1:
         raise UserError(
-            f"A grid of {rows} rows and {columns} columns was asked of {len(pair[0])} images; it "
-            "takes 1 or more of both, and an image for each place. Give more images or fewer rows."
+            f"A grid of {rows} rows and {columns} columns was asked for; give 1 or more of both."
         )
-    return np.concatenate([tile(images[:count], columns) for images in pair], axis=1)
+    columns = min(columns, len(pair[0]))
+    return np.concatenate([tile(images[: rows * columns], columns) for images in pair], axis=1)
 
 
 def stack_rows(*groups: ArrayLike) -> np.ndarray:
@@ -236,15 +236,18 @@ def _with_strip(image: Image.Image, caption: str) -> Image.Image:
     return result
 
 
-def _to_bytes(images: ArrayLike) -> np.ndarray:
-    """Images as uint8 [N, H, W, C], checked."""
+def drawable(images: ArrayLike) -> np.ndarray:
+    """Images [N, H, W, C] as uint8 [N, H, W, 1 or 3], or [N, H, C W, 1] of other channels."""
     images = np.asarray(images)
     known = images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)
-    if not known or images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
+    if not known or images.ndim != 4 or not images.size:
         raise UserError(
             f"An array {images.dtype} {images.shape} was given; images are uint8, or float in "
-            "[0, 1], [N, H, W, C] with C = 1 or 3, none of it empty. Convert or reshape it."
+            "[0, 1], [N, H, W, C], none of it empty. Convert or reshape it."
         )
+    count, height, _, channels = images.shape
+    if channels not in (1, 3):
+        images = np.moveaxis(images, 3, 2).reshape(count, height, -1, 1)
     if images.dtype == np.uint8:
         return images
     if np.isnan(images).any():
@@ -254,7 +257,7 @@ def _to_bytes(images: ArrayLike) -> np.ndarray:
 
 def _alike(*groups: ArrayLike) -> list[np.ndarray]:
     """Groups of images as uint8, checked to have one shape."""
-    arrays = [_to_bytes(group) for group in groups]
+    arrays = [drawable(group) for group in groups]
     shapes = [array.shape for array in arrays]
     if len(set(shapes)) != 1:
         raise UserError(

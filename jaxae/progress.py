@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from jaxae.errors import UserError
 from jaxae.train import Progress
 
 if TYPE_CHECKING:  # recipes are read where tqdm may be missing
@@ -54,6 +55,23 @@ def show_line(line: str) -> None:
 
     tqdm.write(line)
     sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def drawing(name: str) -> Iterator[None]:
+    """Within it a picture that cannot be drawn is left out, and a line on stderr says why.
+
+    So it costs neither a trained run nor the other pictures. An OSError, as of a full disk, does.
+    """
+    from tqdm import tqdm
+
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # whatever the packages that fit and draw make of odd numbers
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        tqdm.write(f"jaxae: no picture {name}: {kind}{' '.join(str(error).split())}", sys.stderr)
 
 
 def images_done(chunk: Progress, images_per_epoch: int) -> int:

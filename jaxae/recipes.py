@@ -248,13 +248,15 @@ def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
 
 
 def draw_reconstructions(run: Run, epoch: Epoch) -> None:
-    """Draws the first 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
+    """Draws up to 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
     examples = epoch.recipe.test_examples or of_split(run.dataset.test)
     images = np.asarray(examples.images[:50])
     labels = None if examples.labels is None else examples.labels[:50]
-    picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images, labels))
-    caption = f"test images and reconstructions, epoch {epoch.number}"
-    save_picture(run, f"epoch_{epoch.number:03d}", picture, caption)
+    name = f"epoch_{epoch.number:03d}"
+    with progress.drawing(name):
+        picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images, labels))
+        caption = f"test images and reconstructions, epoch {epoch.number}"
+        save_picture(run, name, picture, caption)
 
 
 def save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:

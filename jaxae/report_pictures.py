@@ -11,6 +11,7 @@ from jaxae import latents, metrics, plots, priors, records
 from jaxae.evaluation import Images
 from jaxae.pages import Chart, Gallery, Picture, Scatter
 from jaxae.priors import Prior
+from jaxae.progress import drawing
 from jaxae.trained import Trained
 
 _POINTS = 2000  # test images whose codes are drawn
@@ -58,16 +59,20 @@ def make_galleries(
 ) -> tuple[Gallery, ...]:
     """Reconstructions, also by epoch if the run has drawn any; samples; interpolations."""
     columns = columns_of(images)
-    count = columns * min(_ROWS // 2, max(1, len(images.test) // columns))
-    originals, labels = images.test[:count], images.test_labels[:count]
-    pairs = interleave(originals, trained.reconstruct(originals, labels), columns)
     given = "" if trained.classes is None else " with the labels of the test images, in their order"
-    samples = [Picture(plots.tile(generated[: _ROWS * columns], columns))] if len(generated) else []
+    pairs, samples, paths = [], [], []
+    with drawing("of reconstructions"):
+        pairs.append(Picture(reconstructions(trained, images, columns)))
+    if len(generated):
+        with drawing("of samples"):
+            samples.append(Picture(plots.tile(generated[: _ROWS * columns], columns)))
+    with drawing("of interpolations"):
+        paths.append(Picture(interpolations(trained, images, columns)))
     galleries = [
         Gallery(
             "Reconstructions",
             "Test images, and under each its reconstruction.",
-            (Picture(pairs),),
+            tuple(pairs),
         ),
         Gallery(
             "Reconstructions by epoch",
@@ -83,7 +88,7 @@ def make_galleries(
             "Interpolations",
             "From a test image, on the left, to another, on the right: what the codes decode to "
             "that lie at equal steps on the line between theirs.",
-            (Picture(interpolations(trained, images, columns)),),
+            tuple(paths),
         ),
     ]
     return tuple(gallery for gallery in galleries if gallery.pictures)
@@ -92,6 +97,13 @@ def make_galleries(
 def columns_of(images: Images) -> int:
     """How many images fit side by side."""
     return max(4, min(_ROW_WIDTH // images.test.shape[2], len(images.test)))
+
+
+def reconstructions(trained: Trained, images: Images, columns: int) -> np.ndarray:
+    """Rows of the first test images, and under each the row of their reconstructions."""
+    count = columns * min(_ROWS // 2, max(1, len(images.test) // columns))
+    originals, labels = images.test[:count], images.test_labels[:count]
+    return interleave(originals, trained.reconstruct(originals, labels), columns)
 
 
 def interleave(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
@@ -133,7 +145,14 @@ def read_pictures(run: Path) -> list[Picture]:
     return pictures
 
 
-def make_scatter(trained: Trained, images: Images) -> Scatter:
+def make_scatter(trained: Trained, images: Images) -> Scatter | None:
+    """The codes of the first test images in the plane; None where they cannot be drawn."""
+    with drawing("of codes"):
+        return scatter_codes(trained, images)
+    return None
+
+
+def scatter_codes(trained: Trained, images: Images) -> Scatter:
     """The codes of the first test images: as they are if of two numbers, else projected to two."""
     count = min(_POINTS, len(images.test))
     shown, labels = images.test[:count], images.test_labels[:count]
@@ -141,18 +160,17 @@ def make_scatter(trained: Trained, images: Images) -> Scatter:
     size = codes.shape[1]
     if size > 2:
         vectors = codes.reshape(count, 1, 1, size)
-        codes = metrics.fit_pca(vectors, 2).encode(vectors)
+        codes = metrics.fit_pca(vectors, min(2, count)).encode(vectors)
         axes = ("the first principal component of the codes", "the second")
         text = f"The {size} numbers of each code, projected on their first two principal components"
     else:
-        codes = np.pad(codes, ((0, 0), (0, 2 - size)))
         axes = ("the code's first number", "its second")
         text = "The two numbers of each code" if size == 2 else "The one number of each code"
     return Scatter(
         "Codes",
         f"{text}, for the first {count:,} test images. Point at one to see its image, its class "
         "and its number; click the name of a class to see it alone.",
-        codes,
+        np.pad(codes, ((0, 0), (0, 2 - codes.shape[1]))),
         labels,
         images.dataset.class_names,
         shown,

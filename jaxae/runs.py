@@ -26,7 +26,7 @@ from jaxae import checkpoint, data, plots, records
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
 from jaxae.options import Options, RunOptions
-from jaxae.progress import show_line
+from jaxae.progress import drawing, show_line
 
 LOCK = ".lock"
 
@@ -304,4 +304,5 @@ def draw_curves(run: Run) -> None:
     }
     epochs = [line["epoch"] for line in lines]
     title = f"{run.experiment} on {run.dataset.name}"
-    save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")
+    with drawing("curves"):
+        save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")

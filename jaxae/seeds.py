@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxae import train
+from jaxae import devices, train
+from jaxae.errors import UserError
 from jaxae.objectives import condition
 from jaxae.options import RunOptions
 
@@ -32,8 +33,21 @@ def initial_state(
     effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     if options.replicas == 1:
         return jax.jit(make, compiler_options=effort)(options.seed)
+    check_replicas(options.replicas, jax.eval_shape(make, options.seed))
     seeds = jnp.arange(options.seed, options.seed + options.replicas)
     return jax.jit(jax.vmap(make), compiler_options=effort)(seeds)
+
+
+def check_replicas(count: int, state: train.State) -> None:
+    """UserError for more replicas of a state than memory holds, before and after a step."""
+    leaves = jax.tree.leaves((state.params, state.collections, state.optimizer_state))
+    size = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    memory = devices.memory()
+    if memory is not None and count * size > memory:
+        raise UserError(
+            f"--replicas {count}: their parameters and optimizer take {count * size / 1e9:,.1f} GB "
+            f"during a step, and there are {memory / 1e9:,.1f}: give at most {memory // size}"
+        )
 
 
 def seeded_state(

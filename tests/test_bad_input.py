@@ -247,6 +247,7 @@ FLAGS = {
     "--seed -1": "--seed -1",
     "--seed 2147483647": "--seed 2147483647",
     "--replicas 0": "--replicas 0",
+    "--dataset mnist_mini --replicas 2147483647": "give at most",
     "--precision fp8": "fp8",
     "--latent 0": "latent of 0",
     "--latent three": "three",

@@ -314,6 +314,25 @@ def test_of_codes_that_have_collapsed_all_but_samples_is_judged(tmp_path: Path) 
     assert "fid" not in evaluate.over_replicas([other, collapsed])
 
 
+def test_each_picture_of_a_page_is_drawn_by_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained, images = untrained(AUTOENCODER), evaluation.make_images(data.load("mnist"), "none")
+    one = replace(images, test=images.test[:1], test_labels=images.test_labels[:1])
+    scatter = report_pictures.make_scatter(trained, one)
+    assert scatter is not None
+    assert scatter.points.shape == (1, 2)
+    assert capsys.readouterr().err == ""
+    diverged = replace(
+        trained, variables=jax.tree.map(lambda leaf: leaf * jnp.nan, trained.variables)
+    )
+    galleries = report_pictures.make_galleries(tmp_path, diverged, images, images.test, "mixture")
+    assert [gallery.title for gallery in galleries] == ["Samples"]
+    assert report_pictures.make_scatter(diverged, images) is None
+    left_out = re.findall("(?m)^jaxae: no picture (.*?): ", capsys.readouterr().err)
+    assert left_out == ["of reconstructions", "of interpolations", "of codes"]
+
+
 def test_a_member_of_the_family_has_its_own_prior() -> None:
     trained = Trained(AUTOENCODER, LIKELIHOOD, {})
     assert evaluation.choose_prior(trained, {"objective": "wae"}) == "normal"

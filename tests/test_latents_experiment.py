@@ -91,6 +91,13 @@ def test_networks_told_the_class_and_quantized_ones_are_drawn(
             latents.main(latents.Options(Path("run"), images=(0, int(other))))
 
 
+def test_the_choice_for_a_conditional_network_is_of_a_class_with_several() -> None:
+    labels = np.array([3, 7, 5, 7, 5, 7])
+    chosen = latents.choose_images(None, labels, conditional=True)
+    np.testing.assert_array_equal(chosen, [1, 3, 5])
+    np.testing.assert_array_equal(latents.choose_images(None, labels[:2], conditional=True), [0])
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -99,7 +106,6 @@ def test_networks_told_the_class_and_quantized_ones_are_drawn(
         ("run --images 5", "--images 5: give two or more"),
         ("run --fit-images 1", "--fit-images 1"),
         ("run --priors resample --fit-images 50", "does not quantize"),
-        ("run --fit-images 10", "is not among so few training images"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(

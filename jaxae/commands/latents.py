@@ -11,6 +11,9 @@ arithmetic.png      each image, and its code moved to each class by the differen
 traversal.png       the first, one number of its code a row, from -2.5 to 2.5 standard deviations
 neighbours.png      each image, five training images nearest by codes, five nearest by pixels
 
+A picture that cannot be drawn, as arithmetic with a class that no training image has, is left out,
+and a line says why.
+
 About a minute on two cores for codes of 20 numbers, most of it for the flow; two for codes of 128,
 most of it for the mixture. For quantized codes, of which the parts are resampled, a few seconds.
 """
@@ -29,6 +32,7 @@ from jaxae import animations, evaluation, latents, plots, priors, records, seeds
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.priors import Prior
+from jaxae.progress import drawing
 from jaxae.trained import Trained, load_dataset
 
 
@@ -69,57 +73,71 @@ def main(options: Options) -> None:
     test_labels = images.test_labels[:]
     chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)
     train_labels = images.train_labels[: options.fit_images]
-    missing = np.setdiff1d(test_labels[chosen], train_labels)
-    if missing.size:
-        raise UserError(
-            f"--fit-images {options.fit_images}: class {missing[0]} is not among so few training "
-            "images; give more"
-        )
     test = encode(trained, images.test[chosen], test_labels[chosen])
     train = encode(trained, images.train[: options.fit_images], train_labels)
 
-    folder = options.out or options.run / "pictures"
+    folder, drawn = options.out or options.run / "pictures", []
     prefix = f"{config['experiment']}, {dataset.name}: "
 
     def save(name: str, picture: np.ndarray, caption: str) -> None:
         path = folder / f"{name}.png"
         plots.save(picture, path, caption=prefix + caption, strip=dataset.bundled)
+        drawn.append(path)
 
     quantized = priors.group_size(trained) is not None
     suitable = ("resample",) if quantized else ("normal", "mixture", "flow")
+    if options.priors and "resample" in options.priors:
+        priors.fit(trained, train.codes, "resample")  # refuses a network that does not quantize
     for prior in options.priors or suitable:
-        sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
-        picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
-        save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
-    caption = "between test images, pair by pair: linear interpolation above, spherical below"
-    save("interpolations", draw_interpolations(trained, test), caption)
-    decode = decode_as(trained, test.labels[0])
-    caption = f"a closed path through the codes of test images {', '.join(map(str, chosen))}"
-    frames = latents.morph(decode, test.codes, steps=12)
-    save("morph", plots.tile(frames, columns=12), caption)
-    path = folder / "morph.gif"
-    animations.save_gif(frames, path, seconds_per_frame=0.08, caption=prefix + caption)
-    caption = "test images, and their codes moved by the difference of class means to each class"
-    save("arithmetic", draw_arithmetic(trained, train, test), caption)
-    dimensions, picture = draw_traversal(trained, train, test)
-    caption = (
-        f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard deviations "
-        f"a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
-    )
-    save("traversal", picture, caption)
-    caption = "test images, training images with the nearest codes, and with the nearest pixels"
-    save("neighbours", draw_neighbours(train, test), caption)
+        with drawing(f"samples_{prior}"):
+            sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
+            picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
+            save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
+    with drawing("interpolations"):
+        caption = "between test images, pair by pair: linear interpolation above, spherical below"
+        save("interpolations", draw_interpolations(trained, test), caption)
+    with drawing("morph"):
+        decode = decode_as(trained, test.labels[0])
+        caption = f"a closed path through the codes of test images {', '.join(map(str, chosen))}"
+        frames = latents.morph(decode, test.codes, steps=12)
+        save("morph", plots.tile(frames, columns=12), caption)
+        path = folder / "morph.gif"
+        animations.save_gif(frames, path, seconds_per_frame=0.08, caption=prefix + caption)
+    with drawing("arithmetic"):
+        caption = (
+            "test images, and their codes moved by the difference of class means to each class"
+        )
+        save("arithmetic", draw_arithmetic(trained, train, test), caption)
+    with drawing("traversal"):
+        dimensions, picture = draw_traversal(trained, train, test)
+        caption = (
+            f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard "
+            f"deviations a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
+        )
+        save("traversal", picture, caption)
+    with drawing("neighbours"):
+        caption = "test images, training images with the nearest codes, and with the nearest pixels"
+        save("neighbours", draw_neighbours(train, test), caption)
+    if not drawn:
+        raise UserError(
+            f"none of the pictures of {options.run} could be drawn, for the reasons above: give "
+            "another run, or other --images"
+        )
     print(f"done: pictures in {folder}")
 
 
 def choose_images(
     asked: tuple[int, ...] | None, labels: np.ndarray, *, conditional: bool
 ) -> np.ndarray:
-    """Indices of two test images or more, of one class if the network is conditional."""
+    """Indices of the test images to show, of one class if the network is conditional.
+
+    Those asked for, which must be two or more, else the first six.
+    """
     if asked is None:
-        return (
-            np.flatnonzero(labels == labels[0])[:6] if conditional else np.arange(len(labels))[:6]
-        )
+        if not conditional:
+            return np.arange(len(labels))[:6]
+        _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        return np.flatnonzero(numbers == numbers[np.argmax(counts[numbers] > 1)])[:6]
     given = " ".join(map(str, asked))
     if len(asked) < 2 or not all(0 <= index < len(labels) for index in asked):
         raise UserError(f"--images {given}: give two or more, from 0 to {len(labels) - 1}")
@@ -150,6 +168,8 @@ def draw_samples(trained: Trained, sampler: priors.Sampler, seed: int, classes: 
 
 def draw_interpolations(trained: Trained, test: Group, steps: int = 10) -> np.ndarray:
     """Each image and the next at the ends of two rows: the line and the great circle between."""
+    if len(test.images) < 2:
+        raise UserError("there is no second test image to draw a path to")
     decode, images = decode_as(trained, test.labels[0]), as_floats(test.images)
     rows = []
     for i in range(len(images) - 1):
@@ -162,6 +182,12 @@ def draw_interpolations(trained: Trained, test: Group, steps: int = 10) -> np.nd
 def draw_arithmetic(trained: Trained, train: Group, test: Group) -> np.ndarray:
     """A row for each image: itself, and its code moved to each of the first ten classes."""
     classes, numbers = np.unique(train.labels, return_inverse=True)
+    missing = np.setdiff1d(test.labels, classes)
+    if missing.size:
+        raise UserError(
+            f"class {missing[0]} of a test image is not among {len(train.labels)} training images: "
+            "give more of these by --fit-images, or --images of other classes"
+        )
     means = latents.class_means(train.codes, numbers)
     own = means[np.searchsorted(classes, test.labels)]
     columns = [as_floats(test.images)]
@@ -185,6 +211,7 @@ def draw_traversal(trained: Trained, train: Group, test: Group) -> tuple[np.ndar
 
 def draw_neighbours(train: Group, test: Group, count: int = 5) -> np.ndarray:
     """A row for each image: itself, the nearest by their codes, and the nearest by their pixels."""
+    count = min(count, len(train.images))
     by_code = latents.nearest_neighbours(test.codes, train.codes, count)
     by_pixels = latents.nearest_neighbours(test.images, train.images, count)
     images = as_floats(test.images)

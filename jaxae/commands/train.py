@@ -17,7 +17,18 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import family, likelihoods, models, plots, priors, recipes, records, runs, seeds
+from jaxae import (
+    family,
+    likelihoods,
+    models,
+    plots,
+    priors,
+    progress,
+    recipes,
+    records,
+    runs,
+    seeds,
+)
 from jaxae.batches import steps_in_epoch
 from jaxae.binarization import Binarization, binarized_train, with_binarization
 from jaxae.cli import RunOptions, run_main
@@ -181,15 +192,12 @@ def draw_samples(run: runs.Run, epoch: recipes.Epoch, options: Options) -> None:
     images, labels = split.images[:10_000], split.labels[:10_000]
     if options.binarization != "none" and prior != "normal":  # which reads a code's shape alone
         images = np.asarray(binarized_train(run.dataset).images[:10_000])
-    try:
+    with progress.drawing("samples"):
         sampler = priors.of_network(trained, images, labels, prior)
-    except UserError as error:  # of codes that have collapsed
-        print(f"no samples are drawn: {error}", flush=True)
-        return
-    codes = sampler(seeds.fixed_keys().pictures, 100)
-    images = trained.decode(codes, np.arange(100) % len(run.dataset.class_names))
-    caption = f"decoded: {priors.DESCRIPTIONS[prior]}"
-    runs.save_picture(run, "samples", plots.tile(images, columns=10), caption)
+        codes = sampler(seeds.fixed_keys().pictures, 100)
+        images = trained.decode(codes, np.arange(100) % len(run.dataset.class_names))
+        caption = f"decoded: {priors.DESCRIPTIONS[prior]}"
+        runs.save_picture(run, "samples", plots.tile(images, columns=10), caption)
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
