@@ -113,7 +113,7 @@ def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.nda
     header = idx_header(archive.shape)
     expected = len(header) + math.prod(archive.shape)
     try:
-        with gzip.open(path) as stream:
+        with gzip.open(path, "rb") as stream:
             content = stream.read(expected + 1)  # no more, for a small file may unpack to terabytes
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxae import compilation, devices, records
+from jaxae import compilation, devices, home, records
 from jaxae.configs import check_data_dir
 from jaxae.errors import Terminated, UserError
 from jaxae.native_errors import one_line_at_a_peers_end
@@ -58,6 +58,7 @@ def run_main(
     try:
         options = parse(options_type, arguments, description, program)
         compilation.use_cache(wanted=options.run.compilation_cache)
+        home.settle_matplotlib()
         with join_processes(options.run) if options.run.coordinator else stop_once():
             main(options)
     except UserError as error:
@@ -84,6 +85,7 @@ def run_tool(
 
     try:
         options = tyro.cli(options_type, args=arguments, prog=program)
+        home.settle_matplotlib()
         with stop_once():
             main(options)
     except UserError as error:

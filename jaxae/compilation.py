@@ -6,6 +6,8 @@ from pathlib import Path
 
 import jax
 
+from jaxae import home
+
 
 def use_cache(*, wanted: bool) -> None:
     """Has JAX keep compiled programs in the user's cache folder, or where JAX was told to; or not.
@@ -17,9 +19,7 @@ def use_cache(*, wanted: bool) -> None:
         jax.config.update("jax_enable_compilation_cache", False)
         return
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        from platformdirs import user_cache_path
-
-        folder = user_cache_path("jaxae") / "compiled"
+        folder = home.cache() / "compiled"
         if not is_writable(folder):
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))

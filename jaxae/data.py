@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae import archives, cache, prepare
+from jaxae import archives, cache, home, prepare
 from jaxae.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.errors import UserError
 
@@ -120,10 +120,10 @@ def _bundled(name: str) -> Dataset:
 
 def data_directory(data_dir: str | Path | None) -> Path:
     """The folder of prepared sets, absolute: the one given, else the user's default."""
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or home.folder() / "tensorflow_datasets"
     if re.match(r"\w[\w+.-]+:/", str(chosen)):  # one slash: pathlib folds two
         raise UserError(f"The data directory {chosen} is remote. Name a local one with --data-dir.")
-    directory = Path(chosen).expanduser().absolute()
+    directory = _expanded(chosen)
     if directory.exists() and not directory.is_dir():
         raise UserError(f"The data directory {directory} is a file. Name a folder with --data-dir.")
     return directory
@@ -133,13 +133,21 @@ def _source_root(sources: str | Path | None) -> Path | None:
     chosen = sources or os.environ.get("JAXAE_SOURCES")
     if not chosen:
         return None
-    root = Path(chosen).expanduser().absolute()
+    root = _expanded(chosen)
     if not root.is_dir():
         raise UserError(
             f"The source folder {root} (--sources or JAXAE_SOURCES) does not exist. Name a folder "
             "with one subfolder of original archives a dataset, such as fashion_mnist."
         )
     return root
+
+
+def _expanded(chosen: str | Path) -> Path:
+    """An absolute path, in which ~ is the user's home."""
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(f"{chosen} is in a home that is not known: give a path without ~") from None
 
 
 def _is_name(name: str) -> bool:
