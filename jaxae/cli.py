@@ -60,6 +60,7 @@ def run_main(
         compilation.use_cache(wanted=options.run.compilation_cache)
         home.settle_matplotlib()
         with join_processes(options.run) if options.run.coordinator else stop_once():
+            devices.check_platforms()
             main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -87,6 +88,7 @@ def run_tool(
         options = tyro.cli(options_type, args=arguments, prog=program)
         home.settle_matplotlib()
         with stop_once():
+            devices.check_platforms()
             main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -160,19 +162,18 @@ def join_processes(run: RunOptions) -> Iterator[None]:
     """
     assert run.coordinator is not None
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if not ignored:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # JAX waits for the others, and nothing is lost
+    if not ignored:  # while it waits for the others, in C++, nothing is there to be saved
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_line_at_a_peers_end())
         devices.join(run.coordinator, run.processes, run.process)
         if not ignored:
             signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        stack.enter_context(devices.leave_on_error())
+        devices.check_platforms()
         if not devices.is_first_process():
             nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
-        stack.enter_context(devices.leave_on_error())
         try:
             yield
         except Terminated:

@@ -25,6 +25,22 @@ LEAVE_SECONDS = (
 )
 
 
+def check_platforms() -> None:
+    """UserError where JAX_PLATFORMS asks for devices that are not there."""
+    asked = jax.config.values["jax_platforms"]
+    if not asked:
+        return
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):  # which of them depends on the platform
+        jax.config.update("jax_platforms", None)
+        platform = jax.devices()[0].platform
+        raise UserError(
+            f"JAX_PLATFORMS={asked}: JAX finds no such devices here, or lacks the plugin for them; "
+            f"unset JAX_PLATFORMS to use {platform}, or install the plugin, as of jaxae[cuda]"
+        ) from None
+
+
 def data_mesh(count: int | None = None) -> Mesh:
     """A mesh of one axis, "data", over the first so many devices, by default all of all processes.
 

@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from commands import SECONDS, Finished, command, environment, start
@@ -160,6 +162,23 @@ def test_a_mesh_has_the_devices_there_are() -> None:
             UserError, match=rf"{count} devices were asked for: there are 1 \(cpu\)"
         ):
             devices.data_mesh(count)
+
+
+def test_a_platform_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, platforms = jax.devices(), jax.config.values["jax_platforms"]
+
+    def find() -> list[Any]:
+        assert jax.config.values["jax_platforms"] != "cuda"  # so JAX says that a plugin is missing
+        return found
+
+    monkeypatch.setattr(jax, "devices", find)
+    jax.config.update("jax_platforms", "cuda")
+    try:
+        with pytest.raises(UserError, match=r"JAX_PLATFORMS=cuda: .* unset JAX_PLATFORMS .* cpu"):
+            devices.check_platforms()
+        devices.check_platforms()
+    finally:
+        jax.config.update("jax_platforms", platforms)
 
 
 LINE = "--dataset mnist_mini --batch-size 300"
