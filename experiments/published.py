@@ -9,7 +9,6 @@ the run in progress has ended. With the default epochs a table takes from ten mi
 on two cores. The tables and their runs are in published_tables.py.
 """
 
-import json
 import math
 import shlex
 import subprocess
@@ -24,7 +23,9 @@ from published_tables import TABLES, Job, jobs_of
 
 from jaxae import data, metrics, plots, records
 from jaxae.cli import run_tool
+from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
+from jaxae.figures import read_evaluation, read_summary
 from jaxae.sections import put_section
 
 
@@ -81,7 +82,7 @@ class Row:
 
     job: Job
     dataset: str
-    config: dict[str, Any]
+    config: Config
     figures: dict[str, Any]  # those of the run itself, and of jaxae.evaluate
 
 
@@ -89,11 +90,8 @@ def measure(job: Job, dataset: str, options: Options) -> Row:
     """Trains and evaluates a job, as far as that has not been done and the table needs it."""
     folder = folder_of(job, options)
     train(job, dataset, options)
-    config, figures = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("config", "summary")
-    )
-    pixels = math.prod(config["dataset"]["image_shape"])
+    config, figures = read_config(folder), read_summary(folder)
+    pixels = math.prod(config.dataset.image_shape)
     for suffix in ("", "_std"):
         figures[f"squared_error{suffix}"] = pixels * figures.get(f"test_mse{suffix}", math.nan)
     _, columns, _ = TABLES[options.table]
@@ -110,9 +108,9 @@ def evaluate(folder: Path, options: Options) -> dict[str, Any]:
         if "fid" not in TABLES[options.table][1]:
             how += ["--generated", "1000"]  # whose figures the table does not show
         run([sys.executable, "-m", "jaxae", "evaluate", str(folder), *how])
-    evaluation = json.loads((judged / "evaluation.json").read_text(encoding="utf-8"))
-    figures = evaluation["figures"] | {"classifier": evaluation["classifier"]}
-    if evaluation["settings"]["prior"] == "mixture":
+    evaluation = read_evaluation(judged)
+    figures = evaluation.figures | {"classifier": evaluation.classifier}
+    if evaluation.settings.prior == "mixture":
         for name in {"fid", "fid_std"} & figures.keys():
             figures[f"mixture_{name}"] = figures.pop(name)
     return figures
@@ -140,9 +138,9 @@ def train(job: Job, dataset: str, options: Options) -> None:
 
 def check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
     """UserError where the run in a folder has other arguments than the table's now, or epochs."""
-    config = records.read_config(folder)
-    command, trained = records.portable(config["command"]), config["options"]["run"]["epochs"]
-    _, given = records.split_command(shlex.split(command))
+    config = read_config(folder)
+    command, trained = records.portable(config.command), config.options.run.epochs
+    _, given = records.split_command(records.words_of(command))
     if given != arguments or trained != epochs:
         raise UserError(
             f"{folder} is the run of another command ({command}, for {trained} epochs): give "
@@ -170,7 +168,7 @@ def cells(row: Row, columns: dict[str, str]) -> list[str]:
     """A line of the table."""
     figures = [number(row.figures, column) for column in columns]
     published = row.job.published if row.dataset == "mnist" else ""
-    epochs = f"{row.figures['epoch']}, {row.config['options']['run']['replicas']}"
+    epochs = f"{row.figures['epoch']}, {row.config.options.run.replicas}"
     return [row.job.label, row.dataset, epochs, *figures, published]
 
 
@@ -178,9 +176,9 @@ def describe(row: Row) -> str:
     """What a row was made by."""
     config = row.config
     return (
-        f"- {row.job.name}: `{records.portable(config['command'])}`, commit "
-        f"{config['git_commit']}, JAX {config['versions']['jax']} on {config['devices'][0]}, "
-        f"{config['cpu_count']} cores"
+        f"- {row.job.name}: `{records.portable(config.command)}`, commit "
+        f"{config.git_commit}, JAX {config.versions.jax} on {config.device}, "
+        f"{config.cpu_count} cores"
     )
 
 
@@ -188,8 +186,8 @@ def describe_classifier(row: Row) -> str:
     """Whose features the figures of generated images are on."""
     judge = row.figures["classifier"]
     return (
-        f"The classifier of {row.dataset}: accuracy {judge['accuracy']:.4g} on the test images, "
-        f"digest `{judge['digest'][:16]}`."
+        f"The classifier of {row.dataset}: accuracy {judge.accuracy:.4g} on the test images, "
+        f"digest `{judge.digest[:16]}`."
     )
 
 
@@ -204,7 +202,7 @@ def number(figures: dict[str, Any], name: str) -> str:
 
 def compare_with_pca(rows: list[Row], options: Options, section: str) -> str:
     """PCA of the same sizes in words; for several sizes also a picture of both errors."""
-    sizes = [row.config["options"]["latent"] for row in rows]
+    sizes = [code_size(row) for row in rows]
     split = data.load(rows[0].dataset, data_dir=options.data_dir, sources=options.sources)
     errors = [pca_error(split, size) for size in sizes]
     scale = math.prod(split.train.images.shape[1:]) if options.table == "deep" else 1
@@ -224,6 +222,13 @@ def compare_with_pca(rows: list[Row], options: Options, section: str) -> str:
     path = options.page.parent / "pictures" / f"{section}.png"
     plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
+
+
+def code_size(row: Row) -> int:
+    """How many numbers a code of a row's run has."""
+    if row.config.options.latent is None:
+        raise UserError(f"the run of {row.job.name} has no option latent: give another --folder")
+    return row.config.options.latent
 
 
 def pca_error(dataset: data.Dataset, size: int) -> float:

@@ -5,9 +5,8 @@
 Writes results/README.md and copies the pictures it shows to results/pictures/. A few seconds.
 """
 
-import json
+import math
 import re
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxae import records
+from jaxae import figures, records
 from jaxae.cli import run_tool
+from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
 from jaxae.sections import rewrite, sections_of
 
@@ -54,23 +54,23 @@ class Finished:
     """What a finished run has left."""
 
     folder: Path
-    config: dict[str, Any]
+    config: Config
     summary: dict[str, Any]
     lines: list[dict[str, Any]]
 
     @property
     def name(self) -> str:
         """The experiment, and what sets this run apart from its default."""
-        command = records.portable(self.config["command"])
-        _, flags = records.split_command(shlex.split(command))
-        return " ".join([self.config["experiment"], *flags])
+        command = records.portable(self.config.command)
+        _, flags = records.split_command(records.words_of(command))
+        return " ".join([self.config.experiment, *flags])
 
     @property
     def commands(self) -> list[str]:
         """What made its figures: how it was started, and how it was given more epochs."""
-        again = [resumed["command"] for resumed in self.config.get("resumed", ())]
+        again = [resumed.command for resumed in self.config.resumed]
         longer = [command for command in again if "--epochs" in command]
-        return [records.portable(command) for command in (self.config["command"], *longer[-1:])]
+        return [records.portable(command) for command in (self.config.command, *longer[-1:])]
 
     @property
     def slug(self) -> str:
@@ -100,11 +100,10 @@ def main(options: Options) -> None:
 
 def read(folder: Path) -> Finished:
     """A run's config, summary and metrics; UserError unless it has trained to its end."""
-    lines = records.read_records(folder)
+    lines = figures.read_records(folder)
     if not lines or not (folder / "summary.json").exists():
         raise UserError(f"{folder} is not a run that was trained to its end: give one that was")
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return Finished(folder, records.read_config(folder), summary, lines)
+    return Finished(folder, read_config(folder), figures.read_summary(folder), lines)
 
 
 INTRODUCTION = """# Results
@@ -135,14 +134,15 @@ def table(finished: list[Finished]) -> str:
 
 def epochs(run: Finished) -> str:
     """How many a run has trained, of those that its published recipe has."""
-    published = PUBLISHED_EPOCHS.get(run.config["experiment"])
+    published = PUBLISHED_EPOCHS.get(run.config.experiment)
     return f"{run.summary['epoch']}" + ("" if published is None else f" of {published}")
 
 
 def number(record: dict[str, Any], name: str) -> str:
     """A metric to four digits, with its standard deviation over replicas if there is one."""
     deviation = record.get(f"{name}_std")
-    return f"{record[name]:.4g}" + ("" if deviation is None else f" ± {deviation:.2g}")
+    value = f"{record.get(name, math.nan):.4g}"
+    return value if deviation is None else f"{value} ± {deviation:.2g}"
 
 
 def section(run: Finished, pictures: Path) -> list[str]:
@@ -154,13 +154,12 @@ def section(run: Finished, pictures: Path) -> list[str]:
         "",
         *(f"    {command}" for command in run.commands),
         "",
-        f"{config['dataset']['name']}, {config['dataset']['train_images']:,} training and "
-        f"{config['dataset']['test_images']:,} test images{describe_binarization(config)}; "
-        f"commit {config['git_commit']}; JAX {config['versions']['jax']} on "
-        f"{config['devices'][0]}, {config['cpu_count']} cores.",
+        f"{config.dataset.name}, {config.dataset.train_images:,} training and "
+        f"{config.dataset.test_images:,} test images{describe_binarization(config)}; "
+        f"commit {config.git_commit}; JAX {config.versions.jax} on "
+        f"{config.device}, {config.cpu_count} cores.",
         "",
-        f"Best test loss {summary['best_test_loss']:.5g} at epoch {summary['best_epoch']}. "
-        f"Test loss at epochs {milestones(run.lines)}.",
+        f"{describe_best(summary)} Test loss at epochs {milestones(run.lines)}.",
     ]
     own = {
         name: value
@@ -171,7 +170,7 @@ def section(run: Finished, pictures: Path) -> list[str]:
     }
     if own:
         lines += ["", ", ".join(f"{name} {value:.5g}" for name, value in own.items()) + "."]
-    original = ORIGINALS.get(config["experiment"])
+    original = ORIGINALS.get(config.experiment)
     if original:
         lines += ["", f"The original: {original}."]
     for path in shown(run.folder):
@@ -181,9 +180,17 @@ def section(run: Finished, pictures: Path) -> list[str]:
     return lines
 
 
-def describe_binarization(config: dict[str, Any]) -> str:
+def describe_best(summary: dict[str, Any]) -> str:
+    """A sentence about the best test loss."""
+    best, epoch = summary.get("best_test_loss", math.nan), summary.get("best_epoch")
+    if not math.isfinite(best):
+        return "No test loss is finite."
+    return f"Best test loss {best:.5g} at epoch {epoch}."
+
+
+def describe_binarization(config: Config) -> str:
     """How a run has binarized its images, as the end of a phrase; nothing where it has not."""
-    how = config["options"].get("binarization", "none")
+    how = config.options.binarization
     return "" if how == "none" else f", {how} binarization"
 
 

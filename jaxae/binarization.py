@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import jax
 import numpy as np
@@ -10,9 +9,8 @@ import numpy as np
 from jaxae import data, objectives, recipes, seeds
 from jaxae.batches import Examples
 from jaxae.errors import UserError
+from jaxae.options import Binarization
 from jaxae.streaming import Column
-
-Binarization = Literal["none", "dynamic", "static"]
 
 
 def binarized_test(dataset: data.Dataset) -> Examples:

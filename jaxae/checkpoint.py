@@ -6,7 +6,6 @@ CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
 
 import contextlib
 import itertools
-import json
 import math
 import re
 import shutil
@@ -33,6 +32,7 @@ from jaxae.checksums import checksum_of_json, describe_leaves
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 from jaxae.files import write_whole
+from jaxae.json_files import decode, encode
 
 if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     from orbax.checkpoint import v1 as ocp
@@ -143,11 +143,11 @@ def mend_steps(folder: Path) -> None:
             continue
         file = path / "metrics" / "metrics"
         try:
-            good = json.loads(file.read_bytes()) == metrics
+            good = decode(file.read_bytes()) == metrics
         except (OSError, ValueError):
             good = False
         if not good:
-            write_whole(file, json.dumps(metrics))
+            write_whole(file, encode(metrics))
 
 
 def set_aside(path: Path, reason: str) -> None:
@@ -358,10 +358,14 @@ def read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path
 
 def best_step(folder: Path, available: Sequence[int]) -> int:
     """Of these steps, the one whose checkpoint has the lowest loss."""
-    losses = {}
+    losses, damages = {}, []
     for step in available:
-        with contextlib.suppress(DamagedError):
+        try:
             losses[step] = read_metadata(folder / str(step))["loss"]
+        except DamagedError as damage:
+            damages.append(f"{folder / str(step)} is damaged: {damage}")
     if not losses:
-        raise UserError(f"all checkpoints in {folder} are damaged: give another run")
+        raise UserError(
+            f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): give another run"
+        )
     return min(losses, key=losses.__getitem__)

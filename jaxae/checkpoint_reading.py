@@ -2,13 +2,14 @@
 
 import contextlib
 import gc
-import json
 import logging
+import math
 import re
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import jax
 
 from jaxae.checksums import checksum, checksum_of_json, describe_leaf, named_leaves
 from jaxae.errors import UserError
+from jaxae.json_files import decode
+from jaxae.typed import Index, convert
 
 RETRY_SECONDS = 0.2  # after which what a network disk could not read is tried once more
 
@@ -23,6 +26,31 @@ METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also hol
 
 TRANSIENT = re.compile(r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|24|116)'")
 """Errors of TensorStore that say nothing of what is on the disk."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What is said of one array."""
+
+    dtype: str
+    shape: tuple[Index, ...]
+    crc32: Index
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `save` puts beside a checkpoint's arrays."""
+
+    leaves: dict[str, Leaf]
+    loss: float
+    crc32: Index
+
+
+@dataclass(frozen=True)
+class File:
+    """What is read of Orbax's file."""
+
+    custom_metadata: dict[str, Any]
 
 
 class DamagedError(Exception):
@@ -54,9 +82,12 @@ def read_variables(path: Path) -> Any:
         if folders[:2] not in (["state", "params"], ["state", "collections"]):
             continue
         place = tree
-        for part in folders:
-            place = place.setdefault(part, {})
-        place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
+        try:
+            for part in folders:
+                place = place.setdefault(part, {})
+            place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
+        except (TypeError, ValueError, AttributeError) as error:  # no dtype; a leaf within a leaf
+            raise DamagedError(f"its description of {name} is of no array") from error
     state = read_leaves(path, tree, saved)["state"]
     return {"params": state["params"], **state["collections"]}
 
@@ -151,17 +182,18 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
       UserError: it cannot be read now, which says nothing of what is on the disk.
     """
     try:
-        content = read_bytes(path / METADATA)
-        metadata = json.loads(content)["custom_metadata"]
+        content = decode(read_bytes(path / METADATA))
+        metadata = convert(File, content, "").custom_metadata
+        convert(Description, metadata, "custom_metadata")
         described = {name: metadata[name] for name in ("leaves", "loss")}
         intact = checksum_of_json(described) == metadata["crc32"]
     except MISSING as error:
         raise DamagedError("its description of the leaves is missing") from error
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedError("its description of the leaves cannot be read") from error
-    if not intact:
+    except ValueError as error:
+        raise DamagedError(f"its description of the leaves cannot be read ({error})") from error
+    if not intact or not math.isfinite(described["loss"]):
         raise DamagedError("its description of the leaves is not what was saved")
     return metadata
 

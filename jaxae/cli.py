@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxae import compilation, devices, home, records
-from jaxae.configs import check_data_dir
+from jaxae import compilation, devices, home
+from jaxae.configs import FILE, check_data_dir, read_config
 from jaxae.errors import Terminated, UserError
 from jaxae.native_errors import one_line_at_a_peers_end
 from jaxae.options import (
@@ -24,9 +24,9 @@ from jaxae.options import (
     RunOptions,
     check_options,
     check_same,
-    from_json,
 )
 from jaxae.terminal import losing_output
+from jaxae.typed import convert
 
 __all__ = ["Options", "RunOptions", "parse", "run_main", "run_tool"]
 
@@ -244,18 +244,17 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
     Raises:
       UserError: the folder is not a run's, or is another experiment's.
     """
-    config = records.read_config(folder)
+    config = read_config(folder)
     try:
-        options = from_json(options_type, config["options"])
-        dataset = config["dataset"]["name"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        options = convert(options_type, config.values["options"], "", strict=True)
+    except ValueError as error:
         raise UserError(
-            f"{folder / 'config.json'} does not hold the options of this experiment ({error!r}): "
+            f"{folder / FILE} does not hold the options of this experiment ({error}): "
             "give a run of the same experiment"
         ) from None
     run = dataclasses.replace(
         options.run,
-        dataset=dataset,
+        dataset=config.dataset.name,
         out=None,
         resume=None,
         restart=False,
@@ -267,4 +266,8 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         process=None,
         debug=False,
     )
+    try:
+        check_options(run)
+    except UserError as error:
+        raise UserError(f"{folder / FILE} holds an option that no run has: {error}") from None
     return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]

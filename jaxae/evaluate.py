@@ -16,10 +16,21 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import checkpoint, classifier, compilation, evaluation, pages, records, report
+from jaxae import (
+    checkpoint,
+    classifier,
+    compilation,
+    evaluation,
+    pages,
+    records,
+    report,
+)
 from jaxae.cli import run_tool
+from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
+from jaxae.figures import read_records
 from jaxae.files import write_whole
+from jaxae.json_files import write_json
 from jaxae.models import count_parameters
 from jaxae.trained import Trained, load_dataset
 
@@ -44,14 +55,14 @@ def main(options: Options) -> None:
     started = time.perf_counter()
     check_options(options)
     compilation.use_cache(wanted=True)
-    config = records.read_config(options.run)
+    config = read_config(options.run)
     step = choose_step(options)
     networks = load_replicas(options.run, step, config)
     dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
-    images = evaluation.make_images(dataset, config["options"].get("binarization", "none"))
+    images = evaluation.make_images(dataset, config.options.binarization)
     count = len(images.test)
     settings = evaluation.Settings(
-        prior=evaluation.choose_prior(networks[0], config["options"]),
+        prior=evaluation.choose_prior(networks[0], config.options.objective),
         samples=options.samples,
         weighed=min(options.images or count, count),
         generated=min(options.generated or evaluation.MOST_GENERATED, count),
@@ -61,17 +72,17 @@ def main(options: Options) -> None:
     judged = [evaluation.judge(network, images, settings, judge) for network in networks]
     results = {
         "run": str(options.run),
-        "experiment": config["experiment"],
-        "dataset": config["dataset"]["name"],
+        "experiment": config.experiment,
+        "dataset": config.dataset.name,
         "binarization": images.binarization,
         "inputs": "the test images, not corrupted",
         "step": step,
-        "epoch": step / config["steps_per_epoch"],
+        "epoch": step / config.steps_per_epoch,
         "replicas": len(networks),
         "settings": asdict(settings),
         "figures": over_replicas([each.figures for each in judged]),
         "references": evaluation.judge_references(networks[0], images, settings, judge),
-        "cost": describe_cost(options.run, networks[0], step / config["steps_per_epoch"]),
+        "cost": describe_cost(options.run, networks[0], step / config.steps_per_epoch),
         "classifier": {
             "accuracy": judge.accuracy,
             "digest": judge.digest,
@@ -105,10 +116,10 @@ def choose_step(options: Options) -> int:
     return checkpoint.latest_step(folder) if options.step is None else options.step
 
 
-def load_replicas(run: Path, step: int, config: dict[str, Any]) -> list[Trained]:
+def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
     """The networks of a run, one a replica; UserError where a step or a description is missing."""
     first = jaxae.load(run, step)
-    count = config["options"]["run"]["replicas"]
+    count = config.options.run.replicas
     return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]
 
 
@@ -127,7 +138,7 @@ def over_replicas(figures: list[evaluation.Figures]) -> dict[str, Any]:
 
 def describe_cost(run: Path, network: Trained, epochs: float) -> dict[str, float]:
     """What a network has cost: parameters, epochs, and seconds of training, of all replicas."""
-    lines = [line for line in records.read_records(run) if line["epoch"] <= epochs]
+    lines = [line for line in read_records(run) if line["epoch"] <= epochs]
     return {
         "parameters": count_parameters(network.variables),
         "epochs": epochs,
@@ -139,7 +150,7 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
     """Writes evaluation.json and report.html, each whole or not at all, and says where."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        records.write_json(folder / "evaluation.json", results)
+        write_json(folder / "evaluation.json", results)
         write_whole(folder / "report.html", page)
     except OSError as error:
         raise UserError(

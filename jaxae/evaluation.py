@@ -3,7 +3,6 @@
 Each function computes the figures of one network, by name; equal arguments give equal figures.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -75,13 +74,13 @@ class Settings:
     seed: int  # of the samples, the prior's fit and the generated codes
 
 
-def choose_prior(trained: Trained, experiment_options: Mapping[str, Any]) -> Prior:
+def choose_prior(trained: Trained, objective: str | None) -> Prior:
     """Where new codes for a network come from: as its member of the family says, or as it is made.
 
     That is the standard normal where there is a posterior, codes seen in training where these are
     quantized, and a mixture fitted on them elsewhere.
     """
-    member = family.FAMILY.get(experiment_options.get("objective", ""))
+    member = family.FAMILY.get(objective or "")
     if member is not None:
         return member.prior
     if hasattr(trained.model, "posterior"):

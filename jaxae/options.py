@@ -4,11 +4,13 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar
 
 import jax.numpy as jnp
 
 from jaxae.errors import UserError
+
+Binarization = Literal["none", "dynamic", "static"]
 
 
 @dataclass(frozen=True)
@@ -80,26 +82,6 @@ _FREE_ON_RESUME = {
     "process",
     "debug",
 }
-
-
-def from_json(options_type: type, values: dict[str, Any]) -> Any:
-    """A dataclass from what `dataclasses.asdict` and JSON made of it; the rest is default."""
-    types = get_type_hints(options_type)
-    unknown = sorted(values.keys() - types.keys())
-    if unknown:
-        raise ValueError(f"no option is called {unknown[0]}")
-    return options_type(
-        **{name: value_from_json(types[name], value) for name, value in values.items()}
-    )
-
-
-def value_from_json(annotation: Any, value: Any) -> Any:
-    """A field's value as its annotation wants it."""
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return from_json(annotation, value)
-    if annotation == Path | None and value is not None:
-        return Path(value)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def check_options(run: RunOptions) -> None:

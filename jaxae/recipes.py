@@ -14,8 +14,10 @@ import optax
 
 from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
 from jaxae.batches import Examples, check_examples, steps_in_epoch
+from jaxae.configs import read_config
 from jaxae.divergence import check_finite
 from jaxae.errors import Terminated, UserError
+from jaxae.figures import read_records
 from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
 from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch
@@ -234,8 +236,8 @@ def restored_epoch(
     """The epoch that a restored state has finished, with its record or a new one."""
     restored = run.shared.restored
     assert restored is not None
-    epoch = train.steps_done(state) // records.read_config(restored)["steps_per_epoch"]
-    recorded = [line for line in records.read_records(run.folder) if line["epoch"] == epoch]
+    epoch = train.steps_done(state) // read_config(restored).steps_per_epoch
+    recorded = [line for line in read_records(run.folder) if line["epoch"] == epoch]
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
     record = recorded[-1] if recorded else {**fresh, **test_record(state)}
     return Epoch(epoch, state, last, record, recipe)
@@ -303,7 +305,7 @@ def check_untrained(folder: Path) -> None:
     """
     checkpoints = folder / "checkpoints"
     finished = (folder / "summary.json").exists()
-    if finished or len(records.read_records(folder)) > 2 or checkpoint.has_set_aside(checkpoints):
+    if finished or len(read_records(folder)) > 2 or checkpoint.has_set_aside(checkpoints):
         raise UserError(
             f"{folder} has trained, and no checkpoint is left in {checkpoints} to go on from: put "
             "back a copy of one, or start the run anew over it with --restart"

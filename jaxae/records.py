@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -18,34 +17,15 @@ import jax
 import numpy as np
 
 import jaxae
+from jaxae.configs import FILE, read_config
 from jaxae.dataset import Dataset
 from jaxae.devices import is_first_process
-from jaxae.errors import UserError
+from jaxae.figures import read_records, read_summary
 from jaxae.files import write_whole
+from jaxae.json_files import encode, write_json
 from jaxae.options import Options
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON; paths become strings."""
-    write_whole(path, json.dumps(value, indent=2, default=str) + "\n")
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """A run's config.json; UserError where the folder has none."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("no object of JSON")
-        return config
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UserError(
-            f"{folder} is not a run, for {path} cannot be read ({reason}): give the folder that a "
-            "run has printed"
-        ) from None
 
 
 def write_config(
@@ -62,9 +42,9 @@ def write_config(
 
     `corrupted_tests` says that it is tested on inputs that are not the test images themselves.
     """
-    path = folder / "config.json"
+    path = folder / FILE
     if path.exists():
-        config = read_config(folder)
+        config = read_config(folder).values
         config["options"] = describe_options(options)
         config.setdefault("resumed", []).append(describe_environment())
     else:
@@ -132,9 +112,17 @@ def split_command(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:count], words[count:]
 
 
+def words_of(command: str) -> list[str]:
+    """The words of a command line, also of one whose quotes are not closed."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
 def portable(command: str) -> str:
     """A command without the places where one machine has its data and its runs."""
-    kept, words = [], iter(shlex.split(command))
+    kept, words = [], iter(words_of(command))
     for word in words:
         flag, _, place = word.replace("_", "-").partition("=")
         if flag not in ("--data-dir", "--sources", "--out", "--folder", "--page", "--resume"):
@@ -194,7 +182,7 @@ def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
     if not is_first_process():
         return
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+        file.write(encode(record) + "\n")
     if board is not None:
         for name, value in record.items():
             if isinstance(value, float):
@@ -216,13 +204,6 @@ def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None
     write_json(folder / "summary.json", summary)
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; none if there is no such file. A line cut short is left out."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
 def pictures_by_epoch(folder: Path) -> dict[int, Path]:
     """The pictures that a run has drawn by epoch, pictures/epoch_NNN.png, in the epochs' order."""
     numbered = {
@@ -236,7 +217,7 @@ def keep_records(folder: Path, epochs: int) -> None:
     kept = [record for record in read_records(folder) if record["epoch"] <= epochs]
     path = folder / "metrics.jsonl"
     if path.exists():
-        write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
+        write_whole(path, "".join(encode(record) + "\n" for record in kept))
 
 
 def remove_summary(folder: Path) -> None:
@@ -250,7 +231,7 @@ def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
     if not is_first_process():
         return
     path = folder / "summary.json"
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **results})
+    write_json(path, {**read_summary(folder), **results})
 
 
 @contextlib.contextmanager

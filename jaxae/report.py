@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jaxae import records, report_pictures
+from jaxae import report_pictures
+from jaxae.configs import Config
 from jaxae.evaluation import Images, Judged, Settings
+from jaxae.figures import read_records
 from jaxae.pages import Page, Row, Table
 from jaxae.trained import Trained
 
@@ -58,7 +60,7 @@ _HIGHLIGHTS = {
 
 def make_page(
     run: Path,
-    config: dict[str, Any],
+    config: Config,
     results: Results,
     trained: Trained,
     images: Images,
@@ -75,9 +77,12 @@ def make_page(
         "static": "binarized once; so were the training images (static binarization)",
         "dynamic": "binarized once; training images anew at each step (dynamic binarization)",
     }[images.binarization]
+    corrupted = config.corrupted_tests
+    if corrupted is None:  # of a run that is older than this key
+        corrupted = config.experiment == "denoise"
     clean = (
         " Inputs are clean; the run's own figures, as those of the curves, are of corrupted ones."
-        if config.get("corrupted_tests", config["experiment"] == "denoise")
+        if corrupted
         else ""
     )
     return Page(
@@ -89,20 +94,20 @@ def make_page(
             if name in figures
         ),
         tables=make_tables(results, settings),
-        charts=report_pictures.make_charts(records.read_records(run)),
+        charts=report_pictures.make_charts(read_records(run)),
         galleries=report_pictures.make_galleries(
             run, trained, images, judged.generated, settings.prior
         ),
         scatter=report_pictures.make_scatter(trained, images),
         notes=(f"On {len(images.test):,} test images, {seen}.{clean}{pictured}",),
-        config=json.dumps(config, indent=2, ensure_ascii=False),
+        config=json.dumps(config.values, indent=2, ensure_ascii=False),
     )
 
 
-def experiment_name(config: Mapping[str, Any]) -> str:
+def experiment_name(config: Config) -> str:
     """The experiment, and the member of the family if it names one."""
-    objective = config["options"].get("objective")
-    return config["experiment"] if objective is None else f"{config['experiment']}: {objective}"
+    objective = config.options.objective
+    return config.experiment if objective is None else f"{config.experiment}: {objective}"
 
 
 def format_figure(figures: Mapping[str, Any], name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxae import latents, metrics, plots, priors, records
+from jaxae import figures, latents, metrics, plots, priors, records
 from jaxae.evaluation import Images
 from jaxae.pages import Chart, Gallery, Picture, Scatter
 from jaxae.priors import Prior
@@ -33,10 +33,6 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
     chosen = sorted(own, key=lambda name: (name != "loss", name != "psnr"))[:_MOST_CHARTS]
     epochs = np.array([line["epoch"] for line in lines])
 
-    def curve(name: str) -> np.ndarray:
-        values = [np.atleast_1d(line.get(f"{name}_replicas", line[name])) for line in lines]
-        return np.array(values, np.float64).T
-
     def title(name: str) -> str:
         return _CHART_TITLES.get(name, name.replace("_", " ").capitalize())
 
@@ -45,7 +41,7 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
             title(name),
             epochs,
             {
-                split: curve(f"{prefix}_{name}")
+                split: figures.curve(lines, f"{prefix}_{name}")
                 for split, prefix in (("training", "train"), ("test", "test"))
                 if f"{prefix}_{name}" in lines[-1]
             },

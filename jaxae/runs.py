@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxae import checkpoint, data, plots, records
+from jaxae import checkpoint, configs, data, figures, plots, records
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
 from jaxae.options import Options, RunOptions
@@ -196,16 +196,16 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
     """UserError where the run to resume or load is another experiment's, or saw other data."""
     folder = shared.restored
     assert folder is not None
-    config = records.read_config(folder)
-    if config["experiment"] != experiment:
-        program, _ = records.split_command(shlex.split(config["command"]))
+    config = configs.read_config(folder)
+    if config.experiment != experiment:
+        program, _ = records.split_command(records.words_of(config.command))
         raise UserError(
-            f"{folder} is a run of {config['experiment']}, and this is {experiment}: give it to "
+            f"{folder} is a run of {config.experiment}, and this is {experiment}: give it to "
             f"{shlex.join(program)}, which started it"
         )
-    if shared.resume is not None and config["dataset"]["fingerprint"] != dataset.fingerprint:
+    if shared.resume is not None and config.dataset.fingerprint != dataset.fingerprint:
         raise UserError(
-            f"{folder} was trained on a {config['dataset']['name']} with other content than is "
+            f"{folder} was trained on a {config.dataset.name} with other content than is "
             "found now: resume it with the data that it was started with (--data-dir, --sources)"
         )
 
@@ -249,7 +249,7 @@ def step_of_epoch(folder: Path, epoch: int | None) -> int | None:
     """The step of a run's checkpoint after an epoch; None, the latest, for no epoch."""
     if epoch is None:
         return None
-    steps_per_epoch = records.read_config(folder)["steps_per_epoch"]
+    steps_per_epoch = configs.read_config(folder).steps_per_epoch
     steps = checkpoint.steps(folder / "checkpoints")
     kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
     if epoch not in kept:
@@ -293,15 +293,10 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
 
 def draw_curves(run: Run) -> None:
     """Draws training and test loss over the epochs on record, if any; replicas as mean and std."""
-    lines = records.read_records(run.folder)
+    lines = figures.read_records(run.folder)
     if not lines:
         return
-    series = {
-        split: np.array(
-            [line.get(f"{split}_loss_replicas", line[f"{split}_loss"]) for line in lines]
-        ).T
-        for split in ("train", "test")
-    }
+    series = {split: figures.curve(lines, f"{split}_loss") for split in ("train", "test")}
     epochs = [line["epoch"] for line in lines]
     title = f"{run.experiment} on {run.dataset.name}"
     with drawing("curves"):

@@ -7,13 +7,15 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
-from jaxae import checkpoint, data, likelihoods, objectives, records
+from jaxae import checkpoint, data, likelihoods, objectives
 from jaxae.batches import apply_in_parts, canonicalize_array, check_pixels
-from jaxae.configs import check_data_dir
+from jaxae.checksums import named_leaves
+from jaxae.configs import FILE, Config, SavedNetwork, check_data_dir, read_config
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import descriptions
@@ -103,49 +105,69 @@ def load(
         `jaxae.models` under one of `jaxae.likelihoods`.
     """
     folder = Path(folder)
-    config = records.read_config(folder)
-    network = config.get("network")
-    if network is None:
+    config = read_config(folder)
+    if config.network is None:
         raise UserError(
             f"the network of {folder}, or its likelihood, is not of jaxae.models and "
             "jaxae.likelihoods: build it yourself, and give it what "
             "jaxae.checkpoint.load_variables returns"
         )
-    try:
-        count = config["options"]["run"]["replicas"]
-        likelihood = likelihoods.named(network["likelihood"])
-        model = descriptions.build(network["model"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{folder / 'config.json'} does not describe a run of this version ({error}): give one "
-            "that it has trained"
-        ) from None
+    count = config.options.run.replicas
+    model, likelihood, expected = build_network(folder, config.network, config.dataset.image_shape)
     if not 0 <= replica < count:
         raise UserError(f"replica {replica} of {folder}: it has those from 0 to {count - 1}")
     variables = checkpoint.load_variables(folder / "checkpoints", step)
+    check_shapes(folder, expected, variables, count)
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[replica], variables)
     return Trained(model, likelihood, variables)
 
 
+def build_network(
+    folder: Path, network: SavedNetwork, shape: tuple[int, int, int]
+) -> tuple[nn.Module, Likelihood, Variables]:
+    """A described network, its likelihood, and its variables as shapes; UserError if it is none."""
+    try:
+        likelihood = likelihoods.named(network.likelihood)
+        model = descriptions.build(network.model)
+        labels = objectives.condition(model, jnp.zeros(1, jnp.int32))
+        image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        return model, likelihood, jax.eval_shape(model.init, jax.random.key(0), image, *labels)
+    except UserError as error:
+        raise UserError(f"{folder / FILE}: {error}") from None
+    except Exception as error:  # whatever Linen and JAX make of a network that is none
+        raise UserError(
+            f"{folder / FILE} describes no network of this version "
+            f"({type(error).__name__}: {str(error)[:300]}): give a run that it has trained"
+        ) from None
+
+
+def check_shapes(folder: Path, expected: Variables, saved: Variables, replicas: int) -> None:
+    """UserError unless the variables that a network needs are saved, in their shapes."""
+    found = named_leaves(saved)
+    for name, leaf in named_leaves(expected).items():
+        shape = (replicas, *leaf.shape) if replicas > 1 else leaf.shape
+        if name not in found or found[name].shape != shape:
+            there = found[name].shape if name in found else "not there"
+            raise UserError(
+                f"{folder / FILE} describes a network whose {name} has the shape {shape}, and in "
+                f"its checkpoint it is {there}: give a run whose files are as they were written"
+            )
+
+
 def load_dataset(
-    folder: Path, config: dict[str, Any], *, data_dir: Path | None, sources: Path | None
+    folder: Path, config: Config, *, data_dir: Path | None, sources: Path | None
 ) -> data.Dataset:
     """The dataset that a run has trained on, from the places given or the user's defaults.
 
     Raises UserError where it is not at hand, or has other content than the run has seen.
     """
-    shared, expected = config["options"]["run"], config["dataset"]
-    check_data_dir(folder, expected["name"], shared.get("data_dir"), data_dir)
-    dataset = data.load(
-        expected["name"],
-        data_dir=data_dir,
-        sources=sources,
-        stream=shared.get("stream", False),
-    )
-    if dataset.fingerprint != expected["fingerprint"]:
+    shared, expected = config.options.run, config.dataset
+    check_data_dir(folder, expected.name, shared.data_dir, data_dir)
+    dataset = data.load(expected.name, data_dir=data_dir, sources=sources, stream=shared.stream)
+    if dataset.fingerprint != expected.fingerprint:
         raise UserError(
-            f"{folder} was trained on a {expected['name']} with other content than is found now: "
+            f"{folder} was trained on a {expected.name} with other content than is found now: "
             "give the data that it was trained on (--data-dir, --sources)"
         )
     return dataset

@@ -33,7 +33,7 @@ import handmade
 import jax
 import numpy as np
 from commands import SECONDS, command, environment
-from damage import json_damages
+from damage import damaged_contents, damaged_descriptions
 from small_run import go, lines_of, small_images
 
 from jaxae import checkpoint, data, trained
@@ -195,10 +195,13 @@ def damage_json(chance: Random, folder: Path) -> str:
     """Damages a random value of a random document of a run."""
     files = sorted(path for path in folder.rglob("*") if path.name in DOCUMENTS)
     path = chance.choice(files)
-    lines = path.read_bytes().splitlines() if path.suffix == ".jsonl" else [path.read_bytes()]
+    lines = [path.read_bytes()]
+    if path.suffix == ".jsonl":
+        lines = lines[0].splitlines(keepends=True)
     number = chance.randrange(len(lines))
-    said, lines[number] = chance.choice(list(json_damages(json.loads(lines[number]))))
-    path.write_bytes(b"\n".join(lines) + b"\n")
+    damages = damaged_descriptions if path.name == METADATA else damaged_contents
+    said, lines[number] = chance.choice(list(damages(lines[number])))
+    path.write_bytes(b"".join(lines))
     return f"{path.relative_to(folder)}: {said}"
 
 

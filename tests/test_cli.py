@@ -17,7 +17,7 @@ from commands import SECONDS, environment
 
 from jaxae import cli, data, progress, records
 from jaxae.errors import UserError
-from jaxae.options import from_json
+from jaxae.typed import convert
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 COMMON_FLAGS = [
@@ -160,9 +160,9 @@ def test_a_run_with_other_options_is_refused(flag: str, saved: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        *((text, r"config.json cannot be read") for text in ("", "{", "[]")),
+        *((text, r"is not a run, for .*config.json") for text in ("", "{", "[]")),
         *(
-            (text, r"config.json does not hold the options")
+            (text, r"config.json: .* give a run whose files are as they were written")
             for text in ("{}", '{"options": {}}', '{"options": 3}')
         ),
     ],
@@ -194,7 +194,7 @@ def test_options_survive_json(name: str) -> None:
     ]
     assert unchanged == []
     stored = json.loads(json.dumps(dataclasses.asdict(options), default=str))
-    assert from_json(options_of(name), stored) == options
+    assert convert(options_of(name), stored, "", strict=True) == options
 
 
 def test_a_continuation_has_the_saved_options_on_the_same_dataset(saved: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import handmade
 import numpy as np
 import pytest
-from damage import json_damages
+from damage import damaged_contents
 from handmade import NAME, SIDE, grey, png, shard
 from PIL import Image
 
@@ -107,7 +107,7 @@ def test_every_damage_to_a_sets_json_is_one_error_or_none(
     document = handmade.info(6) if name == "dataset_info.json" else handmade.features()
     file = folder / name
     refused = 0
-    for what, damaged in json_damages(document):
+    for what, damaged in damaged_contents(json.dumps(document).encode()):
         file.write_bytes(damaged)
         try:
             assert values(load(stream=True)) == list(range(6)), what
@@ -125,7 +125,7 @@ def test_every_damage_to_a_caches_json_is_mended_aloud(
 ) -> None:
     load()
     file = folder / cache.FOLDER / cache.METADATA
-    for what, damaged in json_damages(json.loads(file.read_bytes())):
+    for what, damaged in damaged_contents(file.read_bytes()):
         file.write_bytes(damaged)
         assert values(load()) == list(range(6)), what
         assert capsys.readouterr().err.count(f"decoding {NAME} anew") == 1, what

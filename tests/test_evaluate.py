@@ -335,10 +335,10 @@ def test_each_picture_of_a_page_is_drawn_by_itself(
 
 def test_a_member_of_the_family_has_its_own_prior() -> None:
     trained = Trained(AUTOENCODER, LIKELIHOOD, {})
-    assert evaluation.choose_prior(trained, {"objective": "wae"}) == "normal"
-    assert evaluation.choose_prior(trained, {"objective": "rae-l2"}) == "mixture"
-    assert evaluation.choose_prior(replace(trained, model=VARIATIONAL), {}) == "normal"
-    assert evaluation.choose_prior(replace(trained, model=QUANTIZED), {}) == "resample"
+    assert evaluation.choose_prior(trained, "wae") == "normal"
+    assert evaluation.choose_prior(trained, "rae-l2") == "mixture"
+    assert evaluation.choose_prior(replace(trained, model=VARIATIONAL), None) == "normal"
+    assert evaluation.choose_prior(replace(trained, model=QUANTIZED), None) == "resample"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import published
 import published_tables
 import pytest
 from commands import command, environment, start
+from damage import CONFIG, merged
 
 from jaxae import models
 from jaxae.errors import UserError
@@ -219,12 +220,15 @@ def test_a_run_of_other_arguments_is_not_taken_for_the_tables(
         published.main(asked)
 
 
+SUMMARY = {"epoch": 1, "train_loss": 1, "test_loss": 1, "parameters": 1, "training_seconds": 1}
+
+
 def write_run(folder: Path, *, config: Any, summary: Any, evaluation: Any) -> None:
     """What the table reads of a run that was trained and judged."""
     (folder / "judged").mkdir(parents=True)
     for path, value in (
-        ("config.json", config),
-        ("summary.json", summary),
+        ("config.json", merged(CONFIG, config)),
+        ("summary.json", SUMMARY | summary),
         ("judged/evaluation.json", evaluation),
     ):
         (folder / path).write_text(json.dumps(value))

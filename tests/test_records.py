@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxae
-from jaxae import data, records
+from jaxae import data, figures, json_files, records
 from jaxae.options import RunOptions
 
 
@@ -44,7 +44,8 @@ def dataset() -> data.Dataset:
 
 def epoch_record(epoch: int, **others: Any) -> dict[str, Any]:
     """A line such as metrics.jsonl has, with easy numbers."""
-    return {"epoch": epoch, "test_loss": 1 / epoch, "seconds": 0.5, **others}
+    losses = {"train_loss": 0.75, "test_loss": 1 / epoch}
+    return {"epoch": epoch, **losses, "seconds": 0.5, **others}
 
 
 def append_epochs(folder: Path, *epochs: int) -> None:
@@ -53,7 +54,7 @@ def append_epochs(folder: Path, *epochs: int) -> None:
 
 
 def recorded_epochs(folder: Path) -> list[int]:
-    return [record["epoch"] for record in records.read_records(folder)]
+    return [record["epoch"] for record in figures.read_records(folder)]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -147,9 +148,9 @@ def test_git_commit_is_none_without_git(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
-    records.write_json(path, {"where": tmp_path})
+    json_files.write_json(path, {"where": tmp_path})
     with pytest.raises(ValueError, match="Circular"):
-        records.write_json(path, (loop := [], loop.append(loop))[0])
+        json_files.write_json(path, (loop := [], loop.append(loop))[0])
     assert json.loads(path.read_text()) == {"where": str(tmp_path)}
     assert names_in(tmp_path) == ["file.json"]
 
@@ -173,12 +174,12 @@ def test_records_come_back_and_go_to_the_board(tmp_path: Path) -> None:
     board = Board()
     record = epoch_record(4, dataset="mnist", test_loss_replicas=[0.25, 0.25])
     records.append_record(tmp_path, record, board)
-    assert records.read_records(tmp_path) == [record]
-    assert board.scalars == [("test_loss", 0.25, 4), ("seconds", 0.5, 4)]
+    assert figures.read_records(tmp_path) == [record]
+    assert board.scalars == [("train_loss", 0.75, 4), ("test_loss", 0.25, 4), ("seconds", 0.5, 4)]
 
 
 def test_no_records_is_an_empty_list(tmp_path: Path) -> None:
-    assert records.read_records(tmp_path) == []
+    assert figures.read_records(tmp_path) == []
     records.keep_records(tmp_path, 3)
     assert names_in(tmp_path) == []
 

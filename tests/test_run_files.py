@@ -1,18 +1,37 @@
 """What is read of a run's folder, which may be damaged, or come from a stranger."""
 
+import itertools
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import report as report_of_runs
 import small_run
+from damage import damaged_contents, damaged_descriptions, damaged_lines
 
-from jaxae import cli, data, evaluate, records
+import jaxae
+from jaxae import (
+    checkpoint,
+    checkpoint_reading,
+    cli,
+    data,
+    evaluate,
+    evaluation,
+    figures,
+    pages,
+    records,
+    report,
+    report_pictures,
+    runs,
+)
+from jaxae.checkpoint_reading import METADATA
 from jaxae.commands import latents
 from jaxae.commands import train as family
+from jaxae.configs import read_config
 from jaxae.errors import UserError
 from jaxae.trained import load_dataset
 
@@ -21,10 +40,10 @@ compiled_once = small_run.compiled_once
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch."""
+    """A run of three epochs."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     with small_run.small_images():
-        small_run.go(out=folder, epochs=1)
+        small_run.go(out=folder)
     return folder
 
 
@@ -43,6 +62,8 @@ def change_config(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def parse(run: Path, line: str) -> small_run.Options:
     return cli.parse(small_run.Options, line.format(run=run).split())
 
+
+EVERY = 31  # of the ways to damage a config, what is slow to read is read of one in so many
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "--resume": lambda run: parse(run, "--resume {run}"),
@@ -85,7 +106,7 @@ def test_the_folder_of_a_runs_data_is_opened_if_the_user_names_it(
 ) -> None:
     sets, opened = tmp_path / "sets", []
     monkeypatch.setattr(data, "load", lambda name, **places: opened.append(places["data_dir"]))
-    config = records.read_config(stranger)
+    config = read_config(stranger)
     for given, default in ((sets, "own"), (None, "sets")):
         monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / default))
         assert parse(stranger, "--resume {run}" + f" --data-dir {sets}" * bool(given))
@@ -113,3 +134,123 @@ def test_a_folder_that_an_older_run_has_stored_relative_is_said_to_be(stranger: 
     change_config(stranger, lambda config: config["options"]["run"].update(data_dir="sets"))
     with pytest.raises(UserError, match="data in sets, relative to where it was started"):
         parse(stranger, "--resume {run}")
+
+
+def read_as_evaluate(run: Path) -> None:
+    """What `jaxae evaluate` reads before it computes."""
+    config = read_config(run)
+    step = evaluate.choose_step(evaluate.Options(run))
+    networks = evaluate.load_replicas(run, step, config)
+    load_dataset(run, config, data_dir=None, sources=None)
+    evaluation.choose_prior(networks[0], config.options.objective)
+    report.experiment_name(config)
+    json.dumps(config.values, ensure_ascii=False).encode()
+    evaluate.describe_cost(run, networks[0], step / config.steps_per_epoch)
+    draw_charts(run)
+
+
+def draw_charts(run: Path) -> None:
+    """What the page of a run shows of its epochs."""
+    for chart in report_pictures.make_charts(figures.read_records(run)):
+        pages.draw_chart(chart, {"training": "red", "test": "blue"})
+
+
+def read_as_resumed(run: Path) -> None:
+    """What `--resume` reads before it trains, and what it writes then."""
+    options = parse(run, "--resume {run}")
+    dataset = data.load("mnist")
+    runs.check_restorable(options.run, "small", dataset)
+    runs.step_of_epoch(run, 3)
+    records.write_config(run, "small", options, dataset, 7)
+    records.keep_records(run, 2)
+    records.write_summary(run, figures.read_records(run)[-1], 3)
+
+
+def read_as_report(run: Path) -> None:
+    """What experiments/report.py makes of a run."""
+    finished = report_of_runs.read(run)
+    report_of_runs.table([finished])
+    report_of_runs.section(finished, run)
+
+
+def outcome(read: Callable[[Path], Any], run: Path) -> str:
+    """What reading a run comes to: "works", or what the error says."""
+    try:
+        read(run)
+    except UserError as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "works"
+
+
+def check(
+    readers: dict[str, Callable[[Path], Any]],
+    run: Path,
+    file: str,
+    damages: Callable[[bytes], Iterator[tuple[str, bytes]]],
+    every: int = 1,
+) -> None:
+    """Reads a run whose file is damaged in each way: that works, or one error names the file.
+
+    Of the ways only one in `every` is tried, which varies keys and values all the same.
+    """
+    path = run / file
+    written = [path, *run.glob("*.json*")]
+    before = {each: each.read_bytes() for each in written}
+    outcomes = []
+    for name, content in itertools.islice(damages(before[path]), 0, None, every):
+        for reader, read in readers.items():
+            path.write_bytes(content)
+            said = outcome(read, run)
+            outcomes.append(said)
+            good = said == "works" or (str(path.parent) in said and len(said) < 2000)
+            assert good, f"{file}, {name}, {reader}: {said[:2000]}"
+            for each in written:
+                each.write_bytes(before[each])
+    refused = sum(said != "works" for said in outcomes)
+    print(f"{file}: {len(outcomes)} readings of damage, {refused} refused, all in one error")
+    assert refused
+
+
+def test_a_damaged_config_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = checkpoint.load_variables(run / "checkpoints")
+    monkeypatch.setattr(checkpoint, "load_variables", lambda folder, step: variables)
+    monkeypatch.setattr(checkpoint, "latest_step", lambda folder: 21)
+    monkeypatch.setattr(records, "git_commit", lambda: None)  # which starts processes
+    readers = {
+        "load": jaxae.load,
+        "evaluate": read_as_evaluate,
+        "--resume": read_as_resumed,
+        "--load": lambda run: parse(run, "--load {run}"),
+        "report": read_as_report,
+    }
+    with small_run.small_images():
+        check({"": read_config}, run, "config.json", damaged_contents)
+        check(readers, run, "config.json", damaged_contents, every=EVERY)
+
+
+def test_a_damaged_summary_is_one_error(run: Path) -> None:
+    readers = {
+        "summary": lambda run: records.add_to_summary(run, {"pca_test_mse": 1.0}),
+        "report": read_as_report,
+    }
+    check(readers, run, "summary.json", damaged_contents, every=3)
+
+
+def test_damaged_figures_are_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "git_commit", lambda: None)
+    readers = {"page": draw_charts, "--resume": read_as_resumed, "report": read_as_report}
+    with small_run.small_images():
+        check({"": figures.read_records}, run, "metrics.jsonl", damaged_lines)
+        check(readers, run, "metrics.jsonl", damaged_lines, every=3)
+
+
+def test_a_damaged_description_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_reading, "RETRY_SECONDS", 0)
+    folder = run / "checkpoints"
+    readers = {"variables": lambda run: checkpoint.load_variables(folder, 21)}
+    read_losses = {"best": lambda run: checkpoint.best_step(folder, [21])}
+    file = f"checkpoints/21/{METADATA}"
+    check(read_losses, run, file, damaged_descriptions, every=29)
+    check(readers, run, file, damaged_descriptions, every=311)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_run
+from damage import CONFIG
 from PIL import Image
 from small_run import Options, go
 
@@ -46,7 +47,7 @@ def test_an_interruption_before_training_leaves_no_folder(
 def test_the_run_of_another_experiment_is_given_to_what_started_it(
     way: str, program: str, tmp_path: Path
 ) -> None:
-    config = {"experiment": "other", "command": f"{program} --latent 3"}
+    config = {**CONFIG, "experiment": "other", "command": f"{program} --latent 3"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     options: dict[str, Any] = {way: tmp_path}
     with pytest.raises(UserError, match=f"of other, and this is small: give it to {program}, "):

@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import animations, evaluation, latents, plots, priors, records, seeds
+from jaxae import animations, configs, evaluation, latents, plots, priors, seeds
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.priors import Prior
@@ -67,9 +67,9 @@ def main(options: Options) -> None:
             "a seed from 0 to 2147483647"
         )
     trained = jaxae.load(options.run)
-    config = records.read_config(options.run)
+    config = configs.read_config(options.run)
     dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
-    images = evaluation.make_images(dataset, config["options"].get("binarization", "none"))
+    images = evaluation.make_images(dataset, config.options.binarization)
     test_labels = images.test_labels[:]
     chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)
     train_labels = images.train_labels[: options.fit_images]
@@ -77,7 +77,7 @@ def main(options: Options) -> None:
     train = encode(trained, images.train[: options.fit_images], train_labels)
 
     folder, drawn = options.out or options.run / "pictures", []
-    prefix = f"{config['experiment']}, {dataset.name}: "
+    prefix = f"{config.experiment}, {dataset.name}: "
 
     def save(name: str, picture: np.ndarray, caption: str) -> None:
         path = folder / f"{name}.png"

@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from jaxae import (
+    configs,
     family,
     likelihoods,
     models,
@@ -25,7 +26,6 @@ from jaxae import (
     priors,
     progress,
     recipes,
-    records,
     runs,
     seeds,
 )
@@ -105,7 +105,7 @@ def main(options: Options) -> None:
     settings = family.choose_settings(options.objective, given)
     resumed = options.run.resume
     if resumed is not None and options.schedule == "cosine":
-        before = records.read_config(resumed)["options"]["run"]["epochs"]
+        before = configs.read_config(resumed).options.run.epochs
         if before != options.run.epochs:
             raise UserError(
                 f"--epochs {options.run.epochs}: the learning rate of {resumed} falls to 0 at "

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxae.errors import UserError
 from jaxae.models import autoencoders, bottlenecks, layers, published
+from jaxae.typed import shorten
 
 CLASSES = {
     cls.__name__: cls
@@ -83,7 +84,8 @@ def build(description: Any) -> Any:
         return CLASSES[description["class"]](**fields)
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{description} describes no network that this version has ({error}): {_known()}"
+            f"{shorten(description)} describes no network that this version has ({error}): "
+            f"{_known()}"
         ) from None
 
 

@@ -1,0 +1,126 @@
+"""What a run has measured, read and checked: metrics.jsonl by epoch, summary.json at its end."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxae.json_files import decode, read_object, unfit
+from jaxae.typed import Count, convert
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+_MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # what names of numbers begin with
+
+_OF_AN_EPOCH = ("epoch", "train_loss", "test_loss", "seconds")
+_OF_A_RUN = ("epoch", "train_loss", "test_loss", "parameters", "training_seconds")
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; none if there is no such file. A line cut short is left out.
+
+    Figures that are null are NaN. UserError, which names the line, for one that no run has written.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip():
+                records.append(check_figures(decode(line), _OF_AN_EPOCH))
+        except ValueError as error:
+            raise unfit(f"line {number} of {path}", error) from None
+    return records
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """A run's summary.json, where null is NaN; UserError for one that no run has written."""
+    path = folder / "summary.json"
+    values = read_object(path)
+    try:
+        return check_figures(values, _OF_A_RUN)
+    except ValueError as error:
+        raise unfit(path, error) from None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The classifier whose features a run was judged on."""
+
+    accuracy: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class JudgedBy:
+    """How a run was judged."""
+
+    prior: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is read of evaluation.json."""
+
+    figures: dict[str, Any]
+    settings: JudgedBy
+    classifier: Judge
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """A run's evaluation.json; UserError for one that jaxae.evaluate has not written."""
+    path = folder / "evaluation.json"
+    values = read_object(path)
+    try:
+        evaluation = convert(Evaluation, values, "")
+        return replace(evaluation, figures=check_figures(evaluation.figures))
+    except ValueError as error:
+        raise unfit(path, error) from None
+
+
+def check_figures(values: Any, required: Sequence[str] = ()) -> dict[str, Any]:
+    """Named figures out of JSON; ValueError for what is missing or cannot be a figure."""
+    named = convert(dict[str, Any], values, "it")
+    missing = [name for name in required if name not in named]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    return {name: check_figure(name, value) for name, value in named.items()}
+
+
+def check_figure(name: str, value: Any) -> Any:
+    """One of these: a count, a list over replicas, text as it is, or a number."""
+    if name in ("epoch", "parameters", "best_epoch"):
+        return convert(Count | None if name == "best_epoch" else Count, value, name)
+    if name.endswith("_replicas"):
+        numbers = convert(tuple[float | None, ...], value, name)
+        if not numbers:
+            raise ValueError(f"{name} is empty")
+        return [check_number(name, number) for number in numbers]
+    if isinstance(value, str) and not name.startswith(_MEASURED):
+        return value
+    return check_number(name, value)
+
+
+def check_number(name: str, value: Any) -> float:
+    """A number that a loss can be; ValueError for a finite one beyond float32."""
+    number = convert(float | None, value, name)
+    if number is None:
+        return math.nan
+    if math.isfinite(number) and abs(number) > _LARGEST:
+        raise ValueError(f"{name} is {number}, where a number that float32 holds belongs")
+    return number
+
+
+def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """A figure over epochs [R, E], of R replicas; NaN where a line does not have it."""
+    rows = [np.atleast_1d(line.get(f"{name}_replicas", line.get(name, math.nan))) for line in lines]
+    values = np.full((max(map(len, rows)), len(rows)), math.nan)
+    for index, row in enumerate(rows):
+        values[: len(row), index] = row
+    return values
