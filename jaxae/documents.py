@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxae.errors import UserError
-
-SHOWN = 60  # characters of a wrong value
+from jaxae.json_files import decode
+from jaxae.typed import shorten
 
 
 @dataclass(frozen=True)
@@ -71,20 +70,9 @@ class Value:
 def read(file: Path, remedy: str) -> Value:
     """The JSON in a file; UserError, which ends with a remedy, where it holds none."""
     try:
-        return Value(file, remedy, "", json.loads(file.read_text(encoding="utf-8")))
+        return Value(file, remedy, "", decode(file.read_bytes()))
     except OSError as error:
         reason = error.strerror
-    except RecursionError:
-        reason = "it is nested too deeply"
     except ValueError as error:
         reason = f"it holds no JSON: {error}"
     raise UserError(f"{file} cannot be read ({reason}): {remedy}")
-
-
-def shorten(content: Any) -> str:
-    """A value as an error shows it."""
-    kinds = {dict: "an object", list: "a list"}
-    if type(content) in kinds:
-        return kinds[type(content)]
-    text = json.dumps(content)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

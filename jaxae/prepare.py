@@ -217,7 +217,7 @@ def _read_labelled(folder: Path, name: str) -> Prepared:
         found = ", ".join(sorted([*prepared.features.fields(), *prepared.shards]))
         raise UserError(
             f"{name} in {folder} is no set of labelled 8-bit images: it needs the features 'image' "
-            f"and 'label' and the splits 'train' and 'test', and has {found}."
+            f"and 'label' and the splits 'train' and 'test', and has {found}: give another set"
         )
     return prepared
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from jaxae import documents
 from jaxae.documents import Value
 from jaxae.errors import UserError
+from jaxae.typed import shorten
 
 DATASET_INFO = "dataset_info.json"
 FEATURES = "features.json"
@@ -114,7 +115,7 @@ def read(folder: Path) -> Prepared:
         if value.content not in ALLOWED:
             allowed = ", ".join(name.rpartition(".")[2] for name in ALLOWED)
             raise UserError(
-                f"{value.key} in {value.file} is {documents.shorten(value.content)}, where a class "
+                f"{value.key} in {value.file} is {shorten(value.content)}, where a class "
                 f"of TFDS itself ({allowed}) is needed, for any other would run code of the set's "
                 "author: prepare the set again without it"
             )
@@ -175,7 +176,7 @@ def _shards(dataset: str, file_format: str, split: Value) -> dict[str, int]:
             name = name.replace(f"{{{variable}}}", text)
         if not re.fullmatch(r"[\w.%+-]{1,200}", name):
             raise UserError(
-                f"{split.key} in {split.file} is stored in {documents.shorten(name)}, where the "
+                f"{split.key} in {split.file} is stored in {shorten(name)}, where the "
                 f"name of a file in the same folder is needed: {split.remedy}"
             )
         shards[name] = count.integer(0, MOST_RECORDS)

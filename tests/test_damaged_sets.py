@@ -1,6 +1,7 @@
 """Prepared sets that a stranger wrote, or that are damaged: one error, and nothing of them runs."""
 
-import copy
+import importlib
+import io
 import json
 import pickle
 import sys
@@ -16,7 +17,7 @@ from damage import damaged_contents
 from handmade import NAME, SIDE, grey, png, shard
 from PIL import Image
 
-from jaxae import cache, data, runs, streaming
+from jaxae import cache, data, prepared, runs, shards, streaming
 from jaxae.errors import UserError
 from jaxae.options import RunOptions
 
@@ -86,6 +87,13 @@ def test_features_that_are_not_read_do_no_harm(
     text = {"pythonClassName": "tensorflow_datasets.core.features.text_feature.Text", "text": {}}
     (folder / "features.json").write_text(json.dumps(handmade.features(id=text)))
     assert values(load()) == list(range(6))
+
+
+def test_the_classes_that_are_allowed_are_tfds_own() -> None:
+    for name in prepared.ALLOWED:
+        module, _, kind = name.rpartition(".")
+        assert module.startswith("tensorflow_datasets.")
+        assert getattr(importlib.import_module(module), kind)
 
 
 def test_files_of_which_pillow_starts_programs_are_refused(
@@ -172,8 +180,6 @@ def test_class_names_must_fit(
 
 def bomb() -> bytes:
     """A PNG of a hundred megapixels in a few kilobytes."""
-    import io
-
     file = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(file, "png")
     return file.getvalue()
@@ -217,6 +223,16 @@ def test_a_shard_of_several_is_named(folder: Path, load: Callable[..., data.Data
         handmade.write_shard(folder / name, images, [0] * len(images))
     with pytest.raises(UserError, match=f"record 1 of .*{names[1]} cannot be loaded"):
         load()
+
+
+def test_a_split_may_name_its_files_otherwise(
+    folder: Path, load: Callable[..., data.Dataset]
+) -> None:
+    info = handmade.info(6)
+    info["splits"][0]["filepathTemplate"] = "{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}-{NUM_SHARDS}"
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    shard(folder, "train").rename(folder / "train.array_record-00000-00001")
+    assert values(load()) == list(range(6))
 
 
 def test_a_damaged_record_is_named(folder: Path, load: Callable[..., data.Dataset]) -> None:
@@ -278,8 +294,6 @@ def test_a_runs_folder_is_blamed_for_its_own_errors_alone(tmp_path: Path) -> Non
 
 def picture(mode: str, color: Any, size: int = SIDE, **options: Any) -> bytes:
     """A PNG, or a JPEG where PNG has no such mode, of one colour."""
-    import io
-
     file = io.BytesIO()
     image = Image.new(mode, (size, size), color)
     image.save(file, "jpeg" if mode == "CMYK" else "png", **options)
@@ -288,8 +302,6 @@ def picture(mode: str, color: Any, size: int = SIDE, **options: Any) -> bytes:
 
 def palette() -> bytes:
     """A PNG whose pixels are the second of a palette's colours."""
-    import io
-
     image = Image.new("P", (SIDE, SIDE), 1)
     image.putpalette([0, 0, 0, 200, 100, 50])
     file = io.BytesIO()
@@ -315,9 +327,7 @@ def palette() -> bytes:
 def test_pictures_become_what_the_channels_say(
     encoded: bytes, channels: int, expected: list[int]
 ) -> None:
-    from jaxae.shards import decode_image
-
-    pixels = decode_image(encoded, (SIDE, SIDE, channels))
+    pixels = shards.decode_image(encoded, (SIDE, SIDE, channels))
     assert pixels.shape == (SIDE, SIDE, channels)
     assert pixels.dtype == np.uint8
     assert pixels[2, 3].tolist() == expected
@@ -329,10 +339,8 @@ def test_pictures_become_what_the_channels_say(
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_transparency_is_not_dropped(encoded: bytes, channels: int) -> None:
-    from jaxae.shards import decode_image
-
     with pytest.raises(ValueError, match=f"transparent pixels, which {channels} channels cannot"):
-        decode_image(encoded, (SIDE, SIDE, channels))
+        shards.decode_image(encoded, (SIDE, SIDE, channels))
 
 
 # Files that are not the set's.
@@ -348,8 +356,7 @@ def test_stray_files_change_no_identity(
     assert (load(stream=True).fingerprint, cache.identity(folder)) == before
     load()
     assert capsys.readouterr().err == ""
-    info = copy.deepcopy(handmade.info(6))
-    info["description"] = "another"
+    info = {**handmade.info(6), "description": "another"}
     (folder / "dataset_info.json").write_text(json.dumps(info))
     assert load(stream=True).fingerprint != before[0]
     assert cache.identity(folder) != before[1]
