@@ -1,6 +1,11 @@
-"""When a run stops because its loss is no longer a number: since which step, and for what cause."""
+"""What a run says whose loss is no longer a number: since which step, and for what cause."""
 
+import math
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +57,22 @@ def check_finite(
         f"training stopped: the loss or its gradient was NaN or infinite in {steps}, from epoch "
         f"{epoch + 1}, step {index + 1}{where} on; such steps are not applied. {advice}"
     )
+
+
+def warn_of_losses(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Says on stderr which epochs of a run have a loss that is not finite, if any has."""
+    lost = [
+        str(record["epoch"])
+        for record in records
+        if not all(math.isfinite(record.get(name, 0)) for name in ("train_loss", "test_loss"))
+    ]
+    if lost:
+        listed = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        print(
+            f"warning: the loss of {folder} is not finite in epoch {listed}, and is null in its "
+            "files: a likely cause is a learning rate that is too high (--learning-rate)",
+            file=sys.stderr,
+        )
 
 
 def find_cause(state: State, batch: Batch, *, objective: Objective) -> str:

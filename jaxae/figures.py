@@ -16,7 +16,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # what names of numbers begin with
 
 _OF_AN_EPOCH = ("epoch", "train_loss", "test_loss", "seconds")
-_OF_A_RUN = ("epoch", "train_loss", "test_loss", "parameters", "training_seconds")
+_OF_A_RUN = ("epoch", "test_loss", "parameters", "training_seconds")  # also of one with --load
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:

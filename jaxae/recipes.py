@@ -15,7 +15,7 @@ import optax
 from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
 from jaxae.batches import Examples, check_examples, steps_in_epoch
 from jaxae.configs import read_config
-from jaxae.divergence import check_finite
+from jaxae.divergence import check_finite, warn_of_losses
 from jaxae.errors import Terminated, UserError
 from jaxae.figures import read_records
 from jaxae.likelihoods import Likelihood
@@ -244,9 +244,11 @@ def restored_epoch(
 
 
 def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
-    """Writes summary.json, and draws the losses on record."""
+    """Writes summary.json, draws the losses on record, and warns of those that are not finite."""
     records.write_summary(run.folder, record, count_parameters(first_replica(state)))
     draw_curves(run)
+    if devices.is_first_process():
+        warn_of_losses(run.folder, read_records(run.folder) or [record])
 
 
 def draw_reconstructions(run: Run, epoch: Epoch) -> None:

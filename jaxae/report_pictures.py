@@ -1,5 +1,6 @@
 """What the page of a judged run shows: curves, reconstructions, samples, interpolations, codes."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,12 @@ def read_pictures(run: Path) -> list[Picture]:
     chosen = np.unique(np.geomspace(1, len(drawn), _EPOCHS_SHOWN).round().astype(int)) - 1
     pictures = []
     for epoch, path in (drawn[place] for place in chosen):
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            print(f"warning: {path} cannot be read ({error}), and is left out", file=sys.stderr)
+            continue
         pictures.append(Picture(pixels, f"epoch {epoch}", room=_ROW_WIDTH - 8))
     return pictures
 

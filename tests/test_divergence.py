@@ -1,5 +1,7 @@
 """Steps that are not finite: left out, counted, and when there are too many, explained."""
 
+import math
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +12,10 @@ import numpy as np
 import optax
 import pytest
 import small_run
+from report import describe_best
 from small_run import go, lines_of
 
-from jaxae import checkpoint, recipes, train
+from jaxae import checkpoint, figures, recipes, train
 from jaxae.batches import Batch, Examples, epoch_order
 from jaxae.errors import UserError
 
@@ -140,3 +143,38 @@ def test_a_learning_rate_that_is_too_high_is_said_to_be(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"epoch 1, step 2 on.* learning rate that is too high"):
         go(out=tmp_path / "run", epochs=9, change=change)
+
+
+def test_a_loss_that_is_not_finite_is_null_in_files_and_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Training goes on, for the parameters are finite: only the test loss is not."""
+
+    def change(recipe: recipes.Recipe) -> recipes.Recipe:
+        def objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
+            terms = recipe.objective(variables, key, batch)
+            return replace(terms, loss=terms.loss + jnp.inf)
+
+        return replace(recipe, test_objective=objective)
+
+    folder = tmp_path / "run"
+    go(out=folder, epochs=2, change=change)
+    said = capsys.readouterr().err
+    assert said.count("warning: the loss of") == 1
+    assert "not finite in epoch 1, 2" in said
+    for name in ("metrics.jsonl", "summary.json"):
+        text = (folder / name).read_text()
+        assert '"test_loss": null' in text
+        assert not re.search("NaN|Infinity", text)
+    assert [math.isnan(line["test_loss"]) for line in figures.read_records(folder)] == [True] * 2
+    summary = figures.read_summary(folder)
+    assert math.isnan(summary["best_test_loss"])
+    assert describe_best(summary) == "No test loss is finite."
+
+
+def test_older_files_with_a_bare_nan_are_read(tmp_path: Path) -> None:
+    line = '{"epoch": 1, "train_loss": NaN, "test_loss": Infinity, "seconds": 1.0}'
+    (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
+    (record,) = figures.read_records(tmp_path)
+    assert math.isnan(record["train_loss"])
+    assert record["test_loss"] == math.inf

@@ -254,3 +254,22 @@ def test_a_damaged_description_is_one_error(run: Path, monkeypatch: pytest.Monke
     file = f"checkpoints/21/{METADATA}"
     check(read_losses, run, file, damaged_descriptions, every=29)
     check(readers, run, file, damaged_descriptions, every=311)
+
+
+def test_a_run_that_was_loaded_has_a_summary_that_can_be_added_to(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_run.small_images():
+        small_run.go(load=run, out=tmp_path / "again")
+    records.add_to_summary(tmp_path / "again", {"pca_test_mse": 0.5})
+    assert figures.read_summary(tmp_path / "again")["pca_test_mse"] == 0.5
+    assert "not finite" not in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "epoch_001.png").write_bytes(b"garbage")
+    assert report_pictures.read_pictures(tmp_path) == []
+    assert "epoch_001.png cannot be read" in capsys.readouterr().err
