@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -160,6 +161,51 @@ def test_a_chart_has_curves_where_numbers_are_finite_and_a_band_for_replicas() -
     np.testing.assert_allclose(np.diff(heights), heights[1] - heights[0], atol=0.15)  # 5, 4, 3, 2
     assert heights[1] > heights[0]  # less is lower
     assert [text for _, text in chart["x_ticks"]] == ["1", "2", "3", "4"]
+
+
+def hostile(number: int) -> str:
+    """Text that ends whatever it is in, and would then run."""
+    return f"""'"--></pre></style></script></title><img src=x onerror=alert({number})>{number}"""
+
+
+def test_no_text_of_a_page_becomes_an_element_or_an_attribute(elements: Elements) -> None:
+    text = map(hostile, itertools.count())
+    table = pages.Table(
+        next(text),
+        (next(text), next(text)),
+        (pages.Row(next(text), (next(text), next(text)), next(text)),),
+        next(text),
+    )
+    (chart,), (gallery,) = PAGE.charts, PAGE.galleries
+    curves = {next(text): values for values in chart.curves.values()}
+    pictures = tuple(replace(picture, caption=next(text)) for picture in gallery.pictures)
+    page = pages.Page(
+        title=next(text),
+        subtitle=next(text),
+        highlights=((next(text), next(text)),),
+        tables=(table,),
+        charts=(replace(chart, title=next(text), curves=curves),),
+        galleries=(pages.Gallery(next(text), next(text), pictures),),
+        scatter=replace(
+            SCATTER,
+            title=next(text),
+            text=next(text),
+            class_names=(next(text), next(text), next(text)),
+            axes=(next(text), next(text)),
+        ),
+        notes=(next(text),),
+        config=next(text),
+    )
+    html = pages.render(page)
+    assert "<img src=x" not in html
+    found = Elements(html)
+    assert found.open == []
+    for tag in ("script", "style", "img", "svg", "pre"):
+        assert len(found.named(tag)) == len(elements.named(tag)), tag
+    assert not [name for _, attributes in found.found for name in attributes if name[:2] == "on"]
+    gone = 10  # the name of a curve that is nowhere finite
+    for number in set(range(int(next(text).rpartition(">")[2]))) - {gone}:
+        assert f"alert({number})" in html, number
 
 
 @pytest.mark.parametrize("value", [3.0, np.inf])
