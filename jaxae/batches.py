@@ -106,14 +106,10 @@ def canonicalize(examples: ExamplesOrBatch) -> ExamplesOrBatch:
 
 
 def canonicalize_array(name: str, array: Any) -> Any:
-    """One array of `canonicalize`, whose name says whether it holds labels or pixels."""
+    """One array of `canonicalize`, whose name says whether it holds labels, codes or pixels."""
     if isinstance(array, Column):
         return array
-    if not isinstance(array, np.ndarray | Array):
-        try:
-            array = np.asarray(array)
-        except ValueError:
-            raise UserError(f"{name} of unequal shapes were given: give one array") from None
+    array = as_array(name, array)
     dtype = canonical_dtype(name, array.dtype)
     if array.dtype == dtype:
         return array
@@ -126,16 +122,31 @@ def canonicalize_array(name: str, array: Any) -> Any:
     return converted
 
 
+def as_array(name: str, values: Any) -> Array | np.ndarray:
+    """Values as an array, copied only where they are none; UserError for ragged lists."""
+    if isinstance(values, np.ndarray | Array):
+        return values
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UserError(f"{name} of unequal shapes were given: give one array") from None
+
+
 def canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
-    """The dtype that labels or pixels of a dtype are brought to; UserError where there is none."""
+    """The dtype that values of a name and dtype are brought to; UserError where there is none.
+
+    Integers are labels or pixels, but as codes they are floats.
+    """
     is_label = name == "labels"
     if jnp.issubdtype(dtype, np.floating):
         widest = jnp.result_type(float)  # float64 where jax_enable_x64 is on
         return np.dtype(widest if dtype.itemsize > 4 else np.float32)
     is_integer = jnp.issubdtype(dtype, np.integer) and dtype.kind != "m"  # not np.timedelta64
+    if is_integer and name == "codes":
+        return np.dtype(np.float32)
     if is_integer or (is_label and dtype == np.bool_):
         return np.dtype(np.int32 if is_label else np.uint8)
-    allowed = "give whole numbers" if is_label else PIXELS_ALLOWED
+    allowed = {"labels": "give whole numbers", "codes": "give floats"}.get(name, PIXELS_ALLOWED)
     raise UserError(f"{name} of dtype {dtype} were given: {allowed}")
 
 
@@ -163,7 +174,7 @@ def check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.n
         range_allowed = f"give numbers from {-limit:g} to {limit:g}"
         raise UserError(
             f"{name} with {before[overflowed][0]} were given, which {after.dtype} cannot hold: "
-            f"{range_allowed if name == 'labels' else PIXELS_ALLOWED}"
+            f"{range_allowed if name in ('labels', 'codes') else PIXELS_ALLOWED}"
         )
 
 
@@ -192,19 +203,29 @@ def check_examples(examples: Examples, batch_size: int) -> Examples:
 
 
 def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
-    """UserError for pixels, uint8 or float, not finite, or in the range of the other kind.
-
-    Floats beyond 1 pass where some are negative, for such pixels are standardized, say.
-    """
-    is_uint8 = pixels.dtype == np.uint8
-    low, high = float(pixels.min()), float(pixels.max())
-    if not math.isfinite(low + high):
-        raise UserError(f"{name} with NaN or infinite pixels were given: mend or drop them")
-    if is_uint8 and high == 1:
+    """UserError for the pixels of a whole set, uint8 or float, in the range of the other kind."""
+    if pixels.dtype != np.uint8:
+        check_floats(name, pixels)
+    elif pixels.max() == 1:
         raise UserError(
             f"{name} of integers from 0 to 1 were given: they are scaled already; {PIXELS_ALLOWED}"
         )
-    if not is_uint8 and low >= 0 and high > 1:
+
+
+def is_standardized(pixels: Any) -> bool:
+    """Whether the pixels of a whole set are floats around 0 rather than in [0, 1]."""
+    return bool(pixels.dtype != np.uint8 and pixels.min() < 0)
+
+
+def check_floats(name: str, pixels: Array | np.ndarray, *, standardized: bool = False) -> None:
+    """UserError for float pixels that are not finite, or are in 0..255.
+
+    Those beyond 1 pass where some are negative, or where a set is known to be standardized.
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if not math.isfinite(low + high):
+        raise UserError(f"{name} with NaN or infinite pixels were given: mend or drop them")
+    if low >= 0 and high > 1 and not standardized:
         raise UserError(
             f"{name} of floats from {low:g} to {high:g} were given: divide them by the largest "
             f"value they can have, or {PIXELS_ALLOWED}"

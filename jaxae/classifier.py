@@ -25,8 +25,9 @@ from jaxae import home
 from jaxae.batches import (
     Batch,
     Examples,
+    as_array,
     canonicalize_array,
-    check_pixels,
+    check_floats,
     pixels,
     steps_in_epoch,
 )
@@ -199,14 +200,15 @@ def _apply(
     function: Callable[..., Array], classifier: Classifier, images: np.ndarray
 ) -> np.ndarray:
     """A function of variables and images over all images, [N, H, W, C] -> float32 [N, ...]."""
-    images = np.asarray(images)
+    images = np.asarray(as_array("images", images))
     if images.shape[1:] != classifier.shape or len(images) == 0:
         raise UserError(
             f"Images of shape {images.shape} were given to a classifier of {classifier.dataset}: "
             f"it reads [N, {', '.join(map(str, classifier.shape))}], N 1 or more."
         )
     images = canonicalize_array("images", images)
-    check_pixels("images", images)
+    if images.dtype != np.uint8:
+        check_floats("images", images)
     count = len(images)
     size = min(count, _BATCH_SIZE)
     outputs = []

@@ -81,6 +81,7 @@ class Config:
     cpu_count: int | None = None
     network: SavedNetwork | None = None
     corrupted_tests: bool | None = None
+    standardized: bool = False  # of older runs hardly any was trained on such floats
     resumed: tuple[Resumed, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)  # all of the file, as JSON has it
 

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
-from jaxae.batches import Examples, check_examples, steps_in_epoch
+from jaxae.batches import Examples, check_examples, is_standardized, steps_in_epoch
 from jaxae.configs import read_config
 from jaxae.divergence import check_finite, warn_of_losses
 from jaxae.errors import Terminated, UserError
@@ -39,6 +39,14 @@ class Recipe:
     test_batch_size: int = 500  # not the run's, so that test numbers of any two runs compare
     chunk_steps: int | None = None  # as in train.fit
     collections: train.Variables | None = None  # the objective's own, as they are at first
+
+    @property
+    def standardized(self) -> bool:
+        """Whether the network reads floats around 0 in training, which a dataset's never are."""
+        if self.examples is None:
+            return False
+        read = self.examples.images if self.examples.inputs is None else self.examples.inputs
+        return is_standardized(read)
 
 
 def reconstruction(
@@ -73,7 +81,8 @@ class Epoch:
     @property
     def trained(self) -> Trained:
         """The network as it is now, which reconstructs, encodes and decodes."""
-        return Trained(self.recipe.model, self.recipe.likelihood, self.variables)
+        recipe = self.recipe
+        return Trained(recipe.model, recipe.likelihood, self.variables, recipe.standardized)
 
 
 def fit(
@@ -120,6 +129,7 @@ def fit(
         describe_network(recipe.model, recipe.likelihood),
         corrupted_tests=recipe.test_examples is not None
         and recipe.test_examples.inputs is not None,
+        standardized=recipe.standardized,
     )
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
     if shared.resume is not None:

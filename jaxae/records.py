@@ -37,10 +37,12 @@ def write_config(
     network: dict[str, Any] | None = None,
     *,
     corrupted_tests: bool = False,
+    standardized: bool = False,
 ) -> None:
     """Writes config.json; a resumed run keeps its first config and adds how it went on.
 
-    `corrupted_tests` says that it is tested on inputs that are not the test images themselves.
+    `corrupted_tests` says that it is tested on inputs that are not the test images themselves,
+    `standardized` that it is trained on floats around 0.
     """
     path = folder / FILE
     if path.exists():
@@ -61,6 +63,7 @@ def write_config(
             "steps_per_epoch": steps_per_epoch,
             "network": network,
             "corrupted_tests": corrupted_tests,
+            "standardized": standardized,
             **describe_environment(),
         }
     write_json(path, config)

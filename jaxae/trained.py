@@ -13,7 +13,7 @@ from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
 from jaxae import checkpoint, data, likelihoods, objectives
-from jaxae.batches import apply_in_parts, canonicalize_array, check_pixels
+from jaxae.batches import apply_in_parts, as_array, canonicalize_array, check_floats
 from jaxae.checksums import named_leaves
 from jaxae.configs import FILE, Config, SavedNetwork, check_data_dir, read_config
 from jaxae.errors import UserError
@@ -32,6 +32,7 @@ class Trained:
     model: nn.Module
     likelihood: Likelihood
     variables: Variables  # what `model.apply` takes
+    standardized: bool = False  # whether it was trained on floats around 0, not in [0, 1]
 
     @property
     def classes(self) -> int | None:
@@ -39,11 +40,11 @@ class Trained:
         return getattr(self.model, "classes", None)
 
     def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """Reconstructions in [0, 1] of images [N, H, W, C], uint8 or in [0, 1]."""
+        """Reconstructions in [0, 1] of images [N, H, W, C], uint8 or floats as trained on."""
         return self._apply(objectives.reconstruct, images, labels)
 
     def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """The codes of images [N, H, W, C], uint8 or in [0, 1]."""
+        """The codes of images [N, H, W, C], uint8 or floats as trained on."""
         return self._apply(objectives.encode, images, labels)
 
     def decode(self, z: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
@@ -53,11 +54,12 @@ class Trained:
     def _apply(
         self, function: Callable[..., jax.Array], values: ArrayLike, labels: ArrayLike | None
     ) -> np.ndarray:
-        values = np.asarray(values)
+        name = "codes" if function is objectives.decode else "images"
+        values = np.asarray(canonicalize_array(name, values))
         labels = self._checked_labels(labels, len(values) if values.ndim else 0)
-        if values.ndim == 4 and values.size and function is not objectives.decode:
-            values = np.asarray(canonicalize_array("images", values))
-            check_pixels("images", values)
+        # Dark bytes are no mistake, nor bright floats: a few images are not a whole set.
+        if name == "images" and values.size and values.dtype != np.uint8:
+            check_floats(name, values, standardized=self.standardized)
 
         def apply(values: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
             of = {"model": self.model, "likelihood": self.likelihood}
@@ -80,7 +82,7 @@ class Trained:
             raise UserError(
                 f"a network of {self.classes} classes was given no labels: give one for each"
             )
-        labels = np.asarray(labels)
+        labels = np.asarray(as_array("labels", labels))
         known = np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,)
         if not known or (count and not 0 <= labels.min() <= labels.max() < self.classes):
             raise UserError(
@@ -120,7 +122,7 @@ def load(
     check_shapes(folder, expected, variables, count)
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[replica], variables)
-    return Trained(model, likelihood, variables)
+    return Trained(model, likelihood, variables, config.standardized)
 
 
 def build_network(

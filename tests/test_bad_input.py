@@ -66,9 +66,12 @@ def fit(
 
 
 def apply(method: str, *shape: int, dtype: Any = np.float32, value: float = 0) -> None:
+    give(method, np.full(shape, value, dtype))
+
+
+def give(method: str, values: Any) -> np.ndarray:
     variables = MODEL.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
-    trained = Trained(MODEL, likelihoods.BERNOULLI, variables)
-    getattr(trained, method)(np.full(shape, value, dtype))
+    return getattr(Trained(MODEL, likelihoods.BERNOULLI, variables), method)(values)
 
 
 def call_model(*shape: int, dtype: Any = np.float32) -> None:
@@ -181,6 +184,27 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "encode 0..255 as floats": (
         lambda: apply("encode", 3, *SHAPE, value=255.0),
         "floats from 255 to 255",
+    ),
+    "encode ragged images": (
+        lambda: give("encode", [[[[0], [0]], [[0]]]]),
+        "^images of unequal shapes were given: give one array$",
+    ),
+    "encode objects": (lambda: give("encode", TEN.astype(object)), "images of dtype object"),
+    "encode text": (lambda: give("encode", TEN.astype(str)), "images of dtype <U"),
+    "encode records": (lambda: give("encode", np.zeros(3, "u1,f4")), "images of dtype"),
+    "encode dates": (lambda: give("encode", np.zeros((3, *SHAPE), "M8[s]")), "dtype datetime64"),
+    "encode booleans": (lambda: give("encode", TEN > 0), "dtype bool"),
+    "decode ragged codes": (lambda: give("decode", [[0.0], [0.0, 1.0]]), "codes of unequal shapes"),
+    "decode complex codes": (
+        lambda: give("decode", np.zeros((3, 2), complex)),
+        "^codes of dtype complex128 were given: give floats$",
+    ),
+    "decode text": (lambda: give("decode", [["a", "b"]]), "codes of dtype <U1"),
+    "labels as records": (lambda: fit(TEN, labels=np.zeros(10, "u1,f4")), "labels of dtype"),
+    "labels as objects": (lambda: fit(TEN, labels=np.arange(10).astype(object)), "dtype object"),
+    "ragged inputs": (
+        lambda: fit(TEN, inputs=[[0], [0, 1]]),  # pyright: ignore[reportArgumentType]
+        "inputs of unequal shapes",
     ),
     "reconstruct NaN": (lambda: apply("reconstruct", 3, *SHAPE, value=np.nan), "NaN"),
     "decode a number": (lambda: apply("decode"), r"shape \(\)"),
@@ -333,6 +357,14 @@ def test_any_array_is_taken_or_refused_in_words(pixels: np.ndarray, batch_size: 
     assert np.isfinite(pixels).all()
     np.testing.assert_array_equal(checked, pixels.astype(checked.dtype))
     assert checked.dtype == (np.uint8 if pixels.dtype.kind in "iu" else np.float32)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", np.float16, np.int64, ">i2", "list"])
+def test_codes_of_any_dtype_are_decoded_as_floats(dtype: Any) -> None:
+    codes = np.arange(6).reshape(3, 2)
+    expected = give("decode", codes.astype(np.float32))
+    given = codes.tolist() if dtype == "list" else codes.astype(dtype)
+    np.testing.assert_array_equal(give("decode", given), expected)
 
 
 TINY = [(1, 1, 1), (1, 7, 3)]

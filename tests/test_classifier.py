@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -177,5 +178,9 @@ def test_other_images_and_sets_without_classes_are_refused(trained, tiny):
             classifier.features(trained, wrong)
     with pytest.raises(UserError, match="divide"):
         classifier.probabilities(trained, images.astype(np.float32))
+    ragged: Any = [images[0], images[0, :2]]
+    with pytest.raises(UserError, match="unequal shapes"):
+        classifier.probabilities(trained, ragged)
+    assert np.isfinite(classifier.features(trained, np.minimum(images[:3], 1))).all()
     with pytest.raises(UserError, match="two or more"):
         classifier.load_or_train(replace(tiny, class_names=("all",)), settings=FEW)

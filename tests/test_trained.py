@@ -21,6 +21,7 @@ from small_run import STEPS_PER_EPOCH, go
 
 import jaxae
 from jaxae import data, likelihoods, models, objectives, recipes, train, trained
+from jaxae.batches import Examples
 from jaxae.errors import UserError
 from jaxae.models import descriptions
 
@@ -64,6 +65,33 @@ def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
         jax.tree.map(np.testing.assert_array_equal, params, expected)
     with pytest.raises(UserError, match=r"replica 3 .* from 0 to 2"):
         jaxae.load(tmp_path / "run", replica=3)
+
+
+def test_a_dark_image_is_read_as_the_set_was(run: tuple[Path, list[recipes.Epoch]]) -> None:
+    """Its pixels are steps of 1/255 although none is above 1, in every dtype of integers."""
+    dark = np.zeros((2, 28, 28, 1), np.uint8)
+    dark[1, 5, 5] = 1
+    for network in (jaxae.load(run[0]), run[1][-1].trained):
+        for images in (dark, dark.astype(">i8"), dark[1:]):
+            expected = network.encode(images.astype(np.float32) / 255)
+            np.testing.assert_allclose(network.encode(images), expected, rtol=1e-6)
+        with pytest.raises(UserError, match=r"floats from 0 to 9 .*divide them"):
+            network.encode(9.0 * dark)
+
+
+def test_a_network_of_standardized_floats_reads_bright_ones(tmp_path: Path) -> None:
+    images = data.load("mnist").train.images / np.float32(255)
+    standardized = (images - images.mean()) / images.std()
+
+    def change(recipe: recipes.Recipe) -> recipes.Recipe:
+        return replace(recipe, examples=Examples(standardized))
+
+    (epoch,) = go(out=tmp_path / "run", epochs=1, change=change)
+    bright = np.full((1, 28, 28, 1), 2.5, np.float32)
+    for network in (jaxae.load(tmp_path / "run"), epoch.trained):
+        assert np.isfinite(network.encode(bright)).all()
+        with pytest.raises(UserError, match="NaN or infinite"):
+            network.encode(bright * np.inf)
 
 
 UNPICKLED = """
