@@ -237,6 +237,18 @@ def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
         )
         if found != expected:
             raise UserError(
-                f"{path} does not fit: {name} is {found} there and {expected} here; give the "
-                "options of the run that saved it"
+                f"{path} does not fit: {name} is {found} there and {expected} here; give "
+                f"{what_decides(saved[name], wanted[name])} of the run that saved it"
             )
+
+
+def what_decides(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What makes two leaves differ: a setting of JAX's, which it names, or else the options."""
+    dtypes = {saved["dtype"], wanted["dtype"]}
+    if all(dtype.startswith("key<") for dtype in dtypes) and len(dtypes) == 2:
+        setting = "jax_default_prng_impl"
+    elif dtypes in ({"float32", "float64"}, {"int32", "int64"}, {"uint32", "uint64"}):
+        setting = "jax_enable_x64"
+    else:
+        return "the options"
+    return f"{setting.upper()}, which is {jax.config.values[setting]} now, the value"

@@ -19,7 +19,7 @@ import pytest
 from commands import SECONDS
 from damage import expect_other_numbers
 
-from jaxae import checkpoint
+from jaxae import checkpoint, checkpoint_reading
 from jaxae.errors import UserError
 
 
@@ -442,3 +442,18 @@ def test_a_folder_that_is_only_named_like_a_step_is_skipped(
         checkpoint.save(checkpointer, 3, {"step": jnp.asarray(3)}, loss=3.0)
     assert checkpoint.steps(tmp_path) == [1, 2, 3]
     assert f"{tmp_path / '9'} holds no whole checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "advice"),
+    [
+        ("key<fry>", "key<rbg>", "JAX_DEFAULT_PRNG_IMPL, which is threefry2x32 now, the value"),
+        ("float32", "float64", "JAX_ENABLE_X64, which is False now, the value"),
+        ("float32", "float32", "the options"),
+        ("float32", "bfloat16", "the options"),
+    ],
+)
+def test_a_leaf_that_an_environment_made_another_names_its_variable(
+    there: str, here: str, advice: str
+) -> None:
+    assert checkpoint_reading.what_decides({"dtype": there}, {"dtype": here}) == advice

@@ -167,6 +167,16 @@ def test_a_stop_that_python_ignores_is_raised_again(number: int, error: type) ->
     assert came == []
 
 
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and scripts have it
+    try:
+        with cli.stop_once():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 ON_ONE_CORE = """
 import os, runpy, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
