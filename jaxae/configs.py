@@ -94,6 +94,8 @@ class Config:
 def read_config(folder: Path) -> Config:
     """A run's config.json; UserError where the folder has none, or one that no run has written."""
     path = folder / FILE
+    if not path.exists():
+        raise UserError(f"{folder} is not a run, for {path} is not there: give a run's folder")
     try:
         values = json_files.read_object(path)
     except UserError as error:

@@ -32,18 +32,18 @@ def decode(content: bytes) -> Any:
         raise ValueError("it nests too deeply") from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a file of JSON; UserError where it cannot be read, or holds none."""
+def read_object(path: Path, advice: str = ADVICE) -> dict[str, Any]:
+    """The object in a file of JSON; UserError, which ends with advice, where it holds none."""
     try:
         value = decode(path.read_bytes())
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UserError(f"{path} cannot be read ({reason[:200]}): {ADVICE}") from None
+        raise UserError(f"{path} cannot be read ({reason[:200]}): {advice}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} holds no object of JSON: {ADVICE}")
+        raise UserError(f"{path} holds no object of JSON: {advice}")
     return value
 
 
-def unfit(place: str | Path, error: ValueError) -> UserError:
+def unfit(place: str | Path, error: ValueError, advice: str = ADVICE) -> UserError:
     """What to say of a file, or a line of one, whose JSON is not what is written there."""
-    return UserError(f"{place}: {error}; {ADVICE}")
+    return UserError(f"{place}: {error}; {advice}")

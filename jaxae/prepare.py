@@ -214,7 +214,7 @@ def _read_labelled(folder: Path, name: str) -> Prepared:
     """What is prepared in `folder`; UserError unless it is a set of labelled images."""
     prepared = read(folder)
     if not prepared.is_labelled():
-        found = ", ".join(sorted([*prepared.features.fields(), *prepared.shards]))
+        found = ", ".join(sorted([*prepared.features, *prepared.shards]))
         raise UserError(
             f"{name} in {folder} is no set of labelled 8-bit images: it needs the features 'image' "
             f"and 'label' and the splits 'train' and 'test', and has {found}: give another set"

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
-from jaxae import documents
-from jaxae.documents import Value
+from jaxae import json_files
 from jaxae.errors import UserError
-from jaxae.typed import shorten
+from jaxae.typed import Least, Most, Quoted, convert, shorten
 
 DATASET_INFO = "dataset_info.json"
 FEATURES = "features.json"
@@ -23,6 +23,8 @@ LABELS = ".labels.txt"  # ends the name of a file of class names
 
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 """The name of a shard where a split gives none."""
+
+CLASS_NAME = "pythonClassName"  # a key in features.json
 
 IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
 CLASS_LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
@@ -43,6 +45,72 @@ MOST_PIXELS = 100_000  # on a side of an image
 MOST_RECORDS = 2**31 - 1  # their indices are int32
 
 
+# What is read of the two files, under TFDS's names.
+
+
+@dataclass(frozen=True)
+class StoredSplit:
+    """A split in dataset_info.json."""
+
+    name: str
+    shardLengths: tuple[Annotated[int, Quoted(), Least(0), Most(MOST_RECORDS)], ...] = ()
+    filepathTemplate: str = TEMPLATE
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """dataset_info.json."""
+
+    name: str
+    splits: tuple[StoredSplit, ...]
+    fileFormat: str = "tfrecord"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of an image."""
+
+    dimensions: tuple[Annotated[int, Quoted(), Least(-1), Most(MOST_PIXELS)], ...]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image consists of."""
+
+    shape: Shape
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ClassLabel:
+    """What a label may be."""
+
+    numClasses: Annotated[int, Quoted(), Least(1), Most(MOST_CLASSES)]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature in features.json."""
+
+    pythonClassName: str
+    image: Image | None = None
+    classLabel: ClassLabel | None = None
+
+
+@dataclass(frozen=True)
+class FeaturesDict:
+    """The features of a set by name."""
+
+    features: dict[str, Feature]
+
+
+@dataclass(frozen=True)
+class Features:
+    """features.json."""
+
+    featuresDict: FeaturesDict
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What the folder of a prepared set says of the set."""
@@ -50,7 +118,7 @@ class Prepared:
     folder: Path
     file_format: str
     shards: Mapping[str, Mapping[str, int]]  # of each split: the records in each file, by its name
-    features: Value  # by name, as features.json has them
+    features: Mapping[str, Feature]
 
     def files(self) -> list[Path]:
         """The set's own files, in order of their names; not what else lies in its folder."""
@@ -64,42 +132,48 @@ class Prepared:
 
     def is_labelled(self) -> bool:
         """Whether this is a training and a test split of 8-bit images with labels."""
-        fields = self.features.fields()
-        if not {"image", "label"} <= set(fields) or not {"train", "test"} <= set(self.shards):
-            return False
-        image, label = fields["image"], fields["label"]
+        image, label = (self.features.get(name) for name in ("image", "label"))
         return (
-            image.get("pythonClassName").content == IMAGE
-            and image.get("image").get("dtype").text() == "uint8"
-            and label.get("pythonClassName").content == CLASS_LABEL
+            {"train", "test"} <= set(self.shards)
+            and image is not None
+            and image.pythonClassName == IMAGE
+            and image.image is not None
+            and image.image.dtype == "uint8"
+            and label is not None
+            and label.pythonClassName == CLASS_LABEL
+            and label.classLabel is not None
         )
 
     def image_shape(self) -> tuple[int | None, int | None, int]:
         """Height, width and channels of an image; None for a side that the set leaves open."""
-        dimensions = self.features.get("image").get("image").get("shape").get("dimensions")
-        sides = [side.integer(-1, MOST_PIXELS) for side in dimensions.items()]
+        image = self.features["image"].image
+        assert image is not None  # of a labelled set
+        sides = image.shape.dimensions
         if len(sides) != 3 or 0 in sides or sides[2] not in (1, 3, 4):
             raise UserError(
-                f"{dimensions.key} in {dimensions.file} is {sides}, where height, width and 1, 3 "
-                f"or 4 channels are needed: {dimensions.remedy}"
+                f"the shape of an image in {self.folder / FEATURES} is {list(sides)}, where "
+                f"height, width and 1, 3 or 4 channels are needed: {remedy(self.folder)}"
             )
         height, width = (None if side < 0 else side for side in sides[:2])
         return height, width, sides[2]
 
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, or their numbers if they have no names."""
-        number = self.features.get("label").get("classLabel").get("numClasses")
-        count = number.integer(1, MOST_CLASSES)
-        file = self.folder / f"label{LABELS}"
+        label = self.features["label"].classLabel
+        assert label is not None  # of a labelled set
+        count, file = label.numClasses, self.folder / f"label{LABELS}"
         if not file.exists():
             return tuple(map(str, range(count)))
         try:
             lines = file.read_text(encoding="utf-8").split("\n")
         except (OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read ({error}): {number.remedy}") from None
+            raise UserError(f"{file} cannot be read ({error}): {remedy(self.folder)}") from None
         names = tuple(line.strip() for line in lines if line.strip())
         if len(names) != count:
-            number.refuse(f"{len(names)}, the number of class names in {file},")
+            raise UserError(
+                f"{file} names {len(names)} classes, and {self.folder / FEATURES} has {count}: "
+                f"{remedy(self.folder)}"
+            )
         return names
 
 
@@ -108,29 +182,30 @@ def read(folder: Path) -> Prepared:
 
     Raises UserError where its files are damaged, or name a class that is not TFDS's own.
     """
-    remedy = f"remove {folder} and prepare the set again"
-    info = documents.read(folder / DATASET_INFO, remedy)
-    features = documents.read(folder / FEATURES, remedy)
-    for value in _classes(features):
-        if value.content not in ALLOWED:
+    described = json_files.read_object(folder / FEATURES, remedy(folder))
+    for key, name in _classes(described):
+        if name not in ALLOWED:
             allowed = ", ".join(name.rpartition(".")[2] for name in ALLOWED)
             raise UserError(
-                f"{value.key} in {value.file} is {shorten(value.content)}, where a class "
-                f"of TFDS itself ({allowed}) is needed, for any other would run code of the set's "
-                "author: prepare the set again without it"
+                f"{key} in {folder / FEATURES} is {shorten(name)}, where a class of TFDS itself "
+                f"({allowed}) is needed, for any other would run code of the set's author: prepare "
+                "the set again without it"
             )
-    stored = info.get("fileFormat")
-    file_format = "tfrecord" if stored.content is None else stored.text()
-    dataset = info.get("name").text()
-    return Prepared(
-        folder,
-        file_format,
-        {
-            split.get("name").text(): _shards(dataset, file_format, split)
-            for split in info.get("splits").items()
-        },
-        features.get("featuresDict").get("features"),
-    )
+    stored = json_files.read_object(folder / DATASET_INFO, remedy(folder))
+    file = DATASET_INFO
+    try:
+        info = convert(DatasetInfo, stored, "")
+        shards = {split.name: _shards(info.name, info.fileFormat, split) for split in info.splits}
+        file = FEATURES
+        features = convert(Features, described, "").featuresDict.features
+    except ValueError as error:
+        raise json_files.unfit(folder / file, error, remedy(folder)) from None
+    return Prepared(folder, info.fileFormat, shards, features)
+
+
+def remedy(folder: Path) -> str:
+    """What to do about a set that is damaged."""
+    return f"remove {folder} and prepare the set again"
 
 
 def fingerprint(files: list[Path], *, times: bool) -> str:
@@ -143,31 +218,30 @@ def fingerprint(files: list[Path], *, times: bool) -> str:
     return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
-def _classes(features: Value) -> Iterator[Value]:
-    """The class names that features.json holds, at whatever depth."""
-    open_values = [features]
+def _classes(document: Any) -> Iterator[tuple[str, Any]]:
+    """The class names that features.json holds, at whatever depth, with their keys."""
+    open_values = [("", document)]
     while open_values:
-        value = open_values.pop()
-        if isinstance(value.content, dict):
-            if "pythonClassName" in value.content:
-                yield value.get("pythonClassName")
-            open_values += value.fields().values()
-        elif isinstance(value.content, list):
-            open_values += value.items()
+        key, value = open_values.pop()
+        if isinstance(value, dict):
+            if CLASS_NAME in value:
+                yield f"{key}.{CLASS_NAME}".lstrip("."), value[CLASS_NAME]
+            open_values += [(f"{key}.{name}".lstrip("."), child) for name, child in value.items()]
+        elif isinstance(value, list):
+            open_values += [(f"{key}[{index}]", child) for index, child in enumerate(value)]
 
 
-def _shards(dataset: str, file_format: str, split: Value) -> dict[str, int]:
+def _shards(dataset: str, file_format: str, split: StoredSplit) -> dict[str, int]:
     """How many records each file of a split holds, by its name, as TFDS makes names."""
-    template, lengths = split.get("filepathTemplate"), split.get("shardLengths")
-    counts = [] if lengths.content is None else lengths.items()
+    counts = split.shardLengths
     digits = max(5, len(str(len(counts))))
     shards = {}
     for index, count in enumerate(counts):
-        name = TEMPLATE if template.content is None else template.text()
+        name = split.filepathTemplate
         number, total = f"{index:0{digits}}", f"{len(counts):0{digits}}"
         for variable, text in {
             "DATASET": dataset,
-            "SPLIT": split.get("name").text(),
+            "SPLIT": split.name,
             "FILEFORMAT": file_format,
             "SHARD_X_OF_Y": f"{number}-of-{total}",
             "SHARD_INDEX": number,
@@ -175,9 +249,9 @@ def _shards(dataset: str, file_format: str, split: Value) -> dict[str, int]:
         }.items():
             name = name.replace(f"{{{variable}}}", text)
         if not re.fullmatch(r"[\w.%+-]{1,200}", name):
-            raise UserError(
-                f"{split.key} in {split.file} is stored in {shorten(name)}, where the "
-                f"name of a file in the same folder is needed: {split.remedy}"
+            raise ValueError(
+                f"the split {shorten(split.name)} is stored in {shorten(name)}, where the name of "
+                "a file in the same folder is needed"
             )
-        shards[name] = count.integer(0, MOST_RECORDS)
+        shards[name] = count
     return shards

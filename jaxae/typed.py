@@ -1,6 +1,7 @@
 """Values out of JSON, checked against annotations, so that what is wrong is said with its key."""
 
 import dataclasses
+import re
 import reprlib
 import types
 from dataclasses import dataclass
@@ -17,6 +18,18 @@ class Least:
     """In `Annotated[int, Least(1)]`: the lowest number that is allowed."""
 
     value: int
+
+
+@dataclass(frozen=True)
+class Most:
+    """In `Annotated[int, Most(9)]`: the highest number that is allowed."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """In `Annotated[int, Quoted()]`: quotes are allowed, as protobuf has them around 64 bits."""
 
 
 Count = Annotated[int, Least(1)]
@@ -68,10 +81,15 @@ def _convert_plain(annotation: Any, value: Any, key: str) -> Any:
 
 
 def _convert_bounded(arguments: tuple[Any, ...], value: Any, key: str, *, strict: bool) -> Any:
-    converted = convert(arguments[0], value, key, strict=strict)
-    for bound in arguments[1:]:
+    kind, *bounds = arguments
+    if Quoted() in bounds and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value):
+        value = int(value)
+    converted = convert(kind, value, key, strict=strict)
+    for bound in bounds:
         if isinstance(bound, Least) and converted < bound.value:
             raise _unfit(key, value, f"{bound.value} or more")
+        if isinstance(bound, Most) and converted > bound.value:
+            raise _unfit(key, value, f"{bound.value} or less")
     return converted
 
 
