@@ -30,7 +30,7 @@ from jaxae.checkpoint_reading import (
 )
 from jaxae.checksums import checksum_of_json, describe_leaves
 from jaxae.devices import is_first_process
-from jaxae.errors import UserError
+from jaxae.errors import MISSING, UserError, unreadable
 from jaxae.files import write_whole
 from jaxae.json_files import decode, encode
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     Checkpointer = ocp.training.Checkpointer
 
 
-MANIFEST = Path("state", "manifest.ocdbt")
-"""The file without which a checkpoint's arrays cannot be read."""
+MANIFEST = "manifest.ocdbt"
+"""The file without which arrays cannot be found, in `state` or in a process's part of it."""
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What matches the folders of checkpoints that are still being saved."""
@@ -122,9 +122,16 @@ def remove_remains(folder: Path) -> None:
     for unfinished in folder.glob(UNFINISHED):
         shutil.rmtree(unfinished)
     for path in step_folders(folder):
-        if not (path / METADATA).exists() and not (path / MANIFEST).exists():
+        if METADATA not in names_in(path) and not holds_arrays(path):
             print(f"warning: {path} holds no whole checkpoint, and is removed", file=sys.stderr)
             shutil.rmtree(path)
+
+
+def holds_arrays(path: Path) -> bool:
+    """Whether a checkpoint's folder has a file by which arrays can be found."""
+    state = path / "state"
+    parts = [state, *(state / name for name in names_in(state) if name.startswith("ocdbt."))]
+    return any(MANIFEST in names_in(part) for part in parts)
 
 
 def mend_steps(folder: Path) -> None:
@@ -151,7 +158,7 @@ def mend_steps(folder: Path) -> None:
 
 
 def set_aside(path: Path, reason: str) -> None:
-    """Renames a checkpoint that is of no use now, aloud, for it may hold what can be rescued."""
+    """Renames a checkpoint that cannot be used, and says so: its arrays may still be rescued."""
     names = itertools.chain([SET_ASIDE], (f"{SET_ASIDE}{count}" for count in itertools.count(2)))
     targets = (path.with_name(f"{path.name}.{name}") for name in names)
     target = next(target for target in targets if not target.exists())
@@ -189,9 +196,12 @@ def clear_errors(folder: Path) -> Iterator[None]:
         system_error = re.search(r"([^:]+) \[os_error_code", str(error))
         text = str(error) or type(error).__name__
         reason = system_error[1].strip() if system_error else text.splitlines()[0][:200]
+        damaged = isinstance(error, DamagedError)
+        remedy = "check the disk" if damaged else "make room there or make it writable"
+        intact = "; the checkpoints before it are intact" if steps(folder) else ""
         raise UserError(
-            f"a checkpoint cannot be saved in {folder} ({reason}): make room there or make it "
-            "writable, and resume the run; the checkpoints before it are intact"
+            f"a checkpoint cannot be saved in {folder} ({reason}): {remedy}, and resume the "
+            f"run{intact}"
         ) from error
 
 
@@ -250,7 +260,7 @@ def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
     except DamagedError as damage:
         raise UserError(
             f"{path} was saved, and is damaged: {damage}; check the disk and the memory of this "
-            "machine, and resume the run, which goes on from the checkpoint before it"
+            "machine, and resume the run from an older checkpoint, or from its start"
         ) from damage
 
 
@@ -270,14 +280,23 @@ def steps(folder: Path) -> list[int]:
     A folder that is named like a step and holds no checkpoint does not count.
     """
     folders = step_folders(folder)
-    return sorted(int(path.name) for path in folders if (path / METADATA).exists())
+    return sorted(int(path.name) for path in folders if METADATA in names_in(path))
 
 
 def step_folders(folder: Path) -> list[Path]:
     """What is named like a step."""
-    if not folder.is_dir():
+    paths = [folder / name for name in names_in(folder) if name.isdecimal()]
+    return [path for path in paths if path.is_dir()]
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder, none if it is not there; UserError where it cannot be read now."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except MISSING:
         return []
-    return [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+    except OSError as error:
+        raise unreadable(folder, error) from error
 
 
 def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) -> Any:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import logging
 import math
-import re
 import sys
 import time
 import warnings
@@ -16,16 +15,13 @@ from typing import Any
 import jax
 
 from jaxae.checksums import checksum, checksum_of_json, describe_leaf, named_leaves
-from jaxae.errors import UserError
+from jaxae.errors import MISSING, UserError, may_pass, unreadable
 from jaxae.json_files import decode
 from jaxae.typed import Index, convert
 
 RETRY_SECONDS = 0.2  # after which what a network disk could not read is tried once more
 
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
-
-TRANSIENT = re.compile(r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|24|116)'")
-"""Errors of TensorStore that say nothing of what is on the disk."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class File:
 
 
 class DamagedError(Exception):
-    """A checkpoint is not what was saved; says of what it can be seen."""
+    """A checkpoint differs from what was saved; the message says how."""
 
 
 def read(path: Path, like: Any) -> Any:
@@ -128,7 +124,7 @@ def verify(path: Path) -> None:
     """Checks a checkpoint's description, and that each leaf is listed; reads no numbers.
 
     Raises:
-      DamagedError: it has not.
+      DamagedError: the description or an array is missing.
       UserError: it cannot be read now.
     """
     import tensorstore
@@ -137,24 +133,26 @@ def verify(path: Path) -> None:
     base = {"driver": "file", "path": f"{path.absolute()}/state/"}
     try:
         opened = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-        found = set(opened.list().result())
+        found = opened.list().result()
     except Exception as error:  # whatever TensorStore makes of damage
         raise failure(path, error) from error
+    # Orbax joins the parts of a name by dots, and leaves slashes within a part as they are.
+    listed = {key.decode().replace("/", ".") for key in found}
     for name in leaves:
-        if f"{name.replace('/', '.')}/zarr.json".encode() not in found:
+        if f"{name}/zarr.json".replace("/", ".") not in listed:
             raise DamagedError(f"the array of {name} is missing")
 
 
 def failure(path: Path, error: Exception) -> UserError | DamagedError:
     """What to raise for an error of reading a checkpoint's arrays, which it does not keep."""
-    if isinstance(error, MemoryError | PermissionError) or TRANSIENT.search(str(error)):
+    if may_pass(error):
         return unreadable(path, error)
     return DamagedError(f"it cannot be read ({type(error).__name__})")
 
 
 @contextlib.contextmanager
 def quiet_failures() -> Iterator[None]:
-    """Keeps to one error what fails in Orbax: each read and write beside the first has a report."""
+    """Silences Orbax's background errors so that only ours is reported."""
     loggers, hook = [logging.getLogger(name) for name in ("absl", "asyncio")], sys.unraisablehook
 
     def report(unraisable: Any) -> None:
@@ -198,10 +196,6 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
     return metadata
 
 
-MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""Errors that say that there is no such file."""
-
-
 def read_bytes(path: Path) -> bytes:
     """A file's bytes, tried once more after an error that may pass; OSError as Python has it."""
     try:
@@ -211,15 +205,6 @@ def read_bytes(path: Path) -> bytes:
     except OSError:
         time.sleep(RETRY_SECONDS)
         return path.read_bytes()
-
-
-def unreadable(path: Path, error: BaseException) -> UserError:
-    """What to say where a checkpoint may well be whole, and cannot be read now."""
-    reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-    return UserError(
-        f"{path} cannot be read now ({reason}): make it readable, or make room in memory, and try "
-        "again"
-    )
 
 
 def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
@@ -243,7 +228,7 @@ def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
 
 
 def what_decides(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """What makes two leaves differ: a setting of JAX's, which it names, or else the options."""
+    """Names what makes two leaves differ: a setting of JAX, else the options."""
     dtypes = {saved["dtype"], wanted["dtype"]}
     if all(dtype.startswith("key<") for dtype in dtypes) and len(dtypes) == 2:
         setting = "jax_default_prng_impl"

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxae import compilation, devices, home
-from jaxae.configs import FILE, check_data_dir, read_config
+from jaxae import compilation, data, devices, home
+from jaxae.configs import FILE, read_config
 from jaxae.errors import Terminated, UserError
 from jaxae.native_errors import one_line_at_a_peers_end
 from jaxae.options import (
@@ -213,7 +213,7 @@ def parse(
     if options.run.resume is not None:
         check_same(options, saved)
     if options.run.dataset is not None and options.run.dataset == saved.run.dataset:
-        check_data_dir(restored, options.run.dataset, saved.run.data_dir, options.run.data_dir)
+        data.check_data_dir(restored, options.run.dataset, saved.run.data_dir, options.run.data_dir)
     return options
 
 

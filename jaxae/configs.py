@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxae import data, json_files
+from jaxae import json_files
 from jaxae.errors import UserError
 from jaxae.options import Binarization
 from jaxae.typed import Count, convert
@@ -41,7 +41,7 @@ class SavedOptions:
     run: SavedRunOptions
     objective: str | None = None
     binarization: Binarization = "none"
-    latent: Count | None = None
+    latent: Any = None  # a number in those of jaxae
 
 
 @dataclass(frozen=True)
@@ -95,30 +95,12 @@ def read_config(folder: Path) -> Config:
     """A run's config.json; UserError where the folder has none, or one that no run has written."""
     path = folder / FILE
     if not path.exists():
-        raise UserError(f"{folder} is not a run, for {path} is not there: give a run's folder")
+        raise UserError(f"{folder} is not a run: {path} does not exist; give a run's folder")
     try:
         values = json_files.read_object(path)
     except UserError as error:
-        raise UserError(f"{folder} is not a run, for {error}") from None
+        raise UserError(f"{folder} is not a run: {error}") from None
     try:
         return convert(Config, {**values, "values": values}, "")
     except ValueError as error:
         raise json_files.unfit(path, error) from None
-
-
-def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Path | None) -> None:
-    """UserError where a run's dataset lies in a folder that the user has not named.
-
-    A run may come from a stranger, and a prepared set can name code that is imported with it. So a
-    run's own folder is opened only if it is the user's default, or given now by --data-dir.
-    """
-    if given is not None or recorded is None or name in data.BUNDLED:
-        return
-    recorded = Path(recorded)
-    if recorded.absolute() == data.data_directory(None):
-        return
-    start = "" if recorded.is_absolute() else ", relative to where it was started"
-    raise UserError(
-        f"{run} was trained on data in {recorded}{start}, which is not your data folder: give "
-        f"--data-dir {recorded} if you trust what is in it"
-    )

@@ -118,6 +118,24 @@ def _bundled(name: str) -> Dataset:
         return assemble(name, train, test, tuple(arrays["class_names"].tolist()))
 
 
+def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Path | None) -> None:
+    """UserError where a run's dataset lies in a folder that the user has not named.
+
+    A run may come from a stranger, so it does not choose which folders are opened: a recorded one
+    must be the user's default, or given now by --data-dir.
+    """
+    if given is not None or recorded is None or name in BUNDLED:
+        return
+    recorded = Path(recorded)
+    if recorded.absolute() == data_directory(None):
+        return
+    start = "" if recorded.is_absolute() else ", relative to where it was started"
+    raise UserError(
+        f"{run} was trained on data in {recorded}{start}, which is not your data folder: give "
+        f"--data-dir {recorded} if you trust what is in it"
+    )
+
+
 def data_directory(data_dir: str | Path | None) -> Path:
     """The folder of prepared sets, absolute: the one given, else the user's default."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or home.folder() / "tensorflow_datasets"

@@ -19,10 +19,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxae.errors import UserError
 
-HEARTBEAT_SECONDS = 20  # after which a process that sends no sign of life has ended, for JAX
-LEAVE_SECONDS = (
-    10  # in which a process prints its error, and ends together with the others if it can
-)
+HEARTBEAT_SECONDS = 20  # JAX takes a process that is silent for this long for dead
+LEAVE_SECONDS = 10  # time to print an error and to shut down together with the others
 
 
 def check_platforms() -> None:
@@ -37,7 +35,8 @@ def check_platforms() -> None:
         platform = jax.devices()[0].platform
         raise UserError(
             f"JAX_PLATFORMS={asked}: JAX finds no such devices here, or lacks the plugin for them; "
-            f"unset JAX_PLATFORMS to use {platform}, or install the plugin, as of jaxae[cuda]"
+            f"unset JAX_PLATFORMS to use {platform}, or install the plugin, as by "
+            "pip install 'jaxae[cuda]'"
         ) from None
 
 
@@ -132,15 +131,15 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
 
 @contextlib.contextmanager
 def leave_on_error() -> Iterator[None]:
-    """Within it an error of one of several processes ends that soon, whoever it would wait for.
+    """In a run of several processes, an error ends this one soon, even while it waits for a peer.
 
-    The others may be waiting for it: JAX ends them once it is gone.
+    JAX ends the others once it is gone.
     """
     try:
         yield
     except Exception as error:
         own = isinstance(error, UserError) and isinstance(error.__cause__, OSError | None)
-        if not own:  # it may come of the end of another, for which JAX ends this one meanwhile
+        if not own:  # a peer that died may have caused it: JAX then ends this process meanwhile
             time.sleep(HEARTBEAT_SECONDS + 5)
         leave = threading.Timer(
             LEAVE_SECONDS, os._exit, (2 if isinstance(error, UserError) else 1,)

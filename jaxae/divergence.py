@@ -1,4 +1,4 @@
-"""What a run says whose loss is no longer a number: since which step, and for what cause."""
+"""Reports a loss that is not finite: since which step, and why."""
 
 import math
 import sys

@@ -29,8 +29,7 @@ from jaxae.cli import run_tool
 from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
 from jaxae.figures import read_records
-from jaxae.files import write_whole
-from jaxae.json_files import write_json
+from jaxae.files import write_json, write_whole
 from jaxae.models import count_parameters
 from jaxae.trained import Trained, load_dataset
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxae.json_files import decode, read_object, unfit
 from jaxae.typed import Count, convert
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 1e300  # beyond it the range of a plot overflows
 
 _MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # what names of numbers begin with
 
@@ -108,12 +108,12 @@ def check_figure(name: str, value: Any) -> Any:
 
 
 def check_number(name: str, value: Any) -> float:
-    """A number that a loss can be; ValueError for a finite one beyond float32."""
+    """A number that a loss can be; ValueError for a finite one beyond _LARGEST."""
     number = convert(float | None, value, name)
     if number is None:
         return math.nan
     if math.isfinite(number) and abs(number) > _LARGEST:
-        raise ValueError(f"{name} is {number}, where a number that float32 holds belongs")
+        raise ValueError(f"{name} is {number}; expected at most {_LARGEST:g}")
     return number
 
 

@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxae.devices import is_first_process
+from jaxae.json_files import encode
 
 
 @contextlib.contextmanager
@@ -26,6 +28,11 @@ def write_whole(path: Path, text: str) -> None:
     """Writes a file of UTF-8 whole or not at all. Of several processes only the first writes."""
     if is_first_process():
         write_text(path, text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a file of indented JSON, as `write_whole` does."""
+    write_whole(path, encode(value, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

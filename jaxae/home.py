@@ -1,6 +1,7 @@
 """Where the user who runs this keeps files, with or without a home."""
 
 import contextlib
+import functools
 import os
 import stat
 import tempfile
@@ -14,6 +15,8 @@ def folder() -> Path:
     """
     with contextlib.suppress(RuntimeError):
         return Path.home()
+    if not hasattr(os, "getuid"):  # on Windows
+        return _temporary()
     place = Path(tempfile.gettempdir()) / f"jaxae-{os.getuid()}"
     with contextlib.suppress(OSError):
         place.mkdir(mode=0o700)
@@ -22,6 +25,12 @@ def folder() -> Path:
         owned = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
         if owned and not found.st_mode & 0o077:
             return place
+    return _temporary()
+
+
+@functools.cache
+def _temporary() -> Path:
+    """A folder for this process alone."""
     return Path(tempfile.mkdtemp(prefix="jaxae-"))
 
 

@@ -4,21 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxae.errors import UserError
-from jaxae.files import write_whole
+from jaxae.errors import UserError, may_pass, unreadable
 
-ADVICE = "give a run whose files are as they were written, or put back a copy of this one"
+ADVICE = "the file is damaged: restore a copy of it, or give another run"
 
 
 def encode(value: Any, indent: int | None = None) -> str:
-    """JSON text of a value: paths become strings, NaN and infinity null, for JSON has neither."""
-    plain = json.loads(json.dumps(value, default=str), parse_constant=lambda name: None)
+    """JSON text of a value: arrays become lists, paths strings, and NaN and infinity null."""
+    plain = json.loads(json.dumps(value, default=_plain), parse_constant=lambda name: None)
     return json.dumps(plain, indent=indent, allow_nan=False)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file of indented JSON, whole or not at all."""
-    write_whole(path, encode(value, indent=2) + "\n")
+def _plain(value: Any) -> Any:
+    """NumPy's and JAX's numbers as Python's, anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def decode(content: bytes) -> Any:
@@ -37,6 +36,8 @@ def read_object(path: Path, advice: str = ADVICE) -> dict[str, Any]:
     try:
         value = decode(path.read_bytes())
     except (OSError, ValueError) as error:
+        if may_pass(error):
+            raise unreadable(path, error) from None
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UserError(f"{path} cannot be read ({reason[:200]}): {advice}") from None
     if not isinstance(value, dict):
@@ -45,5 +46,5 @@ def read_object(path: Path, advice: str = ADVICE) -> dict[str, Any]:
 
 
 def unfit(place: str | Path, error: ValueError, advice: str = ADVICE) -> UserError:
-    """What to say of a file, or a line of one, whose JSON is not what is written there."""
+    """What to say of a file, or a line of one, whose JSON is not of the form expected."""
     return UserError(f"{place}: {error}; {advice}")

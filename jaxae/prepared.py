@@ -28,17 +28,8 @@ CLASS_NAME = "pythonClassName"  # a key in features.json
 
 IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
 CLASS_LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
-ALLOWED = (
-    IMAGE,
-    CLASS_LABEL,
-    "tensorflow_datasets.core.features.features_dict.FeaturesDict",
-    "tensorflow_datasets.core.features.sequence_feature.Sequence",
-    "tensorflow_datasets.core.features.tensor_feature.Tensor",
-    "tensorflow_datasets.core.features.scalar.Scalar",
-    "tensorflow_datasets.core.features.text_feature.Text",
-    "tensorflow_datasets.core.features.bounding_boxes.BBoxFeature",
-)
-"""Classes that features may have: all TFDS's own. Only the image and the label are read."""
+OWN = re.compile(r"tensorflow_datasets\.core\.features\.[\w.]+")
+"""The classes of features that are TFDS's own, of which only the image and the label are read."""
 
 MOST_CLASSES = 1_000_000
 MOST_PIXELS = 100_000  # on a side of an image
@@ -101,7 +92,7 @@ class Feature:
 class FeaturesDict:
     """The features of a set by name."""
 
-    features: dict[str, Feature]
+    features: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -118,7 +109,9 @@ class Prepared:
     folder: Path
     file_format: str
     shards: Mapping[str, Mapping[str, int]]  # of each split: the records in each file, by its name
-    features: Mapping[str, Feature]
+    features: frozenset[str]  # their names
+    image: Feature | None  # the features that are read
+    label: Feature | None
 
     def files(self) -> list[Path]:
         """The set's own files, in order of their names; not what else lies in its folder."""
@@ -132,7 +125,7 @@ class Prepared:
 
     def is_labelled(self) -> bool:
         """Whether this is a training and a test split of 8-bit images with labels."""
-        image, label = (self.features.get(name) for name in ("image", "label"))
+        image, label = self.image, self.label
         return (
             {"train", "test"} <= set(self.shards)
             and image is not None
@@ -146,9 +139,9 @@ class Prepared:
 
     def image_shape(self) -> tuple[int | None, int | None, int]:
         """Height, width and channels of an image; None for a side that the set leaves open."""
-        image = self.features["image"].image
-        assert image is not None  # of a labelled set
-        sides = image.shape.dimensions
+        assert self.image is not None  # of a labelled set
+        assert self.image.image is not None
+        sides = self.image.image.shape.dimensions
         if len(sides) != 3 or 0 in sides or sides[2] not in (1, 3, 4):
             raise UserError(
                 f"the shape of an image in {self.folder / FEATURES} is {list(sides)}, where "
@@ -159,9 +152,9 @@ class Prepared:
 
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, or their numbers if they have no names."""
-        label = self.features["label"].classLabel
-        assert label is not None  # of a labelled set
-        count, file = label.numClasses, self.folder / f"label{LABELS}"
+        assert self.label is not None  # of a labelled set
+        assert self.label.classLabel is not None
+        count, file = self.label.classLabel.numClasses, self.folder / f"label{LABELS}"
         if not file.exists():
             return tuple(map(str, range(count)))
         try:
@@ -184,12 +177,11 @@ def read(folder: Path) -> Prepared:
     """
     described = json_files.read_object(folder / FEATURES, remedy(folder))
     for key, name in _classes(described):
-        if name not in ALLOWED:
-            allowed = ", ".join(name.rpartition(".")[2] for name in ALLOWED)
+        if not isinstance(name, str) or not OWN.fullmatch(name):
             raise UserError(
-                f"{key} in {folder / FEATURES} is {shorten(name)}, where a class of TFDS itself "
-                f"({allowed}) is needed, for any other would run code of the set's author: prepare "
-                "the set again without it"
+                f"{key} in {folder / FEATURES} is {shorten(name)}, which is not a class of TFDS "
+                "itself: where TFDS opens such a set it runs the author's code; prepare the set "
+                "again without this feature"
             )
     stored = json_files.read_object(folder / DATASET_INFO, remedy(folder))
     file = DATASET_INFO
@@ -198,9 +190,15 @@ def read(folder: Path) -> Prepared:
         shards = {split.name: _shards(info.name, info.fileFormat, split) for split in info.splits}
         file = FEATURES
         features = convert(Features, described, "").featuresDict.features
+        image, label = (
+            convert(Feature, features[name], f"featuresDict.features.{name}")
+            if name in features
+            else None
+            for name in ("image", "label")
+        )
     except ValueError as error:
         raise json_files.unfit(folder / file, error, remedy(folder)) from None
-    return Prepared(folder, info.fileFormat, shards, features)
+    return Prepared(folder, info.fileFormat, shards, frozenset(features), image, label)
 
 
 def remedy(folder: Path) -> str:

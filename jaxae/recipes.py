@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Recipe:
     chunk_steps: int | None = None  # as in train.fit
     collections: train.Variables | None = None  # the objective's own, as they are at first
 
-    @property
+    @cached_property
     def standardized(self) -> bool:
         """Whether the network reads floats around 0 in training, which a dataset's never are."""
         if self.examples is None:

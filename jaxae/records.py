@@ -21,8 +21,8 @@ from jaxae.configs import FILE, read_config
 from jaxae.dataset import Dataset
 from jaxae.devices import is_first_process
 from jaxae.figures import read_records, read_summary
-from jaxae.files import write_whole
-from jaxae.json_files import encode, write_json
+from jaxae.files import write_json, write_whole
+from jaxae.json_files import encode
 from jaxae.options import Options
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")

@@ -150,7 +150,8 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
         yield
     except (UserError, KeyboardInterrupt, OSError) as error:
         resumable = shared.load is None and bool(checkpoint.steps(folder / "checkpoints"))
-        nothing = not resumable and shared.resume is None
+        trained = (folder / "metrics.jsonl").exists()
+        nothing = not resumable and not trained and shared.resume is None
         if nothing and folder.is_dir() and is_first_process():
             empty(folder)
         if isinstance(error, KeyboardInterrupt) and is_first_process():

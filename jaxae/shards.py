@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxae.errors import UserError
+from jaxae.errors import UserError, may_pass, unreadable
 from jaxae.prepared import Prepared
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
@@ -61,7 +61,9 @@ class Shards:
     def _records(self, numbers: Sequence[int]) -> Sequence[bytes]:
         try:
             return self.source.__getitems__(numbers)
-        except Exception:  # which does not say of which record
+        except Exception as error:  # which does not say of which record
+            if may_pass(error):
+                raise unreadable(self.files[0][0].parent, error) from None
             return [self._record(number) for number in numbers]
 
     def _record(self, number: int) -> bytes:
@@ -71,6 +73,8 @@ class Shards:
             raise self._unreadable(number, error) from None
 
     def _unreadable(self, number: int, error: Exception) -> UserError:
+        if may_pass(error):
+            return unreadable(self.files[0][0].parent, error)
         ends = list(itertools.accumulate(count for _, count in self.files))
         place = bisect.bisect_right(ends, number)
         file, count = self.files[place]
@@ -82,7 +86,7 @@ class Shards:
 
 
 def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | None = None) -> Shards:
-    """The records of a split, whose images have a shape: by default the set's, else the first's.
+    """The records of a split; `shape` defaults to the set's, else to the first image's.
 
     Raises UserError where the files are not those that the set describes.
     """
@@ -102,6 +106,8 @@ def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | Non
             found = reader.num_records()
             reader.close()
         except Exception as error:
+            if may_pass(error):
+                raise unreadable(file, error) from None
             raise UserError(f"{file} is damaged ({error}): {remedy}") from None
         if found != count:
             raise UserError(f"{file} is damaged ({found} records, and not {count}): {remedy}")

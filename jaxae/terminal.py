@@ -42,10 +42,10 @@ class LossyStream:
 
 @contextlib.contextmanager
 def losing_output() -> Iterator[None]:
-    """Within it what cannot be printed is dropped; at its end the other stream has a line on it.
+    """Drops output that cannot be written, and at the end reports the loss on the other stream.
 
-    The process then exits with 1, unless it was exiting with another code than 0. For a reader that
-    has seen enough of `--help` nothing is lost.
+    The process then exits with 1, or with the code it had. A pipe that is closed while `--help` is
+    printed is no loss.
     """
     take_closed_descriptors()
     before = sys.stdout, sys.stderr

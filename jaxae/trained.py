@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxae import checkpoint, data, likelihoods, objectives
 from jaxae.batches import apply_in_parts, as_array, canonicalize_array, check_floats
 from jaxae.checksums import named_leaves
-from jaxae.configs import FILE, Config, SavedNetwork, check_data_dir, read_config
+from jaxae.configs import FILE, Config, SavedNetwork, read_config
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import descriptions
@@ -165,7 +165,7 @@ def load_dataset(
     Raises UserError where it is not at hand, or has other content than the run has seen.
     """
     shared, expected = config.options.run, config.dataset
-    check_data_dir(folder, expected.name, shared.data_dir, data_dir)
+    data.check_data_dir(folder, expected.name, shared.data_dir, data_dir)
     dataset = data.load(expected.name, data_dir=data_dir, sources=sources, stream=shared.stream)
     if dataset.fingerprint != expected.fingerprint:
         raise UserError(

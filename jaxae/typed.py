@@ -39,8 +39,9 @@ Index = Annotated[int, Least(0)]
 def convert(annotation: Any, value: Any, key: str, *, strict: bool = False) -> Any:
     """A value of JSON as an annotation wants it, such as a dataclass of an object.
 
-    Lists become tuples, text becomes a path. With `strict` an object has no keys but those of its
-    dataclass, else others are left out. Raises ValueError, which names the key, for anything else.
+    Lists become tuples, text becomes a path; a value of a type that is not known here stays as it
+    is. With `strict` an object has no keys but those of its dataclass, else others are left out.
+    Raises ValueError, which names the key, for anything else.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
@@ -52,7 +53,7 @@ def convert(annotation: Any, value: Any, key: str, *, strict: bool = False) -> A
     if origin in (Union, types.UnionType):
         return _convert_union(arguments, value, key, strict=strict)
     if origin is Literal:
-        if not isinstance(value, str) or value not in arguments:
+        if (type(value), value) not in [(type(allowed), allowed) for allowed in arguments]:
             raise _unfit(key, value, f"one of {', '.join(map(str, arguments))}")
         return value
     if origin is dict:
@@ -62,7 +63,9 @@ def convert(annotation: Any, value: Any, key: str, *, strict: bool = False) -> A
         return _convert_tuple(arguments, value, key)
     if annotation is Path:
         return Path(_of_type(str, value, key, "a path"))
-    return _convert_plain(annotation, value, key)
+    if annotation in _WORDS:
+        return _convert_plain(annotation, value, key)
+    return tuple(value) if isinstance(value, list) else value  # of a type that is not known here
 
 
 def shorten(value: Any) -> str:
@@ -141,4 +144,4 @@ def _of_type(kind: type, value: Any, key: str, words: str) -> Any:
 
 
 def _unfit(key: str, value: Any, allowed: str) -> ValueError:
-    return ValueError(f"{key} is {shorten(value)}, where {allowed} belongs")
+    return ValueError(f"{key} is {shorten(value)}; expected {allowed}")

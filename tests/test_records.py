@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxae
-from jaxae import data, figures, json_files, records
+from jaxae import data, figures, files, records
 from jaxae.options import RunOptions
 
 
@@ -148,9 +148,9 @@ def test_git_commit_is_none_without_git(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
-    json_files.write_json(path, {"where": tmp_path})
+    files.write_json(path, {"where": tmp_path})
     with pytest.raises(ValueError, match="Circular"):
-        json_files.write_json(path, (loop := [], loop.append(loop))[0])
+        files.write_json(path, (loop := [], loop.append(loop))[0])
     assert json.loads(path.read_text()) == {"where": str(tmp_path)}
     assert names_in(tmp_path) == ["file.json"]
 
