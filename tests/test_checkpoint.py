@@ -86,6 +86,13 @@ def test_restores_the_same_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(draw, expected)
 
 
+def test_a_name_may_have_slashes_and_dots(tmp_path: Path) -> None:
+    tree = {"a/b": {"c.d": jnp.arange(3.0)}, "a": {"b": jnp.ones(2)}}
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 1, tree, loss=1.0)
+    assert_same_bits(checkpoint.restore(tmp_path, blank(tree)), tree)
+
+
 def test_what_is_saved_is_what_was_given_though_training_goes_on(tmp_path: Path) -> None:
     tree = make_tree(1)
     expected = jax.tree.map(jnp.copy, tree)
@@ -125,6 +132,17 @@ def test_keeps_the_best_of_an_earlier_session(tmp_path: Path) -> None:
 def test_keep_all_keeps_all(tmp_path: Path) -> None:
     save_losses(tmp_path, 1.0, 2.0, 3.0, 4.0, keep_all=True)
     assert checkpoint.steps(tmp_path) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("part", ["state", "state/ocdbt.process_0"])
+def test_arrays_without_a_description_are_set_aside(part: str, tmp_path: Path) -> None:
+    save_losses(tmp_path, 1.0, 2.0)
+    for name in ("_CHECKPOINT_METADATA", "state/manifest.ocdbt"):
+        (tmp_path / "2" / name).unlink()
+    (tmp_path / "2" / part / checkpoint.MANIFEST).touch()
+    with checkpoint.open_checkpoints(tmp_path):
+        assert checkpoint.steps(tmp_path) == [1]
+    assert (tmp_path / f"2.{checkpoint.SET_ASIDE}" / part / checkpoint.MANIFEST).exists()
 
 
 def test_restores_the_latest_or_the_step_asked_for(tmp_path: Path) -> None:

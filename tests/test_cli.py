@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import pytest
 from commands import SECONDS, environment
@@ -267,6 +267,22 @@ def test_run_main_ends_as_a_command_does(
         ended = end.code
     assert ended == code
     assert capsys.readouterr().err == words
+
+
+@dataclasses.dataclass(frozen=True)
+class Unusual:
+    """Options of kinds that jaxae itself does not have."""
+
+    counts: list[int]
+    power: Literal[1, 2]
+    anything: Any = None
+
+
+def test_options_of_any_kind_come_back() -> None:
+    options = convert(Unusual, {"counts": [3, 4], "power": 2, "anything": {"x": 1}}, "")
+    assert options == Unusual((3, 4), 2, {"x": 1})  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="power is True; expected one of 1, 2"):
+        convert(Unusual, {"counts": [], "power": True}, "")
 
 
 def test_run_main_reports_a_wrong_flag_without_calling_main(

@@ -1,5 +1,6 @@
 """Prepared sets that a stranger wrote, or that are damaged: one error, and nothing of them runs."""
 
+import errno
 import io
 import json
 import pickle
@@ -214,6 +215,23 @@ def test_a_record_that_cannot_be_loaded_is_named(
 def values_of_first(dataset: data.Dataset) -> list[int]:
     """The first pixel of the first two training images."""
     return dataset.train.images[:2][:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_record_that_cannot_be_read_now_is_no_damage(
+    stream: bool,
+    folder: Path,
+    load: Callable[..., data.Dataset],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    del folder  # is there
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(shards, "parse", fail)
+    with pytest.raises(UserError, match=r"cannot be read now .*Too many open files.* try again"):
+        load(stream=stream)
 
 
 def test_a_shard_of_several_is_named(folder: Path, load: Callable[..., data.Dataset]) -> None:

@@ -331,6 +331,11 @@ def test_only_what_ends_a_process_is_shortened() -> None:
     other = ["E1128 cuda_dnn.cc:5] out of memory\n"]
     assert list(native_errors.shorten(other + suspicious + fatal)) == [*other, native_errors.ENDED]
     assert list(native_errors.shorten(other + suspicious + other)) == other + suspicious + other
+    own = ["error: runs/x cannot be written\n"]
+    found = list(native_errors.shorten([*suspicious, *own, *fatal]))
+    assert found == [*own, native_errors.ENDED]
+    passed = iter(native_errors.shorten([*suspicious, *native_errors.MOST_HELD * own, *fatal]))
+    assert next(passed) == suspicious[0]
 
 
 @pytest.mark.parametrize(

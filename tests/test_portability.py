@@ -12,7 +12,7 @@ def opens_text(call: ast.Call) -> bool:
     """Whether this opens, reads or writes a text file by a method of a path."""
     if not isinstance(call.func, ast.Attribute):
         return False
-    if ast.unparse(call.func.value) in ("Image", "os"):
+    if ast.unparse(call.func.value) in ("Image", "os", "tensorstore.KvStore"):
         return False
     modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
     binary = call.func.attr == "open" and any("b" in str(mode) for mode in modes)

@@ -118,6 +118,62 @@ def test_an_error_that_stays_leaves_all_as_it_is(
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
 
 
+def too_few_descriptors() -> OSError:
+    return OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def caused(error: Exception) -> Exception:
+    wrapped = ValueError("of Orbax")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        too_few_descriptors(),
+        OSError(errno.EIO, "Input/output error"),
+        MemoryError(),
+        caused(too_few_descriptors()),
+        ExceptionGroup("of Orbax", [ValueError("x"), caused(too_few_descriptors())]),
+        ValueError("Error opening: [os_error_code='24']"),
+    ],
+    ids=repr,
+)
+def test_what_keeps_arrays_from_being_read_is_no_damage(
+    error: Exception, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orbax.checkpoint import v1 as ocp
+
+    def load(*_: object) -> None:
+        raise error
+
+    before = sorted(run.rglob("*"))
+    monkeypatch.setattr(checkpoint_reading, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(ocp, "load", load)
+    with pytest.raises(UserError, match="cannot be read now"):
+        go(resume=run, epochs=4)
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_first_save_that_cannot_be_verified_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise checkpoint_reading.DamagedError("nothing is there")
+
+    monkeypatch.setattr(checkpoint, "verify", refuse)
+    monkeypatch.setattr(checkpoint, "DESCRIPTION_SECONDS", 0.0)
+    folder = tmp_path / "run"
+    with pytest.raises(UserError, match=r"nothing is there\): check the disk, and resume") as told:
+        go(out=folder, epochs=2)
+    assert "intact" not in str(told.value)
+    assert len(lines_of(folder)) == 2
+    monkeypatch.undo()
+    go(resume=folder, epochs=2)
+    assert checkpoint.latest_step(folder / "checkpoints") == 2 * STEPS_PER_EPOCH
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_run_that_has_trained_starts_over_only_when_told_to(
     finished: bool, run: Path, trained: Path, capsys: pytest.CaptureFixture[str]
