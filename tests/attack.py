@@ -46,6 +46,7 @@ Use = Callable[[Path], Any]
 """Uses a folder, and returns numbers that can be compared."""
 
 FAILED = "FAILED"
+WHOLE, OTHER, FINGERPRINT = "whole", "other numbers", "other fingerprint"
 EPOCHS = 3
 KILLED = "--dataset mnist_mini --epochs 6 --batch-size 500"
 DOCUMENTS = ("config.json", "metrics.jsonl", "summary.json", METADATA)
@@ -59,7 +60,7 @@ class Attack:
     source: Path  # of the copies that are damaged
     damage: Callable[[Random, Path], str]  # says what it did
     use: Use
-    same: Callable[[Any, Any], bool]  # whether what was used has the numbers expected
+    compare: Callable[[Any, Any], str]  # what was used with what is expected; OTHER if it differs
     expected: Any
     during: Callable[[Random], contextlib.AbstractContextManager] | None = None
 
@@ -120,16 +121,24 @@ def make_attacks(scratch: Path) -> list[Attack]:
     byte = partial(damage_file, pattern="*")
     arrays = partial(damage_file, pattern="checkpoints/*/state/**/*")
     return [
-        Attack("a run's file, resumed", run, byte, resume, close, resumed),
-        Attack("a run's file, loaded", run, byte, load_run, any_of, steps),
-        Attack("a checkpoint's file, resumed", run, arrays, resume, close, resumed),
-        Attack("a value of a run's JSON, resumed", run, damage_json, resume, close, resumed),
-        Attack("a value of a run's JSON, loaded", run, damage_json, load_run, any_of, steps),
-        Attack("reads that fail, resumed", run, nothing, resume, close, resumed, failing_reads),
-        Attack("reads that fail, loaded", run, nothing, load_run, any_of, steps, failing_reads),
-        Attack("a prepared set's file", sets, byte, load_set, same_data, load_set(sets)),
-        Attack("a cached set's file", cached, byte, load_set, same_data, load_set(sets)),
-        Attack("a kill", killed, choose_moment, kill_at_moment, np.array_equal, finished),
+        Attack("a run's file, resumed", run, byte, resume, compare_losses, resumed),
+        Attack("a run's file, loaded", run, byte, load_run, compare_images, steps),
+        Attack("a checkpoint's file, resumed", run, arrays, resume, compare_losses, resumed),
+        Attack(
+            "a value of a run's JSON, resumed", run, damage_json, resume, compare_losses, resumed
+        ),
+        Attack(
+            "a value of a run's JSON, loaded", run, damage_json, load_run, compare_images, steps
+        ),
+        Attack(
+            "reads that fail, resumed", run, nothing, resume, compare_losses, resumed, failing_reads
+        ),
+        Attack(
+            "reads that fail, loaded", run, nothing, load_run, compare_images, steps, failing_reads
+        ),
+        Attack("a prepared set's file", sets, byte, load_set, compare_data, load_set(sets)),
+        Attack("a cached set's file", cached, byte, load_set, compare_data, load_set(sets)),
+        Attack("a kill", killed, choose_moment, kill_at_moment, compare_arrays, finished),
     ]
 
 
@@ -142,7 +151,7 @@ def attempt(attack: Attack, seed: int, copy: Path) -> str:
     kept = count_arrays(copy)
     during = attack.during(chance) if attack.during else contextlib.nullcontext()
     try:
-        with quiet(), during:
+        with quiet() as said, during:
             numbers = attack.use(copy)
     except UserError as error:
         lost = count_arrays(copy) < kept
@@ -154,9 +163,12 @@ def attempt(attack: Attack, seed: int, copy: Path) -> str:
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
         return f"{FAILED}: {did}: {error!r} at {where.filename}:{where.lineno}"
+    outcome = attack.compare(numbers, attack.expected)
     if count_arrays(copy) < kept:
-        return f"{FAILED}: {did}: lost a checkpoint"
-    return "whole" if attack.same(numbers, attack.expected) else f"{FAILED}: {did}: other numbers"
+        outcome = "lost a checkpoint"
+    elif "starts anew" in said.getvalue():
+        outcome = "started anew"
+    return outcome if outcome in (WHOLE, FINGERPRINT) else f"{FAILED}: {did}: {outcome}"
 
 
 def count_arrays(folder: Path) -> int:
@@ -294,36 +306,47 @@ def kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Within it nothing is printed."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
+def quiet() -> Iterator[io.StringIO]:
+    """Within it nothing is printed, but kept."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield said
 
 
 # Comparisons.
 
 
-def close(line: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Whether a run has come to the same losses; it may have trained the last epoch again."""
-    return all(
-        np.allclose(line[name], expected[name], rtol=1e-4) for name in ("train_loss", "test_loss")
-    )
+def compare_losses(line: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Compares the losses that a run has come to; it may have trained the last epoch again."""
+    names = ("train_loss", "test_loss")
+    return verdict(all(np.allclose(line[name], expected[name], rtol=1e-4) for name in names))
 
 
-def any_of(numbers: np.ndarray, expected: list[np.ndarray]) -> bool:
-    """Whether numbers are those of one of the checkpoints."""
-    return any(np.allclose(numbers, each, atol=1e-5) for each in expected)
+def compare_images(images: np.ndarray, expected: list[np.ndarray]) -> str:
+    """Compares images with those that each of the checkpoints gives."""
+    return verdict(any(np.allclose(images, each, atol=1e-5) for each in expected))
 
 
-def same_data(found: data.Dataset, expected: data.Dataset) -> bool:
-    """Whether two datasets have the same content, or do not claim to."""
+def compare_data(found: data.Dataset, expected: data.Dataset) -> str:
+    """Compares two datasets; a run refuses one of another fingerprint."""
     if found.fingerprint != expected.fingerprint:
-        return True
+        return FINGERPRINT
     pairs = [(found.train, expected.train), (found.test, expected.test)]
-    return found.class_names == expected.class_names and all(
+    same = found.class_names == expected.class_names and all(
         np.array_equal(one.images, other.images) and np.array_equal(one.labels, other.labels)
         for one, other in pairs
     )
+    return verdict(same)
+
+
+def compare_arrays(checksums: np.ndarray, expected: np.ndarray) -> str:
+    """Compares the checksums of arrays."""
+    return verdict(np.array_equal(checksums, expected))
+
+
+def verdict(same: bool) -> str:
+    """What equal numbers are called, and others."""
+    return WHOLE if same else OTHER
 
 
 if __name__ == "__main__":
