@@ -40,9 +40,6 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     Checkpointer = ocp.training.Checkpointer
 
 
-MANIFEST = "manifest.ocdbt"
-"""The file without which arrays cannot be found, in `state` or in a process's part of it."""
-
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What matches the folders of checkpoints that are still being saved."""
 
@@ -55,6 +52,9 @@ DESCRIPTION_SECONDS = 10.0
 UNWRITABLE = "*?["
 """What Orbax takes for a pattern, of the files that it merges into a checkpoint."""
 
+REMOTE = re.compile("/(gs|s3):/")
+"""What Orbax takes for a place in a cloud, wherever it stands in a path."""
+
 UNREADABLE = "\\"
 """What TensorStore takes for the start of an escape."""
 
@@ -62,6 +62,11 @@ UNREADABLE = "\\"
 def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
     """UserError for a folder whose absolute path has characters that spoil a checkpoint in it."""
     path = folder.absolute().as_posix()
+    if REMOTE.search(path) or not is_utf8(path):
+        raise UserError(
+            f"{path!a} is remote, or is not UTF-8, and checkpoints cannot be saved there: give "
+            "a local folder whose whole path is UTF-8"
+        )
     found = [character for character in characters if character in path]
     if found:
         raise UserError(
@@ -69,6 +74,14 @@ def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
             f"folder whose whole path has none of {' '.join(characters)}, the working directory "
             "included"
         )
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text has no bytes that Python took from a path without understanding them."""
+    with contextlib.suppress(UnicodeEncodeError):
+        text.encode()
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -115,23 +128,18 @@ def remove_remains(folder: Path) -> None:
     """Removes what a killed run was writing or deleting.
 
     Orbax's own clean-up outlives a process that ends at once, and it takes a folder that is named
-    like a step for a checkpoint, though it holds none. One that holds arrays is not removed.
+    like a step for a checkpoint, though it holds none: that is set aside, for who knows what it is.
     """
     if not is_first_process():
         return
     for unfinished in folder.glob(UNFINISHED):
         shutil.rmtree(unfinished)
     for path in step_folders(folder):
-        if METADATA not in names_in(path) and not holds_arrays(path):
-            print(f"warning: {path} holds no whole checkpoint, and is removed", file=sys.stderr)
-            shutil.rmtree(path)
-
-
-def holds_arrays(path: Path) -> bool:
-    """Whether a checkpoint's folder has a file by which arrays can be found."""
-    state = path / "state"
-    parts = [state, *(state / name for name in names_in(state) if name.startswith("ocdbt."))]
-    return any(MANIFEST in names_in(part) for part in parts)
+        names = names_in(path)
+        if not names:
+            path.rmdir()
+        elif METADATA not in names:
+            set_aside(path, "it holds no whole checkpoint")
 
 
 def mend_steps(folder: Path) -> None:
@@ -154,6 +162,9 @@ def mend_steps(folder: Path) -> None:
         except (OSError, ValueError):
             good = False
         if not good:
+            if not file.parent.is_dir():
+                file.parent.unlink(missing_ok=True)
+                file.parent.mkdir()
             write_whole(file, encode(metrics))
 
 

@@ -118,6 +118,8 @@ def fit(
             f"--epochs {shared.epochs}: {run.folder} has trained {done // steps_per_epoch} epochs; "
             "give as many or more"
         )
+    if shared.resume is not None:
+        read_records(run.folder)  # a damaged one is refused before anything is written
     if shared.resume is not None and not nothing_left:
         records.remove_summary(run.folder)
     records.write_config(

@@ -88,7 +88,8 @@ def start(
         check_restorable(shared, experiment, examples)
     mesh = data_mesh(shared.devices)
     mesh = mesh if mesh.size > 1 else None
-    existed = shared.resume is not None or (shared.out is not None and shared.out.exists())
+    # Path.exists would raise for a name that is too long, which new_folder refuses.
+    existed = shared.resume is not None or os.path.exists(shared.out or "")  # noqa: PTH110
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
     with (
@@ -222,7 +223,10 @@ def new_folder(experiment: str, out: Path | None) -> Path:
         if out is None:
             return timed_folder(Path("results") / experiment)
         out.mkdir(parents=True, exist_ok=True)
-        held = any(path.is_file() and path.name not in REMAINS for path in out.rglob("*"))
+        held = any(
+            path.is_symlink() or (path.is_file() and path.name not in REMAINS)
+            for path in out.rglob("*")
+        )
     except OSError as error:
         raise UserError(
             f"the run's folder {out or 'results'} cannot be made ({error.strerror}): give a folder "
@@ -265,7 +269,7 @@ def empty(folder: Path) -> None:
     """Removes what a run that came to nothing has written; its lock is open, and goes later."""
     for path in folder.iterdir():
         if path.name != LOCK:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def add_to_summary(run: Run, results: dict[str, float]) -> None:

@@ -22,8 +22,10 @@ class LossyStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Writes or drops a text."""
-        self._attempt(lambda: self._stream.write(text))
+        """Writes or drops a text; characters that the stream's encoding lacks are escaped."""
+        encoding = self._stream.encoding or "utf-8"
+        escaped = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._attempt(lambda: self._stream.write(escaped))
         return len(text)
 
     def flush(self) -> None:

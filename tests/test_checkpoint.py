@@ -134,15 +134,35 @@ def test_keep_all_keeps_all(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path) == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("part", ["state", "state/ocdbt.process_0"])
-def test_arrays_without_a_description_are_set_aside(part: str, tmp_path: Path) -> None:
+def test_what_is_named_like_a_step_and_is_none_is_set_aside(tmp_path: Path) -> None:
     save_losses(tmp_path, 1.0, 2.0)
     for name in ("_CHECKPOINT_METADATA", "state/manifest.ocdbt"):
         (tmp_path / "2" / name).unlink()
-    (tmp_path / "2" / part / checkpoint.MANIFEST).touch()
+    (tmp_path / "20241128" / "copy").mkdir(parents=True)
+    (tmp_path / "7").mkdir()
     with checkpoint.open_checkpoints(tmp_path):
         assert checkpoint.steps(tmp_path) == [1]
-    assert (tmp_path / f"2.{checkpoint.SET_ASIDE}" / part / checkpoint.MANIFEST).exists()
+    assert (tmp_path / f"2.{checkpoint.SET_ASIDE}" / "state" / "d").exists()
+    assert (tmp_path / f"20241128.{checkpoint.SET_ASIDE}" / "copy").exists()
+    assert not (tmp_path / "7").exists()
+
+
+@pytest.mark.parametrize("damage", ["gone", "a file"])
+def test_orbaxs_copy_of_the_loss_is_made_anew(damage: str, tmp_path: Path) -> None:
+    save_losses(tmp_path, 1.0, 2.0)
+    shutil.rmtree(tmp_path / "2" / "metrics")
+    if damage == "a file":
+        (tmp_path / "2" / "metrics").touch()
+    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 3, {"step": jnp.asarray(3)}, loss=3.0)
+    assert checkpoint.steps(tmp_path) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["gs:/bucket", "s3:/x", os.fsdecode(b"b\xff")])
+def test_a_folder_that_orbax_cannot_write_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is remote, or is not UTF-8") as told:
+        checkpoint.check_path(tmp_path / name)
+    assert str(told.value).isascii()
 
 
 def test_restores_the_latest_or_the_step_asked_for(tmp_path: Path) -> None:
@@ -459,7 +479,9 @@ def test_a_folder_that_is_only_named_like_a_step_is_skipped(
     with checkpoint.open_checkpoints(tmp_path) as checkpointer:
         checkpoint.save(checkpointer, 3, {"step": jnp.asarray(3)}, loss=3.0)
     assert checkpoint.steps(tmp_path) == [1, 2, 3]
-    assert f"{tmp_path / '9'} holds no whole checkpoint" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (f"{tmp_path / '9'} (it holds no whole checkpoint) is set aside" in said) == bool(inside)
+    assert not (tmp_path / "9").exists()
 
 
 @pytest.mark.parametrize(

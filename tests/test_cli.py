@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from commands import SECONDS, environment
 
 from jaxae import cli, data, progress, records
 from jaxae.errors import UserError
+from jaxae.terminal import LossyStream
 from jaxae.typed import convert
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -160,9 +162,9 @@ def test_a_run_with_other_options_is_refused(flag: str, saved: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        *((text, r"is not a run, for .*config.json") for text in ("", "{", "[]")),
+        *((text, r"is not a run: .*config.json") for text in ("", "{", "[]")),
         *(
-            (text, r"config.json: .* give a run whose files are as they were written")
+            (text, r"config.json: .* restore a copy of it, or give another run")
             for text in ("{}", '{"options": {}}', '{"options": 3}')
         ),
     ],
@@ -337,6 +339,14 @@ def test_a_run_goes_on_without_a_stream_and_says_so_at_its_end(
     *lines, last = getattr(capsys.readouterr(), kept).splitlines()
     assert len(lines) == 3
     assert re.match(r"error: standard \w+ cannot be written \(.*\), so part of it is lost", last)
+
+
+def test_what_an_encoding_lacks_is_escaped() -> None:
+    file = io.BytesIO()
+    stream = LossyStream("standard output", io.TextIOWrapper(file, encoding="ascii"), 1)
+    print("ünï \udcff", file=stream, flush=True)  # pyright: ignore[reportArgumentType]
+    assert file.getvalue().decode() == f"\\xfcn\\xef \\udcff{os.linesep}"
+    assert stream.problem is None
 
 
 def test_an_error_keeps_its_code_where_it_cannot_be_printed(

@@ -76,6 +76,33 @@ def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "pictures"])
+def test_a_link_to_what_another_run_holds_is_not_followed(name: str, tmp_path: Path) -> None:
+    (tmp_path / "other" / "7").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "other")
+    with pytest.raises(UserError, match="holds files already"):
+        go(out=tmp_path / "run")
+    assert (tmp_path / "other" / "7").exists()
+
+
+def test_a_folder_whose_name_is_too_long_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be made .*File name too long"):
+        go(out=tmp_path / ("a" * 300))
+
+
+def test_a_resumed_run_that_is_refused_stays_finished(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    go(out=folder, epochs=1)
+    with (folder / "metrics.jsonl").open("ab") as file:
+        file.write(b"garbage\n")
+    names = ("config.json", "summary.json")
+    before = [(folder / name).read_bytes() for name in names]
+    with pytest.raises(UserError, match="line 2 of"):
+        go(resume=folder, epochs=2)
+    assert [(folder / name).read_bytes() for name in names] == before
+
+
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="cannot be made"):
