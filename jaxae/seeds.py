@@ -39,14 +39,16 @@ def initial_state(
 
 
 def check_replicas(count: int, state: train.State) -> None:
-    """UserError for more replicas of a state than memory holds, before and after a step."""
+    """UserError for a state, or more replicas of it, than memory holds before and after a step."""
     leaves = jax.tree.leaves((state.params, state.collections, state.optimizer_state))
     size = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     memory = devices.memory()
     if memory is not None and count * size > memory:
+        most = memory // size
+        remedy = f"at most {most}" if most else "a smaller network, or a smaller --latent"
         raise UserError(
             f"--replicas {count}: their parameters and optimizer take {count * size / 1e9:,.1f} GB "
-            f"during a step, and there are {memory / 1e9:,.1f}: give at most {memory // size}"
+            f"during a step, and there are {memory / 1e9:,.1f}: give {remedy}"
         )
 
 

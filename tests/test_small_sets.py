@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import optax
 import pytest
 
-from jaxae import cli, data, dataset, recipes
+from jaxae import cli, data, dataset, devices, models, recipes, seeds
 from jaxae.commands import latents, train
+from jaxae.errors import UserError
+from jaxae.options import RunOptions
 
 
 def use_set(
@@ -38,6 +41,17 @@ def run_and_draw(line: str, folder: Path) -> tuple[set[str], set[str]]:
         {path.name for path in place.iterdir()} for place in (run / "pictures", folder / "codes")
     )
     return first, second
+
+
+@pytest.mark.parametrize(("memory", "remedy"), [(10_000, "at most 4"), (1_000, "a smaller netw")])
+def test_more_than_memory_holds_is_refused_with_what_would_fit(
+    memory: int, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.Autoencoder(models.DenseEncoder((2,), 2), models.DenseDecoder((2,), (4, 4, 1)))
+    options = RunOptions(epochs=1, batch_size=4, learning_rate=1e-3, replicas=100)
+    monkeypatch.setattr(devices, "memory", lambda: memory)
+    with pytest.raises(UserError, match=f"--replicas 100: .* give {remedy}"):
+        seeds.initial_state(options, model, optax.adam(1e-3), (4, 4, 1))
 
 
 def left_out(said: str) -> dict[str, str]:
