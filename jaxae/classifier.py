@@ -35,8 +35,7 @@ from jaxae.compilation import is_writable
 from jaxae.dataset import Dataset
 from jaxae.errors import UserError
 from jaxae.files import whole
-from jaxae.models import Conv, ConvEncoder, Shape
-from jaxae.models.layers import lecun
+from jaxae.models import Conv, ConvEncoder, Shape, lecun
 from jaxae.objectives import call
 from jaxae.seeds import seeded_state
 from jaxae.steps import Terms, Variables, variables_of

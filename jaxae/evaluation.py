@@ -16,7 +16,6 @@ from jaxae.classifier import Classifier
 from jaxae.errors import UserError
 from jaxae.likelihoods import BERNOULLI
 from jaxae.log_likelihood import log_likelihood
-from jaxae.metrics import codes, generation, probes
 from jaxae.priors import Prior
 from jaxae.trained import Trained
 
@@ -130,7 +129,7 @@ def judge(trained: Trained, images: Images, settings: Settings, classes: Classif
         judged = judge_generated(new, real, classes, seed=settings.seed)
         figures |= judged if prior == settings.prior else prefix(f"{prior}_", judged)
     compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
-    figures["reconstruction_fid"] = generation.frechet_distance(*compared)
+    figures["reconstruction_fid"] = metrics.frechet_distance(*compared)
     return Judged(figures, new[:_KEPT].copy())
 
 
@@ -185,7 +184,7 @@ def negative_log_likelihood(
 def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
     """Active units of a posterior; perplexity and used codes of a codebook; else nothing."""
     if hasattr(trained.model, "posterior"):
-        return {"active_units": codes.active_units(test_codes.reshape(len(test_codes), -1))}
+        return {"active_units": metrics.active_units(test_codes.reshape(len(test_codes), -1))}
     if priors.group_size(trained) is None:
         return {}
 
@@ -197,7 +196,7 @@ def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
     read = partial(trained.model.apply, trained.variables, method=read_indices)
     indices = apply_in_parts(lambda part: np.asarray(read(part)), test_codes)
     return {
-        "codebook_perplexity": codes.perplexity(indices, bottleneck.size),
+        "codebook_perplexity": metrics.perplexity(indices, bottleneck.size),
         "codes_used": len(np.unique(indices)),
         "codebook_size": bottleneck.size,
     }
@@ -218,13 +217,13 @@ def judge_generated(
 ) -> Figures:
     """How near generated images [N, H, W, C] are to real ones [M, H, W, C], by a classifier."""
     features, real_features = (classifier.features(classes, each) for each in (generated, real))
-    precision, recall = generation.precision_and_recall(real_features, features)
+    precision, recall = metrics.precision_and_recall(real_features, features)
     return {
-        "fid": generation.frechet_distance(features, real_features),
-        "kid": generation.kernel_distance(features, real_features, seed=seed).mean,
+        "fid": metrics.frechet_distance(features, real_features),
+        "kid": metrics.kernel_distance(features, real_features, seed=seed).mean,
         "precision": precision,
         "recall": recall,
-        "inception_score": generation.inception_score(classifier.probabilities(classes, generated)),
+        "inception_score": metrics.inception_score(classifier.probabilities(classes, generated)),
     }
 
 
@@ -256,10 +255,10 @@ def probe(
 ) -> Figures:
     """How well classes are told from codes or images, [N, ...] and [M, ...]."""
     return {
-        "linear_probe_accuracy": probes.linear_probe_accuracy(
+        "linear_probe_accuracy": metrics.linear_probe_accuracy(
             train, train_labels, test, test_labels
         ),
-        "neighbour_accuracy": probes.neighbour_accuracy(train, train_labels, test, test_labels),
+        "neighbour_accuracy": metrics.neighbour_accuracy(train, train_labels, test, test_labels),
     }
 
 

@@ -11,7 +11,7 @@ from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.importance import check_count, log_mean_exp, log_weights
 from jaxae.likelihoods import Likelihood
-from jaxae.objectives.variational import distortions_of, posterior_of
+from jaxae.objectives import distortions_of, posterior_of
 from jaxae.steps import Variables
 
 

@@ -9,8 +9,7 @@ import flax.linen as nn
 
 from jaxae import models, objectives
 from jaxae.likelihoods import Likelihood
-from jaxae.models import Design
-from jaxae.models.layers import limited_scale
+from jaxae.models import Design, limited_scale
 from jaxae.settings import Settings
 from jaxae.steps import Objective, Variables
 

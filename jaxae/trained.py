@@ -12,13 +12,12 @@ import numpy as np
 from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
-from jaxae import checkpoint, data, likelihoods, objectives
+from jaxae import checkpoint, data, likelihoods, models, objectives
 from jaxae.batches import apply_in_parts, as_array, canonicalize_array, check_floats
 from jaxae.checksums import named_leaves
 from jaxae.configs import FILE, Config, SavedNetwork, read_config
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
-from jaxae.models import descriptions
 from jaxae.steps import Variables
 
 
@@ -131,7 +130,7 @@ def build_network(
     """A described network, its likelihood, and its variables as shapes; UserError if it is none."""
     try:
         likelihood = likelihoods.named(network.likelihood)
-        model = descriptions.build(network.model)
+        model = models.build(network.model)
         labels = objectives.condition(model, jnp.zeros(1, jnp.int32))
         image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
         return model, likelihood, jax.eval_shape(model.init, jax.random.key(0), image, *labels)
@@ -179,6 +178,6 @@ def describe_network(model: nn.Module, likelihood: Likelihood) -> dict[str, Any]
     """What config.json says of a network, for `load`; None where it has parts without a name."""
     name = likelihoods.name_of(likelihood)
     try:
-        return None if name is None else {"model": descriptions.describe(model), "likelihood": name}
+        return None if name is None else {"model": models.describe(model), "likelihood": name}
     except UserError:
         return None

@@ -25,7 +25,7 @@ import jaxae
 from jaxae import checkpoint, data, devices, likelihoods, losses, metrics, models, recipes, train
 from jaxae.batches import Batch, Examples, check_examples
 from jaxae.errors import UserError
-from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder, descriptions
+from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
 from jaxae.options import RunOptions
 from jaxae.trained import Trained
 
@@ -209,8 +209,8 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "reconstruct NaN": (lambda: apply("reconstruct", 3, *SHAPE, value=np.nan), "NaN"),
     "decode a number": (lambda: apply("decode"), r"shape \(\)"),
     "decode codes of three numbers": (lambda: apply("decode", 3, 3), r"shape \(3, 3\)"),
-    "describe a function": (lambda: descriptions.describe(print), "not one of the parts"),
-    "build from a number's name": (lambda: descriptions.build({"value": "os"}), "'os'"),
+    "describe a function": (lambda: models.describe(print), "not one of the parts"),
+    "build from a number's name": (lambda: models.build({"value": "os"}), "'os'"),
     # Losses and metrics.
     "bernoulli of two shapes": (
         lambda: losses.bernoulli(jnp.zeros((2, 3)), jnp.zeros((2, 1))),

@@ -11,16 +11,16 @@ from jax import Array
 
 from jaxae import settings
 from jaxae.errors import UserError
-from jaxae.models.bottlenecks import (
+from jaxae.models import (
     Codebook,
     FiniteScalarQuantizer,
     TopK,
     VectorQuantizer,
-    draw_weighted,
+    limited_scale,
     nearest,
     update_codebook,
 )
-from jaxae.models.layers import limited_scale
+from jaxae.models.bottlenecks import draw_weighted
 from jaxae.objectives import call
 
 KEY = jax.random.key(0, impl="rbg")

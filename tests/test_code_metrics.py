@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxae.errors import UserError
-from jaxae.metrics.codes import active_units, perplexity
+from jaxae.metrics import active_units, perplexity
 
 
 def test_active_units_are_those_whose_mean_varies_over_the_images() -> None:

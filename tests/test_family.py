@@ -22,7 +22,6 @@ from jaxae.batches import Batch, Examples
 from jaxae.commands import train as train_command
 from jaxae.errors import UserError
 from jaxae.family import FAMILY
-from jaxae.models import descriptions
 from jaxae.seeds import seeded_state
 from jaxae.steps import take_step
 from jaxae.train import State
@@ -188,7 +187,7 @@ def test_samples_decode_to_images(name: str, kind: str) -> None:
     assert images.max() <= 1
     described = describe_network(model, LIKELIHOOD)
     assert described is not None
-    assert descriptions.build(json.loads(json.dumps(described["model"]))) == model
+    assert models.build(json.loads(json.dumps(described["model"]))) == model
 
 
 @pytest.mark.parametrize("likelihood", likelihoods.BY_NAME)

@@ -5,12 +5,7 @@ import pytest
 import scipy.linalg
 
 from jaxae.errors import UserError
-from jaxae.metrics.generation import (
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    precision_and_recall,
-)
+from jaxae.metrics import frechet_distance, inception_score, kernel_distance, precision_and_recall
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:

@@ -20,8 +20,7 @@ from jaxae import likelihoods, models
 from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.importance import log_mean_exp, log_weights
-from jaxae.objectives.importance_weighted import ciwae, iwae, miwae, piwae
-from jaxae.objectives.variational import distortions_of, negative_elbo, posterior_of
+from jaxae.objectives import ciwae, distortions_of, iwae, miwae, negative_elbo, piwae, posterior_of
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 IMAGES = linear_gaussian.images(3)

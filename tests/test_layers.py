@@ -9,18 +9,9 @@ import numpy as np
 import pytest
 from jax import Array, lax
 
-from jaxae.models import stacks
+from jaxae.models import Conv, Pool, lecun, logistic, stacks
 from jaxae.models.autoencoders import identity
-from jaxae.models.layers import (
-    Conv,
-    Initialization,
-    Pool,
-    dense,
-    keras,
-    lecun,
-    logistic,
-    pytorch,
-)
+from jaxae.models.layers import Initialization, dense, keras, pytorch
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
 

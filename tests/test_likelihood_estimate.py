@@ -13,7 +13,7 @@ from linear_gaussian import OF
 from jaxae import likelihoods, models
 from jaxae.errors import UserError
 from jaxae.log_likelihood import log_likelihood
-from jaxae.objectives.importance_weighted import iwae
+from jaxae.objectives import iwae
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 IMAGES = linear_gaussian.images(3)

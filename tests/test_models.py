@@ -18,8 +18,8 @@ from jax import Array
 
 from jaxae import models
 from jaxae.errors import UserError
-from jaxae.models import published, stacks
-from jaxae.models.autoencoders import Shape, identity
+from jaxae.models import Shape, published, stacks
+from jaxae.models.autoencoders import identity
 
 
 class Network(NamedTuple):

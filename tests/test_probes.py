@@ -5,8 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from jaxae.errors import UserError
-from jaxae.metrics import probes
-from jaxae.metrics.probes import linear_probe_accuracy, neighbour_accuracy
+from jaxae.metrics import linear_probe_accuracy, neighbour_accuracy, probes
 
 PROBES = (linear_probe_accuracy, neighbour_accuracy)
 

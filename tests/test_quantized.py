@@ -15,16 +15,21 @@ from jax import Array
 from jaxae import likelihoods, losses, objectives, steps, train
 from jaxae.batches import Batch, Examples, pixels
 from jaxae.errors import UserError
-from jaxae.metrics.codes import perplexity
-from jaxae.models import Autoencoder, Conv, ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
-from jaxae.models.bottlenecks import (
+from jaxae.metrics import perplexity
+from jaxae.models import (
+    Autoencoder,
     Codebook,
+    Conv,
+    ConvDecoder,
+    ConvEncoder,
+    DenseDecoder,
+    DenseEncoder,
     FiniteScalarQuantizer,
     TopK,
     VectorQuantizer,
     update_codebook,
 )
-from jaxae.objectives.quantized import vector_quantized
+from jaxae.objectives import vector_quantized
 
 SHAPE = (4, 4, 1)
 SIZE, DIMENSION = 6, 2

@@ -18,7 +18,8 @@ from scipy.special import logsumexp
 from jaxae.errors import UserError
 from jaxae.importance import codes_at, sampled_kl
 from jaxae.models import Gaussian
-from jaxae.objectives.total_correlation import beta_tc, kl_parts, log_densities, log_shares
+from jaxae.objectives import beta_tc
+from jaxae.objectives.total_correlation import kl_parts, log_densities, log_shares
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 RANDOM = np.random.default_rng(0)

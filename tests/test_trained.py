@@ -23,7 +23,6 @@ import jaxae
 from jaxae import data, likelihoods, models, objectives, recipes, train, trained
 from jaxae.batches import Examples
 from jaxae.errors import UserError
-from jaxae.models import descriptions
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
@@ -159,8 +158,8 @@ def test_a_folder_that_is_no_run_is_refused(content: str | None, tmp_path: Path)
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
 def test_published_networks_are_described_and_built_again(name: str, dtype: Any) -> None:
     model = getattr(models, name)((28, 28, 1), dtype=dtype)
-    text = json.dumps(descriptions.describe(model))
-    assert descriptions.build(json.loads(text)) == model
+    text = json.dumps(models.describe(model))
+    assert models.build(json.loads(text)) == model
 
 
 def test_a_network_of_other_parts_is_trained_and_not_described(tmp_path: Path) -> None:

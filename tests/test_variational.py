@@ -17,13 +17,8 @@ from jaxae.batches import Examples
 from jaxae.errors import UserError
 from jaxae.importance import codes_at, sampled_kl
 from jaxae.models import Gaussian
-from jaxae.objectives.variational import (
-    capacity_annealed,
-    capacity_schedule,
-    distortion_of,
-    distortions_of,
-    negative_elbo,
-)
+from jaxae.objectives import capacity_annealed, capacity_schedule, distortions_of, negative_elbo
+from jaxae.objectives.variational import distortion_of
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 BATCH = replace(batch_of(linear_gaussian.images(4)), weights=jnp.array([1.0, 1, 1, 0]))

@@ -16,7 +16,7 @@ from workloads import CHUNKS, Workload
 
 from jaxae import family, likelihoods, models, objectives, recipes, seeds, train
 from jaxae.batches import Examples, epoch_order
-from jaxae.models.layers import lecun
+from jaxae.models import lecun
 from jaxae.options import RunOptions
 
 Precision = Literal["float32", "bf16"]

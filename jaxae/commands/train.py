@@ -33,7 +33,7 @@ from jaxae.batches import steps_in_epoch
 from jaxae.binarization import Binarization, binarized_train, with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
-from jaxae.models.layers import lecun, logistic
+from jaxae.models import lecun, logistic
 
 # The activations, each with the first weights that suit it.
 ACTIVATIONS = {

@@ -35,7 +35,13 @@ from jaxae.objectives.regularized import (
     sparse_l1,
 )
 from jaxae.objectives.total_correlation import beta_tc
-from jaxae.objectives.variational import capacity_annealed, capacity_schedule, negative_elbo
+from jaxae.objectives.variational import (
+    capacity_annealed,
+    capacity_schedule,
+    distortions_of,
+    negative_elbo,
+    posterior_of,
+)
 
 __all__ = [
     "add_gaussian_noise",
@@ -51,6 +57,7 @@ __all__ = [
     "contractive_estimate",
     "decode",
     "denoising",
+    "distortions_of",
     "dynamically_binarized",
     "encode",
     "info_vae",
@@ -61,6 +68,7 @@ __all__ = [
     "negative_elbo",
     "network_input",
     "piwae",
+    "posterior_of",
     "rae_gp",
     "rae_l2",
     "reconstruct",

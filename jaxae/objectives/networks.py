@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxae.batches import Batch, pixels
 from jaxae.likelihoods import Likelihood
-from jaxae.models.autoencoders import check_labels
+from jaxae.models import check_labels
 from jaxae.steps import Variables
 
 

@@ -9,7 +9,7 @@ from jaxae import losses
 from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
-from jaxae.models.bottlenecks import (
+from jaxae.models import (
     Codebook,
     VectorQuantizer,
     count_uses,
