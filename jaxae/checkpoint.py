@@ -31,8 +31,7 @@ from jaxae.checkpoint_reading import (
 from jaxae.checksums import checksum_of_json, describe_leaves
 from jaxae.devices import is_first_process
 from jaxae.errors import MISSING, UserError, unreadable
-from jaxae.files import write_whole
-from jaxae.json_files import decode, encode
+from jaxae.files import decode_json, encode_json, write_whole
 
 if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     from orbax.checkpoint import v1 as ocp
@@ -158,14 +157,14 @@ def mend_steps(folder: Path) -> None:
             continue
         file = path / "metrics" / "metrics"
         try:
-            good = decode(file.read_bytes()) == metrics
+            good = decode_json(file.read_bytes()) == metrics
         except (OSError, ValueError):
             good = False
         if not good:
             if not file.parent.is_dir():
                 file.parent.unlink(missing_ok=True)
                 file.parent.mkdir()
-            write_whole(file, encode(metrics))
+            write_whole(file, encode_json(metrics))
 
 
 def set_aside(path: Path, reason: str) -> None:

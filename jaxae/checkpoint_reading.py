@@ -16,8 +16,7 @@ import jax
 
 from jaxae.checksums import checksum, checksum_of_json, describe_leaf, named_leaves
 from jaxae.errors import MISSING, UserError, may_pass, unreadable
-from jaxae.json_files import decode
-from jaxae.typed import Index, convert
+from jaxae.files import Index, convert, decode_json
 
 RETRY_SECONDS = 0.2  # after which what a network disk could not read is tried once more
 
@@ -180,7 +179,7 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
       UserError: it cannot be read now, which says nothing of what is on the disk.
     """
     try:
-        content = decode(read_bytes(path / METADATA))
+        content = decode_json(read_bytes(path / METADATA))
         metadata = convert(File, content, "").custom_metadata
         convert(Description, metadata, "custom_metadata")
         described = {name: metadata[name] for name in ("leaves", "loss")}

@@ -21,7 +21,7 @@ from filelock import FileLock
 from flax import traverse_util
 from jax import Array
 
-from jaxae import home
+from jaxae import files
 from jaxae.batches import (
     Batch,
     Examples,
@@ -116,7 +116,7 @@ def load_or_train(
     folder: where classifiers are kept; None: the user's cache folder.
     Raises UserError for a dataset of fewer than two classes.
     """
-    folder = home.cache() / "classifiers" if folder is None else folder
+    folder = files.cache_folder() / "classifiers" if folder is None else folder
     file = folder / f"{dataset.name.replace('/', '.')}-{_cache_key(dataset, settings)}.npz"
     if not is_writable(folder):
         return _read(file, dataset, settings) or train(dataset, settings)

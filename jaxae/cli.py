@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxae import compilation, data, devices, home
+from jaxae import compilation, data, devices, files
 from jaxae.configs import FILE, read_config
 from jaxae.errors import Terminated, UserError
+from jaxae.files import convert
 from jaxae.native_errors import one_line_at_a_peers_end
 from jaxae.options import (
     Options,
@@ -26,7 +27,6 @@ from jaxae.options import (
     check_same,
 )
 from jaxae.terminal import losing_output
-from jaxae.typed import convert
 
 __all__ = ["Options", "RunOptions", "parse", "run_main", "run_tool"]
 
@@ -58,7 +58,7 @@ def run_main(
     try:
         options = parse(options_type, arguments, description, program)
         compilation.use_cache(wanted=options.run.compilation_cache)
-        home.settle_matplotlib()
+        files.settle_matplotlib()
         with join_processes(options.run) if options.run.coordinator else stop_once():
             devices.check_platforms()
             main(options)
@@ -86,7 +86,7 @@ def run_tool(
 
     try:
         options = tyro.cli(options_type, args=arguments, prog=program)
-        home.settle_matplotlib()
+        files.settle_matplotlib()
         with stop_once():
             devices.check_platforms()
             main(options)

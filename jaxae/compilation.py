@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from jaxae import home
+from jaxae import files
 
 
 def use_cache(*, wanted: bool) -> None:
@@ -19,7 +19,7 @@ def use_cache(*, wanted: bool) -> None:
         jax.config.update("jax_enable_compilation_cache", False)
         return
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        folder = home.cache() / "compiled"
+        folder = files.cache_folder() / "compiled"
         if not is_writable(folder):
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxae import json_files
+from jaxae import files
 from jaxae.errors import UserError
+from jaxae.files import Count, convert
 from jaxae.options import Binarization
-from jaxae.typed import Count, convert
 
 FILE = "config.json"
 
@@ -97,10 +97,10 @@ def read_config(folder: Path) -> Config:
     if not path.exists():
         raise UserError(f"{folder} is not a run: {path} does not exist; give a run's folder")
     try:
-        values = json_files.read_object(path)
+        values = files.read_json(path)
     except UserError as error:
         raise UserError(f"{folder} is not a run: {error}") from None
     try:
         return convert(Config, {**values, "values": values}, "")
     except ValueError as error:
-        raise json_files.unfit(path, error) from None
+        raise files.unfit(path, error) from None

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae import archives, cache, home, prepare
+from jaxae import archives, cache, files, prepare
 from jaxae.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.errors import UserError
 
@@ -138,7 +138,9 @@ def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Pat
 
 def data_directory(data_dir: str | Path | None) -> Path:
     """The folder of prepared sets, absolute: the one given, else the user's default."""
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or home.folder() / "tensorflow_datasets"
+    chosen = (
+        data_dir or os.environ.get("TFDS_DATA_DIR") or files.user_folder() / "tensorflow_datasets"
+    )
     if re.match(r"\w[\w+.-]+:/", str(chosen)):  # one slash: pathlib folds two
         raise UserError(f"The data directory {chosen} is remote. Name a local one with --data-dir.")
     directory = _expanded(chosen)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxae.json_files import decode, read_object, unfit
-from jaxae.typed import Count, convert
+from jaxae.files import Count, convert, decode_json, read_json, unfit
 
 _LARGEST = 1e300  # beyond it the range of a plot overflows
 
@@ -33,7 +32,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                records.append(check_figures(decode(line), _OF_AN_EPOCH))
+                records.append(check_figures(decode_json(line), _OF_AN_EPOCH))
         except ValueError as error:
             raise unfit(f"line {number} of {path}", error) from None
     return records
@@ -42,7 +41,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 def read_summary(folder: Path) -> dict[str, Any]:
     """A run's summary.json, where null is NaN; UserError for one that no run has written."""
     path = folder / "summary.json"
-    values = read_object(path)
+    values = read_json(path)
     try:
         return check_figures(values, _OF_A_RUN)
     except ValueError as error:
@@ -76,7 +75,7 @@ class Evaluation:
 def read_evaluation(folder: Path) -> Evaluation:
     """A run's evaluation.json; UserError for one that jaxae.evaluate has not written."""
     path = folder / "evaluation.json"
-    values = read_object(path)
+    values = read_json(path)
     try:
         evaluation = convert(Evaluation, values, "")
         return replace(evaluation, figures=check_figures(evaluation.figures))

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from jaxae import json_files
 from jaxae.errors import UserError
-from jaxae.typed import Least, Most, Quoted, convert, shorten
+from jaxae.files import Least, Most, Quoted, convert, read_json, shorten, unfit
 
 DATASET_INFO = "dataset_info.json"
 FEATURES = "features.json"
@@ -175,7 +174,7 @@ def read(folder: Path) -> Prepared:
 
     Raises UserError where its files are damaged, or name a class that is not TFDS's own.
     """
-    described = json_files.read_object(folder / FEATURES, remedy(folder))
+    described = read_json(folder / FEATURES, remedy(folder))
     for key, name in _classes(described):
         if not isinstance(name, str) or not OWN.fullmatch(name):
             raise UserError(
@@ -183,7 +182,7 @@ def read(folder: Path) -> Prepared:
                 "itself: where TFDS opens such a set it runs the author's code; prepare the set "
                 "again without this feature"
             )
-    stored = json_files.read_object(folder / DATASET_INFO, remedy(folder))
+    stored = read_json(folder / DATASET_INFO, remedy(folder))
     file = DATASET_INFO
     try:
         info = convert(DatasetInfo, stored, "")
@@ -197,7 +196,7 @@ def read(folder: Path) -> Prepared:
             for name in ("image", "label")
         )
     except ValueError as error:
-        raise json_files.unfit(folder / file, error, remedy(folder)) from None
+        raise unfit(folder / file, error, remedy(folder)) from None
     return Prepared(folder, info.fileFormat, shards, frozenset(features), image, label)
 
 

@@ -21,8 +21,7 @@ from jaxae.configs import FILE, read_config
 from jaxae.dataset import Dataset
 from jaxae.devices import is_first_process
 from jaxae.figures import read_records, read_summary
-from jaxae.files import write_json, write_whole
-from jaxae.json_files import encode
+from jaxae.files import encode_json, write_json, write_whole
 from jaxae.options import Options
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
@@ -185,7 +184,7 @@ def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
     if not is_first_process():
         return
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(encode(record) + "\n")
+        file.write(encode_json(record) + "\n")
     if board is not None:
         for name, value in record.items():
             if isinstance(value, float):
@@ -220,7 +219,7 @@ def keep_records(folder: Path, epochs: int) -> None:
     kept = [record for record in read_records(folder) if record["epoch"] <= epochs]
     path = folder / "metrics.jsonl"
     if path.exists():
-        write_whole(path, "".join(encode(record) + "\n" for record in kept))
+        write_whole(path, "".join(encode_json(record) + "\n" for record in kept))
 
 
 def remove_summary(folder: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_run import compiled_once  # noqa: F401
 
-from jaxae import classifier, data, home
+from jaxae import classifier, data, files
 from jaxae.batches import Batch
 from jaxae.classifier import Classifier, Settings
 from jaxae.dataset import Dataset, Split, assemble
@@ -102,7 +102,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cached_classifier_is_not_trained_again(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(home, "cache", lambda: tmp_path)
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path)
     first = classifier.load_or_train(tiny, settings=FEW)
     (file,) = tmp_path.rglob("*.npz")
     assert not list(tmp_path.rglob("*.part"))

@@ -18,8 +18,8 @@ from commands import SECONDS, environment
 
 from jaxae import cli, data, progress, records
 from jaxae.errors import UserError
+from jaxae.files import convert
 from jaxae.terminal import LossyStream
-from jaxae.typed import convert
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 COMMON_FLAGS = [

@@ -10,7 +10,7 @@ import pytest
 import tiny
 from tiny import assert_small_mnist
 
-from jaxae import data, home
+from jaxae import data, files
 from jaxae.errors import UserError
 
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
@@ -35,8 +35,8 @@ def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_folder_of_the_users_own_stands_for_the_home(homeless: Path) -> None:
     place = homeless / f"jaxae-{os.getuid()}"
-    assert home.folder() == home.folder() == place
-    assert home.cache() == place / "cache"
+    assert files.user_folder() == files.user_folder() == place
+    assert files.cache_folder() == place / "cache"
     assert place.stat().st_mode & 0o777 == 0o700
 
 
@@ -44,10 +44,10 @@ def test_a_place_that_is_not_the_users_alone_is_not_taken(homeless: Path) -> Non
     place = homeless / f"jaxae-{os.getuid()}"
     place.mkdir()
     place.chmod(0o777)
-    others = [home.folder()]
+    others = [files.user_folder()]
     place.rmdir()
     place.symlink_to(others[0])
-    others.append(home.folder())
+    others.append(files.user_folder())
     for other in others:
         assert other.parent == homeless
         assert other != place
@@ -56,7 +56,7 @@ def test_a_place_that_is_not_the_users_alone_is_not_taken(homeless: Path) -> Non
 
 def test_a_cache_that_is_named_needs_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/named")
-    assert home.cache() == Path("/named/jaxae")
+    assert files.cache_folder() == Path("/named/jaxae")
 
 
 def test_sets_are_prepared_without_a_home(source_root: Path, homeless: Path) -> None:
@@ -75,12 +75,12 @@ def test_matplotlib_is_told_a_folder_unless_it_was(
     homeless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPLCONFIGDIR", "/told")
-    home.settle_matplotlib()
+    files.settle_matplotlib()
     assert os.environ["MPLCONFIGDIR"] == "/told"
     monkeypatch.delenv("MPLCONFIGDIR")
-    home.settle_matplotlib()
-    assert Path(os.environ["MPLCONFIGDIR"]) == home.folder() / "matplotlib"
+    files.settle_matplotlib()
+    assert Path(os.environ["MPLCONFIGDIR"]) == files.user_folder() / "matplotlib"
     monkeypatch.delenv("MPLCONFIGDIR")
     monkeypatch.setenv("HOME", "/a/home")
-    home.settle_matplotlib()
+    files.settle_matplotlib()
     assert "MPLCONFIGDIR" not in os.environ

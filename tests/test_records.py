@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxae
-from jaxae import data, figures, files, json_files, records
+from jaxae import data, figures, files, records
 from jaxae.options import RunOptions
 
 
@@ -157,7 +157,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_numbers_of_any_kind_are_numbers_in_json() -> None:
     values = [np.float32(0.5), np.int64(3), np.array([1.0, np.inf]), jax.numpy.ones(2), Path("a")]
-    assert json.loads(json_files.encode(values)) == [0.5, 3, [1.0, None], [1.0, 1.0], "a"]
+    assert json.loads(files.encode_json(values)) == [0.5, 3, [1.0, None], [1.0, 1.0], "a"]
 
 
 def test_a_single_run_has_plain_numbers() -> None:

@@ -10,8 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxae.errors import UserError
+from jaxae.files import shorten
 from jaxae.models import autoencoders, bottlenecks, layers, published
-from jaxae.typed import shorten
 
 CLASSES = {
     cls.__name__: cls

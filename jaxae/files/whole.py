@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxae.devices import is_first_process
-from jaxae.json_files import encode
+from jaxae.files.json import encode_json
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a file of indented JSON, as `write_whole` does."""
-    write_whole(path, encode(value, indent=2) + "\n")
+    write_whole(path, encode_json(value, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

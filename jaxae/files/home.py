@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 
-def folder() -> Path:
+def user_folder() -> Path:
     """The user's home, or a folder in its place where the user has none, as in a container.
 
     That one is among the temporary files, and the user's alone: others could put programs there.
@@ -34,7 +34,7 @@ def _temporary() -> Path:
     return Path(tempfile.mkdtemp(prefix="jaxae-"))
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """The folder of what is computed once for this user."""
     from platformdirs import user_cache_path
 
@@ -42,7 +42,7 @@ def cache() -> Path:
         place = user_cache_path("jaxae")
         if place.is_absolute():  # some releases leave the ~ of a home that is not there
             return place
-    return folder() / "cache"
+    return user_folder() / "cache"
 
 
 def settle_matplotlib() -> None:
@@ -53,4 +53,4 @@ def settle_matplotlib() -> None:
     try:
         Path.home()
     except RuntimeError:
-        os.environ.setdefault("MPLCONFIGDIR", str(folder() / "matplotlib"))
+        os.environ.setdefault("MPLCONFIGDIR", str(user_folder() / "matplotlib"))

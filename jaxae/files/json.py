@@ -9,7 +9,7 @@ from jaxae.errors import UserError, may_pass, unreadable
 ADVICE = "the file is damaged: restore a copy of it, or give another run"
 
 
-def encode(value: Any, indent: int | None = None) -> str:
+def encode_json(value: Any, indent: int | None = None) -> str:
     """JSON text of a value: arrays become lists, paths strings, and NaN and infinity null."""
     plain = json.loads(json.dumps(value, default=_plain), parse_constant=lambda name: None)
     return json.dumps(plain, indent=indent, allow_nan=False)
@@ -20,7 +20,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def decode(content: bytes) -> Any:
+def decode_json(content: bytes) -> Any:
     """The value of JSON in UTF-8; ValueError for anything else, also for what nests too deeply."""
     try:
         value = json.loads(content.decode())
@@ -31,10 +31,10 @@ def decode(content: bytes) -> Any:
         raise ValueError("it nests too deeply") from None
 
 
-def read_object(path: Path, advice: str = ADVICE) -> dict[str, Any]:
+def read_json(path: Path, advice: str = ADVICE) -> dict[str, Any]:
     """The object in a file of JSON; UserError, which ends with advice, where it holds none."""
     try:
-        value = decode(path.read_bytes())
+        value = decode_json(path.read_bytes())
     except (OSError, ValueError) as error:
         if may_pass(error):
             raise unreadable(path, error) from None
