@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import Array, lax
 
-from jaxae.models import drop_ins
-from jaxae.models.windows import transposed_padding
+from jaxae.convolutions import drop_ins, transposed_padding
 
 # Each example compiles programs of its own shapes, so there are few of them, the same each time.
 few = settings(max_examples=12, deadline=None, derandomize=True)

@@ -3,7 +3,7 @@
 from jaxae.files.home import cache_folder, settle_matplotlib, user_folder
 from jaxae.files.json import decode_json, encode_json, read_json, unfit
 from jaxae.files.typed import Count, Index, Least, Most, Quoted, convert, shorten
-from jaxae.files.whole import whole, write_json, write_text, write_whole
+from jaxae.files.writing import whole, write_json, write_text, write_whole
 
 __all__ = [
     "Count",

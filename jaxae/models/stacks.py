@@ -11,9 +11,9 @@ from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 from jax import Array, lax
 
-from jaxae.models import convolutions
+from jaxae import convolutions
+from jaxae.convolutions import Window, Windows, transposed_padding, transposed_window, window
 from jaxae.models.layers import Activation, Conv, Initialization, Pool
-from jaxae.models.windows import Window, Windows, transposed_padding, transposed_window, window
 
 Layers = Sequence[tuple[Conv, Activation]]
 

@@ -17,8 +17,8 @@ import numpy as np
 from flax.linen.linear import canonicalize_padding
 from jax import Array, lax
 
-from jaxae.models import convolutions
-from jaxae.models.windows import transposed_padding, transposed_window, window
+from jaxae.convolutions import products
+from jaxae.convolutions.windows import transposed_padding, transposed_window, window
 
 Bilinear = Callable[[Array, Array], Array]
 
@@ -119,13 +119,13 @@ def images_by_products(
             transposed_window(size, taps, stride, cast(tuple[int, int], pad))
             for (size, taps), stride, pad in zip(sizes, dilation, pads, strict=True)
         )
-        y = convolutions.correlate_transposed(x, kernel, (rows, columns))
+        y = products.correlate_transposed(x, kernel, (rows, columns))
     else:
         rows, columns = (
             window(size, taps, stride, pad)
             for (size, taps), stride, pad in zip(sizes, strides, pads, strict=True)
         )
-        y = convolutions.correlate(x, kernel, (rows, columns))
+        y = products.correlate(x, kernel, (rows, columns))
     return y.transpose(3, 1, 2, 0)
 
 
@@ -151,7 +151,7 @@ def max_pool(
 
     def by_taps(x: Array) -> Array:
         rows, columns = map(window, x.shape[1:3], window_shape, strides, pads)
-        return convolutions.max_pool(x.transpose(3, 1, 2, 0), (rows, columns)).transpose(3, 1, 2, 0)
+        return products.max_pool(x.transpose(3, 1, 2, 0), (rows, columns)).transpose(3, 1, 2, 0)
 
     return lax.platform_dependent(inputs, cpu=by_taps, default=by_windows)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxae.models.windows import Window, Windows, gather, join_phases, pieces, scatter, shift
+from jaxae.convolutions.windows import Window, Windows, gather, join_phases, pieces, scatter, shift
 
 
 def correlate(x: Array, kernel: Array, windows: Windows) -> Array:

@@ -1,0 +1,34 @@
+"""Convolutions and pooling that train fast on a CPU; useful without the rest of jaxae.
+
+`drop_ins` takes the place of Flax's layers; the functions here are what they are made of.
+"""
+
+from jaxae.convolutions import drop_ins
+from jaxae.convolutions.products import (
+    correlate,
+    correlate_and_pool,
+    correlate_transposed,
+    max_pool,
+    upsample_and_correlate,
+)
+from jaxae.convolutions.windows import (
+    Window,
+    Windows,
+    transposed_padding,
+    transposed_window,
+    window,
+)
+
+__all__ = [
+    "Window",
+    "Windows",
+    "correlate",
+    "correlate_and_pool",
+    "correlate_transposed",
+    "drop_ins",
+    "max_pool",
+    "transposed_padding",
+    "transposed_window",
+    "upsample_and_correlate",
+    "window",
+]
