@@ -12,8 +12,8 @@ from flax import struct
 from jax import Array
 from jax.core import Tracer
 
+from jaxae.data import Column
 from jaxae.errors import UserError
-from jaxae.streaming import Column
 
 AT_ONCE = 500  # images, of which a convolutional network's activations fit in memory
 

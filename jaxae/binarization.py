@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxae import data, objectives, recipes, seeds
 from jaxae.batches import Examples
+from jaxae.data import Column
 from jaxae.errors import UserError
 from jaxae.options import Binarization
-from jaxae.streaming import Column
 
 
 def binarized_test(dataset: data.Dataset) -> Examples:

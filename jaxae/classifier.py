@@ -32,7 +32,7 @@ from jaxae.batches import (
     steps_in_epoch,
 )
 from jaxae.compilation import is_writable
-from jaxae.dataset import Dataset
+from jaxae.data import Dataset
 from jaxae.errors import UserError
 from jaxae.files import whole
 from jaxae.models import Conv, ConvEncoder, Shape, lecun

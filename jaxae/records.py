@@ -18,7 +18,7 @@ import numpy as np
 
 import jaxae
 from jaxae.configs import FILE, read_config
-from jaxae.dataset import Dataset
+from jaxae.data import Dataset
 from jaxae.devices import is_first_process
 from jaxae.figures import read_records, read_summary
 from jaxae.files import encode_json, write_json, write_whole

@@ -27,6 +27,7 @@ from jaxae.batches import (
     in_batches,
     steps_in_epoch,
 )
+from jaxae.data import Column
 from jaxae.errors import UserError
 from jaxae.feeding import CHUNK_STEPS, piece_bounds, resident, stream
 from jaxae.loops import make_loop, zero_totals
@@ -44,7 +45,6 @@ from jaxae.steps import (
     terms_of,
     variables_of,
 )
-from jaxae.streaming import Column
 
 __all__ = [
     "Objective",

@@ -38,7 +38,7 @@ from small_run import go, lines_of, small_images
 
 from jaxae import checkpoint, data, trained
 from jaxae.checkpoint_reading import METADATA
-from jaxae.data import load as load_prepared  # which small_images leaves alone
+from jaxae.data import load as load_prepared
 from jaxae.errors import UserError
 
 Random = random.Random

@@ -13,7 +13,7 @@ import optax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxae import data, dataset, likelihoods, models, objectives, recipes, runs, train
+from jaxae import data, likelihoods, models, objectives, recipes, runs, train
 from jaxae.options import RunOptions
 
 STEPS_PER_EPOCH = 7  # of 100 images, 16 at a time: the last batch has 4
@@ -52,7 +52,7 @@ def small_images() -> Iterator[None]:
     test_split = data.Split(mini.test.images[:30].copy(), mini.test.labels[:30].copy())
 
     def load(name: str, **places: Any) -> data.Dataset:
-        return dataset.assemble(name, train_split, test_split, mini.class_names)
+        return data.assemble(name, train_split, test_split, mini.class_names)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load", load)

@@ -15,7 +15,8 @@ import tiny
 from commands import SECONDS
 from tiny import ARRAYS, assert_small_mnist, left_over
 
-from jaxae import archives, data, prepare
+from jaxae import data
+from jaxae.data import archives, preparation
 from jaxae.errors import UserError
 
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
@@ -119,7 +120,7 @@ def serve(source_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         url = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(prepare._builder_class("mnist"), "URL", url)
+        monkeypatch.setattr(preparation._builder_class("mnist"), "URL", url)
         return url
 
     yield start

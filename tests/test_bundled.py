@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxae import archives
-from jaxae.bundled import make
+from jaxae.data import archives
+from jaxae.data.bundled import make
 
 
 def test_first_of_each_class_keeps_the_order() -> None:
@@ -27,13 +27,21 @@ def test_bytes_do_not_depend_on_the_time_of_day(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", list(archives.ORIGINALS))
 def test_the_committed_file_is_what_the_script_makes(name: str, sources: Path) -> None:
-    committed = resources.files("jaxae.bundled") / f"{name}.npz"
+    committed = resources.files("jaxae.data.bundled") / f"{name}.npz"
     assert committed.read_bytes() == make.made(name, sources)
     assert len(committed.read_bytes()) < 3e6
 
 
 def test_a_missing_source_is_a_clear_error(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "jaxae.bundled.make", "--sources", tmp_path, "--out", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "jaxae.data.bundled.make",
+        "--sources",
+        tmp_path,
+        "--out",
+        tmp_path,
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
     assert "has no subfolder mnist" in result.stderr

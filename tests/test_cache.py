@@ -11,7 +11,8 @@ import pytest
 import tiny
 from tiny import assert_small_mnist
 
-from jaxae import cache, data, prepare
+from jaxae import data
+from jaxae.data import cache, preparation
 
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
 source_root = pytest.fixture(tiny.source_root)
@@ -61,7 +62,7 @@ SPOILS: dict[str, Callable[[Path], object]] = {
     "another fingerprint": lambda folder: change_metadata(folder, "fingerprint", "0" * 64),
     "no fingerprint": lambda folder: change_metadata(folder, "fingerprint", None),
     "another state of the set": lambda folder: os.utime(
-        folder.parent / prepare.DATASET_INFO, (0, 0)
+        folder.parent / preparation.DATASET_INFO, (0, 0)
     ),
 }
 
@@ -70,7 +71,7 @@ def test_caches_that_do_not_fit_are_made_anew_aloud(
     source_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = data.load("mnist", data_dir=tmp_path, sources=source_root)
-    folder = prepare.find(tmp_path, "mnist")
+    folder = preparation.find(tmp_path, "mnist")
     assert folder is not None
     capsys.readouterr()
     for name, spoil in SPOILS.items():
@@ -86,7 +87,7 @@ def test_caches_that_do_not_fit_are_made_anew_aloud(
 
 def test_no_bit_of_a_cached_array_can_flip_unseen(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
-    folder = prepare.find(tmp_path, "mnist")
+    folder = preparation.find(tmp_path, "mnist")
     assert folder is not None
     random = np.random.default_rng(0)
     for file in sorted((folder / cache.FOLDER).glob("*.npy")):

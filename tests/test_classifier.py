@@ -13,7 +13,8 @@ from small_run import compiled_once  # noqa: F401
 from jaxae import classifier, data, files
 from jaxae.batches import Batch
 from jaxae.classifier import Classifier, Settings
-from jaxae.dataset import Dataset, Split, assemble
+from jaxae.data import Dataset
+from jaxae.data.dataset import Split, assemble
 from jaxae.errors import UserError
 
 SETTINGS = Settings(channels=(8, 16), features=12, epochs=5, batch_size=50, learning_rate=5e-3)

@@ -17,7 +17,8 @@ from damage import damaged_contents
 from handmade import NAME, SIDE, grey, png, shard
 from PIL import Image
 
-from jaxae import cache, data, runs, shards, streaming
+from jaxae import data, runs
+from jaxae.data import cache, shards, streaming
 from jaxae.errors import UserError
 from jaxae.options import RunOptions
 
@@ -285,12 +286,12 @@ def test_a_process_that_reads_hands_over_the_error(
 ) -> None:
     handmade.write_shard(shard(folder, "train"), [grey(0)] * 5 + [b"bad"], [0] * 6)
     column = load(stream=True).train.images
-    assert isinstance(column, streaming.Column)
+    assert isinstance(column, data.Column)
     order = np.arange(6).reshape(2, 3)
     batches = pickle.loads(pickle.dumps(streaming.Batches(column.records, order)))
     assert [type(part) for part in batches[0]] == [bytes, bytes]  # no shared memory
     assert isinstance(batches[1], UserError)
-    reader = streaming.read_batches(column.records, order)
+    reader = data.read_batches(column.records, order)
     next(reader)
     with pytest.raises(UserError, match="record 5 of"):
         next(reader)

@@ -16,7 +16,8 @@ import tiny
 from commands import SECONDS, environment
 from tiny import ARRAYS, assert_small_mnist, left_over
 
-from jaxae import archives, cache, data, prepare
+from jaxae import data
+from jaxae.data import archives, cache, loading, preparation
 from jaxae.errors import UserError
 
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
@@ -37,7 +38,7 @@ def test_load_prepares_from_archives_then_reads_the_cache(
     first = data.load("mnist", data_dir=tmp_path / "data", sources=source_root)
     assert_small_mnist(first)
     assert first.train.labels.dtype == np.int32
-    monkeypatch.setattr(prepare, "decode", None)  # the second load must not decode
+    monkeypatch.setattr(preparation, "decode", None)  # the second load must not decode
     second = data.load("mnist", data_dir=tmp_path / "data")
     assert_small_mnist(second)
     assert isinstance(second.train.images, np.memmap)
@@ -91,7 +92,8 @@ def test_two_processes_prepare_once(source_root: Path, tmp_path: Path) -> None:
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import tiny
-        from jaxae import archives, data
+        from jaxae import data
+        from jaxae.data import archives
         archives.ORIGINALS["mnist"] = tiny.original(tiny.arrays(seed=0))
         dataset = data.load("mnist", data_dir={str(tmp_path / "data")!r},
                             sources={str(source_root)!r})
@@ -348,7 +350,7 @@ def test_full_set(
     assert dataset.test.images.shape == (10_000, 28, 28, 1)
     assert len(np.unique(dataset.train.labels)) == len(dataset.class_names) == 10
     # From then on it is mapped into memory, and neither read nor decoded.
-    monkeypatch.setattr(data, "_decode_and_cache", lambda folder, name: pytest.fail("decodes"))
+    monkeypatch.setattr(loading, "_decode_and_cache", lambda folder, name: pytest.fail("decodes"))
     again = data.load(name, data_dir=tmp_path)
     assert isinstance(again.train.images, np.memmap)
     assert again.fingerprint == dataset.fingerprint

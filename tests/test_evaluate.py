@@ -23,7 +23,6 @@ from small_run import compiled_once  # noqa: F401
 from jaxae import (
     classifier,
     data,
-    dataset,
     evaluate,
     evaluation,
     likelihoods,
@@ -105,7 +104,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         data.Split(split.images[:count][middle].copy(), split.labels[:count].copy())
         for split, count in ((mini.train, 100), (mini.test, 30))
     )
-    small = dataset.assemble("mnist", train, test, mini.class_names)
+    small = data.assemble("mnist", train, test, mini.class_names)
     settings = classifier.Settings(channels=(4,), features=8, epochs=1)
     cache = tmp_path_factory.mktemp("classifiers")
     load_or_train = partial(classifier.load_or_train, folder=cache, settings=settings)
@@ -279,7 +278,10 @@ def test_the_page_says_what_was_judged(variational: Evaluated, plain: Evaluated)
 
 
 def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
-    trained, images = untrained(CONDITIONAL), evaluation.make_images(data.load("mnist"), "static")
+    trained, images = (
+        untrained(CONDITIONAL),
+        evaluation.make_images(data.load("mnist"), "static"),
+    )
     settings = evaluation.Settings("normal", samples=2, weighed=30, generated=40, seed=0)
     judge = classifier.load_or_train(images.dataset)
     judged = evaluation.judge(trained, images, settings, judge)

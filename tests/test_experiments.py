@@ -10,7 +10,8 @@ import pytest
 from commands import REPOSITORY, Finished, start
 from PIL import Image
 
-from jaxae import archives, checkpoint, data, plots
+from jaxae import checkpoint, data, plots
+from jaxae.data import archives
 
 MNIST = "--dataset mnist_mini --epochs 1"
 # fashion.py is told neither dataset nor folder.

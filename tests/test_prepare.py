@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxae import archives, cache, data, prepare
+from jaxae import data
+from jaxae.data import archives, cache, preparation
 from jaxae.errors import UserError
 
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
@@ -51,7 +52,7 @@ def prepare_other(
                 Image.fromarray(np.full((side, side, 3), (index, 1, 2), np.uint8)).save(file, "png")
                 yield index, {image_name: io.BytesIO(file.getvalue()), label_name: index % 2}
 
-    with prepare._quiet():
+    with preparation._quiet():
         Cmaterdb(data_dir=data_dir, file_format="array_record").download_and_prepare()
 
 
@@ -93,7 +94,7 @@ def test_a_configuration_must_be_named(tmp_path: Path) -> None:
 
 def test_a_set_in_tfrecord_format_is_refused(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
-    info = next(tmp_path.rglob(prepare.DATASET_INFO))
+    info = next(tmp_path.rglob(preparation.DATASET_INFO))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(UserError, match="stored as tfrecord, which only TensorFlow reads"):
         data.load("mnist", data_dir=tmp_path)

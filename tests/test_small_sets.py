@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxae import cli, data, dataset, devices, models, recipes, seeds
+from jaxae import cli, data, devices, models, recipes, seeds
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.options import RunOptions
@@ -26,7 +26,7 @@ def use_set(
         )
         for labels in (train_labels, test_labels)
     )
-    odd = dataset.assemble("odd", *splits, class_names=tuple("abcdefgh"))
+    odd = data.assemble("odd", *splits, class_names=tuple("abcdefgh"))
     patch.setattr(data, "load", lambda name, **places: odd)
 
 

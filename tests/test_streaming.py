@@ -10,7 +10,7 @@ import optax
 import pytest
 import tiny
 
-from jaxae import data, evaluation, likelihoods, models, objectives, recipes, streaming, train
+from jaxae import data, evaluation, likelihoods, models, objectives, recipes, train
 from jaxae.batches import Examples
 from jaxae.binarization import with_binarization
 from jaxae.errors import UserError
@@ -61,7 +61,7 @@ def assert_close(left: train.Progress, right: train.Progress) -> None:
 
 def test_streamed_images_are_those_in_memory_in_the_same_order(load: partial[data.Dataset]) -> None:
     streamed = load(stream=True)  # which also prepares the set
-    assert isinstance(streamed.train.images, streaming.Column)
+    assert isinstance(streamed.train.images, data.Column)
     tiny.assert_small_mnist(load())
     for name in ("images", "labels"):
         column, array = getattr(streamed.train, name), getattr(load().train, name)
@@ -104,8 +104,8 @@ def test_processes_read_the_same(load: partial[data.Dataset]) -> None:
     batches = []
     for workers in (0, 2):
         column = load(stream=True, workers=workers).train.images
-        assert isinstance(column, streaming.Column)
-        batches.append(list(streaming.read_batches(column.records, order)))
+        assert isinstance(column, data.Column)
+        batches.append(list(data.read_batches(column.records, order)))
     images, labels = load().train.images, load().train.labels
     for threads, processes, indices in zip(*batches, order, strict=True):
         for batch in (threads, processes):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxae import archives, data
+from jaxae import data
+from jaxae.data import archives
 
 COUNTS = {
     archives.TRAIN_IMAGES: 40,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxae.data.shards import Shards
 from jaxae.errors import UserError
-from jaxae.shards import Shards
 
 KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # of images and of labels
 

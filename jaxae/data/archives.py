@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.dataset import Split
+from jaxae.data.dataset import Split
 from jaxae.errors import UserError
 
 

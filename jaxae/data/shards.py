@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxae.data.prepared import Prepared
 from jaxae.errors import UserError, may_pass, unreadable
-from jaxae.prepared import Prepared
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
 FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # TensorFlow's; for others Pillow may start programs

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae import prepared
-from jaxae.dataset import Dataset, Split, assemble
+from jaxae.data import prepared
+from jaxae.data.dataset import Dataset, Split, assemble
 
 FOLDER = "jaxae_arrays"
 METADATA = "metadata.json"

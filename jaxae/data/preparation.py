@@ -21,11 +21,11 @@ from urllib.parse import urljoin
 
 import numpy as np
 
-from jaxae import archives, shards
-from jaxae.dataset import Dataset, Split, assemble
+from jaxae.data import archives, shards
+from jaxae.data.dataset import Dataset, Split, assemble
+from jaxae.data.prepared import DATASET_INFO, Prepared, fingerprint, read
+from jaxae.data.streaming import Column, Records
 from jaxae.errors import UserError
-from jaxae.prepared import DATASET_INFO, Prepared, fingerprint, read
-from jaxae.streaming import Column, Records
 
 RECORDS_AT_ONCE = 1000
 

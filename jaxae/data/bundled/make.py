@@ -1,6 +1,6 @@
 """Makes the bundled subsets from the original archives; the same archives give the same bytes.
 
-    python -m jaxae.bundled.make --sources DIR
+    python -m jaxae.data.bundled.make --sources DIR
 
 Each subset holds, in their original order, the first 500 training and the first 100 test images of
 every class.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae import archives, prepare
+from jaxae.data import archives, preparation
 from jaxae.errors import UserError
 
 TRAIN_PER_CLASS = 500
@@ -61,7 +61,7 @@ def made(name: str, sources: Path) -> bytes:
     if folder is None:
         raise UserError(f"{sources} has no subfolder {name} with the four original archives.")
     arrays = archives.read(name, {file: folder / file for file in archives.FILES})
-    return npz_bytes(subset(arrays, prepare.class_names(name)))
+    return npz_bytes(subset(arrays, preparation.class_names(name)))
 
 
 def main() -> None:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae import archives, cache, files, prepare
-from jaxae.dataset import MINI_SUFFIX, Dataset, Split, assemble
+from jaxae import files
+from jaxae.data import archives, cache, preparation
+from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.errors import UserError
 
 __all__ = ["Dataset", "Split", "load", "load_default"]
@@ -55,7 +56,7 @@ def load(
     if name in BUNDLED:
         return _bundled(name)
     directory, source_root = data_directory(data_dir), _source_root(sources)
-    folder = prepare.find(directory, name) if _is_name(name) else None
+    folder = preparation.find(directory, name) if _is_name(name) else None
     if folder is None and name not in archives.ORIGINALS:
         raise _unprepared(name, directory)
     cached = cache.read(folder, name) if folder and not stream else None
@@ -65,14 +66,16 @@ def load(
     if missing is not None:
         raise missing
     if folder and stream:
-        return prepare.open_stream(folder, name, workers)
+        return preparation.open_stream(folder, name, workers)
     # Before anything is written: what cannot be had leaves no trace.
     source = None if folder else _obtainable(name, directory, source_root)
     with _lock(directory, name) as problem:
         if problem is None:  # and another process may have done the work meanwhile
-            folder = prepare.find(directory, name) or prepare.prepare(directory, name, source)
+            folder = preparation.find(directory, name) or preparation.prepare(
+                directory, name, source
+            )
             if stream:
-                return prepare.open_stream(folder, name, workers)
+                return preparation.open_stream(folder, name, workers)
             return cache.read(folder, name) or _decode_and_cache(folder, name)
     if folder is None:
         raise UserError(
@@ -80,7 +83,7 @@ def load(
             "Name a folder that can be written with --data-dir."
         )
     _say_uncached(folder, name, problem)
-    return prepare.decode(folder, name)
+    return preparation.decode(folder, name)
 
 
 def load_default(
@@ -109,7 +112,7 @@ def load_default(
 
 
 def _bundled(name: str) -> Dataset:
-    file = resources.files("jaxae.bundled") / f"{name.removesuffix(MINI_SUFFIX)}.npz"
+    file = resources.files("jaxae.data.bundled") / f"{name.removesuffix(MINI_SUFFIX)}.npz"
     with file.open("rb") as stream, np.load(stream) as arrays:
         train, test = (
             Split(arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int32))
@@ -178,7 +181,7 @@ def _is_name(name: str) -> bool:
 def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | None:
     """The folder of the archives of `name`, or None where the network has them."""
     source = archives.find(name, source_root)
-    problem = None if source else prepare.download_problem(name)
+    problem = None if source else preparation.download_problem(name)
     if problem is None:
         return source
     where = f"{source_root} has no subfolder {name}" if source_root else "no --sources are given"
@@ -256,7 +259,7 @@ def _decode_and_cache(folder: Path, name: str) -> Dataset:
             f"set: decoding {name} anew",
             file=sys.stderr,
         )
-    dataset = prepare.decode(folder, name)
+    dataset = preparation.decode(folder, name)
     try:
         cache.write(folder, dataset)
     except OSError as error:

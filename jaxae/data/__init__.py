@@ -1,0 +1,20 @@
+"""Datasets as arrays: bundled, cached, prepared by TFDS, or out of their original archives.
+
+`load` says which; `Column` and `Records` are what streams in place of an array.
+"""
+
+from jaxae.data.dataset import Dataset, Split, assemble
+from jaxae.data.loading import check_data_dir, load, load_default
+from jaxae.data.streaming import Column, Records, read_batches
+
+__all__ = [
+    "Column",
+    "Dataset",
+    "Records",
+    "Split",
+    "assemble",
+    "check_data_dir",
+    "load",
+    "load_default",
+    "read_batches",
+]
