@@ -13,10 +13,9 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
-from jaxae.batches import Examples, steps_in_epoch
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
-from jaxae.train import Progress, steps_done
+from jaxae.train import Examples, Progress, steps_done, steps_in_epoch
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from jaxae import data, objectives, recipes, seeds
-from jaxae.batches import Examples
 from jaxae.data import Column
 from jaxae.errors import UserError
 from jaxae.options import Binarization
+from jaxae.train import Examples
 
 
 def binarized_test(dataset: data.Dataset) -> Examples:

@@ -22,15 +22,6 @@ from flax import traverse_util
 from jax import Array
 
 from jaxae import files
-from jaxae.batches import (
-    Batch,
-    Examples,
-    as_array,
-    canonicalize_array,
-    check_floats,
-    pixels,
-    steps_in_epoch,
-)
 from jaxae.compilation import is_writable
 from jaxae.data import Dataset
 from jaxae.errors import UserError
@@ -38,8 +29,20 @@ from jaxae.files import whole
 from jaxae.models import Conv, ConvEncoder, Shape, lecun
 from jaxae.objectives import call
 from jaxae.seeds import seeded_state
-from jaxae.steps import Terms, Variables, variables_of
-from jaxae.train import fit, make_evaluation
+from jaxae.train import (
+    Batch,
+    Examples,
+    Terms,
+    Variables,
+    as_array,
+    canonicalize_array,
+    check_floats,
+    fit,
+    make_evaluation,
+    pixels,
+    steps_in_epoch,
+    variables_of,
+)
 
 FEATURES_NOTE = (
     "FID, KID, precision, recall and Inception Score rest on the features of a small classifier "

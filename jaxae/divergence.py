@@ -13,11 +13,19 @@ import numpy as np
 from jax.experimental import checkify
 
 from jaxae import devices
-from jaxae.batches import Batch, Examples, epoch_order, gather
 from jaxae.checksums import named_leaves
 from jaxae.errors import UserError
-from jaxae.steps import Objective, State, loss_and_gradient
-from jaxae.train import Progress, steps_done
+from jaxae.train import (
+    Batch,
+    Examples,
+    Objective,
+    Progress,
+    State,
+    epoch_order,
+    gather,
+    loss_and_gradient,
+    steps_done,
+)
 
 PATIENCE = 10  # steps in a row that are not finite, until training stops
 

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from jaxae import binarization, classifier, data, family, metrics, priors
-from jaxae.batches import apply_in_parts
 from jaxae.classifier import Classifier
 from jaxae.errors import UserError
 from jaxae.likelihoods import BERNOULLI
 from jaxae.log_likelihood import log_likelihood
 from jaxae.priors import Prior
+from jaxae.train import apply_in_parts
 from jaxae.trained import Trained
 
 Figures = dict[str, float]

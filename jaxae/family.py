@@ -28,7 +28,7 @@ from jaxae.members import (
 )
 from jaxae.models import Design
 from jaxae.settings import Settings, fill_settings
-from jaxae.steps import Objective
+from jaxae.train import Objective
 
 FAMILY: dict[str, Member] = {
     "reconstruction": Member(

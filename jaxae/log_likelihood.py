@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.importance import check_count, log_mean_exp, log_weights
 from jaxae.likelihoods import Likelihood
 from jaxae.objectives import distortions_of, posterior_of
-from jaxae.steps import Variables
+from jaxae.train import Batch, Variables
 
 
 @partial(jax.jit, static_argnames=("model", "likelihood", "samples", "chunk"))

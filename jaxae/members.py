@@ -11,7 +11,7 @@ from jaxae import models, objectives
 from jaxae.likelihoods import Likelihood
 from jaxae.models import Design, limited_scale
 from jaxae.settings import Settings
-from jaxae.steps import Objective, Variables
+from jaxae.train import Objective, Variables
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import numpy as np
 import optax
 
 from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
-from jaxae.batches import Examples, check_examples, is_standardized, steps_in_epoch
 from jaxae.configs import read_config
 from jaxae.divergence import check_finite, warn_of_losses
 from jaxae.errors import Terminated, UserError
@@ -22,6 +21,7 @@ from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
 from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch
 from jaxae.seeds import fixed_keys, initial_state
+from jaxae.train import Examples, check_examples, is_standardized, steps_in_epoch
 from jaxae.trained import Trained, describe_network
 
 

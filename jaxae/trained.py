@@ -13,12 +13,11 @@ from flax.errors import ScopeParamShapeError
 from jax.typing import ArrayLike
 
 from jaxae import checkpoint, data, likelihoods, models, objectives
-from jaxae.batches import apply_in_parts, as_array, canonicalize_array, check_floats
 from jaxae.checksums import named_leaves
 from jaxae.configs import FILE, Config, SavedNetwork, read_config
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
-from jaxae.steps import Variables
+from jaxae.train import Variables, apply_in_parts, as_array, canonicalize_array, check_floats
 
 
 @dataclass(frozen=True)

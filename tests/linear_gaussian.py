@@ -12,9 +12,9 @@ import numpy as np
 from jax import Array
 
 from jaxae import models
-from jaxae.batches import Batch
 from jaxae.likelihoods import Likelihood, unscaled
 from jaxae.losses import sum_per_example
+from jaxae.train import Batch
 
 SHAPE, LATENT, NOISE_VARIANCE = (2, 2, 1), 2, 0.3
 WEIGHTS = np.array([[0.5, 0.3], [1.0, -0.6], [-0.5, 0.3], [0.4, 1.5]])  # [D, latent]

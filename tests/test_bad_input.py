@@ -23,10 +23,10 @@ from hypothesis.extra import numpy as hnp
 
 import jaxae
 from jaxae import checkpoint, data, devices, likelihoods, losses, metrics, models, recipes, train
-from jaxae.batches import Batch, Examples, check_examples
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
 from jaxae.options import RunOptions
+from jaxae.train import Batch, Examples, check_examples
 from jaxae.trained import Trained
 
 SHAPE = (4, 4, 1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxae.batches import Examples, apply_in_parts, epoch_order, gather, pixels, steps_in_epoch
+from jaxae.train import Examples, apply_in_parts, epoch_order, gather, pixels, steps_in_epoch
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(10, 5), (10, 4), (7, 7), (3, 1)])

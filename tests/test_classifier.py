@@ -11,11 +11,10 @@ import pytest
 from small_run import compiled_once  # noqa: F401
 
 from jaxae import classifier, data, files
-from jaxae.batches import Batch
 from jaxae.classifier import Classifier, Settings
-from jaxae.data import Dataset
-from jaxae.data.dataset import Split, assemble
+from jaxae.data import Dataset, Split, assemble
 from jaxae.errors import UserError
+from jaxae.train import Batch
 
 SETTINGS = Settings(channels=(8, 16), features=12, epochs=5, batch_size=50, learning_rate=5e-3)
 FEW = Settings(channels=(), features=3, epochs=1)  # a dense network, which compiles faster

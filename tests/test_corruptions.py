@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from jaxae import objectives
-from jaxae.batches import Batch, pixels
-from jaxae.train import Terms
+from jaxae.train import Batch, Terms, pixels
 
 KEY = jax.random.key(0)
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(1, 255, (40, 20, 20, 3), np.uint8))

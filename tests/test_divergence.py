@@ -16,8 +16,8 @@ from report import describe_best
 from small_run import go, lines_of
 
 from jaxae import checkpoint, figures, recipes, train
-from jaxae.batches import Batch, Examples, epoch_order
 from jaxae.errors import UserError
+from jaxae.train import Batch, Examples, epoch_order
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 

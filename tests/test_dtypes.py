@@ -10,8 +10,9 @@ import optax
 import pytest
 
 from jaxae import train
-from jaxae.batches import Batch, Examples, canonicalize, pixels
 from jaxae.errors import UserError
+from jaxae.train import Batch, Examples, pixels
+from jaxae.train.batches import canonicalize
 
 SHAPE = (4, 4, 1)
 SIZE = 23

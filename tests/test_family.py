@@ -18,13 +18,12 @@ from commands import command
 from jax import Array
 
 from jaxae import data, family, likelihoods, models, priors, settings, train
-from jaxae.batches import Batch, Examples
 from jaxae.commands import train as train_command
 from jaxae.errors import UserError
 from jaxae.family import FAMILY
 from jaxae.seeds import seeded_state
-from jaxae.steps import take_step
-from jaxae.train import State
+from jaxae.train import Batch, Examples, State
+from jaxae.train.steps import take_step
 from jaxae.trained import Trained, describe_network
 
 CLASSES, COUNT, BATCH = 10, 192, 24

@@ -17,10 +17,10 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from jaxae import likelihoods, models
-from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.importance import log_mean_exp, log_weights
 from jaxae.objectives import ciwae, distortions_of, iwae, miwae, negative_elbo, piwae, posterior_of
+from jaxae.train import Batch
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 IMAGES = linear_gaussian.images(3)

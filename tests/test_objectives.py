@@ -18,10 +18,9 @@ from scipy import stats
 from test_models import NETWORKS, some_variables
 
 from jaxae import likelihoods, losses, metrics, models, objectives
-from jaxae.batches import Batch, pixels
 from jaxae.family import FAMILY
 from jaxae.members import Context, Member
-from jaxae.train import Objective, Terms
+from jaxae.train import Batch, Objective, Terms, pixels
 
 SHAPE = (3, 4, 2)
 BYTES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8))

@@ -12,8 +12,7 @@ import optax
 import pytest
 from jax import Array
 
-from jaxae import likelihoods, losses, objectives, steps, train
-from jaxae.batches import Batch, Examples, pixels
+from jaxae import likelihoods, losses, objectives, train
 from jaxae.errors import UserError
 from jaxae.metrics import perplexity
 from jaxae.models import (
@@ -30,6 +29,7 @@ from jaxae.models import (
     update_codebook,
 )
 from jaxae.objectives import vector_quantized
+from jaxae.train import Batch, Examples, pixels
 
 SHAPE = (4, 4, 1)
 SIZE, DIMENSION = 6, 2
@@ -183,7 +183,7 @@ def test_replicas_are_separate_runs() -> None:
     of = {"objective": objective_of(DENSE), "optimizer": OPTIMIZER}
     # Of so many images no two codes are revived as the same output: rounding would choose one.
     images = jnp.asarray(clustered(32))
-    step = partial(steps.take_step, batch=Batch(images, None, None, jnp.ones(32)), **of)
+    step = partial(train.take_step, batch=Batch(images, None, None, jnp.ones(32)), **of)
     states = [new_state(seed, DENSE) for seed in range(2)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     step_alone, step_together = jax.jit(step), jax.jit(jax.vmap(step))

@@ -14,8 +14,8 @@ import pytest
 from test_cli import options_of
 
 from jaxae import cli, likelihoods, models
-from jaxae.batches import Batch
 from jaxae.members import Context
+from jaxae.train import Batch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -12,9 +12,8 @@ from jax import Array
 from scipy.special import rel_entr
 
 from jaxae import discrepancies, likelihoods, losses, models, objectives
-from jaxae.batches import Batch, pixels
 from jaxae.objectives import regularized
-from jaxae.train import Terms
+from jaxae.train import Batch, Terms, pixels
 
 SHAPE = (8, 8, 1)
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default

@@ -19,7 +19,7 @@ from processes import Contender, Place, measure_rounds
 from workloads import Limit, Measurement, NotMeasured, Times, Workload
 
 from jaxae import data, recipes, seeds, train
-from jaxae.batches import Batch, Examples, epoch_order
+from jaxae.train import Batch, Examples, epoch_order
 
 SHAPE = (28, 28, 1)
 WORKLOAD = Workload("fashion", 512, 1e-3, 20, 6000, 10)

@@ -12,9 +12,9 @@ import optax
 import pytest
 
 from jaxae import train
-from jaxae.batches import Examples, epoch_order, gather
 from jaxae.errors import UserError
-from jaxae.steps import RESERVED
+from jaxae.train import Examples, epoch_order, gather
+from jaxae.train.steps import RESERVED
 
 SIZE, BATCH, STEPS = 12, 5, 3  # the last batch has 2
 IMAGES = np.random.default_rng(0).random((SIZE, 2, 2, 1), np.float32)

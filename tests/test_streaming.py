@@ -11,9 +11,9 @@ import pytest
 import tiny
 
 from jaxae import data, evaluation, likelihoods, models, objectives, recipes, train
-from jaxae.batches import Examples
 from jaxae.binarization import with_binarization
 from jaxae.errors import UserError
+from jaxae.train import Examples
 
 source_root = pytest.fixture(tiny.source_root)
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)

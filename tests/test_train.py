@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from jaxae import likelihoods, metrics, models, objectives, train
-from jaxae.batches import Batch, Examples, canonicalize, epoch_order, gather
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
+from jaxae.train import Batch, Examples, epoch_order, gather
+from jaxae.train.batches import canonicalize
 
 SHAPE = (4, 4, 1)
 SIZE = 23

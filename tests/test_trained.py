@@ -21,8 +21,8 @@ from small_run import STEPS_PER_EPOCH, go
 
 import jaxae
 from jaxae import data, likelihoods, models, objectives, recipes, train, trained
-from jaxae.batches import Examples
 from jaxae.errors import UserError
+from jaxae.train import Examples
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 

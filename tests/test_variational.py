@@ -12,13 +12,13 @@ import optax
 import pytest
 from linear_gaussian import OF, batch_of
 
-from jaxae import losses, steps, train
-from jaxae.batches import Examples
+from jaxae import losses, train
 from jaxae.errors import UserError
 from jaxae.importance import codes_at, sampled_kl
 from jaxae.models import Gaussian
 from jaxae.objectives import capacity_annealed, capacity_schedule, distortions_of, negative_elbo
 from jaxae.objectives.variational import distortion_of
+from jaxae.train import Examples
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 BATCH = replace(batch_of(linear_gaussian.images(4)), weights=jnp.array([1.0, 1, 1, 0]))
@@ -55,7 +55,7 @@ def test_below_its_capacity_the_kl_term_grows_and_above_it_falls() -> None:
     def gradient(variables: Any, objective: Any) -> Any:
         def loss(params: Any) -> Any:
             terms = objective({**variables, "params": params}, KEY, BATCH)
-            return steps.weighted_mean(terms.loss, BATCH.weights)
+            return train.weighted_mean(terms.loss, BATCH.weights)
 
         return jax.jit(jax.grad(loss))(variables["params"])
 
@@ -72,14 +72,14 @@ def test_below_its_capacity_the_kl_term_grows_and_above_it_falls() -> None:
 
 def test_training_counts_steps_and_evaluation_reads_their_count() -> None:
     optimizer = optax.sgd(1e-3)
-    state = steps.init(KEY, {**VARIABLES, **capacity_schedule()}, optimizer)
-    step = jax.jit(partial(steps.take_step, objective=ANNEALED, optimizer=optimizer))
+    state = train.init(KEY, {**VARIABLES, **capacity_schedule()}, optimizer)
+    step = jax.jit(partial(train.take_step, objective=ANNEALED, optimizer=optimizer))
     evaluate = train.make_evaluation(ANNEALED, batch_size=3)
     examples = Examples(np.asarray(BATCH.images))
     for done, capacity in enumerate([0.0, 2, 4, 6, 6]):
         assert state.collections["schedule"]["steps"] == done
         for _ in range(2):  # the first evaluation, of two batches, left the count as it was
-            means = evaluate(steps.variables_of(state), KEY, examples)
+            means = evaluate(train.variables_of(state), KEY, examples)
             np.testing.assert_allclose(means["capacity"], capacity, rtol=1e-6)
         state, totals = step(state, BATCH)
         np.testing.assert_allclose(totals["capacity"] / totals["weight"], capacity, rtol=1e-6)

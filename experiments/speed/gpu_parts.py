@@ -27,7 +27,7 @@ from limits import kernels as count_kernels
 from workloads import CHUNKS, Workload, seconds_of
 
 from jaxae import train
-from jaxae.batches import Examples, steps_in_epoch
+from jaxae.train import Examples, steps_in_epoch
 
 BEGUN = "JAXAE_GPU_PART_BEGUN"
 """The environment variable that says when a part's process was started, in seconds."""

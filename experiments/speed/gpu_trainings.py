@@ -15,9 +15,9 @@ from jaxae_worker import make_take_steps
 from workloads import CHUNKS, Workload
 
 from jaxae import family, likelihoods, models, objectives, recipes, seeds, train
-from jaxae.batches import Examples, epoch_order
 from jaxae.models import lecun
 from jaxae.options import RunOptions
+from jaxae.train import Examples, epoch_order
 
 Precision = Literal["float32", "bf16"]
 

@@ -20,7 +20,7 @@ from workloads import (
 )
 
 from jaxae import recipes, seeds, train
-from jaxae.batches import Examples, epoch_order, steps_in_epoch
+from jaxae.train import Examples, epoch_order, steps_in_epoch
 
 
 def measure(request: Request) -> Measurement:

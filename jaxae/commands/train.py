@@ -29,11 +29,11 @@ from jaxae import (
     runs,
     seeds,
 )
-from jaxae.batches import steps_in_epoch
 from jaxae.binarization import Binarization, binarized_train, with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.models import lecun, logistic
+from jaxae.train import steps_in_epoch
 
 # The activations, each with the first weights that suit it.
 ACTIVATIONS = {

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.batches import Batch, pixels
-from jaxae.steps import Objective, Terms, Variables
+from jaxae.train import Batch, Objective, Terms, Variables, pixels
 
 
 def denoising(

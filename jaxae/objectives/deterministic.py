@@ -6,7 +6,6 @@ import flax.linen as nn
 from jax import Array
 
 from jaxae import metrics
-from jaxae.batches import Batch, pixels
 from jaxae.likelihoods import Likelihood
 from jaxae.objectives.networks import (
     call,
@@ -16,7 +15,7 @@ from jaxae.objectives.networks import (
     reconstruct,
     targets_of,
 )
-from jaxae.steps import Objective, Terms, Variables
+from jaxae.train import Batch, Objective, Terms, Variables, pixels
 
 
 def reconstruction(

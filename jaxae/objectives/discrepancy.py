@@ -5,13 +5,12 @@ import jax
 from jax import Array
 
 from jaxae import losses
-from jaxae.batches import Batch
 from jaxae.discrepancies import Kernel, imq, mmd
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.objectives.regularized import encode_and_reconstruct
 from jaxae.objectives.variational import distortion_of, draw, posterior_of
-from jaxae.steps import Terms, Variables
+from jaxae.train import Batch, Terms, Variables
 
 
 def wasserstein(

@@ -11,12 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.importance import check_count, log_mean_exp, log_weights
 from jaxae.likelihoods import Likelihood
 from jaxae.objectives.variational import distortions_of, posterior_of
-from jaxae.steps import Terms, Variables
+from jaxae.train import Batch, Terms, Variables
 
 
 def iwae(

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.batches import Batch, pixels
 from jaxae.likelihoods import Likelihood
 from jaxae.models import check_labels
-from jaxae.steps import Variables
+from jaxae.train import Batch, Variables, pixels
 
 
 def call(model: nn.Module, variables: Variables, *inputs: Array, method: str = "__call__") -> Any:

@@ -6,7 +6,6 @@ from jax import Array, lax
 from jax.scipy.special import entr
 
 from jaxae import losses
-from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
 from jaxae.models import (
@@ -20,7 +19,7 @@ from jaxae.models import (
 )
 from jaxae.objectives.networks import call, condition, network_input
 from jaxae.objectives.variational import distortion_of
-from jaxae.steps import Terms, Variables
+from jaxae.train import Batch, Terms, Variables
 
 
 def vector_quantized(

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import xlogy
 
-from jaxae.batches import Batch
 from jaxae.likelihoods import Likelihood
 from jaxae.losses import sum_per_example
 from jaxae.objectives.networks import call, condition, network_input
 from jaxae.objectives.variational import distortion_of
-from jaxae.steps import Terms, Variables
+from jaxae.train import Batch, Terms, Variables
 
 _MARGIN = 1e-6  # by which mean activations are kept from 0 and 1
 

@@ -6,12 +6,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn import logsumexp
 
-from jaxae.batches import Batch
 from jaxae.importance import check_count, codes_at, sampled_kl
 from jaxae.likelihoods import Likelihood
 from jaxae.models import Gaussian
 from jaxae.objectives.variational import distortion_of, posterior_of
-from jaxae.steps import Terms, Variables
+from jaxae.train import Batch, Terms, Variables
 
 
 def beta_tc(

@@ -6,13 +6,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae import losses
-from jaxae.batches import Batch
 from jaxae.errors import UserError
 from jaxae.importance import check_count, codes_at
 from jaxae.likelihoods import Likelihood
 from jaxae.models import Gaussian
 from jaxae.objectives.networks import call, condition, network_input, targets_of
-from jaxae.steps import Terms, Variables, weighted_mean
+from jaxae.train import Batch, Terms, Variables, weighted_mean
 
 
 def negative_elbo(

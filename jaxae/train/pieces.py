@@ -15,9 +15,9 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxae import devices
-from jaxae.batches import Examples
 from jaxae.data import Column, Records, read_batches
 from jaxae.errors import UserError
+from jaxae.train.batches import Examples
 
 CHUNK_STEPS = 32  # batches that go to the device at a time, where a fit does not say
 

@@ -17,8 +17,8 @@ import optax
 from flax import struct
 from jax import Array
 
-from jaxae.batches import Batch, order_and_noise_keys
 from jaxae.errors import UserError
+from jaxae.train.batches import Batch, order_and_noise_keys
 
 Variables = Mapping[str, Any]
 """What a Linen `model.init` returns: {"params": ...} and any collections without a gradient."""

@@ -1,0 +1,74 @@
+"""Training as pure functions of a state: batches, steps, epochs, evaluation, and a fit over epochs.
+
+Nothing here knows a model: an objective maps variables, a key and a batch to `Terms`.
+"""
+
+from jaxae.train.batches import (
+    Batch,
+    Examples,
+    apply_in_parts,
+    as_array,
+    canonicalize,
+    canonicalize_array,
+    check_examples,
+    check_floats,
+    epoch_order,
+    gather,
+    is_standardized,
+    pixels,
+    steps_in_epoch,
+)
+from jaxae.train.epochs import (
+    make_epoch,
+    make_evaluation,
+    make_step,
+    make_training_step,
+    no_totals,
+)
+from jaxae.train.loop import Progress, fit, steps_done
+from jaxae.train.steps import (
+    Metrics,
+    Objective,
+    State,
+    Terms,
+    Variables,
+    init,
+    loss_and_gradient,
+    take_step,
+    variables_of,
+    weighted_mean,
+)
+
+__all__ = [
+    "Batch",
+    "Examples",
+    "Metrics",
+    "Objective",
+    "Progress",
+    "State",
+    "Terms",
+    "Variables",
+    "apply_in_parts",
+    "as_array",
+    "canonicalize",
+    "canonicalize_array",
+    "check_examples",
+    "check_floats",
+    "epoch_order",
+    "fit",
+    "gather",
+    "init",
+    "is_standardized",
+    "loss_and_gradient",
+    "make_epoch",
+    "make_evaluation",
+    "make_step",
+    "make_training_step",
+    "no_totals",
+    "pixels",
+    "steps_done",
+    "steps_in_epoch",
+    "take_step",
+    "variables_of",
+    "weighted_mean",
+]

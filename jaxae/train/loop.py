@@ -1,0 +1,114 @@
+"""The training loop: a fit over epochs that yields where it stands after each chunk of steps.
+
+Nothing here knows a model: `steps` has what an objective is, and what a step makes of it.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from jaxae import devices
+from jaxae.data import Column
+from jaxae.errors import UserError
+from jaxae.train.batches import Examples, check_examples, steps_in_epoch
+from jaxae.train.epochs import make_loop, make_order, make_training_step, no_totals
+from jaxae.train.pieces import CHUNK_STEPS, piece_bounds, resident, stream
+from jaxae.train.steps import Metrics, Objective, State, all_finite, averages
+
+
+class Progress(NamedTuple):
+    """Where a fit stands: after some steps of an epoch, or after all of them."""
+
+    state: State
+    totals: Metrics  # sums over the epoch's examples so far, and their weight
+    epoch: int  # from 1
+    steps: int  # taken in this epoch
+    steps_per_epoch: int
+
+    @property
+    def finished_epoch(self) -> bool:
+        """Whether the epoch is complete."""
+        return self.steps == self.steps_per_epoch
+
+    @property
+    def metrics(self) -> Metrics:
+        """Means over the epoch's examples so far: the loss and the objective's metrics."""
+        return averages(self.totals)
+
+
+def steps_done(state: State) -> int:
+    """The number of steps a state has taken, the same for all its replicas."""
+    return int(np.asarray(state.step).reshape(-1)[0])
+
+
+def fit(
+    state: State,
+    examples: Examples,
+    *,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int,
+    totals: Metrics | None = None,
+    chunk_steps: int | None = None,
+    mesh: Mesh | None = None,
+) -> Iterator[Progress]:
+    """Trains from the state's step to the end of the last epoch; yields after each chunk of steps.
+
+    A chunk ends with the epoch, and where the step is a multiple of `chunk_steps` if that is given.
+    A state that stopped within an epoch goes on from there, with the totals it had. A state with a
+    leading axis trains that many replicas at once on the same examples, each in its own order.
+    The devices of a mesh (`devices.data_mesh`) share each batch, whose size need not divide.
+    A step that is not finite is left out, as `steps.take_step` says, for which each chunk is waited
+    for; but not a step whose loss is finite and whose gradient the optimizer makes so, as
+    `optax.clip` does of infinity. Examples that are streamed (`streaming.Column`) are read while a
+    chunk computes.
+    Raises UserError for examples or a batch size that cannot be trained on.
+    """
+    if epochs < 1 or (chunk_steps is not None and chunk_steps < 1):
+        raise UserError(
+            f"{epochs} epochs in chunks of {chunk_steps} steps were asked for: give 1 or more of "
+            "each, or no chunk_steps"
+        )
+    examples = check_examples(examples, batch_size)
+    size = examples.images.shape[0]
+    steps_per_epoch = steps_in_epoch(size, batch_size)
+    replicas = state.step.ndim == 1
+    # Training goes without the guard, and once more with it over a chunk that ends in NaN.
+    loop, guarded_loop = (
+        make_loop(
+            make_training_step(objective, optimizer, replicas=replicas, guarded=guarded), mesh
+        )
+        for guarded in (False, True)
+    )
+    is_finite = jax.jit(all_finite)
+    if totals is None:
+        totals = no_totals(
+            state, examples, objective=objective, optimizer=optimizer, batch_size=batch_size
+        )
+    if mesh is not None:
+        state, totals = devices.place((state, totals), devices.on_each(mesh))
+    order_of = partial(make_order(size, batch_size, replicas=replicas, mesh=mesh), state.key)
+    bounds = piece_bounds(steps_done(state), epochs, steps_per_epoch, chunk_steps)
+    if isinstance(examples.images, Column):
+        pieces = stream(examples, bounds, order_of, chunk_steps or CHUNK_STEPS, mesh)
+    else:
+        pieces = resident(examples, bounds, order_of, mesh)
+
+    so_far, zeros = totals, jax.tree.map(jnp.zeros_like, totals)
+    for piece in pieces:
+        if piece.start == 0:
+            so_far = zeros
+        context = (piece.examples, piece.order)
+        rows = (piece.first, piece.first + piece.stop - piece.start)
+        start = (state, so_far)
+        state, so_far = loop(*start, context, *rows)
+        if not is_finite((state, so_far)):
+            state, so_far = guarded_loop(*start, context, *rows)
+        yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)
