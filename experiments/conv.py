@@ -15,6 +15,7 @@ import optax
 from jaxae import likelihoods, models, recipes, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
+from jaxae.network import Network
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     optimizer = optax.chain(
         optax.add_decayed_weights(options.weight_decay), optax.adam(options.run.learning_rate)
     )
-    return recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
+    return recipes.reconstruction(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
 
 
 if __name__ == "__main__":

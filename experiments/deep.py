@@ -13,6 +13,7 @@ import optax
 
 from jaxae import likelihoods, metrics, models, plots, progress, recipes, runs
 from jaxae.cli import RunOptions, run_main
+from jaxae.network import Network
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Squared error a pixel of ReLU images, and Adam."""
     model = models.deep(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
-    return recipes.reconstruction(model, likelihoods.GAUSSIAN_RELU, optimizer, per_pixel=True)
+    return recipes.reconstruction(
+        Network(model, likelihoods.GAUSSIAN_RELU), optimizer, per_pixel=True
+    )
 
 
 def compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:

@@ -17,6 +17,7 @@ import optax
 from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
+from jaxae.network import Network
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Cross-entropy a pixel with the clean images, and Adam as Keras has it."""
     optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
     recipe = recipes.reconstruction(
-        models.denoise(shape, dtype=options.run.dtype),
-        likelihoods.BERNOULLI,
+        Network(models.denoise(shape, dtype=options.run.dtype), likelihoods.BERNOULLI),
         optimizer,
         per_pixel=True,
     )

@@ -12,6 +12,7 @@ import optax
 
 from jaxae import likelihoods, models, recipes, runs
 from jaxae.cli import RunOptions, run_main
+from jaxae.network import Network
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Cross-entropy a pixel, and Adam as Keras has it."""
     model = models.fashion(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
-    return recipes.reconstruction(model, likelihoods.BERNOULLI, optimizer, per_pixel=True)
+    return recipes.reconstruction(Network(model, likelihoods.BERNOULLI), optimizer, per_pixel=True)
 
 
 if __name__ == "__main__":

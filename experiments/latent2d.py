@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
+from jaxae import likelihoods, models, plots, progress, recipes, runs, seeds
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
+from jaxae.network import Network
 from jaxae.train import Examples, Progress, steps_done, steps_in_epoch
 
 
@@ -39,7 +40,7 @@ def main(options: Options) -> None:
             raise UserError(f"--images {options.images}: there are {len(split.images)} to train on")
         examples = Examples(split.images[: options.images], split.labels[: options.images])
         recipe = replace(make_recipe(options, run.shape), examples=examples)
-        model, likelihood = recipe.model, recipe.likelihood
+        decode = jax.jit(recipe.network.decode)
         key = seeds.fixed_keys().pictures
 
         def draw_random_code(chunk: Progress) -> None:
@@ -49,8 +50,7 @@ def main(options: Options) -> None:
                 variables = recipes.first_replica(chunk.state)
                 name = f"step_{step:06d}"
                 with progress.drawing(name):
-                    image = objectives.decode(variables, z, model=model, likelihood=likelihood)
-                    picture = plots.tile(image, columns=1)
+                    picture = plots.tile(decode(variables, z), columns=1)
                     runs.save_picture(run, name, picture, f"a random code, step {step}")
 
         for epoch in recipes.fit(run, recipe, on_chunk=draw_random_code):
@@ -72,7 +72,9 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     model = models.latent2d(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(learning_rate, eps=1e-7)
     return replace(
-        recipes.reconstruction(model, likelihoods.GAUSSIAN_SIGMOID, optimizer, per_pixel=True),
+        recipes.reconstruction(
+            Network(model, likelihoods.GAUSSIAN_SIGMOID), optimizer, per_pixel=True
+        ),
         chunk_steps=options.picture_steps,
     )
 

@@ -14,6 +14,7 @@ import optax
 from jaxae import likelihoods, models, plots, progress, recipes, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
+from jaxae.network import Network
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     """Squared error an image of tanh images, and Adam."""
     model = models.latent3d(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
-    return recipes.reconstruction(model, likelihoods.GAUSSIAN_TANH, optimizer)
+    return recipes.reconstruction(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
 
 
 def draw_codes(run: runs.Run, codes: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from jaxae import likelihoods, models, objectives, plots, progress, recipes, run
 from jaxae.binarization import with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
+from jaxae.network import Network
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,10 @@ def main(options: Options) -> None:
         if not all(0 <= index < count for index in options.path):
             raise UserError(f"--path {options.path}: test images are numbered 0 to {count - 1}")
         model = models.vae(run.shape, options.latent, dtype=options.run.dtype)
-        likelihood = likelihoods.BERNOULLI
-        negative_elbo = partial(
-            objectives.negative_elbo, model=model, likelihood=likelihood, beta=options.beta
-        )
+        network = Network(model, likelihoods.BERNOULLI)
+        negative_elbo = partial(objectives.negative_elbo, network=network, beta=options.beta)
         optimizer = optax.adam(options.run.learning_rate)
-        recipe = recipes.Recipe(model, likelihood, negative_elbo, optimizer)
+        recipe = recipes.Recipe(network, negative_elbo, optimizer)
         recipe = with_binarization(recipe, run.dataset, options.binarization)
         binary = np.asarray((recipe.test_examples or run.dataset.test).images[:])
         for epoch in recipes.fit(run, recipe):

@@ -27,7 +27,7 @@ from jaxae.data import Dataset
 from jaxae.errors import UserError
 from jaxae.files import whole
 from jaxae.models import Conv, ConvEncoder, Shape, lecun
-from jaxae.objectives import call
+from jaxae.network import apply
 from jaxae.seeds import seeded_state
 from jaxae.train import (
     Batch,
@@ -168,7 +168,7 @@ def cross_entropy(variables: Variables, key: Array, batch: Batch, *, model: Netw
     """-log p(label | image) of each example, in nats; its metric "accuracy" is 1 or 0."""
     del key
     assert batch.labels is not None
-    logits = call(model, variables, pixels(batch.images))
+    logits = apply(model, variables, pixels(batch.images))
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     correct = jnp.argmax(logits, axis=-1) == batch.labels
     return Terms(loss, {"accuracy": correct.astype(jnp.float32)})
@@ -190,12 +190,12 @@ def _network(dataset: Dataset, settings: Settings) -> Network:
 
 @partial(jax.jit, static_argnames="model")
 def _features(variables: Variables, images: Array, *, model: Network) -> Array:
-    return call(model, variables, pixels(images), method="features")
+    return apply(model, variables, pixels(images), method="features")
 
 
 @partial(jax.jit, static_argnames="model")
 def _probabilities(variables: Variables, images: Array, *, model: Network) -> Array:
-    return jax.nn.softmax(call(model, variables, pixels(images)))
+    return jax.nn.softmax(apply(model, variables, pixels(images)))
 
 
 def _apply(

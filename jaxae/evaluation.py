@@ -82,9 +82,9 @@ def choose_prior(trained: Trained, objective: str | None) -> Prior:
     member = family.FAMILY.get(objective or "")
     if member is not None:
         return member.prior
-    if hasattr(trained.model, "posterior"):
+    if trained.network.has_posterior:
         return "normal"
-    return "mixture" if priors.group_size(trained) is None else "resample"
+    return "mixture" if trained.network.quantizer is None else "resample"
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def has_likelihood(trained: Trained, images: np.ndarray) -> bool:
 
     Grey pixels have none under Bernoulli's likelihood, whose loss of them is a cross-entropy.
     """
-    fits = trained.likelihood is not BERNOULLI or bool(np.isin(images, (0, 255)).all())
-    return hasattr(trained.model, "posterior") and trained.likelihood.normalized and fits
+    fits = trained.network.likelihood is not BERNOULLI or bool(np.isin(images, (0, 255)).all())
+    return trained.network.has_posterior and trained.network.likelihood.normalized and fits
 
 
 def negative_log_likelihood(
@@ -170,8 +170,7 @@ def negative_log_likelihood(
             jax.random.fold_in(key, int(numbers[0])),
             images,
             labels,
-            model=trained.model,
-            likelihood=trained.likelihood,
+            network=trained.network,
             samples=samples,
         )
         return np.asarray(estimates)
@@ -183,22 +182,21 @@ def negative_log_likelihood(
 
 def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
     """Active units of a posterior; perplexity and used codes of a codebook; else nothing."""
-    if hasattr(trained.model, "posterior"):
+    if trained.network.has_posterior:
         return {"active_units": metrics.active_units(test_codes.reshape(len(test_codes), -1))}
-    if priors.group_size(trained) is None:
+    quantizer = trained.network.quantizer
+    if quantizer is None:
         return {}
-
-    bottleneck: Any = getattr(trained.model, "bottleneck")  # noqa: B009
 
     def read_indices(model: Any, part: np.ndarray) -> jax.Array:
         return model.bottleneck.indices(part)
 
-    read = partial(trained.model.apply, trained.variables, method=read_indices)
+    read = partial(trained.network.model.apply, trained.variables, method=read_indices)
     indices = apply_in_parts(lambda part: np.asarray(read(part)), test_codes)
     return {
-        "codebook_perplexity": metrics.perplexity(indices, bottleneck.size),
+        "codebook_perplexity": metrics.perplexity(indices, quantizer.size),
         "codes_used": len(np.unique(indices)),
-        "codebook_size": bottleneck.size,
+        "codebook_size": quantizer.size,
     }
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxae import discrepancies, objectives
+from jaxae import objectives
 from jaxae.errors import UserError
-from jaxae.likelihoods import Likelihood
 from jaxae.members import (
     Context,
     Member,
@@ -27,6 +26,7 @@ from jaxae.members import (
     vector_quantized,
 )
 from jaxae.models import Design
+from jaxae.network import Network
 from jaxae.settings import Settings, fill_settings
 from jaxae.train import Objective
 
@@ -141,7 +141,7 @@ FAMILY: dict[str, Member] = {
         "the same with a Gaussian kernel",
         "Tolstikhin et al. 2018, algorithm 2",
         "reconstruction + weight * discrepancy",
-        of(partial(objectives.wasserstein, kernel=discrepancies.rbf)),
+        of(partial(objectives.wasserstein, kernel=objectives.rbf)),
         plain,
         {"weight": 100.0},
     ),
@@ -265,13 +265,11 @@ def make_model(name: str, design: Design, settings: Settings, *, classes: int) -
     return member.make_model(design, classes, chosen)
 
 
-def make_objective(
-    name: str, model: nn.Module, likelihood: Likelihood, settings: Settings, *, images: int
-) -> Objective:
+def make_objective(name: str, network: Network, settings: Settings, *, images: int) -> Objective:
     """A member's objective, for training on so many images."""
     member = FAMILY[name]
     chosen = {key: settings[key] for key in member.settings}
-    return member.make_objective(Context(model, likelihood, images, chosen))
+    return member.make_objective(Context(network, images, chosen))
 
 
 def describe_members() -> str:

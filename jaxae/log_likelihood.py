@@ -2,27 +2,24 @@
 
 from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxae.errors import UserError
-from jaxae.importance import check_count, log_mean_exp, log_weights
-from jaxae.likelihoods import Likelihood
-from jaxae.objectives import distortions_of, posterior_of
+from jaxae.network import Network
+from jaxae.objectives import check_count, log_mean_exp, log_weights
 from jaxae.train import Batch, Variables
 
 
-@partial(jax.jit, static_argnames=("model", "likelihood", "samples", "chunk"))
+@partial(jax.jit, static_argnames=("network", "samples", "chunk"))
 def log_likelihood(
     variables: Variables,
     key: Array,
     images: Array,
     labels: Array | None = None,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     samples: int,
     chunk: int = 16,
 ) -> Array:
@@ -36,11 +33,10 @@ def log_likelihood(
     """
     check_count("samples", samples)
     check_count("chunk", chunk)
-    check_density(model, likelihood)
-    of = {"model": model, "likelihood": likelihood}
+    check_density(network)
     batch = Batch(images, labels, None, jnp.ones(len(images)))
-    posterior = posterior_of(variables, batch, **of)
-    distortions = partial(distortions_of, variables, batch=batch, **of)
+    posterior = network.posterior(variables, images, labels)
+    distortions = partial(network.distortions, variables, batch=batch)
 
     def weights(key: Array) -> Array:
         return log_weights(key[None], posterior, distortions)[0]
@@ -49,14 +45,14 @@ def log_likelihood(
     return log_mean_exp(jax.lax.map(weights, keys, batch_size=min(chunk, samples)))
 
 
-def check_density(model: nn.Module, likelihood: Likelihood) -> None:
-    """UserError where model and likelihood give an image no density."""
-    if not hasattr(model, "posterior"):
+def check_density(network: Network) -> None:
+    """UserError if a network gives images no density."""
+    if not network.has_posterior:
         raise UserError(
-            f"the log-likelihood of a {type(model).__name__} was asked for: only a variational "
-            "autoencoder, whose codes have a posterior, has one"
+            f"the log-likelihood of a {type(network.model).__name__} was asked for: only a "
+            "variational autoencoder, whose codes have a posterior, has one"
         )
-    if not likelihood.normalized:
+    if not network.likelihood.normalized:
         raise UserError(
             "a log-likelihood was asked for under a squared error, which leaves out its Gaussian's "
             "constant: train with a likelihood that is normalized, such as bernoulli"

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import flax.linen as nn
 
 from jaxae import models, objectives
-from jaxae.likelihoods import Likelihood
 from jaxae.models import Design, limited_scale
+from jaxae.network import Network
 from jaxae.settings import Settings
 from jaxae.train import Objective, Variables
 
@@ -18,8 +18,7 @@ from jaxae.train import Objective, Variables
 class Context:
     """What an objective is made from."""
 
-    model: nn.Module
-    likelihood: Likelihood
+    network: Network
     images: int  # for training, how many there are
     settings: Settings
 
@@ -102,12 +101,10 @@ def scalar_quantized(design: Design, classes: int, settings: Settings) -> models
 
 
 def of(objective: Callable[..., Any]) -> Callable[[Context], Objective]:
-    """An objective that takes a model, a likelihood and its settings."""
+    """An objective that takes a network and its settings."""
 
     def make(context: Context) -> Objective:
-        return partial(
-            objective, model=context.model, likelihood=context.likelihood, **context.settings
-        )
+        return partial(objective, network=context.network, **context.settings)
 
     return make
 
@@ -116,9 +113,7 @@ def corrupted(corrupt: Callable[..., Any]) -> Callable[[Context], Objective]:
     """Reconstruction from inputs that a function with the settings corrupts."""
 
     def make(context: Context) -> Objective:
-        reconstruction = partial(
-            objectives.reconstruction, model=context.model, likelihood=context.likelihood
-        )
+        reconstruction = partial(objectives.reconstruction, network=context.network)
         return partial(
             objectives.denoising,
             objective=reconstruction,

@@ -20,7 +20,7 @@ from jaxae.errors import UserError
 from jaxae.models import TopK
 
 if TYPE_CHECKING:
-    from jaxae.trained import Trained
+    from jaxae.network import Trained
 
 Sampler = Callable[[Array, int], np.ndarray]
 
@@ -53,8 +53,10 @@ def fit(trained: Trained, codes: ArrayLike, prior: Prior, *, seed: int = 0) -> S
     Raises UserError where codes are to be resampled and the network's are not quantized, and where
     they are too few or too much alike to fit anything on.
     """
-    sample = fit_by_name(codes, prior, group_size(trained), seed)
-    bottleneck = getattr(trained.model, "bottleneck", None)
+    quantizer = trained.network.quantizer
+    group_size = None if quantizer is None else quantizer.group_size
+    sample = fit_by_name(codes, prior, group_size, seed)
+    bottleneck = trained.network.bottleneck
     if not isinstance(bottleneck, TopK):
         return sample
     # Of these codes the network only ever decodes the largest numbers.
@@ -75,13 +77,6 @@ def fit_by_name(codes: ArrayLike, prior: Prior, group_size: int | None, seed: in
             "one that does, or choose the prior normal, mixture or flow"
         )
     return resample(codes, group_size)
-
-
-def group_size(trained: Trained) -> int | None:
-    """How many numbers of a code its network quantizes together; None: it does not quantize."""
-    bottleneck = getattr(trained.model, "bottleneck", None)
-    levels = getattr(bottleneck, "levels", None)
-    return getattr(bottleneck, "dimension", None) if levels is None else len(levels)
 
 
 def normal(shape: tuple[int, ...]) -> Sampler:

@@ -7,7 +7,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -17,8 +16,8 @@ from jaxae.configs import read_config
 from jaxae.divergence import check_finite, warn_of_losses
 from jaxae.errors import Terminated, UserError
 from jaxae.figures import read_records
-from jaxae.likelihoods import Likelihood
 from jaxae.models import count_parameters
+from jaxae.network import Network
 from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch
 from jaxae.seeds import fixed_keys, initial_state
 from jaxae.train import Examples, check_examples, is_standardized, steps_in_epoch
@@ -29,8 +28,7 @@ from jaxae.trained import Trained, describe_network
 class Recipe:
     """What is trained, and how."""
 
-    model: nn.Module
-    likelihood: Likelihood  # of images under the model's logits
+    network: Network
     objective: train.Objective  # what training minimizes
     optimizer: optax.GradientTransformation
     test_objective: train.Objective | None = None  # None: the same; chooses the best checkpoint
@@ -45,22 +43,18 @@ class Recipe:
         """Whether the network reads floats around 0 in training, which a dataset's never are."""
         if self.examples is None:
             return False
-        read = self.examples.images if self.examples.inputs is None else self.examples.inputs
-        return is_standardized(read)
+        return is_standardized(self.examples.network_inputs)
 
 
 def reconstruction(
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     optimizer: optax.GradientTransformation,
     *,
     per_pixel: bool = False,
 ) -> Recipe:
     """The recipe of a plain autoencoder; `dataclasses.replace` changes the rest of it."""
-    objective = partial(
-        objectives.reconstruction, model=model, likelihood=likelihood, per_pixel=per_pixel
-    )
-    return Recipe(model, likelihood, objective, optimizer)
+    objective = partial(objectives.reconstruction, network=network, per_pixel=per_pixel)
+    return Recipe(network, objective, optimizer)
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class Epoch:
     def trained(self) -> Trained:
         """The network as it is now, which reconstructs, encodes and decodes."""
         recipe = self.recipe
-        return Trained(recipe.model, recipe.likelihood, self.variables, recipe.standardized)
+        return Trained(recipe.network, self.variables, recipe.standardized)
 
 
 def fit(
@@ -128,7 +122,7 @@ def fit(
         run.options,
         run.dataset,
         steps_per_epoch,
-        describe_network(recipe.model, recipe.likelihood),
+        describe_network(recipe.network),
         corrupted_tests=recipe.test_examples is not None
         and recipe.test_examples.inputs is not None,
         standardized=recipe.standardized,
@@ -222,8 +216,7 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
         partial(
             objectives.with_image_errors,
             objective=recipe.test_objective or recipe.objective,
-            model=recipe.model,
-            likelihood=recipe.likelihood,
+            network=recipe.network,
         ),
         recipe.test_batch_size,
         replicas=run.shared.replicas > 1,
@@ -285,7 +278,9 @@ def starting_point(
     run: Run, recipe: Recipe, examples: Examples
 ) -> tuple[train.State, train.Metrics]:
     """The state to train from and its unfinished epoch's totals: new, or from a checkpoint."""
-    state = initial_state(run.shared, recipe.model, recipe.optimizer, run.shape, recipe.collections)
+    state = initial_state(
+        run.shared, recipe.network.model, recipe.optimizer, run.shape, recipe.collections
+    )
     totals = train.no_totals(
         state,
         examples,

@@ -10,7 +10,7 @@ import optax
 
 from jaxae import devices, train
 from jaxae.errors import UserError
-from jaxae.objectives import condition
+from jaxae.network import condition
 from jaxae.options import RunOptions
 
 

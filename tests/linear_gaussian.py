@@ -14,6 +14,7 @@ from jax import Array
 from jaxae import models
 from jaxae.likelihoods import Likelihood, unscaled
 from jaxae.losses import sum_per_example
+from jaxae.network import Network
 from jaxae.train import Batch
 
 SHAPE, LATENT, NOISE_VARIANCE = (2, 2, 1), 2, 0.3
@@ -31,7 +32,7 @@ MODEL = models.VariationalAutoencoder(
     models.DenseEncoder((), 2 * LATENT), models.DenseDecoder((), SHAPE)
 )
 GAUSSIAN = Likelihood(unscaled, unscaled, gaussian_loss, normalized=True)
-OF: Any = {"model": MODEL, "likelihood": GAUSSIAN}
+NETWORK = Network(MODEL, GAUSSIAN)
 
 
 def exact_variables() -> dict[str, Any]:

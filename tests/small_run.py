@@ -14,6 +14,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxae import data, likelihoods, models, objectives, recipes, runs, train
+from jaxae.network import Network
 from jaxae.options import RunOptions
 
 STEPS_PER_EPOCH = 7  # of 100 images, 16 at a time: the last batch has 4
@@ -69,11 +70,10 @@ def small_data() -> Iterator[None]:
 def make_recipe(shape: tuple[int, int, int]) -> recipes.Recipe:
     """A small network under an objective with noise, three steps a chunk."""
     model = models.Autoencoder(models.DenseEncoder((8,), 3), models.DenseDecoder((8,), shape))
-    likelihood = likelihoods.BERNOULLI
-    reconstruction = partial(objectives.reconstruction, model=model, likelihood=likelihood)
+    network = Network(model, likelihoods.BERNOULLI)
+    reconstruction = partial(objectives.reconstruction, network=network)
     return recipes.Recipe(
-        model,
-        likelihood,
+        network,
         partial(
             objectives.denoising,
             objective=reconstruction,

@@ -25,9 +25,9 @@ import jaxae
 from jaxae import checkpoint, data, devices, likelihoods, losses, metrics, models, recipes, train
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
+from jaxae.network import Network, Trained
 from jaxae.options import RunOptions
 from jaxae.train import Batch, Examples, check_examples
-from jaxae.trained import Trained
 
 SHAPE = (4, 4, 1)
 MODEL = Autoencoder(DenseEncoder((8,), 2), DenseDecoder((8,), SHAPE))
@@ -71,7 +71,7 @@ def apply(method: str, *shape: int, dtype: Any = np.float32, value: float = 0) -
 
 def give(method: str, values: Any) -> np.ndarray:
     variables = MODEL.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
-    return getattr(Trained(MODEL, likelihoods.BERNOULLI, variables), method)(values)
+    return getattr(Trained(Network(MODEL, likelihoods.BERNOULLI), variables), method)(values)
 
 
 def call_model(*shape: int, dtype: Any = np.float32) -> None:

@@ -21,7 +21,7 @@ from jaxae.models import (
     update_codebook,
 )
 from jaxae.models.bottlenecks import draw_weighted
-from jaxae.objectives import call
+from jaxae.network import apply
 
 KEY = jax.random.key(0, impl="rbg")
 
@@ -172,18 +172,18 @@ def test_vectors_replace_groups_and_gradients_go_past(shape: tuple[int, ...]) ->
     assert variables.keys() == {"codebook"}
     shapes = {"vectors": (5, 3), "counts": (5,), "sums": (5, 3)}
     assert jax.tree.map(jnp.shape, variables["codebook"]) == shapes
-    code, indices = call(quantizer, variables, z), call(quantizer, variables, z, method="indices")
+    code, indices = apply(quantizer, variables, z), apply(quantizer, variables, z, method="indices")
     assert indices.shape == (*shape[:-1], 2)
     assert len(np.unique(indices)) > 1
     vectors = np.asarray(variables["codebook"]["vectors"])
     groups = np.asarray(z).reshape(-1, 3)
     distances = np.square(groups[:, None] - vectors).sum(axis=-1)
     np.testing.assert_array_equal(code.reshape(-1, 3), vectors[distances.argmin(axis=1)])
-    indices = indices.astype(int)  # `call` makes floats of them
-    np.testing.assert_array_equal(call(quantizer, variables, indices, method="code_of"), code)
+    indices = indices.astype(int)  # `apply` makes floats of them
+    np.testing.assert_array_equal(apply(quantizer, variables, indices, method="code_of"), code)
 
     def weighted(variables, z: Array) -> Array:
-        return jnp.vdot(jnp.asarray(normal(*shape, seed=1)), call(quantizer, variables, z))
+        return jnp.vdot(jnp.asarray(normal(*shape, seed=1)), apply(quantizer, variables, z))
 
     to_codebook, to_z = jax.grad(weighted, argnums=(0, 1))(variables, z)
     np.testing.assert_array_equal(to_z, normal(*shape, seed=1))

@@ -31,8 +31,9 @@ dtype, what = sys.argv[1:]
 jax.config.update("jax_enable_x64", dtype == "float64")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 from jaxae import devices, family, likelihoods, models, objectives, train
-from jaxae.batches import Examples
-from jaxae.loops import make_loop
+from jaxae.network import Network
+from jaxae.train import Examples
+from jaxae.train.epochs import make_loop
 
 shape = (8, 8, 1)
 images = np.random.default_rng(0).random((45, *shape)).astype(dtype)
@@ -51,7 +52,7 @@ def seeded(seed, model):
 
 
 def denoising(model):
-    reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    reconstruct = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
     corrupt = partial(objectives.add_gaussian_noise, noise=0.3)
     return partial(objectives.denoising, objective=reconstruct, corrupt=corrupt)
 
@@ -78,7 +79,7 @@ def compare(model, states, batch_size, count, objective=None):
 
 
 def evaluations(model, states, trained, mesh):
-    reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    reconstruct = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
     evaluate = partial(train.make_evaluation, reconstruct, 10, replicas=states.step.ndim == 1)
     arguments = (train.variables_of(trained), jax.random.key(1), Examples(images))
     return evaluate(mesh=mesh)(*arguments), evaluate()(*arguments)
@@ -89,13 +90,14 @@ def compare_member(name):
     settings = family.choose_settings(name, settings)
     model = family.make_model(name, models.Design(shape, 4, "dense", (12,)), settings, classes=10)
     likelihood = likelihoods.BERNOULLI
-    objective = family.make_objective(name, model, likelihood, settings, images=len(images))
+    network = Network(model, likelihood)
+    objective = family.make_objective(name, network, settings, images=len(images))
     return compare(model, seeded(0, model), 8, 2, objective)
 
 
 def gathers(model, batch_size):
     mesh = devices.data_mesh(8)
-    reconstruct = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    reconstruct = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
     state = seeded(0, model)
     step = train.make_training_step(reconstruct, optimizer, replicas=False)
     arguments = dict(objective=reconstruct, optimizer=optimizer)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax import Array
 
-from jaxae.discrepancies import SCALES, Kernel, imq, mmd, rbf, squared_distances
+from jaxae.objectives import rbf
+from jaxae.objectives.discrepancy import SCALES, Kernel, imq, mmd, squared_distances
 
 KERNELS = pytest.mark.parametrize("kernel", [imq, rbf])
 

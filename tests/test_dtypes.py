@@ -11,8 +11,7 @@ import pytest
 
 from jaxae import train
 from jaxae.errors import UserError
-from jaxae.train import Batch, Examples, pixels
-from jaxae.train.batches import canonicalize
+from jaxae.train import Batch, Examples, canonicalize, pixels
 
 SHAPE = (4, 4, 1)
 SIZE = 23

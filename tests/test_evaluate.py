@@ -36,8 +36,8 @@ from jaxae import (
 )
 from jaxae.binarization import Binarization, with_binarization
 from jaxae.errors import UserError
+from jaxae.network import Network, Trained, condition
 from jaxae.options import RunOptions
-from jaxae.trained import Trained
 
 CHANGING = ("evaluation_seconds", "environment")  # the latter as this checkout's files change
 RUN = RunOptions(epochs=2, batch_size=50, learning_rate=1e-2, dataset="mnist")
@@ -63,11 +63,11 @@ def train(
     """A run of a network in a folder; returns its last record."""
     variational = isinstance(model, models.VariationalAutoencoder)
     objective = objectives.negative_elbo if variational else objectives.reconstruction
-    objective = partial(objective, model=model, likelihood=LIKELIHOOD)
+    objective = partial(objective, network=Network(model, LIKELIHOOD))
     options = Options(binarization, replace(RUN, out=folder, **shared))
     record = {}
     with runs.start("small", options, dataset="mnist") as run:
-        recipe = recipes.Recipe(model, LIKELIHOOD, objective, optax.adam(1e-2))
+        recipe = recipes.Recipe(Network(model, LIKELIHOOD), objective, optax.adam(1e-2))
         for epoch in recipes.fit(run, with_binarization(recipe, run.dataset, binarization)):
             picture = plots.tile(run.dataset.test.images[:10], 5)
             runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, "ten images")
@@ -137,9 +137,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
 
 def untrained(model: Any) -> Trained:
     """A network as it is at first."""
-    labels = objectives.condition(model, jnp.zeros(1, jnp.int32))
+    labels = condition(model, jnp.zeros(1, jnp.int32))
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 12, 12, 1)), *labels)
-    return Trained(model, LIKELIHOOD, variables)
+    return Trained(Network(model, LIKELIHOOD), variables)
 
 
 def assert_in_range(figures: dict[str, Any]) -> None:
@@ -216,7 +216,7 @@ def test_a_plain_autoencoder_has_neither(plain: Evaluated) -> None:
 
 def test_a_quantized_code_has_a_perplexity() -> None:
     trained = untrained(QUANTIZED)
-    codes = trained.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
+    codes = trained.network.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
     figures = evaluation.judge_code_use(trained, np.asarray(codes))
     assert figures.keys() == {"codebook_size", "codes_used", "codebook_perplexity"}
     assert figures["codebook_size"] == 12
@@ -225,11 +225,13 @@ def test_a_quantized_code_has_a_perplexity() -> None:
 
 
 def test_grey_images_have_no_likelihood_under_bernoulli_pixels(variational: Evaluated) -> None:
-    trained = Trained(VARIATIONAL, LIKELIHOOD, {})
+    trained = Trained(Network(VARIATIONAL, LIKELIHOOD), {})
     grey = np.full((1, 2, 2, 1), 7, np.uint8)
     assert not evaluation.has_likelihood(trained, grey)
     assert evaluation.has_likelihood(trained, 255 * (grey > 0).astype(np.uint8))
-    density = replace(trained, likelihood=likelihoods.BY_NAME["continuous_bernoulli"])
+    density = replace(
+        trained, network=Network(VARIATIONAL, likelihoods.BY_NAME["continuous_bernoulli"])
+    )
     assert evaluation.has_likelihood(density, grey)
 
 
@@ -336,11 +338,17 @@ def test_each_picture_of_a_page_is_drawn_by_itself(
 
 
 def test_a_member_of_the_family_has_its_own_prior() -> None:
-    trained = Trained(AUTOENCODER, LIKELIHOOD, {})
+    trained = Trained(Network(AUTOENCODER, LIKELIHOOD), {})
     assert evaluation.choose_prior(trained, "wae") == "normal"
     assert evaluation.choose_prior(trained, "rae-l2") == "mixture"
-    assert evaluation.choose_prior(replace(trained, model=VARIATIONAL), None) == "normal"
-    assert evaluation.choose_prior(replace(trained, model=QUANTIZED), None) == "resample"
+    assert (
+        evaluation.choose_prior(replace(trained, network=Network(VARIATIONAL, LIKELIHOOD)), None)
+        == "normal"
+    )
+    assert (
+        evaluation.choose_prior(replace(trained, network=Network(QUANTIZED, LIKELIHOOD)), None)
+        == "resample"
+    )
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from jaxae import data, family, likelihoods, models, priors, settings, train
 from jaxae.commands import train as train_command
 from jaxae.errors import UserError
 from jaxae.family import FAMILY
+from jaxae.network import Network
 from jaxae.seeds import seeded_state
-from jaxae.train import Batch, Examples, State
-from jaxae.train.steps import take_step
+from jaxae.train import Batch, Examples, State, take_step
 from jaxae.trained import Trained, describe_network
 
 CLASSES, COUNT, BATCH = 10, 192, 24
@@ -74,7 +74,9 @@ def parts(name: str, kind: Any = "dense", likelihood: str = "bernoulli") -> tupl
         SHAPES[kind], 4, kind, widths, logits_per_channel=likelihood_.logits_per_channel
     )
     model = family.make_model(name, design, settings_of(name), classes=CLASSES)
-    objective = family.make_objective(name, model, likelihood_, settings_of(name), images=COUNT)
+    objective = family.make_objective(
+        name, Network(model, likelihood_), settings_of(name), images=COUNT
+    )
     return model, objective
 
 
@@ -174,7 +176,7 @@ def test_an_epoch_lowers_the_loss_and_replicas_are_separate_runs(name: str) -> N
 @pytest.mark.parametrize("name", FAMILY)
 def test_samples_decode_to_images(name: str, kind: str) -> None:
     model, _ = parts(name, kind)
-    trained = Trained(model, LIKELIHOOD, train.variables_of(state_of(name, kind=kind)))
+    trained = Trained(Network(model, LIKELIHOOD), train.variables_of(state_of(name, kind=kind)))
     some = examples(kind)
     labels = np.asarray(some.labels)
     sampler = priors.of_network(trained, np.asarray(some.images), labels, FAMILY[name].prior)
@@ -184,7 +186,7 @@ def test_samples_decode_to_images(name: str, kind: str) -> None:
     assert images.shape == (7, *SHAPES[kind])
     assert images.min() >= 0
     assert images.max() <= 1
-    described = describe_network(model, LIKELIHOOD)
+    described = describe_network(Network(model, LIKELIHOOD))
     assert described is not None
     assert models.build(json.loads(json.dumps(described["model"]))) == model
 

@@ -12,14 +12,22 @@ import linear_gaussian
 import numpy as np
 import pytest
 from jax import Array
-from linear_gaussian import GAUSSIAN, OF, batch_of
+from linear_gaussian import GAUSSIAN, NETWORK, batch_of
 from scipy import stats
 from scipy.special import logsumexp
 
 from jaxae import likelihoods, models
 from jaxae.errors import UserError
-from jaxae.importance import log_mean_exp, log_weights
-from jaxae.objectives import ciwae, distortions_of, iwae, miwae, negative_elbo, piwae, posterior_of
+from jaxae.network import Network
+from jaxae.objectives import (
+    ciwae,
+    iwae,
+    log_mean_exp,
+    log_weights,
+    miwae,
+    negative_elbo,
+    piwae,
+)
 from jaxae.train import Batch
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
@@ -67,8 +75,8 @@ def assert_close(actual: Any, expected: Any) -> None:
 def test_log_weights_are_the_joint_density_over_the_posterior() -> None:
     keys = jax.random.split(KEY, 4)
     variables, batch = linear_gaussian.mismatched_variables(), batch_of(IMAGES)
-    posterior = posterior_of(variables, batch, **OF)
-    distortions = partial(distortions_of, variables, batch=batch, **OF)
+    posterior = NETWORK.posterior(variables, batch.network_inputs, batch.labels)
+    distortions = partial(NETWORK.distortions, variables, batch=batch)
     actual = jax.jit(log_weights, static_argnums=2)(keys, posterior, distortions)
     noise = np.asarray(jax.vmap(lambda key: jax.random.normal(key, (3, 2)))(keys), np.float64)
     scale = np.exp(np.asarray(posterior.log_variance, np.float64) / 2)
@@ -87,7 +95,7 @@ def test_log_weights_are_the_joint_density_over_the_posterior() -> None:
 
 @every_bound
 def test_with_the_exact_posterior_every_bound_is_the_evidence(bound: Callable) -> None:
-    objective = jax.jit(partial(bound, **OF))
+    objective = jax.jit(partial(bound, network=NETWORK))
     terms = objective(linear_gaussian.exact_variables(), KEY, batch_of(IMAGES))
     evidence = linear_gaussian.log_evidence(IMAGES)
     for value in (terms.loss, terms.metrics["negative_elbo"], terms.metrics["negative_bound"]):
@@ -101,7 +109,7 @@ def draws_of(objective: Callable, **settings: Any) -> np.ndarray:
     """Draws of the bound of one image, float64 [DRAWS]."""
     variables = linear_gaussian.mismatched_variables()
     batch = batch_of(jnp.tile(IMAGES[:1], (DRAWS, 1, 1, 1)))
-    terms = jax.jit(partial(objective, **OF, **settings))(variables, KEY, batch)
+    terms = jax.jit(partial(objective, network=NETWORK, **settings))(variables, KEY, batch)
     return -np.asarray(terms.loss, np.float64)
 
 
@@ -196,7 +204,7 @@ def test_terms_are_the_same_jitted_or_not_and_for_replicas() -> None:
 
 @every_bound
 def test_extreme_posteriors_and_logits_are_finite(bound: Callable) -> None:
-    of = {"model": OF["model"], "likelihood": likelihoods.BERNOULLI}
+    of = {"network": Network(NETWORK.model, likelihoods.BERNOULLI)}
     batch = batch_of(jnp.zeros((2, 2, 2, 1)))
     value_and_gradient = jax.jit(
         jax.value_and_grad(lambda variables: bound(variables, KEY, batch, **of).loss.sum())
@@ -225,7 +233,6 @@ def test_wrong_settings_are_refused(bound: Callable, settings: Any, message: str
             linear_gaussian.exact_variables(),
             KEY,
             batch_of(IMAGES),
-            model=OF["model"],
-            likelihood=GAUSSIAN,
+            network=Network(NETWORK.model, GAUSSIAN),
             **settings,
         )

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import linear_gaussian
 import numpy as np
 import pytest
-from linear_gaussian import OF
+from linear_gaussian import NETWORK
 
 from jaxae import likelihoods, models
 from jaxae.errors import UserError
 from jaxae.log_likelihood import log_likelihood
+from jaxae.network import Network
 from jaxae.objectives import iwae
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
@@ -23,12 +24,12 @@ EVIDENCE = linear_gaussian.log_evidence(IMAGES)
 def test_with_the_exact_posterior_one_sample_gives_the_evidence() -> None:
     variables = linear_gaussian.exact_variables()
     for samples in (1, 7):
-        estimate = log_likelihood(variables, KEY, IMAGES, **OF, samples=samples)
+        estimate = log_likelihood(variables, KEY, IMAGES, network=NETWORK, samples=samples)
         np.testing.assert_allclose(estimate, EVIDENCE, rtol=1e-5, atol=1e-5)
 
 
 def test_with_another_posterior_the_estimate_converges_to_the_evidence() -> None:
-    estimate = partial(log_likelihood, linear_gaussian.mismatched_variables(), **OF)
+    estimate = partial(log_likelihood, linear_gaussian.mismatched_variables(), network=NETWORK)
     keys = jax.random.split(KEY, 8)
     few, many = (
         np.stack([estimate(key, IMAGES, samples=n, chunk=1000) for key in keys]) - EVIDENCE
@@ -43,11 +44,11 @@ def test_with_another_posterior_the_estimate_converges_to_the_evidence() -> None
 def test_the_estimate_is_the_same_for_any_chunk_and_is_the_bound() -> None:
     variables = linear_gaussian.mismatched_variables()
     key = jax.random.key(0)  # of the default generator, whose numbers depend on their own key alone
-    estimate = partial(log_likelihood, variables, key, IMAGES, **OF, samples=7)
+    estimate = partial(log_likelihood, variables, key, IMAGES, network=NETWORK, samples=7)
     expected = estimate(chunk=7)
     for chunk in (1, 3):  # 7 is no multiple of 3
         np.testing.assert_allclose(estimate(chunk=chunk), expected, rtol=1e-6)
-    terms = iwae(variables, key, linear_gaussian.batch_of(IMAGES), **OF, samples=7)
+    terms = iwae(variables, key, linear_gaussian.batch_of(IMAGES), network=NETWORK, samples=7)
     np.testing.assert_allclose(-terms.loss, expected, rtol=1e-6)
 
 
@@ -64,8 +65,7 @@ def test_memory_is_that_of_a_chunk() -> None:
             variables,
             KEY,
             images,
-            model=model,
-            likelihood=likelihoods.BERNOULLI,
+            network=Network(model, likelihoods.BERNOULLI),
             samples=samples,
             chunk=chunk,
         )
@@ -83,7 +83,7 @@ def test_unlikely_images_have_a_finite_and_exact_likelihood() -> None:
     variables["params"]["decoder"]["Dense_0"]["bias"] += 1e3  # each black pixel costs 1000 nats
     images = jnp.zeros((2, *linear_gaussian.SHAPE), jnp.uint8).at[1].set(255)
     estimate = log_likelihood(
-        variables, KEY, images, model=OF["model"], likelihood=likelihoods.BERNOULLI, samples=50
+        variables, KEY, images, network=Network(NETWORK.model, likelihoods.BERNOULLI), samples=50
     )
     np.testing.assert_allclose(estimate, [-4000, 0], rtol=1e-6, atol=1e-3)
 
@@ -98,8 +98,7 @@ def test_bytes_are_as_floats_and_labels_condition() -> None:
         log_likelihood,
         variables,
         KEY,
-        model=model,
-        likelihood=likelihoods.BERNOULLI,
+        network=Network(model, likelihoods.BERNOULLI),
         samples=5,
         chunk=2,
     )
@@ -121,6 +120,6 @@ def test_bytes_are_as_floats_and_labels_condition() -> None:
     ],
 )
 def test_what_has_no_likelihood_is_refused(change: Any, message: str) -> None:
-    settings = {**OF, "samples": 5, **change}
+    settings = {"network": NETWORK, "samples": 5, **change}
     with pytest.raises(UserError, match=message):
         log_likelihood(linear_gaussian.exact_variables(), KEY, IMAGES, **settings)

@@ -20,6 +20,7 @@ from test_models import NETWORKS, some_variables
 from jaxae import likelihoods, losses, metrics, models, objectives
 from jaxae.family import FAMILY
 from jaxae.members import Context, Member
+from jaxae.network import Network, apply
 from jaxae.train import Batch, Objective, Terms, pixels
 
 SHAPE = (3, 4, 2)
@@ -28,7 +29,7 @@ BYTES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.ui
 KEY, OTHER_KEY = jax.random.split(jax.random.key(0, impl="rbg"))
 MODEL, LIKELIHOOD = models.vae(SHAPE, latent=2), likelihoods.GAUSSIAN_TANH
 VARIABLES = some_variables(MODEL, SHAPE)
-OF: Any = {"model": MODEL, "likelihood": LIKELIHOOD}
+NETWORK = Network(MODEL, LIKELIHOOD)
 
 
 def batch_of(images: Array, inputs: Array | None = None) -> Batch:
@@ -75,7 +76,7 @@ def test_the_table_has_every_objective() -> None:
 
 def function_of(member: Member) -> str:
     """The name of the function that a member of the family minimizes."""
-    made = member.make_objective(Context(MODEL, LIKELIHOOD, 1, member.settings))
+    made = member.make_objective(Context(NETWORK, 1, member.settings))
     while isinstance(made, partial):
         made = made.func
     return made.__name__
@@ -83,7 +84,7 @@ def function_of(member: Member) -> str:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_terms_are_per_example_and_the_same_for_floats_and_jitted(name: str) -> None:
-    objective = OBJECTIVES[name](**OF)
+    objective = OBJECTIVES[name](network=NETWORK)
     terms = objective(VARIABLES, KEY, batch_of(BYTES))
     jitted = jax.jit(objective)
     assert {leaf.shape for leaf in jax.tree.leaves(terms)} == {(3,)}
@@ -113,7 +114,7 @@ def test_gradients_of_each_published_network(network: str) -> None:
     model: nn.Module = NETWORKS[network].make(shape)
     batch = batch_of(jnp.zeros((2, *shape), jnp.uint8).at[1:].set(255))  # all black and all white
     made = {
-        name: make(model=model, likelihood=likelihood)
+        name: make(network=Network(model, likelihood))
         for name, make in OBJECTIVES.items()
         if name != "negative_elbo" or isinstance(model, models.VariationalAutoencoder)
     }
@@ -133,10 +134,12 @@ def test_gradients_of_each_published_network(network: str) -> None:
 
 def test_reconstruction_is_the_loss_of_the_logits() -> None:
     scaled = jnp.asarray(np.asarray(BYTES, np.float32) / 127.5 - 1)
-    expected = losses.squared_error(jnp.tanh(objectives.call(MODEL, VARIABLES, scaled)), scaled)
-    terms = objectives.reconstruction(VARIABLES, KEY, batch_of(BYTES), **OF)
+    expected = losses.squared_error(jnp.tanh(apply(MODEL, VARIABLES, scaled)), scaled)
+    terms = objectives.reconstruction(VARIABLES, KEY, batch_of(BYTES), network=NETWORK)
     np.testing.assert_allclose(terms.loss, expected, rtol=1e-5)
-    terms = objectives.reconstruction(VARIABLES, KEY, batch_of(BYTES), per_pixel=True, **OF)
+    terms = objectives.reconstruction(
+        VARIABLES, KEY, batch_of(BYTES), per_pixel=True, network=NETWORK
+    )
     np.testing.assert_allclose(terms.loss, expected / (3 * 4 * 2), rtol=1e-5)
 
 
@@ -145,7 +148,7 @@ def test_the_network_reads_the_inputs_and_the_loss_the_images(objective: Callabl
     white = jnp.full_like(BYTES, 255)
 
     def loss(images: Array, inputs: Array | None = None) -> Array:
-        return objective(VARIABLES, KEY, batch_of(images, inputs), **OF).loss
+        return objective(VARIABLES, KEY, batch_of(images, inputs), network=NETWORK).loss
 
     np.testing.assert_allclose(loss(BYTES, BYTES), loss(BYTES))
     assert (loss(BYTES, white) != loss(BYTES)).all()
@@ -174,7 +177,7 @@ def test_denoising_corrupts_the_inputs_alone() -> None:
 
 
 def test_denoising_without_noise_is_reconstruction() -> None:
-    reconstruction = partial(objectives.reconstruction, **OF)
+    reconstruction = partial(objectives.reconstruction, network=NETWORK)
     arguments = (VARIABLES, KEY, batch_of(BYTES))
     terms = objectives.denoising(
         *arguments,
@@ -232,8 +235,8 @@ def test_dynamic_binarization_draws_the_images_and_another_key() -> None:
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
 def test_terms_add_up_and_beta_weighs_the_kl_alone(beta: float) -> None:
-    terms = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), **OF, beta=beta)
-    unweighted = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), **OF)
+    terms = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), network=NETWORK, beta=beta)
+    unweighted = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), network=NETWORK)
     jax.tree.map(np.testing.assert_array_equal, terms.metrics, unweighted.metrics)
     reconstruction, kl = terms.metrics["reconstruction"], terms.metrics["kl"]
     assert (kl > 0.01).all()
@@ -247,7 +250,7 @@ def test_the_gradient_of_the_elbo_at_the_exact_posterior_is_that_of_the_evidence
     batch = batch_of(jnp.tile(image, (samples, 1, 1, 1)))
 
     def mean_loss(variables: Any) -> Array:
-        terms = objectives.negative_elbo(variables, KEY, batch, **linear_gaussian.OF)
+        terms = objectives.negative_elbo(variables, KEY, batch, network=linear_gaussian.NETWORK)
         return terms.loss.mean()
 
     def negative_log_evidence(weights: Array) -> Array:
@@ -271,22 +274,24 @@ def test_the_gradient_of_the_elbo_at_the_exact_posterior_is_that_of_the_evidence
 def test_image_errors_are_those_of_the_reconstruction_read_from_the_inputs() -> None:
     inputs = 255 - BYTES
     batch = batch_of(BYTES, inputs)
-    objective = partial(objectives.negative_elbo, **OF)
-    terms = objectives.with_image_errors(VARIABLES, KEY, batch, objective=objective, **OF)
+    objective = partial(objectives.negative_elbo, network=NETWORK)
+    terms = objectives.with_image_errors(
+        VARIABLES, KEY, batch, objective=objective, network=NETWORK
+    )
     plain = objective(VARIABLES, KEY, batch)
-    images, targets = objectives.reconstruct(VARIABLES, inputs, **OF), pixels(BYTES)
+    images, targets = NETWORK.reconstruct(VARIABLES, inputs), pixels(BYTES)
     errors = {"mse": metrics.mse(images, targets), "psnr": metrics.psnr(images, targets)}
     expected = replace(plain, metrics={**plain.metrics, **errors})
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), terms, expected)
 
 
 def test_reconstruct_decodes_what_encode_gives() -> None:
-    codes = objectives.encode(VARIABLES, BYTES, **OF)
+    codes = NETWORK.encode(VARIABLES, BYTES)
     scaled = LIKELIHOOD.scale(pixels(BYTES))
-    posterior = objectives.call(MODEL, VARIABLES, scaled, method="posterior")
+    posterior = apply(MODEL, VARIABLES, scaled, method="posterior")
     np.testing.assert_allclose(codes, posterior.mean, rtol=1e-4, atol=1e-6)
-    images = objectives.reconstruct(VARIABLES, BYTES, **OF)
+    images = NETWORK.reconstruct(VARIABLES, BYTES)
     assert images.shape == BYTES.shape
-    logits = objectives.call(MODEL, VARIABLES, scaled)
+    logits = apply(MODEL, VARIABLES, scaled)
     np.testing.assert_allclose(images, (np.tanh(logits) + 1) / 2, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(objectives.decode(VARIABLES, codes, **OF), images, rtol=1e-4)
+    np.testing.assert_allclose(NETWORK.decode(VARIABLES, codes), images, rtol=1e-4)

@@ -12,7 +12,7 @@ import pytest
 from jaxae import likelihoods, models, priors
 from jaxae.errors import UserError
 from jaxae.models.autoencoders import identity
-from jaxae.trained import Trained
+from jaxae.network import Network, Trained
 
 GENERATOR = np.random.default_rng(0)
 MIXED = np.array([[1.0, 0.0], [0.8, 0.6]])  # a correlation of 0.8
@@ -132,7 +132,7 @@ def make_network(bottleneck: Any = identity) -> Trained:
     encoder, decoder = models.DenseEncoder((), 4), models.DenseDecoder((), (2, 2, 1))
     model = models.Autoencoder(encoder, decoder, bottleneck=bottleneck)
     variables = model.init(key(), np.zeros((1, 2, 2, 1), np.float32))
-    return Trained(model, likelihoods.BERNOULLI, variables)
+    return Trained(Network(model, likelihoods.BERNOULLI), variables)
 
 
 def test_a_networks_prior_is_fitted_on_its_codes() -> None:

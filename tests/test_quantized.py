@@ -28,6 +28,7 @@ from jaxae.models import (
     VectorQuantizer,
     update_codebook,
 )
+from jaxae.network import Network, apply
 from jaxae.objectives import vector_quantized
 from jaxae.train import Batch, Examples, pixels
 
@@ -56,7 +57,7 @@ BATCH = Batch(IMAGES, None, None, jnp.array([1.0, 1, 1, 1, 0]))
 
 
 def objective_of(model: Autoencoder, **settings: Any) -> train.Objective:
-    return partial(vector_quantized, model=model, likelihood=BERNOULLI, **settings)
+    return partial(vector_quantized, network=Network(model, BERNOULLI), **settings)
 
 
 def variables_of(model: Autoencoder) -> Any:
@@ -64,7 +65,7 @@ def variables_of(model: Autoencoder) -> Any:
 
 
 def features_of(model: Autoencoder, variables: Any) -> Array:
-    return jax.jit(partial(objectives.call, model, method="features"))(variables, pixels(IMAGES))
+    return jax.jit(partial(apply, model, method="features"))(variables, pixels(IMAGES))
 
 
 def indices_of(model: Autoencoder, variables: Any) -> np.ndarray:
@@ -81,11 +82,11 @@ def test_terms_are_those_of_the_code_and_add_up(model: Autoencoder) -> None:
     metrics = terms.metrics
     weighted = metrics["reconstruction"] + 0.7 * metrics["commitment_error"]
     np.testing.assert_allclose(terms.loss, weighted, rtol=1e-6)
-    reconstruction = partial(objectives.reconstruction, model=model, likelihood=BERNOULLI)
+    reconstruction = partial(objectives.reconstruction, network=Network(model, BERNOULLI))
     plain = jax.jit(reconstruction)(variables, KEY, BATCH)
     np.testing.assert_allclose(metrics["reconstruction"], plain.loss, rtol=1e-5)
     features = features_of(model, variables)
-    codes = objectives.encode(variables, IMAGES, model=model, likelihood=BERNOULLI)
+    codes = Network(model, BERNOULLI).encode(variables, IMAGES)
     assert (jnp.abs(features - codes) > 0.01).any()
     distances = losses.squared_error(features, codes)
     np.testing.assert_allclose(metrics["commitment_error"], distances, rtol=1e-5)
@@ -124,10 +125,10 @@ def test_gradients_go_past_the_codebook_to_the_encoder() -> None:
     gradient = gradient_of(variables, 0.0)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient["codebook"]))
     # Without commitment it is the gradient of the decoder at the codes, given to the features.
-    codes = objectives.encode(variables, IMAGES, model=DENSE, likelihood=BERNOULLI)
+    codes = Network(DENSE, BERNOULLI).encode(variables, IMAGES)
 
     def decoded(z: Array) -> Array:
-        logits = objectives.call(DENSE, variables, z, method="decode")
+        logits = apply(DENSE, variables, z, method="decode")
         return losses.bernoulli(logits, pixels(IMAGES)).sum()
 
     def encoded(params: Any) -> Array:

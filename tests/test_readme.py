@@ -15,6 +15,7 @@ from test_cli import options_of
 
 from jaxae import cli, likelihoods, models
 from jaxae.members import Context
+from jaxae.network import Network
 from jaxae.train import Batch
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +111,7 @@ def test_a_new_member_is_a_row():
     member = names["member"]
     design = models.Design((4, 4, 1), 2, hidden=(3,))
     model = member.make_model(design, 10, member.model_settings)
-    context = Context(model, likelihoods.BERNOULLI, 1, member.settings)
+    context = Context(Network(model, likelihoods.BERNOULLI), 1, member.settings)
     images = jnp.ones((1, 4, 4, 1))
     terms = member.make_objective(context)(
         model.init(jax.random.key(0), images),

@@ -11,8 +11,9 @@ import pytest
 from jax import Array
 from scipy.special import rel_entr
 
-from jaxae import discrepancies, likelihoods, losses, models, objectives
-from jaxae.objectives import regularized
+from jaxae import likelihoods, losses, models, objectives
+from jaxae.network import Network, apply
+from jaxae.objectives import discrepancy, regularized
 from jaxae.train import Batch, Terms, pixels
 
 SHAPE = (8, 8, 1)
@@ -38,7 +39,7 @@ def variational() -> models.VariationalAutoencoder:
 
 
 def terms_of(objective: Any, model: nn.Module, key: Array = KEY, **settings: float) -> Terms:
-    bound = partial(objective, model=model, likelihood=LIKELIHOOD, **settings)
+    bound = partial(objective, network=Network(model, LIKELIHOOD), **settings)
     return jax.jit(bound)(variables_of(model), key, BATCH)
 
 
@@ -50,7 +51,7 @@ def test_contraction_is_the_jacobians_squared_norm(kind: str) -> None:
     @jax.jit
     def squared_norms(x: Array) -> Array:
         def encode(image: Array) -> Array:
-            return objectives.call(model, variables, image[None], method="encode")
+            return apply(model, variables, image[None], method="encode")
 
         return jnp.stack([jnp.square(jax.jacobian(encode)(image)).sum() for image in x])
 
@@ -59,7 +60,7 @@ def test_contraction_is_the_jacobians_squared_norm(kind: str) -> None:
     np.testing.assert_allclose(terms.metrics["contraction"], exact, rtol=1e-4)
     np.testing.assert_allclose(terms.loss, terms.metrics["reconstruction"] + 0.3 * exact, rtol=1e-4)
     estimate = partial(
-        objectives.contractive_estimate, model=model, likelihood=LIKELIHOOD, weight=0.3, probes=2
+        objectives.contractive_estimate, network=Network(model, LIKELIHOOD), weight=0.3, probes=2
     )
     draws = jax.jit(jax.vmap(lambda key: estimate(variables, key, BATCH).metrics["contraction"]))
     estimates = np.asarray(draws(jax.random.split(KEY, 1000)))
@@ -70,13 +71,13 @@ def test_contraction_is_the_jacobians_squared_norm(kind: str) -> None:
 def test_the_decoders_gradient_is_that_of_the_image() -> None:
     model = model_of("dense")
     variables = variables_of(model)
-    z = objectives.encode(variables, IMAGES, model=model, likelihood=LIKELIHOOD)
+    z = Network(model, LIKELIHOOD).encode(variables, IMAGES)
 
     def decode(code: Array) -> Array:
-        return LIKELIHOOD.image(objectives.call(model, variables, code[None], method="decode"))
+        return LIKELIHOOD.image(apply(model, variables, code[None], method="decode"))
 
     exact = np.stack([np.square(jax.jacobian(decode)(code)).sum() for code in z])
-    objective = partial(objectives.rae_gp, model=model, likelihood=LIKELIHOOD)
+    objective = partial(objectives.rae_gp, network=Network(model, LIKELIHOOD))
     draws = jax.jit(jax.vmap(lambda key: objective(variables, key, BATCH).metrics))
     metrics = draws(jax.random.split(KEY, 1000))
     estimates = np.asarray(metrics["decoder_gradient"])
@@ -88,13 +89,13 @@ def test_the_decoders_gradient_is_that_of_the_image() -> None:
 def test_norms() -> None:
     model = model_of("dense")
     variables = variables_of(model)
-    z = objectives.encode(variables, IMAGES, model=model, likelihood=LIKELIHOOD)
+    z = Network(model, LIKELIHOOD).encode(variables, IMAGES)
     leaves = jax.tree.leaves(variables["params"]["decoder"])
     terms = terms_of(objectives.rae_l2, model, code_weight=0.5, decoder_weight=0.1)
     expected = sum(float(np.square(leaf).sum()) for leaf in leaves)
     np.testing.assert_allclose(terms.metrics["decoder_norm"], expected, rtol=1e-5)
     reconstruction = objectives.reconstruction(
-        variables, KEY, BATCH, model=model, likelihood=LIKELIHOOD
+        variables, KEY, BATCH, network=Network(model, LIKELIHOOD)
     ).loss
     total = reconstruction + 0.25 * jnp.square(z).sum(1) + 0.1 * expected
     np.testing.assert_allclose(terms.loss, total, rtol=1e-4)
@@ -120,11 +121,11 @@ def test_rates() -> None:
 
 def test_discrepancies_are_those_of_codes_and_prior() -> None:
     model = model_of("conv")
-    z = objectives.encode(variables_of(model), IMAGES, model=model, likelihood=LIKELIHOOD)
+    z = Network(model, LIKELIHOOD).encode(variables_of(model), IMAGES)
     codes = z.reshape(3, -1)
     prior = jax.random.normal(KEY, codes.shape)
-    expected = discrepancies.mmd(codes, prior, jnp.ones(3), kernel=discrepancies.rbf)
-    wasserstein = partial(objectives.wasserstein, kernel=discrepancies.rbf)
+    expected = discrepancy.mmd(codes, prior, jnp.ones(3), kernel=objectives.rbf)
+    wasserstein = partial(objectives.wasserstein, kernel=objectives.rbf)
     terms = terms_of(wasserstein, model, weight=3.0)
     np.testing.assert_allclose(terms.metrics["discrepancy"], expected, rtol=1e-3, atol=1e-5)
     assert terms.metrics["discrepancy"].shape == ()
@@ -134,7 +135,7 @@ def test_info_vae_without_discrepancy_is_the_elbo() -> None:
     model = variational()
     terms = terms_of(objectives.info_vae, model, alpha=0.0, strength=1.0)
     x = LIKELIHOOD.scale(pixels(IMAGES))
-    posterior = objectives.call(model, variables_of(model), x, method="posterior")
+    posterior = apply(model, variables_of(model), x, method="posterior")
     kl = losses.kl_to_standard_normal(posterior.mean, posterior.log_variance)
     np.testing.assert_allclose(terms.metrics["kl"], kl, rtol=1e-4)
     np.testing.assert_allclose(terms.loss, terms.metrics["reconstruction"] + kl, rtol=1e-4)
@@ -151,7 +152,7 @@ def test_padding_is_left_out_of_codes_that_are_drawn() -> None:
 
 def check_padding(objective: Any, model: nn.Module) -> None:
     """That loss and gradient are bit for bit the same for three fillings of two padded rows."""
-    bound, variables = partial(objective, model=model, likelihood=LIKELIHOOD), variables_of(model)
+    bound, variables = partial(objective, network=Network(model, LIKELIHOOD)), variables_of(model)
     weights = jnp.array([1.0, 1, 1, 0, 0])
 
     @jax.jit
@@ -178,7 +179,7 @@ PENALTIES = {
     "rae_l2": objectives.rae_l2,
     "rae_gp": objectives.rae_gp,
     "wasserstein": objectives.wasserstein,
-    "wasserstein_rbf": partial(objectives.wasserstein, kernel=discrepancies.rbf),
+    "wasserstein_rbf": partial(objectives.wasserstein, kernel=objectives.rbf),
 }
 
 
@@ -191,7 +192,7 @@ def test_dead_and_huge_codes_have_finite_losses_and_gradients() -> None:
     zeros = jax.tree.map(jnp.zeros_like, variables_of(model))
 
     def loss(objective: Any, network: nn.Module, variables: Any) -> Array:
-        terms = objective(variables, KEY, BATCH, model=network, likelihood=LIKELIHOOD)
+        terms = objective(variables, KEY, BATCH, network=Network(network, LIKELIHOOD))
         return terms.loss.sum()
 
     @jax.jit

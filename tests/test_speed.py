@@ -30,7 +30,7 @@ def make(workload: Workload, **changes: Any) -> tuple[recipes.Recipe, train.Stat
     experiment = load_experiment(workload.recipe)
     options = replace(configure(experiment.Options(), workload), **changes)
     recipe = experiment.make_recipe(options, SHAPE)
-    return recipe, seeds.initial_state(options.run, recipe.model, recipe.optimizer, SHAPE)
+    return recipe, seeds.initial_state(options.run, recipe.network.model, recipe.optimizer, SHAPE)
 
 
 def in_pytorch(params: dict) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ import tiny
 from jaxae import data, evaluation, likelihoods, models, objectives, recipes, train
 from jaxae.binarization import with_binarization
 from jaxae.errors import UserError
+from jaxae.network import Network
 from jaxae.train import Examples
 
 source_root = pytest.fixture(tiny.source_root)
@@ -35,7 +36,7 @@ def new_state(seed: int) -> train.State:
 
 def fit(split: data.Split, state: train.State, **options) -> list[train.Progress]:
     reconstruct = partial(
-        objectives.reconstruction, model=MODEL, likelihood=likelihoods.BERNOULLI, per_pixel=True
+        objectives.reconstruction, network=Network(MODEL, likelihoods.BERNOULLI), per_pixel=True
     )
     return list(
         train.fit(
@@ -133,7 +134,7 @@ def test_inputs_in_memory_are_refused(load: partial[data.Dataset]) -> None:
 
 
 def test_static_binarization_of_streamed_images_is_refused(load: partial[data.Dataset]) -> None:
-    recipe = recipes.reconstruction(MODEL, likelihoods.BERNOULLI, OPTIMIZER)
+    recipe = recipes.reconstruction(Network(MODEL, likelihoods.BERNOULLI), OPTIMIZER)
     streamed = load(stream=True)
     assert with_binarization(recipe, streamed, "dynamic").examples is None
     with pytest.raises(UserError, match="give --binarization dynamic"):

@@ -11,14 +11,14 @@ import linear_gaussian
 import numpy as np
 import pytest
 from jax import Array
-from linear_gaussian import OF, batch_of
+from linear_gaussian import NETWORK, batch_of
 from scipy import stats
 from scipy.special import logsumexp
 
 from jaxae.errors import UserError
-from jaxae.importance import codes_at, sampled_kl
 from jaxae.models import Gaussian
 from jaxae.objectives import beta_tc
+from jaxae.objectives.posterior import codes_at, sampled_kl
 from jaxae.objectives.total_correlation import kl_parts, log_densities, log_shares
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
@@ -152,7 +152,7 @@ VARIABLES = linear_gaussian.mismatched_variables()
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 6.0])
 def test_beta_weighs_the_total_correlation_alone(beta: float) -> None:
-    objective = partial(beta_tc, **OF, size=SIZE, beta=beta)
+    objective = partial(beta_tc, network=NETWORK, size=SIZE, beta=beta)
     terms = objective(VARIABLES, KEY, BATCH)
     reconstruction, *parts, kl = terms.metrics.values()
     assert tuple(terms.metrics) == ("reconstruction", *PARTS, "kl")
@@ -167,7 +167,9 @@ def test_beta_weighs_the_total_correlation_alone(beta: float) -> None:
 
 
 def test_with_the_exact_posterior_beta_of_one_is_the_evidence() -> None:
-    terms = beta_tc(linear_gaussian.exact_variables(), KEY, BATCH, **OF, size=SIZE, beta=1.0)
+    terms = beta_tc(
+        linear_gaussian.exact_variables(), KEY, BATCH, network=NETWORK, size=SIZE, beta=1.0
+    )
     np.testing.assert_allclose(-terms.loss, linear_gaussian.log_evidence(BATCH.images), rtol=1e-5)
 
 
@@ -175,7 +177,7 @@ def test_padding_changes_no_term_and_no_gradient() -> None:
     padding = replace(BATCH, images=BATCH.images.at[3].add(0.5))
 
     def loss(variables: Any, batch: Any) -> tuple[Array, Array]:
-        terms = beta_tc(variables, KEY, batch, **OF, size=SIZE)
+        terms = beta_tc(variables, KEY, batch, network=NETWORK, size=SIZE)
         return (terms.loss * batch.weights).sum(), terms.loss[:3]
 
     gradient = jax.jit(jax.grad(loss, has_aux=True))
@@ -187,4 +189,4 @@ def test_padding_changes_no_term_and_no_gradient() -> None:
 
 def test_a_size_of_none_is_refused() -> None:
     with pytest.raises(UserError, match="size = 0"):
-        beta_tc(VARIABLES, KEY, BATCH, **OF, size=0)
+        beta_tc(VARIABLES, KEY, BATCH, network=NETWORK, size=0)

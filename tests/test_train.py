@@ -12,8 +12,8 @@ import pytest
 from jaxae import likelihoods, metrics, models, objectives, train
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
-from jaxae.train import Batch, Examples, epoch_order, gather
-from jaxae.train.batches import canonicalize
+from jaxae.network import Network
+from jaxae.train import Batch, Examples, canonicalize, epoch_order, gather
 
 SHAPE = (4, 4, 1)
 SIZE = 23
@@ -41,7 +41,7 @@ def optimizer() -> optax.GradientTransformation:
 def noisy_objective(model) -> train.Objective:
     """One that uses its key, so that a wrong key shows."""
     reconstruction = partial(
-        objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI
+        objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI)
     )
     return partial(
         objectives.denoising,
@@ -112,7 +112,7 @@ def test_epoch_equals_a_loop_over_unpadded_batches(examples, model, optimizer, n
 
 
 def test_padding_has_no_weight_in_the_gradient(examples, model, optimizer):
-    objective = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    objective = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
     step = train.make_step(objective, optimizer)
     state = new_state(0, model, optimizer)
     whole = step(state, gather(examples, jnp.array([4, 9, 2])))
@@ -181,8 +181,8 @@ def test_compiles_once_for_all_epochs_and_chunks(examples, model, optimizer):
 
     def objective(variables, key, batch):
         traced.append(batch.images.shape)
-        reconstruction = partial(objectives.reconstruction, likelihood=likelihoods.BERNOULLI)
-        return reconstruction(variables, key, batch, model=model)
+        network = Network(model, likelihoods.BERNOULLI)
+        return objectives.reconstruction(variables, key, batch, network=network)
 
     fit = train.fit(
         new_state(0, model, optimizer),
@@ -203,7 +203,7 @@ def test_compiles_once_for_all_epochs_and_chunks(examples, model, optimizer):
 @pytest.mark.parametrize("batch_size", [1, 4, SIZE, 100])
 def test_evaluation_is_exact_whatever_the_batch_size(examples, model, optimizer, batch_size):
     variables = train.variables_of(new_state(0, model, optimizer))
-    objective = partial(objectives.reconstruction, model=model, likelihood=likelihoods.BERNOULLI)
+    objective = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
     evaluate = train.make_evaluation(objective, batch_size)
     measured = evaluate(variables, jax.random.key(0), examples)
     everything = gather(examples, jnp.arange(SIZE))
@@ -263,7 +263,7 @@ def test_linear_autoencoder_reaches_the_pca_optimum():
         train.fit(
             new_state(0, model, optimizer),
             Examples(images),
-            objective=partial(objectives.reconstruction, model=model, likelihood=linear),
+            objective=partial(objectives.reconstruction, network=Network(model, linear)),
             optimizer=optimizer,
             epochs=600,
             batch_size=200,
@@ -282,8 +282,7 @@ def test_golden_first_step_of_fashion():
     variables = model.init(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))
     objective = partial(
         objectives.reconstruction,
-        model=model,
-        likelihood=likelihoods.BERNOULLI,
+        network=Network(model, likelihoods.BERNOULLI),
         per_pixel=True,
     )
     epoch = train.make_epoch(objective, optimizer, 32)
@@ -355,8 +354,7 @@ def test_half_precision_keeps_float32_where_it_counts(name):
         model = getattr(models, name)((28, 28, 1), dtype=dtype)
         objective = partial(
             objectives.negative_elbo if name == "vae" else objectives.reconstruction,
-            model=model,
-            likelihood=likelihoods.BERNOULLI,
+            network=Network(model, likelihoods.BERNOULLI),
         )
         variables = model.init(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))
         state, measured = train.make_epoch(objective, optimizer, 16)(

@@ -22,6 +22,7 @@ from small_run import STEPS_PER_EPOCH, go
 import jaxae
 from jaxae import data, likelihoods, models, objectives, recipes, train, trained
 from jaxae.errors import UserError
+from jaxae.network import Network
 from jaxae.train import Examples
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
@@ -45,7 +46,7 @@ def test_a_loaded_network_is_the_one_that_was_trained(
     images = data.load("mnist").test.images
     for step, epoch in ((None, epochs[-1]), (2 * STEPS_PER_EPOCH, epochs[1])):
         loaded = jaxae.load(folder, step)
-        assert loaded.model == epoch.recipe.model
+        assert loaded.network.model == epoch.recipe.network.model
         codes = loaded.encode(images)
         np.testing.assert_array_equal(codes, epoch.trained.encode(images))
         np.testing.assert_array_equal(loaded.decode(codes), epoch.trained.decode(codes))
@@ -171,13 +172,14 @@ def test_a_network_of_other_parts_is_trained_and_not_described(tmp_path: Path) -
             return self.inner(x) / 2
 
     def change(recipe: recipes.Recipe) -> recipes.Recipe:
-        model = models.Autoencoder(Halved(recipe.model.encoder), recipe.model.decoder)
-        objective: train.Objective = partial(
-            objectives.reconstruction, model=model, likelihood=recipe.likelihood
+        model = models.Autoencoder(
+            Halved(recipe.network.model.encoder), recipe.network.model.decoder
         )
-        return replace(recipe, model=model, objective=objective, test_objective=None)
+        network = Network(model, recipe.network.likelihood)
+        objective: train.Objective = partial(objectives.reconstruction, network=network)
+        return replace(recipe, network=network, objective=objective, test_objective=None)
 
     go(out=tmp_path / "run", epochs=1, change=change)
     with pytest.raises(UserError, match="load_variables"):
         jaxae.load(tmp_path / "run")
-    assert trained.describe_network(models.fashion((4, 4, 1)), likelihoods.BERNOULLI)
+    assert trained.describe_network(Network(models.fashion((4, 4, 1)), likelihoods.BERNOULLI))

@@ -10,20 +10,19 @@ import linear_gaussian
 import numpy as np
 import optax
 import pytest
-from linear_gaussian import OF, batch_of
+from linear_gaussian import NETWORK, batch_of
 
 from jaxae import losses, train
 from jaxae.errors import UserError
-from jaxae.importance import codes_at, sampled_kl
 from jaxae.models import Gaussian
-from jaxae.objectives import capacity_annealed, capacity_schedule, distortions_of, negative_elbo
-from jaxae.objectives.variational import distortion_of
+from jaxae.objectives import capacity_annealed, capacity_schedule, negative_elbo
+from jaxae.objectives.posterior import codes_at, sampled_kl
 from jaxae.train import Examples
 
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 BATCH = replace(batch_of(linear_gaussian.images(4)), weights=jnp.array([1.0, 1, 1, 0]))
 VARIABLES = linear_gaussian.mismatched_variables()
-ANNEALED = partial(capacity_annealed, **OF, gamma=2.0, capacity=6.0, anneal_steps=3)
+ANNEALED = partial(capacity_annealed, network=NETWORK, gamma=2.0, capacity=6.0, anneal_steps=3)
 
 
 def variables_at(step: int) -> dict[str, Any]:
@@ -38,7 +37,7 @@ def test_the_gap_is_from_the_batchs_mean_kl_to_a_capacity_that_grows(
     step: int, capacity: float
 ) -> None:
     terms = ANNEALED(variables_at(step), KEY, BATCH)
-    plain = negative_elbo(VARIABLES, KEY, BATCH, **OF)
+    plain = negative_elbo(VARIABLES, KEY, BATCH, network=NETWORK)
     gap = abs(np.mean(plain.metrics["kl"][:3]) - capacity)  # padding, the fourth, is no part of it
     np.testing.assert_allclose(terms.metrics["capacity"], capacity, rtol=1e-6)
     np.testing.assert_allclose(terms.metrics["capacity_gap"], gap, rtol=1e-5)
@@ -62,7 +61,7 @@ def test_below_its_capacity_the_kl_term_grows_and_above_it_falls() -> None:
     kl = ANNEALED(variables_at(0), KEY, BATCH).metrics["kl"]
     assert 0 < np.mean(kl[:3]) < 6
     for step, sign in ((0, 2.0), (3, -2.0)):
-        expected = gradient(VARIABLES, partial(negative_elbo, **OF, beta=sign))
+        expected = gradient(VARIABLES, partial(negative_elbo, network=NETWORK, beta=sign))
         jax.tree.map(
             partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4),
             gradient(variables_at(step), ANNEALED),
@@ -98,7 +97,7 @@ def test_replicas_count_alike() -> None:
 )
 def test_no_schedule_and_no_steps_are_refused(variables: Any, settings: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        capacity_annealed(variables, KEY, BATCH, **OF, **settings)
+        capacity_annealed(variables, KEY, BATCH, network=NETWORK, **settings)
 
 
 # What all share.
@@ -122,7 +121,7 @@ def test_noise_picks_codes_of_the_posterior() -> None:
 
 def test_distortions_are_those_of_each_sample() -> None:
     codes = jax.random.normal(KEY, (3, 4, linear_gaussian.LATENT))
-    together = distortions_of(VARIABLES, codes, BATCH, **OF)
+    together = NETWORK.distortions(VARIABLES, codes, BATCH)
     for z, distortions in zip(codes, together, strict=True):
-        expected = distortion_of(VARIABLES, z, BATCH, **OF)
+        expected = NETWORK.distortion(VARIABLES, z, BATCH)
         np.testing.assert_allclose(distortions, expected, rtol=1e-5)

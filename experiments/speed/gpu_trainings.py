@@ -16,6 +16,7 @@ from workloads import CHUNKS, Workload
 
 from jaxae import family, likelihoods, models, objectives, recipes, seeds, train
 from jaxae.models import lecun
+from jaxae.network import Network
 from jaxae.options import RunOptions
 from jaxae.train import Examples, epoch_order
 
@@ -85,13 +86,12 @@ def member_recipe(
 ) -> recipes.Recipe:
     """A member's recipe, as family.py has it."""
     settings = family.choose_settings(name, given)
-    likelihood = likelihoods.BERNOULLI
     model = family.make_model(name, design, settings, classes=10)
-    objective = family.make_objective(name, model, likelihood, settings, images=images)
+    network = Network(model, likelihoods.BERNOULLI)
+    objective = family.make_objective(name, network, settings, images=images)
     collections = family.FAMILY[name].collections
     return recipes.Recipe(
-        model,
-        likelihood,
+        network,
         objective,
         optax.adam(options.learning_rate),
         collections=collections and collections(),
@@ -109,7 +109,7 @@ def start(
     if state is None:
         shape = images.shape[1:]
         state = seeds.initial_state(
-            options, recipe.model, recipe.optimizer, shape, recipe.collections
+            options, recipe.network.model, recipe.optimizer, shape, recipe.collections
         )
     labels = np.arange(len(images), dtype=np.int32) % 10
     return Training(recipe, state, jax.device_put(Examples(images, labels)), workload)

@@ -33,7 +33,7 @@ def measure(request: Request) -> Measurement:
     experiment = load_experiment(workload.recipe)
     options = configure(experiment.Options(), workload)
     recipe = experiment.make_recipe(options, shape)
-    state = seeds.initial_state(options.run, recipe.model, recipe.optimizer, shape)
+    state = seeds.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
     state, examples = place(state, Examples(images), workload.devices)
     times = take_times(make_take_steps(recipe, state, examples, workload), request)
     device = jax.devices()[0]

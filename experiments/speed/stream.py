@@ -82,7 +82,7 @@ def second_epoch(recipe_name: str, split: data.Split) -> Epoch:
     options = experiment.Options()
     shape = split.images.shape[1:]
     recipe: recipes.Recipe = experiment.make_recipe(options, shape)
-    state = seeds.initial_state(options.run, recipe.model, recipe.optimizer, shape)
+    state = seeds.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
     started, metrics = 0.0, {}
     for progress in train.fit(
         state,

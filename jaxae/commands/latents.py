@@ -84,7 +84,7 @@ def main(options: Options) -> None:
         plots.save(picture, path, caption=prefix + caption, strip=dataset.bundled)
         drawn.append(path)
 
-    quantized = priors.group_size(trained) is not None
+    quantized = trained.network.quantizer is not None
     suitable = ("resample",) if quantized else ("normal", "mixture", "flow")
     if options.priors and "resample" in options.priors:
         priors.fit(trained, train.codes, "resample")  # refuses a network that does not quantize

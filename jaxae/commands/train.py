@@ -33,6 +33,7 @@ from jaxae.binarization import Binarization, binarized_train, with_binarization
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.models import lecun, logistic
+from jaxae.network import Network
 from jaxae.train import steps_in_epoch
 
 # The activations, each with the first weights that suit it.
@@ -145,14 +146,14 @@ def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) ->
         options.objective, design, settings, classes=len(run.dataset.class_names)
     )
     count = len(run.dataset.train.images)
-    objective = family.make_objective(options.objective, model, likelihood, settings, images=count)
+    network = Network(model, likelihood)
+    objective = family.make_objective(options.objective, network, settings, images=count)
     rate = options.run.learning_rate
     if options.schedule == "cosine":
         steps = options.run.epochs * steps_in_epoch(count, options.run.batch_size)
         rate = optax.cosine_decay_schedule(rate, steps)
     recipe = recipes.Recipe(
-        model,
-        likelihood,
+        network,
         objective,
         make_optimizer(rate, options.weight_decay),
         collections=member.collections and member.collections(),

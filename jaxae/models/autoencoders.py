@@ -7,6 +7,7 @@ the computation (None: what inputs and parameters promote to); parameters are fl
 
 import math
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -148,6 +149,15 @@ class Autoencoder(nn.Module):
         return check_same_size(self.decode(self.encode(x)), x)
 
 
+@runtime_checkable
+class HasPosterior(Protocol):
+    """A model whose codes are drawn from a Gaussian posterior."""
+
+    def posterior(self, x: Array, labels: Array | None = None) -> Gaussian:
+        """q(z | x) for images [B, H, W, C]."""
+        ...
+
+
 class VariationalAutoencoder(nn.Module):
     """An encoder that returns [B, 2 * latent], mean and log variance of q(z | x), and a decoder.
 
@@ -212,7 +222,7 @@ def check_images(x: Array) -> Array:
     if x.ndim != 4 or 0 in x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
         raise UserError(
             f"{x.dtype} of shape {x.shape} was given to a network: it reads floats [B, H, W, C], "
-            "with at least one of each; jaxae.batches.pixels makes them of uint8, and grey images "
+            "with at least one of each; jaxae.train.pixels makes them of uint8, and grey images "
             "have C = 1"
         )
     return x

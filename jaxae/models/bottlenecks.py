@@ -6,6 +6,7 @@ cannot go through, it goes past ("straight-through", Bengio et al. 2013).
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -17,6 +18,29 @@ from jax import Array, lax
 from jaxae.errors import UserError
 
 _LARGEST_INDEX = 2**31 - 1  # of int32
+
+
+@runtime_checkable
+class Quantizer(Protocol):
+    """A bottleneck that replaces each group of numbers of a code by one of finitely many."""
+
+    @property
+    def size(self) -> int:
+        """How many codes a group has."""
+        ...
+
+    @property
+    def group_size(self) -> int:
+        """How many numbers along the last axis are quantized together."""
+        ...
+
+    def indices(self, code: Array, /) -> Array:
+        """The number of each group's code, from 0 to size - 1: [..., C] to int32 [..., groups]."""
+        ...
+
+    def code_of(self, indices: Array) -> Array:
+        """The codes with these numbers: float32 [..., C]."""
+        ...
 
 
 def straight_through(z: Array, code: Array) -> Array:
@@ -86,6 +110,11 @@ class FiniteScalarQuantizer:
     def size(self) -> int:
         """How many codes a group has."""
         return math.prod(self.levels)
+
+    @property
+    def group_size(self) -> int:
+        """How many numbers a group has: one for each of the levels."""
+        return len(self.levels)
 
     def __call__(self, z: Array) -> Array:
         bounded = self.bound(z)
@@ -161,6 +190,11 @@ class VectorQuantizer(nn.Module):
         self.vectors = self.variable("codebook", "vectors", self._draw, shape)
         self.counts = self.variable("codebook", "counts", jnp.zeros, self.size)
         self.sums = self.variable("codebook", "sums", jnp.zeros, shape)
+
+    @property
+    def group_size(self) -> int:
+        """How many numbers a vector has."""
+        return self.dimension
 
     def _draw(self, shape: tuple[int, int]) -> Array:
         return jax.random.normal(self.make_rng("params"), shape)

@@ -12,20 +12,11 @@ from jaxae.objectives.corruptions import (
     dynamically_binarized,
     mask_pixels,
 )
-from jaxae.objectives.deterministic import reconstruction, with_image_errors
-from jaxae.objectives.discrepancy import info_vae, wasserstein
+from jaxae.objectives.discrepancy import info_vae, rbf, wasserstein
 from jaxae.objectives.importance_weighted import ciwae, iwae, miwae, piwae
-from jaxae.objectives.networks import (
-    call,
-    condition,
-    decode,
-    encode,
-    inputs_of,
-    network_input,
-    reconstruct,
-    targets_of,
-)
+from jaxae.objectives.posterior import check_count, log_mean_exp, log_weights
 from jaxae.objectives.quantized import vector_quantized
+from jaxae.objectives.reconstruction import reconstruction, with_image_errors
 from jaxae.objectives.regularized import (
     contractive,
     contractive_estimate,
@@ -38,9 +29,7 @@ from jaxae.objectives.total_correlation import beta_tc
 from jaxae.objectives.variational import (
     capacity_annealed,
     capacity_schedule,
-    distortions_of,
     negative_elbo,
-    posterior_of,
 )
 
 __all__ = [
@@ -48,34 +37,28 @@ __all__ = [
     "add_salt_and_pepper",
     "beta_tc",
     "binarize",
-    "call",
     "capacity_annealed",
     "capacity_schedule",
+    "check_count",
     "ciwae",
-    "condition",
     "contractive",
     "contractive_estimate",
-    "decode",
     "denoising",
-    "distortions_of",
     "dynamically_binarized",
-    "encode",
     "info_vae",
-    "inputs_of",
     "iwae",
+    "log_mean_exp",
+    "log_weights",
     "mask_pixels",
     "miwae",
     "negative_elbo",
-    "network_input",
     "piwae",
-    "posterior_of",
     "rae_gp",
     "rae_l2",
-    "reconstruct",
+    "rbf",
     "reconstruction",
     "sparse_kl",
     "sparse_l1",
-    "targets_of",
     "vector_quantized",
     "wasserstein",
     "with_image_errors",

@@ -6,15 +6,17 @@ negative ELBO with its KL term sampled. Metrics: the bound, and the ELBO of the 
 
 from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxae.errors import UserError
-from jaxae.importance import check_count, log_mean_exp, log_weights
-from jaxae.likelihoods import Likelihood
-from jaxae.objectives.variational import distortions_of, posterior_of
+from jaxae.network import Network
+from jaxae.objectives.posterior import (
+    check_count,
+    log_mean_exp,
+    log_weights,
+)
 from jaxae.train import Batch, Terms, Variables
 
 
@@ -23,14 +25,11 @@ def iwae(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     samples: int = 5,
 ) -> Terms:
     """-log of the mean weight of a number of samples (Burda et al. 2016, eq. 8)."""
-    return miwae(
-        variables, key, batch, model=model, likelihood=likelihood, samples=samples, groups=1
-    )
+    return miwae(variables, key, batch, network=network, samples=samples, groups=1)
 
 
 def miwae(
@@ -38,8 +37,7 @@ def miwae(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     samples: int = 8,
     groups: int = 8,
 ) -> Terms:
@@ -48,7 +46,7 @@ def miwae(
     MIWAE(groups, samples) of Rainforth et al. 2018.
     """
     weights = grouped_log_weights(
-        variables, key, batch, model=model, likelihood=likelihood, samples=samples, groups=groups
+        variables, key, batch, network=network, samples=samples, groups=groups
     )
     return terms_of(mean_bound(weights), weights)
 
@@ -58,8 +56,7 @@ def piwae(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     samples: int = 8,
     groups: int = 8,
 ) -> Terms:
@@ -72,8 +69,7 @@ def piwae(
         grouped_log_weights,
         key=key,
         batch=batch,
-        model=model,
-        likelihood=likelihood,
+        network=network,
         samples=samples,
         groups=groups,
     )
@@ -89,8 +85,7 @@ def ciwae(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     samples: int = 8,
     mixture: float = 0.5,
 ) -> Terms:
@@ -100,7 +95,7 @@ def ciwae(
     """
     if not 0 <= mixture <= 1:
         raise UserError(f"mixture = {mixture} was given: give 0 (the IWAE) to 1 (the ELBO)")
-    terms = iwae(variables, key, batch, model=model, likelihood=likelihood, samples=samples)
+    terms = iwae(variables, key, batch, network=network, samples=samples)
     elbo, bound = terms.metrics["negative_elbo"], terms.metrics["negative_bound"]
     return Terms(mixture * elbo + (1 - mixture) * bound, terms.metrics)
 
@@ -110,8 +105,7 @@ def grouped_log_weights(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     samples: int,
     groups: int,
 ) -> Array:
@@ -121,10 +115,8 @@ def grouped_log_weights(
     """
     check_count("samples", samples)
     check_count("groups", groups)
-    posterior = posterior_of(variables, batch, model=model, likelihood=likelihood)
-    distortions = partial(
-        distortions_of, variables, batch=batch, model=model, likelihood=likelihood
-    )
+    posterior = network.posterior(variables, batch.network_inputs, batch.labels)
+    distortions = partial(network.distortions, variables, batch=batch)
     keys = jax.random.split(key, groups * samples)
     weights = log_weights(keys, posterior, distortions)
     return weights.reshape(groups, samples, -1)

@@ -1,13 +1,11 @@
 """The objective of codes from a codebook; other quantized codes need `reconstruction` alone."""
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import entr
 
 from jaxae import losses
 from jaxae.errors import UserError
-from jaxae.likelihoods import Likelihood
 from jaxae.models import (
     Codebook,
     VectorQuantizer,
@@ -17,8 +15,7 @@ from jaxae.models import (
     straight_through,
     update_codebook,
 )
-from jaxae.objectives.networks import call, condition, network_input
-from jaxae.objectives.variational import distortion_of
+from jaxae.network import Network
 from jaxae.train import Batch, Terms, Variables
 
 
@@ -27,8 +24,7 @@ def vector_quantized(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     commitment: float = 0.25,
     decay: float = 0.99,
     threshold: float = 0.1,
@@ -41,15 +37,15 @@ def vector_quantized(
     codes, a scalar. The collections have the updated codebook: see `update_codebook`, with decay
     and threshold. Raises UserError unless the model's bottleneck is a `VectorQuantizer`.
     """
-    codebook = codebook_of(model, variables)
+    codebook = codebook_of(network, variables)
     size, dimension = codebook.vectors.shape
-    x = network_input(batch, likelihood)
-    features = call(model, variables, x, *condition(model, batch.labels), method="features")
+    x = network.scale(batch.network_inputs)
+    features = network.apply(variables, x, batch.labels, method="features")
     outputs = in_groups(lax.stop_gradient(features), dimension)
     indices = nearest(codebook.vectors, outputs)
     codes = lax.stop_gradient(codebook.vectors[indices].reshape(features.shape))
     z = straight_through(features, codes)
-    reconstruction = distortion_of(variables, z, batch, model=model, likelihood=likelihood)
+    reconstruction = network.distortion(variables, z, batch)
     error = losses.squared_error(features, codes)
     updated = update_codebook(
         codebook, outputs, indices, batch.weights, key, decay=decay, threshold=threshold
@@ -65,12 +61,11 @@ def vector_quantized(
     )
 
 
-def codebook_of(model: nn.Module, variables: Variables) -> Codebook:
-    """The codebook among a model's variables; UserError where its bottleneck has none."""
-    bottleneck = getattr(model, "bottleneck", None)
-    if not isinstance(bottleneck, VectorQuantizer):
+def codebook_of(network: Network, variables: Variables) -> Codebook:
+    """The codebook among a network's variables; UserError if its bottleneck has none."""
+    if not isinstance(network.quantizer, VectorQuantizer):
         raise UserError(
-            f"a bottleneck of {bottleneck!r} has no codebook to train: give an Autoencoder a "
+            f"a quantizer of {network.quantizer!r} has no codebook to train: give an Autoencoder a "
             "VectorQuantizer, or train this network with objectives.reconstruction"
         )
     return Codebook(**variables["codebook"]["bottleneck"])

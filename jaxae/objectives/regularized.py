@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import xlogy
 
-from jaxae.likelihoods import Likelihood
 from jaxae.losses import sum_per_example
-from jaxae.objectives.networks import call, condition, network_input
-from jaxae.objectives.variational import distortion_of
+from jaxae.network import Network
 from jaxae.train import Batch, Terms, Variables
 
 _MARGIN = 1e-6  # by which mean activations are kept from 0 and 1
@@ -22,8 +19,7 @@ def sparse_l1(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     weight: float = 0.1,
 ) -> Terms:
     """Reconstruction and the sum of the code's absolute values.
@@ -31,7 +27,7 @@ def sparse_l1(
     Nothing holds the decoder's scale: in time a smaller code and larger weights lower the penalty.
     """
     del key
-    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+    z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
     l1 = sum_per_example(jnp.abs(z))
     return Terms(reconstruction + weight * l1, {"reconstruction": reconstruction, "l1": l1})
 
@@ -41,8 +37,7 @@ def sparse_kl(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     rate: float = 0.05,
     weight: float = 3.0,
 ) -> Terms:
@@ -52,7 +47,7 @@ def sparse_kl(
     summed over the code, a scalar.
     """
     del key
-    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+    z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
     rate_kl = kl_of_rate(rate, mean_over_batch(z, batch.weights)).sum()
     return Terms(
         reconstruction + weight * rate_kl, {"reconstruction": reconstruction, "rate_kl": rate_kl}
@@ -77,8 +72,7 @@ def contractive(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     weight: float = 0.1,
 ) -> Terms:
     """Reconstruction and the squared Frobenius norm of the code's Jacobian, computed exactly.
@@ -88,10 +82,10 @@ def contractive(
     smaller code and larger weights lower the penalty.
     """
     del key
-    z, squared_norms = encode_with_jacobian(variables, batch, model, likelihood)
+    z, squared_norms = encode_with_jacobian(variables, batch, network)
     rows = jnp.eye(z[0].size, dtype=z.dtype).reshape(-1, 1, *z.shape[1:])
     contraction = squared_norms(rows).sum(axis=0)
-    return contracted(variables, z, contraction, batch, model, likelihood, weight)
+    return contracted(variables, z, contraction, batch, network, weight)
 
 
 def contractive_estimate(
@@ -99,8 +93,7 @@ def contractive_estimate(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     weight: float = 0.1,
     probes: int = 1,
 ) -> Terms:
@@ -108,14 +101,14 @@ def contractive_estimate(
 
     E |J^T v|^2 = |J|^2 for independent signs v, whose variance is the least (Hutchinson 1989).
     """
-    z, squared_norms = encode_with_jacobian(variables, batch, model, likelihood)
+    z, squared_norms = encode_with_jacobian(variables, batch, network)
     signs = jax.random.rademacher(key, (probes, *z.shape), z.dtype)
     contraction = squared_norms(signs).mean(axis=0)
-    return contracted(variables, z, contraction, batch, model, likelihood, weight)
+    return contracted(variables, z, contraction, batch, network, weight)
 
 
 def encode_with_jacobian(
-    variables: Variables, batch: Batch, model: nn.Module, likelihood: Likelihood
+    variables: Variables, batch: Batch, network: Network
 ) -> tuple[Array, Callable[[Array], Array]]:
     """The codes z of a batch, and a function of their Jacobian J by what the network reads.
 
@@ -124,9 +117,9 @@ def encode_with_jacobian(
     """
 
     def encode(x: Array) -> Array:
-        return call(model, variables, x, *condition(model, batch.labels), method="encode")
+        return network.apply(variables, x, batch.labels, method="encode")
 
-    z, pull_back = jax.vjp(encode, network_input(batch, likelihood))
+    z, pull_back = jax.vjp(encode, network.scale(batch.network_inputs))
 
     def squared_norm(direction: Array) -> Array:
         (product,) = pull_back(jnp.broadcast_to(direction, z.shape))
@@ -141,12 +134,11 @@ def contracted(
     z: Array,
     contraction: Array,
     batch: Batch,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     weight: float,
 ) -> Terms:
     """The terms of codes and their contraction."""
-    reconstruction = distortion_of(variables, z, batch, model=model, likelihood=likelihood)
+    reconstruction = network.distortion(variables, z, batch)
     return Terms(
         reconstruction + weight * contraction,
         {"reconstruction": reconstruction, "contraction": contraction},
@@ -158,8 +150,7 @@ def rae_l2(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     code_weight: float = 0.1,
     decoder_weight: float = 1e-4,
 ) -> Terms:
@@ -168,7 +159,7 @@ def rae_l2(
     Ghosh et al. 2020, section 3. "decoder_norm", of kernels and biases, is a scalar.
     """
     del key
-    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+    z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
     code_norm = sum_per_example(jnp.square(z)) / 2
     leaves = jax.tree.leaves(variables["params"]["decoder"])
     decoder_norm = sum((jnp.sum(jnp.square(leaf)) for leaf in leaves), jnp.zeros(()))
@@ -187,8 +178,7 @@ def rae_gp(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     code_weight: float = 0.1,
     gradient_weight: float = 0.1,
 ) -> Terms:
@@ -197,11 +187,10 @@ def rae_gp(
     Ghosh et al. 2020, section 3. "decoder_gradient" is Hutchinson's unbiased estimate, from one
     random direction, of the squared Frobenius norm of the decoded image's Jacobian by the code.
     """
-    z, reconstruction = encode_and_reconstruct(variables, batch, model=model, likelihood=likelihood)
+    z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
 
     def decode(z: Array) -> Array:
-        logits = call(model, variables, z, *condition(model, batch.labels), method="decode")
-        return likelihood.image(logits)
+        return network.decode(variables, z, batch.labels)
 
     images, pull_back = jax.vjp(decode, z)
     (gradients,) = pull_back(jax.random.rademacher(key, images.shape, images.dtype))
@@ -218,9 +207,8 @@ def rae_gp(
 
 
 def encode_and_reconstruct(
-    variables: Variables, batch: Batch, *, model: nn.Module, likelihood: Likelihood
+    variables: Variables, batch: Batch, *, network: Network
 ) -> tuple[Array, Array]:
     """The codes of a batch, and the loss [B] of what they decode to."""
-    x = network_input(batch, likelihood)
-    z = call(model, variables, x, *condition(model, batch.labels), method="encode")
-    return z, distortion_of(variables, z, batch, model=model, likelihood=likelihood)
+    z = network.encode(variables, batch.network_inputs, batch.labels)
+    return z, network.distortion(variables, z, batch)

@@ -1,15 +1,17 @@
 """The ELBO with its KL term in three parts, of which the total correlation has a weight."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.nn import logsumexp
 
-from jaxae.importance import check_count, codes_at, sampled_kl
-from jaxae.likelihoods import Likelihood
 from jaxae.models import Gaussian
-from jaxae.objectives.variational import distortion_of, posterior_of
+from jaxae.network import Network
+from jaxae.objectives.posterior import (
+    check_count,
+    codes_at,
+    sampled_kl,
+)
 from jaxae.train import Batch, Terms, Variables
 
 
@@ -18,8 +20,7 @@ def beta_tc(
     key: Array,
     batch: Batch,
     *,
-    model: nn.Module,
-    likelihood: Likelihood,
+    network: Network,
     size: int,
     beta: float = 6.0,
 ) -> Terms:
@@ -30,10 +31,10 @@ def beta_tc(
     q(z | x) - log p(z). Raises UserError for a size less than 1.
     """
     check_count("size", size)
-    posterior = posterior_of(variables, batch, model=model, likelihood=likelihood)
+    posterior = network.posterior(variables, batch.network_inputs, batch.labels)
     noise = jax.random.normal(key, posterior.mean.shape)
     z = codes_at(posterior, noise)
-    reconstruction = distortion_of(variables, z, batch, model=model, likelihood=likelihood)
+    reconstruction = network.distortion(variables, z, batch)
     kl = sampled_kl(posterior, noise)
     parts = kl_parts(posterior, noise, log_shares(batch.weights, size))
     weighted = beta * parts["total_correlation"]

@@ -18,13 +18,7 @@ from jaxae.train.batches import (
     pixels,
     steps_in_epoch,
 )
-from jaxae.train.epochs import (
-    make_epoch,
-    make_evaluation,
-    make_step,
-    make_training_step,
-    no_totals,
-)
+from jaxae.train.epochs import make_epoch, make_evaluation, make_step, make_training_step, no_totals
 from jaxae.train.loop import Progress, fit, steps_done
 from jaxae.train.steps import (
     Metrics,

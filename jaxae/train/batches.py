@@ -29,6 +29,11 @@ class Examples:
     labels: Array | np.ndarray | None = None  # int [N]
     inputs: Array | np.ndarray | None = None  # [N, H, W, C], read by the network if not the images
 
+    @property
+    def network_inputs(self) -> Array | np.ndarray:
+        """What the network reads: the inputs if there are any, else the images."""
+        return self.images if self.inputs is None else self.inputs
+
 
 @struct.dataclass
 class Batch:
@@ -38,6 +43,11 @@ class Batch:
     labels: Array | None  # [B]
     inputs: Array | None  # [B, H, W, C]
     weights: Array  # float32 [B], 1 or 0
+
+    @property
+    def network_inputs(self) -> Array:
+        """What the network reads: the inputs if the batch has any, else the images."""
+        return self.images if self.inputs is None else self.inputs
 
 
 def pixels(images: Array) -> Array:

@@ -46,3 +46,8 @@ def check_count(name: str, count: int) -> None:
     """UserError unless a count, of samples say, is 1 or more."""
     if count < 1:
         raise UserError(f"{name} = {count} was given: give 1 or more")
+
+
+def draw(key: Array, posterior: Gaussian) -> Array:
+    """A sample of each posterior, float [B, latent], through which its gradient goes."""
+    return codes_at(posterior, jax.random.normal(key, posterior.mean.shape))
