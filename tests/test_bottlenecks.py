@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax import Array
 
-from jaxae import settings
 from jaxae.errors import UserError
+from jaxae.family import settings
 from jaxae.models import (
     Codebook,
     FiniteScalarQuantizer,

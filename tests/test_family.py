@@ -17,10 +17,10 @@ import pytest
 from commands import command
 from jax import Array
 
-from jaxae import data, family, likelihoods, models, priors, settings, train
+from jaxae import data, family, likelihoods, models, priors, train
 from jaxae.commands import train as train_command
 from jaxae.errors import UserError
-from jaxae.family import FAMILY
+from jaxae.family import FAMILY, settings
 from jaxae.network import Network
 from jaxae.seeds import seeded_state
 from jaxae.train import Batch, Examples, State, take_step

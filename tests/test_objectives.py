@@ -19,7 +19,7 @@ from test_models import NETWORKS, some_variables
 
 from jaxae import likelihoods, losses, metrics, models, objectives
 from jaxae.family import FAMILY
-from jaxae.members import Context, Member
+from jaxae.family.members import Context, Member
 from jaxae.network import Network, apply
 from jaxae.train import Batch, Objective, Terms, pixels
 

@@ -26,11 +26,7 @@ from jaxae.objectives.regularized import (
     sparse_l1,
 )
 from jaxae.objectives.total_correlation import beta_tc
-from jaxae.objectives.variational import (
-    capacity_annealed,
-    capacity_schedule,
-    negative_elbo,
-)
+from jaxae.objectives.variational import capacity_annealed, capacity_schedule, negative_elbo
 
 __all__ = [
     "add_gaussian_noise",

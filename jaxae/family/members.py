@@ -8,9 +8,9 @@ from typing import Any, Literal
 import flax.linen as nn
 
 from jaxae import models, objectives
+from jaxae.family.settings import Settings
 from jaxae.models import Design, limited_scale
 from jaxae.network import Network
-from jaxae.settings import Settings
 from jaxae.train import Objective, Variables
 
 
@@ -46,40 +46,44 @@ class Member:
 # Networks.
 
 
-def plain(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
+def make_plain(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
     """A code that is a function of the image."""
     del classes, settings
     return models.Autoencoder(*models.make_pair(design, design.latent))
 
 
-def sigmoid_code(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
+def make_sigmoid_code(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
     """A code between 0 and 1, whose numbers are rates."""
     del classes, settings
     pair = models.make_pair(design, design.latent, latent_activation=nn.sigmoid)
     return models.Autoencoder(*pair)
 
 
-def top_k(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
+def make_top_k(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
     """A code of which all but the largest numbers are 0."""
     del classes
     pair = models.make_pair(design, design.latent)
     return models.Autoencoder(*pair, bottleneck=models.TopK(settings["active"]))
 
 
-def variational(design: Design, classes: int, settings: Settings) -> models.VariationalAutoencoder:
+def make_variational(
+    design: Design, classes: int, settings: Settings
+) -> models.VariationalAutoencoder:
     """A Gaussian posterior over codes."""
     del classes, settings
     return models.VariationalAutoencoder(*models.make_pair(design, 2 * design.latent))
 
 
-def conditional(design: Design, classes: int, settings: Settings) -> models.VariationalAutoencoder:
+def make_conditional(
+    design: Design, classes: int, settings: Settings
+) -> models.VariationalAutoencoder:
     """A Gaussian posterior, and a decoder, that know the class."""
     del settings
     pair = models.make_pair(design, 2 * design.latent)
     return models.VariationalAutoencoder(*pair, classes=classes)
 
 
-def vector_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
+def make_vector_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
     """A code of vectors from a codebook; convolutional ones have a map of them."""
     del classes
     pair = models.make_pair(design, design.latent, maps=True)
@@ -87,7 +91,7 @@ def vector_quantized(design: Design, classes: int, settings: Settings) -> models
     return models.Autoencoder(*pair, bottleneck=quantizer)
 
 
-def scalar_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
+def make_scalar_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
     """A code of a few levels a number; convolutional ones have a map of them.
 
     Without a limit all features drift together to where the bound is flat, and one code remains.
@@ -100,7 +104,7 @@ def scalar_quantized(design: Design, classes: int, settings: Settings) -> models
 # Objectives.
 
 
-def of(objective: Callable[..., Any]) -> Callable[[Context], Objective]:
+def objective_maker(objective: Callable[..., Any]) -> Callable[[Context], Objective]:
     """An objective that takes a network and its settings."""
 
     def make(context: Context) -> Objective:
@@ -109,7 +113,7 @@ def of(objective: Callable[..., Any]) -> Callable[[Context], Objective]:
     return make
 
 
-def corrupted(corrupt: Callable[..., Any]) -> Callable[[Context], Objective]:
+def denoising_maker(corrupt: Callable[..., Any]) -> Callable[[Context], Objective]:
     """Reconstruction from inputs that a function with the settings corrupts."""
 
     def make(context: Context) -> Objective:
@@ -125,4 +129,4 @@ def corrupted(corrupt: Callable[..., Any]) -> Callable[[Context], Objective]:
 
 def beta_tc(context: Context) -> Objective:
     """Its estimate of q(z) needs the number of training images."""
-    return of(partial(objectives.beta_tc, size=context.images))(context)
+    return objective_maker(partial(objectives.beta_tc, size=context.images))(context)

@@ -1,0 +1,43 @@
+"""The family of autoencoders: one table of all members, and what makes each of them."""
+
+from jaxae.family.members import (
+    Context,
+    Member,
+    denoising_maker,
+    make_conditional,
+    make_plain,
+    make_scalar_quantized,
+    make_sigmoid_code,
+    make_top_k,
+    make_variational,
+    make_vector_quantized,
+    objective_maker,
+)
+from jaxae.family.settings import Settings
+from jaxae.family.table import (
+    FAMILY,
+    choose_settings,
+    describe_members,
+    make_model,
+    make_objective,
+)
+
+__all__ = [
+    "FAMILY",
+    "Context",
+    "Member",
+    "Settings",
+    "choose_settings",
+    "denoising_maker",
+    "describe_members",
+    "make_conditional",
+    "make_model",
+    "make_objective",
+    "make_plain",
+    "make_scalar_quantized",
+    "make_sigmoid_code",
+    "make_top_k",
+    "make_variational",
+    "make_vector_quantized",
+    "objective_maker",
+]
