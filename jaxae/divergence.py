@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import checkify
 
 from jaxae import devices
-from jaxae.checksums import named_leaves
+from jaxae.checkpoint import named_leaves
 from jaxae.errors import UserError
 from jaxae.train import (
     Batch,

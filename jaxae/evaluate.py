@@ -16,15 +16,7 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import (
-    checkpoint,
-    classifier,
-    compilation,
-    evaluation,
-    pages,
-    records,
-    report,
-)
+from jaxae import checkpoint, classifier, compilation, evaluation, pages, records, report
 from jaxae.cli import run_tool
 from jaxae.configs import Config, read_config
 from jaxae.errors import UserError

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxae import checkpoint, data, likelihoods, models
-from jaxae.checksums import named_leaves
+from jaxae.checkpoint import named_leaves
 from jaxae.configs import FILE, Config, SavedNetwork, read_config
 from jaxae.errors import UserError
 from jaxae.network import Network, Trained, condition

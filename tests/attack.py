@@ -37,7 +37,7 @@ from damage import damaged_contents, damaged_descriptions
 from small_run import go, lines_of, small_images
 
 from jaxae import checkpoint, data, trained
-from jaxae.checkpoint_reading import METADATA
+from jaxae.checkpoint.reading import METADATA
 from jaxae.data import load as load_prepared
 from jaxae.errors import UserError
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxae.checkpoint_reading import METADATA
-from jaxae.checksums import checksum_of_json
+from jaxae.checkpoint.checksums import checksum_of_json
+from jaxae.checkpoint.reading import METADATA
 
 CONFIG: dict[str, Any] = {
     "experiment": "small",

@@ -19,7 +19,9 @@ import pytest
 from commands import SECONDS
 from damage import expect_other_numbers
 
-from jaxae import checkpoint, checkpoint_reading
+from jaxae import checkpoint
+from jaxae.checkpoint import reading, saving
+from jaxae.checkpoint.folder import SET_ASIDE, UNREADABLE, UNWRITABLE
 from jaxae.errors import UserError
 
 
@@ -142,8 +144,8 @@ def test_what_is_named_like_a_step_and_is_none_is_set_aside(tmp_path: Path) -> N
     (tmp_path / "7").mkdir()
     with checkpoint.open_checkpoints(tmp_path):
         assert checkpoint.steps(tmp_path) == [1]
-    assert (tmp_path / f"2.{checkpoint.SET_ASIDE}" / "state" / "d").exists()
-    assert (tmp_path / f"20241128.{checkpoint.SET_ASIDE}" / "copy").exists()
+    assert (tmp_path / f"2.{SET_ASIDE}" / "state" / "d").exists()
+    assert (tmp_path / f"20241128.{SET_ASIDE}" / "copy").exists()
     assert not (tmp_path / "7").exists()
 
 
@@ -221,7 +223,7 @@ def test_a_checkpoint_in_a_folder_of_any_name_is_whole_or_refused(tmp_path: Path
         if "/" in name:
             continue
         folder = tmp_path / name / "checkpoints"
-        if set(name) & set(checkpoint.UNWRITABLE + checkpoint.UNREADABLE):
+        if set(name) & set(UNWRITABLE + UNREADABLE):
             with pytest.raises(UserError, match="give a folder"):
                 save_losses(folder, 2.0, 1.0)
             assert not folder.exists()
@@ -237,15 +239,15 @@ def test_a_save_that_loses_a_file_never_replaces_a_checkpoint(
     lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_losses(tmp_path, 1.0, 2.0)
-    verify = checkpoint.verify
+    verify = saving.verify
 
     def lose(path: Path) -> None:
         file = path / lost
         shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
         verify(path)
 
-    monkeypatch.setattr(checkpoint, "verify", lose)
-    monkeypatch.setattr(checkpoint, "DESCRIPTION_SECONDS", 0.0)
+    monkeypatch.setattr(saving, "verify", lose)
+    monkeypatch.setattr(saving, "DESCRIPTION_SECONDS", 0.0)
     error = pytest.raises(UserError, match=r"cannot be saved .* are intact")
     with error, checkpoint.open_checkpoints(tmp_path) as checkpointer:
         checkpoint.save(checkpointer, 3, {"step": jnp.asarray(3)}, loss=0.0)
@@ -257,8 +259,8 @@ def test_a_save_that_orbax_spoils_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "[lr=1e-3]"
-    monkeypatch.setattr(checkpoint, "check_path", lambda folder, characters="": None)
-    monkeypatch.setattr(checkpoint, "DESCRIPTION_SECONDS", 0.2)
+    monkeypatch.setattr(saving, "check_path", lambda folder, characters="": None)
+    monkeypatch.setattr(saving, "DESCRIPTION_SECONDS", 0.2)
     with pytest.raises(UserError, match="cannot be saved"):
         save_losses(folder, 1.0)
     assert checkpoint.steps(folder) == []
@@ -496,4 +498,4 @@ def test_a_folder_that_is_only_named_like_a_step_is_skipped(
 def test_a_leaf_that_an_environment_made_another_names_its_variable(
     there: str, here: str, advice: str
 ) -> None:
-    assert checkpoint_reading.what_decides({"dtype": there}, {"dtype": here}) == advice
+    assert reading.what_decides({"dtype": there}, {"dtype": here}) == advice

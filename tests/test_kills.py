@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from commands import REPOSITORY, SECONDS, environment
 
-from jaxae import checkpoint, checkpoint_reading
+from jaxae import checkpoint
+from jaxae.checkpoint import reading
 
 # Imports once, then forks: what is killed is a process of its own that runs an experiment from its
 # start, on one core, for CPUs promise the same bits only there.
@@ -89,7 +90,7 @@ assert wait(start(f"--resume {folder}")) == 0
 
 def arrays_of(folder: Path, step: int) -> dict[str, int]:
     """The checksums of a checkpoint's leaves, by name."""
-    leaves = checkpoint_reading.read_metadata(folder / "checkpoints" / str(step))["leaves"]
+    leaves = reading.read_metadata(folder / "checkpoints" / str(step))["leaves"]
     return {name: leaf["crc32"] for name, leaf in leaves.items()}
 
 

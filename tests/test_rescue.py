@@ -11,8 +11,10 @@ import small_run
 from damage import expect_other_numbers
 from small_run import STEPS_PER_EPOCH, go, lines_of
 
-from jaxae import checkpoint, checkpoint_reading
-from jaxae.checkpoint_reading import METADATA
+from jaxae import checkpoint
+from jaxae.checkpoint import reading, saving
+from jaxae.checkpoint.folder import SET_ASIDE
+from jaxae.checkpoint.reading import METADATA
 from jaxae.errors import UserError
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
@@ -62,7 +64,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_goes_on_from_an_older_one
     before = arrays_of(path)
     DAMAGES[damage](path)
     go(resume=run)
-    assert arrays_of(run / "checkpoints" / f"{LATEST}.{checkpoint.SET_ASIDE}") == before
+    assert arrays_of(run / "checkpoints" / f"{LATEST}.{SET_ASIDE}") == before
     assert f"{path} (" in capsys.readouterr().err
     losses, expected = (
         [line["test_loss"] for line in lines_of(folder)] for folder in (run, trained)
@@ -91,7 +93,7 @@ def fail_to_read(
             raise OSError(number, os.strerror(number), str(path))
         return read(path)
 
-    monkeypatch.setattr(checkpoint_reading, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
     return failed
 
@@ -149,7 +151,7 @@ def test_what_keeps_arrays_from_being_read_is_no_damage(
         raise error
 
     before = sorted(run.rglob("*"))
-    monkeypatch.setattr(checkpoint_reading, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(ocp, "load", load)
     with pytest.raises(UserError, match="cannot be read now"):
         go(resume=run, epochs=4)
@@ -160,10 +162,10 @@ def test_a_first_save_that_cannot_be_verified_costs_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:
-        raise checkpoint_reading.DamagedError("nothing is there")
+        raise reading.DamagedError("nothing is there")
 
-    monkeypatch.setattr(checkpoint, "verify", refuse)
-    monkeypatch.setattr(checkpoint, "DESCRIPTION_SECONDS", 0.0)
+    monkeypatch.setattr(saving, "verify", refuse)
+    monkeypatch.setattr(saving, "DESCRIPTION_SECONDS", 0.0)
     folder = tmp_path / "run"
     with pytest.raises(UserError, match=r"nothing is there\): check the disk, and resume") as told:
         go(out=folder, epochs=2)

@@ -16,7 +16,6 @@ from damage import damaged_contents, damaged_descriptions, damaged_lines
 import jaxae
 from jaxae import (
     checkpoint,
-    checkpoint_reading,
     cli,
     data,
     evaluate,
@@ -28,7 +27,8 @@ from jaxae import (
     report_pictures,
     runs,
 )
-from jaxae.checkpoint_reading import METADATA
+from jaxae.checkpoint import reading
+from jaxae.checkpoint.reading import METADATA
 from jaxae.commands import latents
 from jaxae.commands import train as family
 from jaxae.configs import read_config
@@ -247,7 +247,7 @@ def test_damaged_figures_are_one_error(run: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_damaged_description_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_reading, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(reading, "RETRY_SECONDS", 0)
     folder = run / "checkpoints"
     readers = {"variables": lambda run: checkpoint.load_variables(folder, 21)}
     read_losses = {"best": lambda run: checkpoint.best_step(folder, [21])}

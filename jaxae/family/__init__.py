@@ -14,13 +14,7 @@ from jaxae.family.members import (
     objective_maker,
 )
 from jaxae.family.settings import Settings
-from jaxae.family.table import (
-    FAMILY,
-    choose_settings,
-    describe_members,
-    make_model,
-    make_objective,
-)
+from jaxae.family.table import FAMILY, choose_settings, describe_members, make_model, make_objective
 
 __all__ = [
     "FAMILY",

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from jaxae.checksums import checksum, checksum_of_json, describe_leaf, named_leaves
+from jaxae.checkpoint.checksums import checksum, checksum_of_json, describe_leaf, named_leaves
 from jaxae.errors import MISSING, UserError, may_pass, unreadable
 from jaxae.files import Index, convert, decode_json
 

@@ -1,0 +1,34 @@
+"""A run's checkpoints, written beside training and read back exactly: everything Orbax."""
+
+from typing import TYPE_CHECKING
+
+from jaxae.checkpoint.checksums import named_leaves
+from jaxae.checkpoint.folder import check_path, has_set_aside, steps
+from jaxae.checkpoint.restoring import best_step, latest_step, load_variables, restore
+from jaxae.checkpoint.saving import (
+    delete_after,
+    open_checkpoints,
+    save,
+    set_aside_after,
+    verify_latest,
+)
+
+if TYPE_CHECKING:
+    from jaxae.checkpoint.saving import Checkpointer
+
+__all__ = [
+    "Checkpointer",
+    "best_step",
+    "check_path",
+    "delete_after",
+    "has_set_aside",
+    "latest_step",
+    "load_variables",
+    "named_leaves",
+    "open_checkpoints",
+    "restore",
+    "save",
+    "set_aside_after",
+    "steps",
+    "verify_latest",
+]

@@ -1,0 +1,112 @@
+"""Restoring a checkpoint that is whole: the latest, the best, or that of a step."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jaxae.checkpoint.reading import (
+    DamagedError,
+    read,
+    read_metadata,
+    read_variables,
+)
+from jaxae.errors import UserError
+
+if TYPE_CHECKING:  # slow to import, and needed only once a run begins
+    from orbax.checkpoint import v1 as ocp
+
+    Checkpointer = ocp.training.Checkpointer
+from jaxae.checkpoint.folder import UNREADABLE, check_path, steps
+
+
+def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) -> Any:
+    """The pytree saved at a step, on the devices of like.
+
+    Args:
+      folder: where the checkpoints lie.
+      like: a pytree of arrays of the same structure and shapes, whose values are not used.
+      step: one of `steps(folder)`, or "best" for the one of lowest loss. By default the latest
+        that is whole: of each later one that is damaged, stderr has a line that names the leaf.
+
+    Raises:
+      UserError: there is no such checkpoint, it is damaged, or its arrays have another shape or
+        dtype.
+    """
+    return read_step(folder, step, partial(read, like=like))
+
+
+def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> Any:
+    """What `model.apply` takes, from a state saved at a step, on the default device.
+
+    Nothing else of the checkpoint is read, and neither model nor optimizer need be known. With
+    replicas each leaf has a leading axis. The step is as for `restore`, and so are the errors.
+    """
+    return read_step(folder, step, read_variables)
+
+
+def latest_step(folder: Path) -> int:
+    """The latest step whose variables are whole; stderr has a line for each later one."""
+
+    def whole_step(path: Path) -> int:
+        read_variables(path)
+        return int(path.name)
+
+    return read_step(folder, None, whole_step)
+
+
+def read_step(
+    folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
+) -> Any:
+    """What `read_one` makes of a step's folder, by default of the latest that is not damaged."""
+    check_path(folder, UNREADABLE)
+    available = steps(folder)
+    if not available:
+        raise UserError(f"no checkpoint was found in {folder}: give a run that has one")
+    if step is None:
+        return read_latest(folder, available, read_one)
+    if step == "best":
+        step = best_step(folder, available)
+    if step not in available:
+        raise UserError(
+            f"step {step} was asked for, and {folder} has checkpoints of steps "
+            f"{', '.join(map(str, available))}: choose one of these"
+        )
+    try:
+        return read_one(folder / str(step))
+    except DamagedError as damage:
+        raise UserError(
+            f"{folder / str(step)} is damaged: {damage}; choose another of the checkpoints of "
+            f"steps {', '.join(map(str, available))}"
+        ) from damage
+
+
+def read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path], Any]) -> Any:
+    """What `read_one` makes of the latest that is not damaged; UserError where all are."""
+    damages = []
+    for step in sorted(available, reverse=True):
+        try:
+            return read_one(folder / str(step))
+        except DamagedError as damage:
+            damages.append(f"{folder / str(step)} is damaged: {damage}")
+            print(f"warning: {damages[-1]}; trying an older checkpoint", file=sys.stderr)
+    raise UserError(
+        f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): put back a copy of one, "
+        "or start the run anew over it with --restart"
+    )
+
+
+def best_step(folder: Path, available: Sequence[int]) -> int:
+    """Of these steps, the one whose checkpoint has the lowest loss."""
+    losses, damages = {}, []
+    for step in available:
+        try:
+            losses[step] = read_metadata(folder / str(step))["loss"]
+        except DamagedError as damage:
+            damages.append(f"{folder / str(step)} is damaged: {damage}")
+    if not losses:
+        raise UserError(
+            f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): give another run"
+        )
+    return min(losses, key=losses.__getitem__)

@@ -1,0 +1,187 @@
+"""Saving checkpoints with Orbax while training goes on, and verifying each of them.
+
+Orbax stores no checksum of an array. A checkpoint here also holds the shape, the dtype and the
+CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
+"""
+
+import contextlib
+import math
+import re
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from jaxae import devices
+from jaxae.checkpoint.checksums import checksum_of_json, describe_leaves
+from jaxae.checkpoint.reading import (
+    DamagedError,
+    quiet_failures,
+    read,
+    verify,
+)
+from jaxae.devices import is_first_process
+from jaxae.errors import UserError
+
+if TYPE_CHECKING:  # slow to import, and needed only once a run begins
+    from orbax.checkpoint import v1 as ocp
+
+    Checkpointer = ocp.training.Checkpointer
+from jaxae.checkpoint.folder import (
+    UNFINISHED,
+    check_path,
+    mend_steps,
+    remove_remains,
+    set_aside,
+    steps,
+)
+
+DESCRIPTION_SECONDS = 10.0
+"""How long a save waits for its description to be on the disk, before it counts as failed."""
+
+
+@contextlib.contextmanager
+def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
+    """A checkpointer for a run's folder, which keeps the latest two and the one of lowest loss.
+
+    It writes while training goes on; leaving the context waits until all is on disk. A save counts
+    only once it has been verified, on the thread that saves. First, what is not a checkpoint is
+    cleared away, aloud. Until it ends, Orbax's threads log nothing. Raises UserError where the
+    folder cannot be written to, or has a path that `check_path` refuses.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    check_path(folder)
+    remove_remains(folder)
+    mend_steps(folder)
+    context = ocp.Context()
+    context.asynchronous.post_finalization_callback = partial(verify_unfinished, folder)
+    policies = ocp.training.preservation_policies
+    lowest_loss = policies.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
+    keep = (
+        policies.PreserveAll()
+        if keep_all
+        else policies.AnyPreservationPolicy([policies.LatestN(2), lowest_loss])
+    )
+    with clear_errors(folder):
+        checkpointer = ocp.training.Checkpointer(
+            str(folder.absolute()),
+            preservation_policy=keep,  # pyright: ignore[reportArgumentType]
+            context=context,
+        )
+    with quiet_failures():
+        try:
+            yield checkpointer
+        finally:
+            alone = jax.process_count() == 1
+            # Closing waits for the other processes, which an error here may keep from coming.
+            if alone or not isinstance(sys.exc_info()[1], Exception):
+                with clear_errors(folder):
+                    checkpointer.close()
+
+
+def set_aside_after(checkpointer: "Checkpointer", step: int, reason: str) -> None:
+    """Sets aside the checkpoints of later steps, so that this one is the latest."""
+    folder = Path(str(checkpointer.directory))
+    later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
+    if not later:
+        return
+    if is_first_process():
+        for each in later:
+            set_aside(folder / str(each), reason)
+    devices.wait_for_all("checkpoints are set aside")
+    checkpointer.reload()
+
+
+@contextlib.contextmanager
+def clear_errors(folder: Path) -> Iterator[None]:
+    """Turns what Orbax raises when it cannot write into one UserError."""
+    try:
+        yield
+    except Exception as error:  # an OSError, or whatever TensorStore and Orbax make of one
+        time.sleep(0.05)  # what else is being written fails, too, and shall do so now
+        with contextlib.suppress(OSError):
+            remove_remains(folder)
+        system_error = re.search(r"([^:]+) \[os_error_code", str(error))
+        text = str(error) or type(error).__name__
+        reason = system_error[1].strip() if system_error else text.splitlines()[0][:200]
+        damaged = isinstance(error, DamagedError)
+        remedy = "check the disk" if damaged else "make room there or make it writable"
+        intact = "; the checkpoints before it are intact" if steps(folder) else ""
+        raise UserError(
+            f"a checkpoint cannot be saved in {folder} ({reason}): {remedy}, and resume the "
+            f"run{intact}"
+        ) from error
+
+
+def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> None:
+    """Starts saving a pytree of arrays as the checkpoint of a step, replacing one that is there.
+
+    The loss decides which checkpoint is the best; one that is not finite never is. Raises UserError
+    where this save, or the one before that went on beside training, fails.
+    """
+    # JSON has no infinity, and Orbax takes NaN for the lowest of all.
+    loss = loss if math.isfinite(loss) else sys.float_info.max
+    described = {"leaves": describe_leaves(tree), "loss": loss}
+    metadata: Any = {**described, "crc32": checksum_of_json(described)}
+    with clear_errors(Path(str(checkpointer.directory))):
+        checkpointer.save_async(
+            step,
+            tree,
+            force=True,
+            overwrite=True,
+            metrics={"loss": loss},
+            custom_metadata=metadata,
+        )
+
+
+def verify_unfinished(folder: Path) -> None:
+    """Verifies what is being saved, before it takes its name and an older checkpoint goes.
+
+    Orbax writes the description on yet another thread, which may need a moment.
+    """
+    given_up = time.monotonic() + DESCRIPTION_SECONDS
+    for path in folder.glob(UNFINISHED):
+        while True:
+            try:
+                verify(path)
+                break
+            except DamagedError:
+                if time.monotonic() >= given_up:
+                    raise
+                time.sleep(0.01)
+
+
+def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
+    """Restores the latest checkpoint once it is on disk, and compares all its checksums.
+
+    Raises UserError where it is not what was saved. Without a checkpoint nothing happens.
+    """
+    folder = Path(str(checkpointer.directory))
+    with clear_errors(folder):
+        checkpointer.wait()
+    available = steps(folder)
+    if not available:
+        return
+    path = folder / str(available[-1])
+    try:
+        read(path, like)
+    except DamagedError as damage:
+        raise UserError(
+            f"{path} was saved, and is damaged: {damage}; check the disk and the memory of this "
+            "machine, and resume the run from an older checkpoint, or from its start"
+        ) from damage
+
+
+def delete_after(checkpointer: "Checkpointer", step: int) -> None:
+    """Deletes, aloud, the checkpoints of later steps, so that this one is the latest."""
+    later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
+    if later:
+        listed = ", ".join(map(str, later))
+        print(f"step {step} is now the latest: checkpoints of steps {listed} are removed")
+    for each in later:
+        checkpointer.delete(each)
