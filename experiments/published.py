@@ -26,7 +26,7 @@ from jaxae.cli import run_tool
 from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
 from jaxae.figures import read_evaluation, read_summary
-from jaxae.sections import put_section
+from jaxae.pages import put_section
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from jaxae import figures, records
 from jaxae.cli import run_tool
 from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
-from jaxae.sections import rewrite, sections_of
+from jaxae.pages import rewrite, sections_of
 
 # The length of each published recipe, so that a shorter run is seen to be one.
 PUBLISHED_EPOCHS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from jaxae import animations
+from jaxae import plots
 from jaxae.errors import UserError
 
 FRAMES = np.random.default_rng(0).integers(256, size=(4, 20, 30, 1)).astype(np.uint8)
@@ -23,7 +23,7 @@ def read(path: Path, mode: str) -> np.ndarray:
 def test_grey_frames_are_exact_and_enlarged_by_whole_pixels(tmp_path: Path, floats: bool) -> None:
     path = tmp_path / "new" / "strip.gif"
     frames = FRAMES / 255 if floats else FRAMES
-    animations.save_gif(frames, path, seconds_per_frame=0.25, caption="four frames, größer")
+    plots.save_gif(frames, path, seconds_per_frame=0.25, caption="four frames, größer")
     expected = FRAMES[..., 0].repeat(4, axis=1).repeat(4, axis=2)
     np.testing.assert_array_equal(read(path, "L"), expected)
     with Image.open(path) as image:
@@ -36,7 +36,7 @@ def test_grey_frames_are_exact_and_enlarged_by_whole_pixels(tmp_path: Path, floa
 def test_colours_are_kept_and_large_frames_are_not_enlarged(tmp_path: Path) -> None:
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     frames = np.broadcast_to(colours[:, None, None], (3, 150, 100, 3))
-    animations.save_gif(frames, tmp_path / "a.gif", seconds_per_frame=0.02, caption="")
+    plots.save_gif(frames, tmp_path / "a.gif", seconds_per_frame=0.02, caption="")
     np.testing.assert_array_equal(read(tmp_path / "a.gif", "RGB"), frames)
 
 
@@ -52,7 +52,7 @@ def test_a_writer_that_fails_leaves_what_was_there(
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(OSError, match="no space"):
-        animations.save_gif(FRAMES, path, seconds_per_frame=0.1, caption="")
+        plots.save_gif(FRAMES, path, seconds_per_frame=0.1, caption="")
     assert [file.name for file in tmp_path.iterdir()] == ["a.gif"]
     assert path.read_text() == "before"
 
@@ -60,11 +60,11 @@ def test_a_writer_that_fails_leaves_what_was_there(
 @pytest.mark.parametrize("seconds", [0.0, 0.01, -1.0, 700.0, float("nan"), float("inf")])
 def test_times_that_a_gif_cannot_show_are_refused(seconds: float, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seconds a frame"):
-        animations.save_gif(FRAMES, tmp_path / "a.gif", seconds_per_frame=seconds, caption="")
+        plots.save_gif(FRAMES, tmp_path / "a.gif", seconds_per_frame=seconds, caption="")
 
 
 @pytest.mark.parametrize("frames", [FRAMES[:0], FRAMES[..., 0], np.full((2, 3, 3, 1), np.nan), 3.0])
 def test_what_is_no_strip_of_images_is_refused(frames: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(UserError):
-        animations.save_gif(frames, tmp_path / "a.gif", seconds_per_frame=0.1, caption="")
+        plots.save_gif(frames, tmp_path / "a.gif", seconds_per_frame=0.1, caption="")
     assert not list(tmp_path.iterdir())

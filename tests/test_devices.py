@@ -33,7 +33,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 from jaxae import devices, family, likelihoods, models, objectives, train
 from jaxae.network import Network
 from jaxae.train import Examples
-from jaxae.train.epochs import make_loop
+from jaxae.train.epochs import make_loop, make_order
 
 shape = (8, 8, 1)
 images = np.random.default_rng(0).random((45, *shape)).astype(dtype)
@@ -104,7 +104,7 @@ def gathers(model, batch_size):
     totals = train.no_totals(state, Examples(images), batch_size=batch_size, **arguments)
     same = (state, totals, Examples(images))
     state, totals, examples = devices.place(same, devices.on_each(mesh))
-    order = train.make_order(45, batch_size, replicas=False, mesh=mesh)(state.key, 0)
+    order = make_order(45, batch_size, replicas=False, mesh=mesh)(state.key, 0)
     assert {shard.data.shape for shard in order.addressable_shards} == {(6, 1)}
     loop = make_loop(step, mesh)
     text = loop.lower(state, totals, (examples, order), 0, 6).compile().as_text()

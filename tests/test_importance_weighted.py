@@ -49,7 +49,7 @@ BATCH = Batch(
     None,
     jnp.array([1.0, 1, 1, 0]),
 )
-CONDITIONAL: Any = {"model": MODEL, "likelihood": likelihoods.BERNOULLI}
+CONDITIONAL = Network(MODEL, likelihoods.BERNOULLI)
 VARIABLES = MODEL.init(KEY, jnp.zeros((4, 3, 2, 1)), BATCH.labels)
 
 
@@ -58,7 +58,7 @@ def loss_and_gradient(bound: Callable, **settings: Any) -> tuple[Array, Any]:
     """The loss [B] of the conditional network, and its sum's gradient."""
 
     def summed(variables: Any) -> tuple[Array, Array]:
-        loss = bound(variables, KEY, BATCH, **CONDITIONAL, **settings).loss
+        loss = bound(variables, KEY, BATCH, network=CONDITIONAL, **settings).loss
         return loss.sum(), loss
 
     gradient, loss = jax.jit(jax.grad(summed, has_aux=True))(VARIABLES)
@@ -183,7 +183,7 @@ def test_piwae_gives_the_encoder_miwaes_gradient_and_the_decoder_iwaes() -> None
 
 @every_bound
 def test_terms_are_per_example_and_padding_reaches_no_other(bound: Callable) -> None:
-    objective = jax.jit(partial(bound, **CONDITIONAL))
+    objective = jax.jit(partial(bound, network=CONDITIONAL))
     terms = objective(VARIABLES, KEY, BATCH)
     assert {leaf.shape for leaf in jax.tree.leaves(terms)} == {(4,)}
     changed = objective(
@@ -194,7 +194,7 @@ def test_terms_are_per_example_and_padding_reaches_no_other(bound: Callable) -> 
 
 
 def test_terms_are_the_same_jitted_or_not_and_for_replicas() -> None:
-    objective = partial(BOUNDS["piwae"], **CONDITIONAL)
+    objective = partial(BOUNDS["piwae"], network=CONDITIONAL)
     other = jax.tree.map(lambda leaf: leaf + 0.1, VARIABLES)
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), VARIABLES, other)
     replicas = jax.jit(jax.vmap(objective, (0, None, None)))(both, KEY, BATCH)
@@ -204,10 +204,12 @@ def test_terms_are_the_same_jitted_or_not_and_for_replicas() -> None:
 
 @every_bound
 def test_extreme_posteriors_and_logits_are_finite(bound: Callable) -> None:
-    of = {"network": Network(NETWORK.model, likelihoods.BERNOULLI)}
+    network = Network(NETWORK.model, likelihoods.BERNOULLI)
     batch = batch_of(jnp.zeros((2, 2, 2, 1)))
     value_and_gradient = jax.jit(
-        jax.value_and_grad(lambda variables: bound(variables, KEY, batch, **of).loss.sum())
+        jax.value_and_grad(
+            lambda variables: bound(variables, KEY, batch, network=network).loss.sum()
+        )
     )
     for log_variance in (-1e3, -100.0, 80.0):
         variables = jax.tree.map(jnp.zeros_like, linear_gaussian.exact_variables())

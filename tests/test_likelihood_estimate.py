@@ -1,5 +1,6 @@
 """The importance-sampled log-likelihood: against the linear-Gaussian evidence, and its memory."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -115,8 +116,11 @@ def test_bytes_are_as_floats_and_labels_condition() -> None:
     [
         ({"samples": 0}, "samples = 0"),
         ({"chunk": 0}, "chunk = 0"),
-        ({"likelihood": likelihoods.GAUSSIAN_SIGMOID}, "squared error"),
-        ({"model": models.fashion(linear_gaussian.SHAPE)}, "log-likelihood of a Autoencoder"),
+        ({"network": replace(NETWORK, likelihood=likelihoods.GAUSSIAN_SIGMOID)}, "squared error"),
+        (
+            {"network": replace(NETWORK, model=models.fashion(linear_gaussian.SHAPE))},
+            "of a Autoencoder",
+        ),
     ],
 )
 def test_what_has_no_likelihood_is_refused(change: Any, message: str) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from jaxae import pages
 from jaxae.errors import UserError
+from jaxae.pages import drawing
 
 NAMES = ("zero", "<one>", "two & a half")
 GENERATOR = np.random.default_rng(0)
@@ -150,7 +151,7 @@ def pixels_of(url: str) -> np.ndarray:
 
 
 def test_a_chart_has_curves_where_numbers_are_finite_and_a_band_for_replicas() -> None:
-    chart = pages.draw_chart(PAGE.charts[0], COLORS)
+    chart = drawing.draw_chart(PAGE.charts[0], COLORS)
     training, test = chart["curves"]  # the third has no finite number
     assert (training["color"], test["color"]) == ("blue", "red")
     assert training["line"].count("L") == 3
@@ -211,7 +212,7 @@ def test_no_text_of_a_page_becomes_an_element_or_an_attribute(elements: Elements
 @pytest.mark.parametrize("value", [3.0, np.inf])
 def test_a_chart_of_one_epoch_is_a_point_or_nothing(value: float) -> None:
     chart = pages.Chart("Loss", np.array([1]), {"test": np.array([[value]])})
-    curves = pages.draw_chart(chart, COLORS)["curves"]
+    curves = drawing.draw_chart(chart, COLORS)["curves"]
     assert [curve["line"].count("L") for curve in curves] == ([0] if value == 3 else [])
 
 
@@ -224,14 +225,14 @@ def test_a_page_without_charts_pictures_and_scatter_is_a_page() -> None:
 
 
 def test_both_axes_of_a_scatter_have_one_scale() -> None:
-    (x0, y0, _), *_, (x1, y1, _) = pages.draw_scatter(SCATTER)["points"]
+    (x0, y0, _), *_, (x1, y1, _) = drawing.draw_scatter(SCATTER)["points"]
     across, up = x1 - x0, y0 - y1
     np.testing.assert_allclose(across / up, 9 / 13.5)
 
 
 def test_a_scatter_of_one_point_lies_in_the_middle() -> None:
     one = replace(SCATTER, points=np.zeros((1, 2)), labels=np.array([2]), thumbnails=THUMBNAILS[:1])
-    assert pages.draw_scatter(one)["points"] == [(336, 252, 2)]
+    assert drawing.draw_scatter(one)["points"] == [(336, 252, 2)]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_arrays_that_do_not_belong_together_are_refused(change: Any, message: st
 def test_large_thumbnails_are_averaged() -> None:
     images = np.zeros((2, 128, 64, 1), np.uint8)
     images[1, :, ::2] = 200
-    small = pages.shrink(images)
+    small = drawing.shrink(images)
     assert small.shape == (2, 32, 16, 1)
     assert set(small[1].ravel()) == {100}
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -118,16 +117,6 @@ def test_too_few_codes_are_refused() -> None:
         priors.resample(np.eye(4), dimension=3)
 
 
-@dataclass(frozen=True)
-class InPairs:
-    """Stands for a bottleneck that quantizes two numbers together."""
-
-    dimension: int = 2
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x.round()
-
-
 def make_network(bottleneck: Any = identity) -> Trained:
     encoder, decoder = models.DenseEncoder((), 4), models.DenseDecoder((), (2, 2, 1))
     model = models.Autoencoder(encoder, decoder, bottleneck=bottleneck)
@@ -150,7 +139,7 @@ def test_a_networks_prior_is_fitted_on_its_codes() -> None:
 
 def test_a_quantizing_networks_codes_are_resampled_by_its_groups() -> None:
     images = GENERATOR.integers(256, size=(5, 2, 2, 1)).astype(np.uint8)
-    network = make_network(InPairs())
+    network = make_network(models.FiniteScalarQuantizer((5, 5)))  # of two numbers each
     codes = network.encode(images)
     new = priors.of_network(network, images, np.zeros(5, int), "resample")(key(), 50)
     pairs = {tuple(pair) for pair in codes.reshape(5, 2, 2)[:, 0].tolist()}

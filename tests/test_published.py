@@ -21,7 +21,7 @@ from damage import CONFIG, merged
 
 from jaxae import models
 from jaxae.errors import UserError
-from jaxae.sections import put_section, sections_of
+from jaxae.pages import put_section, sections_of
 
 LINE = "deep --epochs 8 --replicas 1 --dataset mnist_mini --folder runs --page page/README.md"
 

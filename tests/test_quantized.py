@@ -206,8 +206,10 @@ def test_other_bottlenecks_need_reconstruction_alone(bottleneck: Any) -> None:
         objective_of(model)(variables, KEY, BATCH)
 
     def loss(params: Any) -> Array:
-        of = {"model": model, "likelihood": BERNOULLI}
-        return objectives.reconstruction({"params": params}, KEY, BATCH, **of).loss.mean()
+        network = Network(model, BERNOULLI)
+        return objectives.reconstruction(
+            {"params": params}, KEY, BATCH, network=network
+        ).loss.mean()
 
     params, before = variables["params"], loss(variables["params"])
     descend = jax.jit(lambda p: jax.tree.map(lambda x, g: x - 0.1 * g, p, jax.grad(loss)(p)))

@@ -21,7 +21,6 @@ from jaxae import (
     evaluate,
     evaluation,
     figures,
-    pages,
     records,
     report,
     report_pictures,
@@ -33,6 +32,7 @@ from jaxae.commands import latents
 from jaxae.commands import train as family
 from jaxae.configs import read_config
 from jaxae.errors import UserError
+from jaxae.pages import drawing
 from jaxae.trained import load_dataset
 
 compiled_once = small_run.compiled_once
@@ -152,7 +152,7 @@ def read_as_evaluate(run: Path) -> None:
 def draw_charts(run: Path) -> None:
     """What the page of a run shows of its epochs."""
     for chart in report_pictures.make_charts(figures.read_records(run)):
-        pages.draw_chart(chart, {"training": "red", "test": "blue"})
+        drawing.draw_chart(chart, {"training": "red", "test": "blue"})
 
 
 def read_as_resumed(run: Path) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import animations, configs, evaluation, latents, plots, priors, seeds
+from jaxae import configs, evaluation, latents, plots, priors, seeds
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.priors import Prior
@@ -102,7 +102,7 @@ def main(options: Options) -> None:
         frames = latents.morph(decode, test.codes, steps=12)
         save("morph", plots.tile(frames, columns=12), caption)
         path = folder / "morph.gif"
-        animations.save_gif(frames, path, seconds_per_frame=0.08, caption=prefix + caption)
+        plots.save_gif(frames, path, seconds_per_frame=0.08, caption=prefix + caption)
     with drawing("arithmetic"):
         caption = (
             "test images, and their codes moved by the difference of class means to each class"

@@ -1,72 +1,18 @@
-"""Arrays in, pictures out: grids of images, decoded planes, scatters of codes, curves.
+"""Charts: decoded planes, scatters of codes, curves of losses."""
 
-Images are uint8, or float in [0, 1] (a float x is drawn as round(255 clip(x, 0, 1))), of shape
-[N, H, W, C]; NaN is an error, since black would hide a diverged run. C = 1 is grey, 3 is colour;
-any other number of channels is drawn as so many grey images side by side. A picture, which
-functions return and `save` writes, is uint8, [H, W] if grey, [H, W, 3] in colour. Arrays of another
-kind, or of shapes that do not fit together, raise UserError.
-"""
-
-import math
-import os
-import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from jaxae.errors import UserError
-from jaxae.files import whole
 
 if TYPE_CHECKING:  # slow to import, and not needed for grids
     from matplotlib.figure import Figure
+from jaxae.plots.grids import DIVERGED, tile
 
 _DPI = 100
-_DIVERGED = "If a model made them, its training diverged: try a smaller learning rate."
-
-
-def tile(images: ArrayLike, columns: int) -> np.ndarray:
-    """Images in reading order, `columns` a row, without gaps; what the last row lacks is black.
-
-    [N, H, W, C] -> uint8 picture [ceil(N / columns) H, columns W] or the same by 3.
-    """
-    images = drawable(images)
-    if columns < 1:
-        raise UserError(f"{columns} columns were asked of a picture; give 1 or more.")
-    _, height, width, channels = images.shape
-    cells = np.pad(images, ((0, -len(images) % columns), (0, 0), (0, 0), (0, 0)))
-    rows = cells.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
-    picture = rows.reshape(-1, columns * width, channels)
-    return picture[..., 0] if channels == 1 else picture
-
-
-def reconstruction_grid(
-    originals: ArrayLike, reconstructions: ArrayLike, rows: int = 10, columns: int = 5
-) -> np.ndarray:
-    """Originals in the left half, their reconstructions in the same places of the right half.
-
-    The first rows * columns of each, [N, H, W, C], in reading order within the half -> uint8
-    picture [rows H, 2 columns W] or the same by 3; fewer rows, or columns, where there are fewer.
-    """
-    pair = _alike(originals, reconstructions)
-    if rows < 1 or columns < 1:
-        raise UserError(
-            f"A grid of {rows} rows and {columns} columns was asked for; give 1 or more of both."
-        )
-    columns = min(columns, len(pair[0]))
-    return np.concatenate([tile(images[: rows * columns], columns) for images in pair], axis=1)
-
-
-def stack_rows(*groups: ArrayLike) -> np.ndarray:
-    """Each group of images [N, H, W, C] as one row, the first on top: noisy, denoised, clean.
-
-    Groups must have one shape -> uint8 picture [groups H, N W] or the same by 3.
-    """
-    rows = _alike(*groups)
-    return tile(np.concatenate(rows), columns=len(rows[0]))
 
 
 def plane(images: ArrayLike, z1: ArrayLike, z2: ArrayLike, title: str) -> np.ndarray:
@@ -193,80 +139,6 @@ def curves(
     return _render(figure)
 
 
-def save(
-    picture: np.ndarray, path: str | os.PathLike[str], *, caption: str, strip: bool = False
-) -> None:
-    """Write a picture, uint8 [H, W] or [H, W, 3], as a PNG with its caption as "Description".
-
-    `strip` also writes the caption under the picture, in lines that fit its width. Missing folders
-    are made. The file appears whole or not at all, and replaces one of the same name. Raises
-    UserError for another array, or a path that does not end in .png.
-    """
-    path = Path(path)
-    if picture.dtype != np.uint8 or picture.ndim < 2 or picture.shape[2:] not in ((), (3,)):
-        raise UserError(
-            f"An array {picture.dtype} {picture.shape} was given; a picture is uint8 [H, W] or "
-            "[H, W, 3]. Make one with tile or another function of jaxae.plots."
-        )
-    if path.suffix.lower() != ".png":
-        raise UserError(f"The path {path} was given for a picture; its name must end in .png.")
-    image = Image.fromarray(picture)
-    image = _with_strip(image, caption) if strip else image
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Description", caption)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as temporary:
-        image.save(temporary, format="PNG", pnginfo=text, optimize=True)
-
-
-def _with_strip(image: Image.Image, caption: str) -> Image.Image:
-    """The image with its caption in black on white under it."""
-    import matplotlib
-
-    # Of fixed pitch, so a line holds a number of characters; Pillow's own font knows few of them.
-    font_path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")
-    font = ImageFont.truetype(font_path, size=10)
-    pad, width = 4, max(image.width, 160)  # words do not fit in less
-    text = textwrap.fill(caption, width=int((width - 2 * pad) / font.getlength("m")))
-    text_height = ImageDraw.Draw(image).textbbox((0, 0), text, font)[3]
-    size = (width, image.height + math.ceil(text_height) + 2 * pad)
-    result = Image.new(image.mode, size, color="white")
-    result.paste(image)
-    ImageDraw.Draw(result).text((pad, image.height + pad), text, fill="black", font=font)
-    return result
-
-
-def drawable(images: ArrayLike) -> np.ndarray:
-    """Images [N, H, W, C] as uint8 [N, H, W, 1 or 3], or [N, H, C W, 1] of other channels."""
-    images = np.asarray(images)
-    known = images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)
-    if not known or images.ndim != 4 or not images.size:
-        raise UserError(
-            f"An array {images.dtype} {images.shape} was given; images are uint8, or float in "
-            "[0, 1], [N, H, W, C], none of it empty. Convert or reshape it."
-        )
-    count, height, _, channels = images.shape
-    if channels not in (1, 3):
-        images = np.moveaxis(images, 3, 2).reshape(count, height, -1, 1)
-    if images.dtype == np.uint8:
-        return images
-    if np.isnan(images).any():
-        raise UserError(f"Images with NaN pixels were given. {_DIVERGED}")
-    return np.rint(255 * images.clip(0, 1)).astype(np.uint8)
-
-
-def _alike(*groups: ArrayLike) -> list[np.ndarray]:
-    """Groups of images as uint8, checked to have one shape."""
-    arrays = [drawable(group) for group in groups]
-    shapes = [array.shape for array in arrays]
-    if len(set(shapes)) != 1:
-        raise UserError(
-            f"Groups of images of shapes {shapes} were given; a picture takes one group or more, "
-            "all of one shape. Slice them to the same number."
-        )
-    return arrays
-
-
 def _checked_codes(
     codes: ArrayLike, labels: ArrayLike, dimension: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -278,7 +150,7 @@ def _checked_codes(
             f"be [N, {dimension}] and [N], N at least 1, and labels integers not below 0."
         )
     if not np.isfinite(codes).all():
-        raise UserError(f"Codes with NaN or infinity were given. {_DIVERGED}")
+        raise UserError(f"Codes with NaN or infinity were given. {DIVERGED}")
     return codes, labels
 
 

@@ -1,10 +1,9 @@
-"""A page of figures and pictures: arrays in, one self-contained file of HTML out."""
+"""A page's charts, pictures and scatter as SVG paths and data URLs."""
 
 import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 
 from jaxae import plots
 from jaxae.errors import UserError
+from jaxae.pages.page import Chart, Picture, Scatter
 
 COLORS = (
     "#4e79a7", "#f28e2b", "#e15759", "#3f9c96", "#59a14f",
@@ -20,83 +20,8 @@ COLORS = (
 """Of up to ten classes or curves, to be told apart on white and on black."""
 
 _CHART_SIZE, _SCATTER_SIZE = (328, 210), (672, 504)  # width and height, in the SVG's own units
-_COLUMN = 672  # the page's width, in CSS pixels
 _SPRITE_COLUMNS = 50
 _LARGEST_SPRITE = 32  # pixels a side
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: what it is about, and what is to say of it."""
-
-    name: str
-    cells: tuple[str, ...]
-    explanation: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of figures."""
-
-    title: str
-    head: tuple[str, ...]  # over the cells of each row, as many as these; all empty: none is drawn
-    rows: tuple[Row, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Curves over epochs; replicas are drawn as mean and a band of ± one standard deviation."""
-
-    title: str
-    epochs: np.ndarray  # int [E], ascending
-    curves: dict[str, np.ndarray]  # float [R, E] each; what is not finite is left out
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture in whole pixels, which are drawn as squares."""
-
-    pixels: np.ndarray  # uint8 [H, W] or [H, W, 3]
-    caption: str = ""
-    room: int = _COLUMN  # CSS pixels for its width, to fill by squares of 4 at most
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Pictures under one title."""
-
-    title: str
-    text: str
-    pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """N points in the plane, each with a class and an image that is shown on hovering."""
-
-    title: str
-    text: str
-    points: np.ndarray  # float [N, 2]
-    labels: np.ndarray  # int [N], indices into the names
-    class_names: tuple[str, ...]
-    thumbnails: np.ndarray  # uint8 [N, H, W, C]
-    axes: tuple[str, str]  # what the two numbers are
-
-
-@dataclass(frozen=True)
-class Page:
-    """All that a page shows, from top to bottom."""
-
-    title: str
-    subtitle: str
-    highlights: tuple[tuple[str, str], ...]  # a name and a figure each
-    tables: tuple[Table, ...]
-    charts: tuple[Chart, ...]
-    galleries: tuple[Gallery, ...]
-    scatter: Scatter | None
-    notes: tuple[str, ...]
-    config: str  # as it is, in a font of fixed pitch
 
 
 @dataclass(frozen=True)
@@ -114,33 +39,6 @@ class Axis:
         if self.high == self.low:
             return np.full(values.shape, (self.start + self.stop) / 2)
         return self.start + (values - self.low) / (self.high - self.low) * (self.stop - self.start)
-
-
-def render(page: Page) -> str:
-    """The page as HTML that reads nothing from elsewhere, and needs JavaScript only for hovering.
-
-    Raises UserError where a scatter's arrays do not belong together.
-    """
-    import jinja2  # slow to import, and needed only here
-
-    names = list(dict.fromkeys(name for chart in page.charts for name in chart.curves))
-    colors = dict(zip(names, class_colors(len(names)), strict=True))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("page_template.html").render(
-        page=page,
-        charts=[chart for chart in (draw_chart(c, colors) for c in page.charts) if chart["curves"]],
-        galleries=[
-            {"title": g.title, "text": g.text, "pictures": [draw_picture(p) for p in g.pictures]}
-            for g in page.galleries
-        ],
-        scatter=page.scatter and draw_scatter(page.scatter),
-    )
 
 
 def draw_picture(picture: Picture) -> dict[str, Any]:

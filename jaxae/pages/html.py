@@ -1,0 +1,33 @@
+"""A page as one self-contained file of HTML."""
+
+from pathlib import Path
+
+from jaxae.pages.drawing import class_colors, draw_chart, draw_picture, draw_scatter
+from jaxae.pages.page import Page
+
+
+def render(page: Page) -> str:
+    """The page as HTML that reads nothing from elsewhere, and needs JavaScript only for hovering.
+
+    Raises UserError where a scatter's arrays do not belong together.
+    """
+    import jinja2  # slow to import, and needed only here
+
+    names = list(dict.fromkeys(name for chart in page.charts for name in chart.curves))
+    colors = dict(zip(names, class_colors(len(names)), strict=True))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("template.html").render(
+        page=page,
+        charts=[chart for chart in (draw_chart(c, colors) for c in page.charts) if chart["curves"]],
+        galleries=[
+            {"title": g.title, "text": g.text, "pictures": [draw_picture(p) for p in g.pictures]}
+            for g in page.galleries
+        ],
+        scatter=page.scatter and draw_scatter(page.scatter),
+    )

@@ -1,0 +1,93 @@
+"""Pictures as PNG and animations as GIF, each with its caption, whole or not at all."""
+
+import math
+import os
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from jaxae.errors import UserError
+from jaxae.files import whole
+
+if TYPE_CHECKING:  # slow to import, and not needed for grids
+    pass
+from jaxae.plots.grids import tile
+
+_SMALLEST = 140  # pixels across, to which smaller images are enlarged if whole pixels allow
+
+
+def save(
+    picture: np.ndarray, path: str | os.PathLike[str], *, caption: str, strip: bool = False
+) -> None:
+    """Write a picture, uint8 [H, W] or [H, W, 3], as a PNG with its caption as "Description".
+
+    `strip` also writes the caption under the picture, in lines that fit its width. Missing folders
+    are made. The file appears whole or not at all, and replaces one of the same name. Raises
+    UserError for another array, or a path that does not end in .png.
+    """
+    path = Path(path)
+    if picture.dtype != np.uint8 or picture.ndim < 2 or picture.shape[2:] not in ((), (3,)):
+        raise UserError(
+            f"An array {picture.dtype} {picture.shape} was given; a picture is uint8 [H, W] or "
+            "[H, W, 3]. Make one with tile or another function of jaxae.plots."
+        )
+    if path.suffix.lower() != ".png":
+        raise UserError(f"The path {path} was given for a picture; its name must end in .png.")
+    image = Image.fromarray(picture)
+    image = _with_strip(image, caption) if strip else image
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Description", caption)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary:
+        image.save(temporary, format="PNG", pnginfo=text, optimize=True)
+
+
+def _with_strip(image: Image.Image, caption: str) -> Image.Image:
+    """The image with its caption in black on white under it."""
+    import matplotlib
+
+    # Of fixed pitch, so a line holds a number of characters; Pillow's own font knows few of them.
+    font_path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")
+    font = ImageFont.truetype(font_path, size=10)
+    pad, width = 4, max(image.width, 160)  # words do not fit in less
+    text = textwrap.fill(caption, width=int((width - 2 * pad) / font.getlength("m")))
+    text_height = ImageDraw.Draw(image).textbbox((0, 0), text, font)[3]
+    size = (width, image.height + math.ceil(text_height) + 2 * pad)
+    result = Image.new(image.mode, size, color="white")
+    result.paste(image)
+    ImageDraw.Draw(result).text((pad, image.height + pad), text, fill="black", font=font)
+    return result
+
+
+def save_gif(frames: ArrayLike, path: Path, *, seconds_per_frame: float, caption: str) -> None:
+    """Writes frames [T, H, W, C] as an animated GIF that starts anew at its end.
+
+    Frames are drawn as `jaxae.plots` draws images; small ones are enlarged by whole pixels,
+    and the caption is the file's comment. A GIF counts time in hundredths of a second, colours up
+    to 256 a frame. The file is written whole or not at all; missing folders are made.
+    """
+    milliseconds = 10 * round(100 * seconds_per_frame) if 0 < seconds_per_frame < 655 else 0
+    if milliseconds < 20:
+        raise UserError(
+            f"{seconds_per_frame} seconds a frame were asked of a GIF: give 0.02, below which "
+            "viewers play slowly, or more, and less than 655"
+        )
+    column = tile(frames, columns=1)
+    images = column.reshape(-1, np.shape(frames)[1], *column.shape[1:])  # [T, H, W] or by 3
+    scale = max(1, _SMALLEST // max(images.shape[1:3]))
+    first, *rest = map(Image.fromarray, images.repeat(scale, axis=1).repeat(scale, axis=2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary:
+        first.save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=rest,
+            duration=milliseconds,
+            loop=0,  # without end
+            comment=caption.encode(),
+        )
