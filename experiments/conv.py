@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import optax
 
-from jaxae import likelihoods, models, recipes, runs
+from jaxae import likelihoods, models, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
@@ -31,18 +31,18 @@ def main(options: Options) -> None:
     if not 0 <= options.weight_decay < math.inf:
         raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
     with runs.start("conv", options, dataset="mnist") as run:
-        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
+        for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
             if epoch.number % 20 == 0 or epoch.last:
-                recipes.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch)
 
 
-def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     """Squared error of tanh images, and Adam on gradients with the weights' decay in them."""
     model = models.conv(shape, dtype=options.run.dtype)
     optimizer = optax.chain(
         optax.add_decayed_weights(options.weight_decay), optax.adam(options.run.learning_rate)
     )
-    return recipes.reconstruction(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
+    return runs.reconstruction_recipe(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import optax
 
-from jaxae import likelihoods, metrics, models, plots, progress, recipes, runs
+from jaxae import likelihoods, metrics, models, plots, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.network import Network
 
@@ -28,28 +28,28 @@ def main(options: Options) -> None:
     """Trains, and draws ten test images above their reconstructions, PCA's below."""
     with runs.start("deep", options, dataset="mnist") as run:
         pca = metrics.fit_pca(run.dataset.train.images, options.latent)
-        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
+        for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
             if epoch.number == 1 or epoch.last:
-                recipes.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch)
             if epoch.last:
                 images = run.dataset.test.images[:10]
                 reconstructions = epoch.trained.reconstruct(images)
                 by_pca = compare_with_pca(run, pca)[:10]
-                with progress.drawing("reconstructions"):
+                with runs.skip_failed_picture("reconstructions"):
                     picture = plots.stack_rows(images / 255, reconstructions)
                     caption = f"test images and reconstructions, epoch {epoch.number}"
                     runs.save_picture(run, "reconstructions", picture, caption)
-                with progress.drawing("with_pca"):
+                with runs.skip_failed_picture("with_pca"):
                     picture = plots.stack_rows(images / 255, reconstructions, by_pca)
                     caption = f"test images, reconstructions, PCA with {options.latent} components"
                     runs.save_picture(run, "with_pca", picture, caption)
 
 
-def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     """Squared error a pixel of ReLU images, and Adam."""
     model = models.deep(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
-    return recipes.reconstruction(
+    return runs.reconstruction_recipe(
         Network(model, likelihoods.GAUSSIAN_RELU), optimizer, per_pixel=True
     )
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
+from jaxae import likelihoods, models, objectives, plots, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
@@ -35,30 +35,30 @@ def main(options: Options) -> None:
         raise UserError(f"--noise {options.noise}: a standard deviation is 0 or more")
     with runs.start("denoise", options, dataset="mnist") as run:
         corrupt = jax.jit(partial(objectives.add_gaussian_noise, noise=options.noise))
-        examples, test_examples = map(recipes.of_split, (run.dataset.train, run.dataset.test))
+        examples, test_examples = map(runs.of_split, (run.dataset.train, run.dataset.test))
         if options.fixed_noise:
-            inputs = corrupt(seeds.fixed_keys().train_data, np.asarray(examples.images))
+            inputs = corrupt(runs.fixed_keys().train_data, np.asarray(examples.images))
             examples = replace(examples, inputs=inputs)
         # The test images are corrupted once, so that epochs and runs are judged on the same ones.
-        noisy = np.asarray(corrupt(seeds.fixed_keys().test_data, test_examples.images))
+        noisy = np.asarray(corrupt(runs.fixed_keys().test_data, test_examples.images))
         test_examples = replace(test_examples, inputs=noisy)
         recipe = make_recipe(options, run.shape)
         recipe = replace(recipe, examples=examples, test_examples=test_examples)
         noisy, clean = noisy[:10], run.dataset.test.images[:10]
-        for epoch in recipes.fit(run, recipe):
+        for epoch in runs.train_epochs(run, recipe):
             if epoch.number == 1 or epoch.last:
                 name = f"epoch_{epoch.number:03d}"
-                with progress.drawing(name):
+                with runs.skip_failed_picture(name):
                     denoised = epoch.trained.reconstruct(noisy)
                     picture = plots.stack_rows(noisy, denoised, clean / 255)
                     caption = f"noisy, denoised and clean test images, epoch {epoch.number}"
                     runs.save_picture(run, name, picture, caption)
 
 
-def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     """Cross-entropy a pixel with the clean images, and Adam as Keras has it."""
     optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
-    recipe = recipes.reconstruction(
+    recipe = runs.reconstruction_recipe(
         Network(models.denoise(shape, dtype=options.run.dtype), likelihoods.BERNOULLI),
         optimizer,
         per_pixel=True,

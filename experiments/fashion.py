@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import optax
 
-from jaxae import likelihoods, models, recipes, runs
+from jaxae import likelihoods, models, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.network import Network
 
@@ -26,16 +26,18 @@ class Options:
 def main(options: Options) -> None:
     """Trains, and draws test images beside their reconstructions at epochs 1, 10 and 100."""
     with runs.start("fashion", options, dataset="fashion_mnist") as run:
-        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
+        for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
             if epoch.number in (1, 10, 100) or epoch.last:
-                recipes.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch)
 
 
-def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     """Cross-entropy a pixel, and Adam as Keras has it."""
     model = models.fashion(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
-    return recipes.reconstruction(Network(model, likelihoods.BERNOULLI), optimizer, per_pixel=True)
+    return runs.reconstruction_recipe(
+        Network(model, likelihoods.BERNOULLI), optimizer, per_pixel=True
+    )
 
 
 if __name__ == "__main__":

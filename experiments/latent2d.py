@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, plots, progress, recipes, runs, seeds
+from jaxae import likelihoods, models, plots, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
@@ -41,27 +41,27 @@ def main(options: Options) -> None:
         examples = Examples(split.images[: options.images], split.labels[: options.images])
         recipe = replace(make_recipe(options, run.shape), examples=examples)
         decode = jax.jit(recipe.network.decode)
-        key = seeds.fixed_keys().pictures
+        key = runs.fixed_keys().pictures
 
         def draw_random_code(chunk: Progress) -> None:
             step = steps_done(chunk.state)
             if step % options.picture_steps == 0:
                 z = jax.random.normal(jax.random.fold_in(key, step), (1, options.latent))
-                variables = recipes.first_replica(chunk.state)
+                variables = runs.first_replica(chunk.state)
                 name = f"step_{step:06d}"
-                with progress.drawing(name):
+                with runs.skip_failed_picture(name):
                     picture = plots.tile(decode(variables, z), columns=1)
                     runs.save_picture(run, name, picture, f"a random code, step {step}")
 
-        for epoch in recipes.fit(run, recipe, on_chunk=draw_random_code):
+        for epoch in runs.train_epochs(run, recipe, on_chunk=draw_random_code):
             if epoch.number in (1, 10, 100) or epoch.last:
-                recipes.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch)
             if epoch.last:
                 codes = epoch.trained.encode(run.dataset.test.images[:5000])
                 draw_codes(run, codes, epoch)
 
 
-def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     """Squared error a pixel, and Adam as Keras has it, its learning rate perhaps decaying."""
     learning_rate = optax.exponential_decay(
         options.run.learning_rate,
@@ -72,17 +72,17 @@ def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
     model = models.latent2d(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(learning_rate, eps=1e-7)
     return replace(
-        recipes.reconstruction(
+        runs.reconstruction_recipe(
             Network(model, likelihoods.GAUSSIAN_SIGMOID), optimizer, per_pixel=True
         ),
         chunk_steps=options.picture_steps,
     )
 
 
-def draw_codes(run: runs.Run, codes: np.ndarray, epoch: recipes.Epoch) -> None:
+def draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
     """Scatters test codes [N, latent] by class; with two dimensions, draws the plane they span."""
     name, test = run.dataset.name, run.dataset.test
-    with progress.drawing("codes"):
+    with runs.skip_failed_picture("codes"):
         scatter = plots.latent_scatter(
             codes[:, :2],
             test.labels[: len(codes)],
@@ -92,7 +92,7 @@ def draw_codes(run: runs.Run, codes: np.ndarray, epoch: recipes.Epoch) -> None:
         runs.save_picture(run, "codes", scatter, "codes of test images by class")
     if codes.shape[1] != 2:
         return
-    with progress.drawing("plane"):
+    with runs.skip_failed_picture("plane"):
         low, high = codes.min(axis=0), codes.max(axis=0)
         z1, z2 = (np.linspace(low[i], high[i], 20) for i in range(2))
         grid = np.stack(np.meshgrid(z1, z2), axis=-1)  # [20, 20, 2]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, plots, progress, recipes, runs
+from jaxae import likelihoods, models, plots, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
@@ -35,11 +35,11 @@ def main(options: Options) -> None:
             "numbers as the code has dimensions"
         )
     with runs.start("latent3d", options, dataset="mnist") as run:
-        for epoch in recipes.fit(run, make_recipe(options, run.shape)):
+        for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
             if epoch.number % 20 == 0 or epoch.last:
-                recipes.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch)
             if epoch.last:
-                with progress.drawing("code"):
+                with runs.skip_failed_picture("code"):
                     z = np.array([code], np.float32)
                     caption = f"decoded from the code {code}"
                     picture = plots.tile(epoch.trained.decode(z), columns=1)
@@ -48,11 +48,11 @@ def main(options: Options) -> None:
                 draw_codes(run, epoch.trained.encode(first))
 
 
-def make_recipe(options: Options, shape: models.Shape) -> recipes.Recipe:
+def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     """Squared error an image of tanh images, and Adam."""
     model = models.latent3d(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
-    return recipes.reconstruction(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
+    return runs.reconstruction_recipe(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
 
 
 def draw_codes(run: runs.Run, codes: np.ndarray) -> None:
@@ -61,7 +61,7 @@ def draw_codes(run: runs.Run, codes: np.ndarray) -> None:
         return
     labels = run.dataset.train.labels[: len(codes)]
     title = f"{run.dataset.name}: codes of the first {len(codes)} training images"
-    with progress.drawing("codes"):
+    with runs.skip_failed_picture("codes"):
         picture = plots.latent_digits_3d(codes[:, :3], labels, title)
         runs.save_picture(run, "codes", picture, "codes of training images as their digits")
 

@@ -21,12 +21,11 @@ import numpy as np
 import tyro
 from published_tables import TABLES, Job, jobs_of
 
-from jaxae import data, metrics, plots, records
+from jaxae import data, metrics, plots, runs
 from jaxae.cli import run_tool
-from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
-from jaxae.figures import read_evaluation, read_summary
 from jaxae.pages import put_section
+from jaxae.runs import Config, read_config, read_evaluation, read_summary
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def write_table(rows: list["Row"], dataset: str, options: Options) -> None:
     """Puts the table of a dataset into the page, with what must be known to read it."""
     section = f"published-{options.table}-{dataset}".replace("/", "-")
     title, columns, note = TABLES[options.table]
-    command = records.portable(shlex.join(records.command_line(sys.argv)))
+    command = runs.portable(shlex.join(runs.command_line(sys.argv)))
     parts = [f"## {title}: {dataset}", f"    {command}", note, make_table(rows, columns)]
     if options.table in ("pca", "deep"):
         parts.append(compare_with_pca(rows, options, section))
@@ -139,8 +138,8 @@ def train(job: Job, dataset: str, options: Options) -> None:
 def check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
     """UserError where the run in a folder has other arguments than the table's now, or epochs."""
     config = read_config(folder)
-    command, trained = records.portable(config.command), config.options.run.epochs
-    _, given = records.split_command(records.words_of(command))
+    command, trained = runs.portable(config.command), config.options.run.epochs
+    _, given = runs.split_command(runs.words_of(command))
     if given != arguments or trained != epochs:
         raise UserError(
             f"{folder} is the run of another command ({command}, for {trained} epochs): give "
@@ -176,7 +175,7 @@ def describe(row: Row) -> str:
     """What a row was made by."""
     config = row.config
     return (
-        f"- {row.job.name}: `{records.portable(config.command)}`, commit "
+        f"- {row.job.name}: `{runs.portable(config.command)}`, commit "
         f"{config.git_commit}, JAX {config.versions.jax} on {config.device}, "
         f"{config.cpu_count} cores"
     )

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxae import figures, records
+from jaxae import runs
 from jaxae.cli import run_tool
-from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
 from jaxae.pages import rewrite, sections_of
+from jaxae.runs import Config, read_config
 
 # The length of each published recipe, so that a shorter run is seen to be one.
 PUBLISHED_EPOCHS = {
@@ -61,8 +61,8 @@ class Finished:
     @property
     def name(self) -> str:
         """The experiment, and what sets this run apart from its default."""
-        command = records.portable(self.config.command)
-        _, flags = records.split_command(records.words_of(command))
+        command = runs.portable(self.config.command)
+        _, flags = runs.split_command(runs.words_of(command))
         return " ".join([self.config.experiment, *flags])
 
     @property
@@ -70,7 +70,7 @@ class Finished:
         """What made its figures: how it was started, and how it was given more epochs."""
         again = [resumed.command for resumed in self.config.resumed]
         longer = [command for command in again if "--epochs" in command]
-        return [records.portable(command) for command in (self.config.command, *longer[-1:])]
+        return [runs.portable(command) for command in (self.config.command, *longer[-1:])]
 
     @property
     def slug(self) -> str:
@@ -100,10 +100,10 @@ def main(options: Options) -> None:
 
 def read(folder: Path) -> Finished:
     """A run's config, summary and metrics; UserError unless it has trained to its end."""
-    lines = figures.read_records(folder)
+    lines = runs.read_records(folder)
     if not lines or not (folder / "summary.json").exists():
         raise UserError(f"{folder} is not a run that was trained to its end: give one that was")
-    return Finished(folder, read_config(folder), figures.read_summary(folder), lines)
+    return Finished(folder, read_config(folder), runs.read_summary(folder), lines)
 
 
 INTRODUCTION = """# Results
@@ -204,7 +204,7 @@ def milestones(lines: list[dict[str, Any]]) -> str:
 
 def shown(folder: Path) -> list[Path]:
     """The pictures to show of a run: the last of those drawn by epoch, none drawn by step."""
-    epochs = list(records.pictures_by_epoch(folder).values())
+    epochs = list(runs.pictures_by_epoch(folder).values())
     drawn = sorted((folder / "pictures").glob("*.png"))
     return epochs[-1:] + [p for p in drawn if not p.name.startswith(("epoch_", "step_"))]
 

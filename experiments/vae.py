@@ -16,11 +16,11 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import likelihoods, models, objectives, plots, progress, recipes, runs, seeds
-from jaxae.binarization import with_binarization
+from jaxae import likelihoods, models, objectives, plots, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
+from jaxae.runs import with_binarization
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ def main(options: Options) -> None:
         network = Network(model, likelihoods.BERNOULLI)
         negative_elbo = partial(objectives.negative_elbo, network=network, beta=options.beta)
         optimizer = optax.adam(options.run.learning_rate)
-        recipe = recipes.Recipe(network, negative_elbo, optimizer)
+        recipe = runs.Recipe(network, negative_elbo, optimizer)
         recipe = with_binarization(recipe, run.dataset, options.binarization)
         binary = np.asarray((recipe.test_examples or run.dataset.test).images[:])
-        for epoch in recipes.fit(run, recipe):
+        for epoch in runs.train_epochs(run, recipe):
             if epoch.number in (1, 10) or epoch.last:
-                recipes.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch)
             if epoch.last:
                 draw_samples_and_path(run, epoch, binary, options)
 
 
 def draw_samples_and_path(
-    run: runs.Run, epoch: recipes.Epoch, images: np.ndarray, options: Options
+    run: runs.Run, epoch: runs.Epoch, images: np.ndarray, options: Options
 ) -> None:
     """Draws a hundred samples of the prior, and a path between the codes of two images."""
-    with progress.drawing("samples"):
-        prior = jax.random.normal(seeds.fixed_keys().pictures, (100, options.latent))
+    with runs.skip_failed_picture("samples"):
+        prior = jax.random.normal(runs.fixed_keys().pictures, (100, options.latent))
         picture = plots.tile(epoch.trained.decode(prior), columns=10)
         runs.save_picture(run, "samples", picture, "decoded samples of the prior")
-    with progress.drawing("path"):
+    with runs.skip_failed_picture("path"):
         start, stop = epoch.trained.encode(images[list(options.path)])
         codes = np.linspace(start, stop, 10)
         picture = plots.tile(epoch.trained.decode(codes), columns=10)

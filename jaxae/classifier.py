@@ -28,7 +28,7 @@ from jaxae.errors import UserError
 from jaxae.files import whole
 from jaxae.models import Conv, ConvEncoder, Shape, lecun
 from jaxae.network import apply
-from jaxae.seeds import seeded_state
+from jaxae.runs import seeded_state
 from jaxae.train import (
     Batch,
     Examples,

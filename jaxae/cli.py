@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxae import compilation, data, devices, files
-from jaxae.configs import FILE, read_config
 from jaxae.errors import Terminated, UserError
 from jaxae.files import convert
 from jaxae.native_errors import one_line_at_a_peers_end
-from jaxae.options import (
+from jaxae.runs import (
+    CONFIG_FILE,
     Options,
     OptionsType,
     RunOptions,
     check_options,
     check_same,
+    read_config,
 )
 from jaxae.terminal import losing_output
 
@@ -249,7 +250,7 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         options = convert(options_type, config.values["options"], "", strict=True)
     except ValueError as error:
         raise UserError(
-            f"{folder / FILE} does not hold the options of this experiment ({error}): "
+            f"{folder / CONFIG_FILE} does not hold the options of this experiment ({error}): "
             "give a run of the same experiment"
         ) from None
     run = dataclasses.replace(
@@ -269,5 +270,7 @@ def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
     try:
         check_options(run)
     except UserError as error:
-        raise UserError(f"{folder / FILE} holds an option that no run has: {error}") from None
+        raise UserError(
+            f"{folder / CONFIG_FILE} holds an option that no run has: {error}"
+        ) from None
     return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -16,14 +16,13 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import checkpoint, classifier, compilation, evaluation, pages, records, report
+from jaxae import checkpoint, classifier, compilation, evaluation, pages, report, runs
 from jaxae.cli import run_tool
-from jaxae.configs import Config, read_config
 from jaxae.errors import UserError
-from jaxae.figures import read_records
 from jaxae.files import write_json, write_whole
 from jaxae.models import count_parameters
-from jaxae.trained import Trained, load_dataset
+from jaxae.network import Trained
+from jaxae.runs import Config, load_dataset, read_config, read_records
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def main(options: Options) -> None:
             "note": classifier.FEATURES_NOTE,
             "settings": asdict(classifier.Settings()),
         },
-        "environment": records.describe_environment(),
+        "environment": runs.describe_environment(),
         "evaluation_seconds": time.perf_counter() - started,
     }
     page = report.make_page(options.run, config, results, networks[0], images, judged[0], settings)
@@ -117,7 +116,7 @@ def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
 def over_replicas(figures: list[evaluation.Figures]) -> dict[str, Any]:
     """Figures as JSON: of several replicas the mean, standard deviation and each one's."""
     alone = len(figures) == 1
-    return records.flatten_replicas(
+    return runs.flatten_replicas(
         "",
         {
             name: np.array([each[name] for each in figures]) if not alone else figures[0][name]

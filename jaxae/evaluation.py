@@ -10,14 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxae import binarization, classifier, data, family, metrics, priors
+from jaxae import classifier, data, family, metrics, priors, runs
 from jaxae.classifier import Classifier
 from jaxae.errors import UserError
 from jaxae.likelihoods import BERNOULLI
 from jaxae.log_likelihood import log_likelihood
+from jaxae.network import Trained
 from jaxae.priors import Prior
 from jaxae.train import apply_in_parts
-from jaxae.trained import Trained
 
 Figures = dict[str, float]
 
@@ -45,17 +45,16 @@ class Images:
     train_labels: np.ndarray  # int32 [N]
     test: np.ndarray  # uint8 [M, H, W, C], as those for training
     test_labels: np.ndarray  # int32 [M]
-    binarization: binarization.Binarization
+    binarization: runs.Binarization
 
 
-def make_images(dataset: data.Dataset, how: binarization.Binarization) -> Images:
+def make_images(dataset: data.Dataset, how: runs.Binarization) -> Images:
     """A dataset's images, all of them in memory, binarized once if a run has binarized them."""
     if how == "none":
         train, test = dataset.train.images, dataset.test.images
     else:
         train, test = (
-            binarize(dataset).images
-            for binarize in (binarization.binarized_train, binarization.binarized_test)
+            binarize(dataset).images for binarize in (runs.binarized_train, runs.binarized_test)
         )
     labels = (np.asarray(split.labels) for split in (dataset.train, dataset.test))
     train_labels, test_labels = labels

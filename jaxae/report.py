@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxae import report_pictures
-from jaxae.configs import Config
 from jaxae.evaluation import Images, Judged, Settings
-from jaxae.figures import read_records
+from jaxae.network import Trained
 from jaxae.pages import Page, Row, Table
-from jaxae.trained import Trained
+from jaxae.runs import Config, read_records
 
 Results = Mapping[str, Any]  # as evaluation.json has them
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxae import figures, latents, metrics, plots, priors, records
+from jaxae import latents, metrics, plots, priors, runs
 from jaxae.evaluation import Images
+from jaxae.network import Trained
 from jaxae.pages import Chart, Gallery, Picture, Scatter
 from jaxae.priors import Prior
-from jaxae.progress import drawing
-from jaxae.trained import Trained
+from jaxae.runs import skip_failed_picture
 
 _POINTS = 2000  # test images whose codes are drawn
 _ROW_WIDTH = 336  # pixels of images side by side, half of the page's
@@ -42,7 +42,7 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
             title(name),
             epochs,
             {
-                split: figures.curve(lines, f"{prefix}_{name}")
+                split: runs.curve(lines, f"{prefix}_{name}")
                 for split, prefix in (("training", "train"), ("test", "test"))
                 if f"{prefix}_{name}" in lines[-1]
             },
@@ -58,12 +58,12 @@ def make_galleries(
     columns = columns_of(images)
     given = "" if trained.classes is None else " with the labels of the test images, in their order"
     pairs, samples, paths = [], [], []
-    with drawing("of reconstructions"):
+    with skip_failed_picture("of reconstructions"):
         pairs.append(Picture(reconstructions(trained, images, columns)))
     if len(generated):
-        with drawing("of samples"):
+        with skip_failed_picture("of samples"):
             samples.append(Picture(plots.tile(generated[: _ROWS * columns], columns)))
-    with drawing("of interpolations"):
+    with skip_failed_picture("of interpolations"):
         paths.append(Picture(interpolations(trained, images, columns)))
     galleries = [
         Gallery(
@@ -130,7 +130,7 @@ def interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray
 
 def read_pictures(run: Path) -> list[Picture]:
     """A few of the pictures that a run has drawn by epoch, first and last among them."""
-    drawn = list(records.pictures_by_epoch(run).items())
+    drawn = list(runs.pictures_by_epoch(run).items())
     if not drawn:
         return []
     chosen = np.unique(np.geomspace(1, len(drawn), _EPOCHS_SHOWN).round().astype(int)) - 1
@@ -148,7 +148,7 @@ def read_pictures(run: Path) -> list[Picture]:
 
 def make_scatter(trained: Trained, images: Images) -> Scatter | None:
     """The codes of the first test images in the plane; None where they cannot be drawn."""
-    with drawing("of codes"):
+    with skip_failed_picture("of codes"):
         return scatter_codes(trained, images)
     return None
 

@@ -36,7 +36,7 @@ from commands import SECONDS, command, environment
 from damage import damaged_contents, damaged_descriptions
 from small_run import go, lines_of, small_images
 
-from jaxae import checkpoint, data, trained
+from jaxae import checkpoint, data, runs
 from jaxae.checkpoint.reading import METADATA
 from jaxae.data import load as load_prepared
 from jaxae.errors import UserError
@@ -250,7 +250,7 @@ def resume(folder: Path) -> dict[str, Any]:
 def load_run(folder: Path) -> np.ndarray:
     """What the run's network makes of some images."""
     images = data.load("mnist_mini").test.images[:4]
-    return np.asarray(trained.load(folder).reconstruct(images))
+    return np.asarray(runs.load(folder).reconstruct(images))
 
 
 def load_steps(folder: Path) -> list[np.ndarray]:
@@ -258,7 +258,7 @@ def load_steps(folder: Path) -> list[np.ndarray]:
     with quiet():
         return [
             np.asarray(
-                trained.load(folder, step=step).reconstruct(data.load("mnist_mini").test.images[:4])
+                runs.load(folder, step=step).reconstruct(data.load("mnist_mini").test.images[:4])
             )
             for step in checkpoint.steps(folder / "checkpoints")
         ]

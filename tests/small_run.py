@@ -13,9 +13,9 @@ import optax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxae import data, likelihoods, models, objectives, recipes, runs, train
+from jaxae import data, likelihoods, models, objectives, runs, train
 from jaxae.network import Network
-from jaxae.options import RunOptions
+from jaxae.runs import RunOptions
 
 STEPS_PER_EPOCH = 7  # of 100 images, 16 at a time: the last batch has 4
 TIMES = ("seconds", "images_per_second")
@@ -67,12 +67,12 @@ def small_data() -> Iterator[None]:
         yield
 
 
-def make_recipe(shape: tuple[int, int, int]) -> recipes.Recipe:
+def make_recipe(shape: tuple[int, int, int]) -> runs.Recipe:
     """A small network under an objective with noise, three steps a chunk."""
     model = models.Autoencoder(models.DenseEncoder((8,), 3), models.DenseDecoder((8,), shape))
     network = Network(model, likelihoods.BERNOULLI)
     reconstruction = partial(objectives.reconstruction, network=network)
-    return recipes.Recipe(
+    return runs.Recipe(
         network,
         partial(
             objectives.denoising,
@@ -88,18 +88,18 @@ def make_recipe(shape: tuple[int, int, int]) -> recipes.Recipe:
 def go(
     *,
     on_chunk: Callable[[train.Progress], None] | None = None,
-    on_epoch: Callable[[recipes.Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[runs.Epoch], None] = lambda epoch: None,
     keep_all: bool = False,
-    change: Callable[[recipes.Recipe], recipes.Recipe] = lambda recipe: recipe,
+    change: Callable[[runs.Recipe], runs.Recipe] = lambda recipe: recipe,
     **options: Any,
-) -> list[recipes.Epoch]:
+) -> list[runs.Epoch]:
     """A run, of three epochs if the options do not say; returns its epochs."""
     shared = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, "dataset": "mnist", **options}
     epochs = []
     with runs.start(
         "small", Options(RunOptions(**shared)), dataset="mnist", keep_all=keep_all
     ) as run:
-        for epoch in recipes.fit(run, change(make_recipe(run.shape)), on_chunk=on_chunk):
+        for epoch in runs.train_epochs(run, change(make_recipe(run.shape)), on_chunk=on_chunk):
             epochs.append(epoch)
             on_epoch(epoch)
     return epochs

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import jaxae
-from jaxae import checkpoint, data, devices, likelihoods, losses, metrics, models, recipes, train
+from jaxae import checkpoint, data, devices, likelihoods, losses, metrics, models, train
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
 from jaxae.network import Network, Trained
-from jaxae.options import RunOptions
+from jaxae.runs import RunOptions, training
 from jaxae.train import Batch, Examples, check_examples
 
 SHAPE = (4, 4, 1)
@@ -321,7 +321,7 @@ def test_a_flag_is_refused_in_one_paragraph(
     before = [path for path in tmp_path.rglob("*") if path.is_file()]
     full = line if "--dataset" in line or "--re" in line else f"--dataset mnist_mini {line}"
     monkeypatch.setattr(sys, "argv", command("fashion", full)[1:])
-    monkeypatch.setattr(recipes.train, "fit", lambda *args, **named: pytest.fail("trains"))
+    monkeypatch.setattr(training.train, "fit", lambda *args, **named: pytest.fail("trains"))
     with pytest.raises(SystemExit) as end:
         runpy.run_path(sys.argv[0], run_name="__main__")
     assert end.value.code == 2

@@ -16,9 +16,10 @@ from typing import Any, Literal, TextIO
 import pytest
 from commands import SECONDS, environment
 
-from jaxae import cli, data, progress, records
+from jaxae import cli, data
 from jaxae.errors import UserError
 from jaxae.files import convert
+from jaxae.runs import progress, records
 from jaxae.terminal import LossyStream
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"

@@ -120,7 +120,7 @@ def test_networks_objectives_and_recipes_need_few_packages(tmp_path: Path) -> No
         if needed & {name.lower().replace("_", "-") for name in distributions}
     }
     assert {"tensorflow_datasets", "array_record", "grain", "orbax", "tyro"} <= missing
-    package = ["objectives", "likelihoods", "losses", "family", "devices", "recipes", "runs", "cli"]
+    package = ["objectives", "likelihoods", "losses", "family", "devices", "network", "runs", "cli"]
     modules = ["jaxae.train", "jaxae.models", *(f"jaxae.{name}" for name in package)]
     modules += [
         "jaxae.commands.train",

@@ -17,10 +17,11 @@ from damage import damaged_contents
 from handmade import NAME, SIDE, grey, png, shard
 from PIL import Image
 
-from jaxae import data, runs
+from jaxae import data
 from jaxae.data import cache, shards, streaming
 from jaxae.errors import UserError
-from jaxae.options import RunOptions
+from jaxae.runs import RunOptions
+from jaxae.runs import folder as runs_folder
 
 MARK = "mark_of_a_stranger"
 EVIL = {"pythonClassName": "strangers_module.Feature"}
@@ -304,9 +305,12 @@ def test_a_runs_folder_is_blamed_for_its_own_errors_alone(tmp_path: Path) -> Non
         (OSError(13, "Denied", str(run / "a.png")), f"{run / 'a.png'} cannot be written"),
         (OSError(5, "Input/output error", "/data/set"), r"/data/set cannot be read or written"),
     ]:
-        with pytest.raises(UserError, match=message), runs.clear_end(run, shared):
+        with pytest.raises(UserError, match=message), runs_folder.clear_end(run, shared):
             raise error
-    with pytest.raises(OSError, match="image file is truncated"), runs.clear_end(run, shared):
+    with (
+        pytest.raises(OSError, match="image file is truncated"),
+        runs_folder.clear_end(run, shared),
+    ):
         raise OSError("image file is truncated")
 
 

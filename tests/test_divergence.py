@@ -15,7 +15,7 @@ import small_run
 from report import describe_best
 from small_run import go, lines_of
 
-from jaxae import checkpoint, figures, recipes, train
+from jaxae import checkpoint, runs, train
 from jaxae.errors import UserError
 from jaxae.train import Batch, Examples, epoch_order
 
@@ -109,7 +109,7 @@ def test_one_replica_that_fails_does_not_touch_the_others() -> None:
     assert np.isnan(end.metrics["loss"][1])
 
 
-def explode(recipe: recipes.Recipe) -> recipes.Recipe:
+def explode(recipe: runs.Recipe) -> runs.Recipe:
     """Makes the ninth step a leap, from which the logarithm of a negative number follows."""
 
     def objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
@@ -138,7 +138,7 @@ def test_debug_stops_at_the_first_and_names_the_operation(tmp_path: Path) -> Non
 
 
 def test_a_learning_rate_that_is_too_high_is_said_to_be(tmp_path: Path) -> None:
-    def change(recipe: recipes.Recipe) -> recipes.Recipe:
+    def change(recipe: runs.Recipe) -> runs.Recipe:
         return replace(recipe, optimizer=optax.adam(1e38))
 
     with pytest.raises(UserError, match=r"epoch 1, step 2 on.* learning rate that is too high"):
@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_finite_is_null_in_files_and_said_once(
 ) -> None:
     """Training goes on, for the parameters are finite: only the test loss is not."""
 
-    def change(recipe: recipes.Recipe) -> recipes.Recipe:
+    def change(recipe: runs.Recipe) -> runs.Recipe:
         def objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
             terms = recipe.objective(variables, key, batch)
             return replace(terms, loss=terms.loss + jnp.inf)
@@ -166,8 +166,8 @@ def test_a_loss_that_is_not_finite_is_null_in_files_and_said_once(
         text = (folder / name).read_text()
         assert '"test_loss": null' in text
         assert not re.search("NaN|Infinity", text)
-    assert [math.isnan(line["test_loss"]) for line in figures.read_records(folder)] == [True] * 2
-    summary = figures.read_summary(folder)
+    assert [math.isnan(line["test_loss"]) for line in runs.read_records(folder)] == [True] * 2
+    summary = runs.read_summary(folder)
     assert math.isnan(summary["best_test_loss"])
     assert describe_best(summary) == "No test loss is finite."
 
@@ -175,6 +175,6 @@ def test_a_loss_that_is_not_finite_is_null_in_files_and_said_once(
 def test_older_files_with_a_bare_nan_are_read(tmp_path: Path) -> None:
     line = '{"epoch": 1, "train_loss": NaN, "test_loss": Infinity, "seconds": 1.0}'
     (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
-    (record,) = figures.read_records(tmp_path)
+    (record,) = runs.read_records(tmp_path)
     assert math.isnan(record["train_loss"])
     assert record["test_loss"] == math.inf

@@ -29,15 +29,13 @@ from jaxae import (
     models,
     objectives,
     plots,
-    recipes,
     report,
     report_pictures,
     runs,
 )
-from jaxae.binarization import Binarization, with_binarization
 from jaxae.errors import UserError
 from jaxae.network import Network, Trained, condition
-from jaxae.options import RunOptions
+from jaxae.runs import Binarization, RunOptions, with_binarization
 
 CHANGING = ("evaluation_seconds", "environment")  # the latter as this checkout's files change
 RUN = RunOptions(epochs=2, batch_size=50, learning_rate=1e-2, dataset="mnist")
@@ -67,8 +65,8 @@ def train(
     options = Options(binarization, replace(RUN, out=folder, **shared))
     record = {}
     with runs.start("small", options, dataset="mnist") as run:
-        recipe = recipes.Recipe(Network(model, LIKELIHOOD), objective, optax.adam(1e-2))
-        for epoch in recipes.fit(run, with_binarization(recipe, run.dataset, binarization)):
+        recipe = runs.Recipe(Network(model, LIKELIHOOD), objective, optax.adam(1e-2))
+        for epoch in runs.train_epochs(run, with_binarization(recipe, run.dataset, binarization)):
             picture = plots.tile(run.dataset.test.images[:10], 5)
             runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, "ten images")
             record = epoch.record

@@ -15,8 +15,9 @@ from commands import SECONDS, command, environment, start
 from filelock import FileLock
 from small_run import go, lines_of
 
-from jaxae import checkpoint, runs
+from jaxae import checkpoint
 from jaxae.errors import UserError
+from jaxae.runs import folder as runs_folder
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
@@ -134,16 +135,16 @@ def test_a_folder_that_another_process_writes_to_is_refused(tmp_path: Path) -> N
     go(out=tmp_path / "run", epochs=1)
     (tmp_path / "new").mkdir()
     before = lines_of(tmp_path / "run")
-    locks = [FileLock(tmp_path / name / runs.LOCK) for name in ("run", "new")]
+    locks = [FileLock(tmp_path / name / runs_folder.LOCK) for name in ("run", "new")]
     with locks[0], locks[1]:
         with pytest.raises(UserError, match="another process is writing"):
             go(resume=tmp_path / "run", epochs=2)
         with pytest.raises(UserError, match="another process is writing"):
             go(out=tmp_path / "new")
         assert lines_of(tmp_path / "run") == before
-        assert [path.name for path in (tmp_path / "new").iterdir()] == [runs.LOCK]
+        assert [path.name for path in (tmp_path / "new").iterdir()] == [runs_folder.LOCK]
     go(resume=tmp_path / "run", epochs=2)
-    assert not (tmp_path / "run" / runs.LOCK).exists()
+    assert not (tmp_path / "run" / runs_folder.LOCK).exists()
 
 
 def test_a_lock_that_cannot_be_removed_while_it_is_held_is_no_obstacle(
@@ -152,7 +153,7 @@ def test_a_lock_that_cannot_be_removed_while_it_is_held_is_no_obstacle(
     remove = Path.unlink
 
     def remove_as_on_windows(path: Path, missing_ok: bool = False) -> None:
-        if path.name == runs.LOCK:
+        if path.name == runs_folder.LOCK:
             raise PermissionError
         remove(path, missing_ok)
 

@@ -21,10 +21,10 @@ from jaxae import data, family, likelihoods, models, priors, train
 from jaxae.commands import train as train_command
 from jaxae.errors import UserError
 from jaxae.family import FAMILY, settings
-from jaxae.network import Network
-from jaxae.seeds import seeded_state
+from jaxae.network import Network, Trained
+from jaxae.runs import seeded_state
+from jaxae.runs.loading import describe_network
 from jaxae.train import Batch, Examples, State, take_step
-from jaxae.trained import Trained, describe_network
 
 CLASSES, COUNT, BATCH = 10, 192, 24
 SHAPES = {"dense": (8, 8, 1), "conv": (8, 8, 3)}

@@ -18,8 +18,7 @@ from scipy import stats
 from test_models import NETWORKS, some_variables
 
 from jaxae import likelihoods, losses, metrics, models, objectives
-from jaxae.family import FAMILY
-from jaxae.family.members import Context, Member
+from jaxae.family import FAMILY, Context, Member
 from jaxae.network import Network, apply
 from jaxae.train import Batch, Objective, Terms, pixels
 

@@ -14,7 +14,7 @@ import pytest
 from test_cli import options_of
 
 from jaxae import cli, likelihoods, models
-from jaxae.family.members import Context
+from jaxae.family import Context
 from jaxae.network import Network
 from jaxae.train import Batch
 

@@ -15,7 +15,7 @@ import pytest
 import small_run
 from small_run import STEPS_PER_EPOCH, TIMES, go, lines_of, summary_of
 
-from jaxae import checkpoint, data, recipes, train
+from jaxae import checkpoint, data, runs, train
 from jaxae.errors import UserError
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
@@ -36,17 +36,17 @@ def assert_same_records(folder: Path, expected: Path) -> None:
         assert_close(line, other)
 
 
-def params_and_optimizer(epoch: recipes.Epoch) -> Any:
+def params_and_optimizer(epoch: runs.Epoch) -> Any:
     return {"params": epoch.state.params, "optimizer": epoch.state.optimizer_state}
 
 
 @dataclass(frozen=True)
 class Finished:
     folder: Path
-    epochs: list[recipes.Epoch]
+    epochs: list[runs.Epoch]
 
     @property
-    def last(self) -> recipes.Epoch:
+    def last(self) -> runs.Epoch:
         return self.epochs[-1]
 
 
@@ -125,7 +125,7 @@ def test_interrupted_within_an_epoch_then_resumed_equals_uninterrupted(
 def test_interrupted_while_drawing_then_resumed_equals_uninterrupted(
     whole: Finished, tmp_path: Path
 ) -> None:
-    def interrupt(epoch: recipes.Epoch) -> None:
+    def interrupt(epoch: runs.Epoch) -> None:
         if epoch.number == 2:
             raise KeyboardInterrupt
 
@@ -152,7 +152,7 @@ def test_initial_epoch_goes_back_and_drops_what_came_later(
     test_loss = lines_of(whole.folder)[epochs - 1]["test_loss"]
     ended = []
 
-    def note_end(epoch: recipes.Epoch) -> None:
+    def note_end(epoch: runs.Epoch) -> None:
         ended.append((epoch.number, (whole.folder / "summary.json").exists()))
 
     go(resume=whole.folder, keep_all=True, initial_epoch=1, epochs=epochs, on_epoch=note_end)
@@ -240,7 +240,7 @@ def test_load_takes_an_earlier_epoch(whole: Finished, tmp_path: Path) -> None:
 def test_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
     """A learning rate that ruins the third epoch and all after it."""
 
-    def worsen(recipe: recipes.Recipe) -> recipes.Recipe:
+    def worsen(recipe: runs.Recipe) -> runs.Recipe:
         rate = optax.piecewise_constant_schedule(1e-2, {2 * STEPS_PER_EPOCH: 300.0})
         return dataclasses.replace(recipe, optimizer=optax.adam(rate))
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import jaxae
-from jaxae import data, figures, files, records
-from jaxae.options import RunOptions
+from jaxae import data, files, runs
+from jaxae.runs import RunOptions, environment, records
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def append_epochs(folder: Path, *epochs: int) -> None:
 
 
 def recorded_epochs(folder: Path) -> list[int]:
-    return [record["epoch"] for record in figures.read_records(folder)]
+    return [record["epoch"] for record in runs.read_records(folder)]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -108,25 +108,25 @@ def commit_all(folder: Path) -> None:
 def test_git_commit_names_the_commit_and_whether_files_changed() -> None:
     if not (Path(__file__).parents[1] / ".git").exists():
         pytest.skip("needs a git checkout")
-    assert re.fullmatch(r"[0-9a-f]{40}\+?", records.git_commit() or "")
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", runs.git_commit() or "")
 
 
 def test_git_commit_is_marked_where_other_files_than_results_have_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "jaxae" / "records.py"))
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "jaxae" / "records.py"))
     paths = [tmp_path / name for name in ("results/README.md", "jaxae/records.py")]
     for path in paths:
         path.parent.mkdir()
         path.write_text("one")
     commit_all(tmp_path)
-    commit = records.git_commit()
+    commit = runs.git_commit()
     assert commit is not None
     assert re.fullmatch("[0-9a-f]{40}", commit)
     paths[0].write_text("two")
-    assert records.git_commit() == commit
+    assert runs.git_commit() == commit
     paths[1].write_text("two")
-    assert records.git_commit() == f"{commit}+"
+    assert runs.git_commit() == f"{commit}+"
 
 
 def test_the_commit_of_the_checkout_around_an_environment_is_not_the_packages(
@@ -137,13 +137,13 @@ def test_the_commit_of_the_checkout_around_an_environment_is_not_the_packages(
     file.write_text("")
     (tmp_path / ".gitignore").write_text(".venv")
     commit_all(tmp_path)
-    monkeypatch.setattr(records, "__file__", str(file))
-    assert records.git_commit() is None
+    monkeypatch.setattr(environment, "__file__", str(file))
+    assert runs.git_commit() is None
 
 
 def test_git_commit_is_none_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert records.git_commit() is None
+    assert runs.git_commit() is None
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -161,14 +161,14 @@ def test_numbers_of_any_kind_are_numbers_in_json() -> None:
 
 
 def test_a_single_run_has_plain_numbers() -> None:
-    record = records.flatten_replicas("test_", {"loss": jax.numpy.float32(0.5), "mse": 2})
+    record = runs.flatten_replicas("test_", {"loss": jax.numpy.float32(0.5), "mse": 2})
     assert record == {"test_loss": 0.5, "test_mse": 2.0}
     assert all(type(value) is float for value in record.values())
 
 
 def test_replicas_become_mean_sample_deviation_and_list() -> None:
     values = np.array([1.0, 2.0, 6.0], np.float32)
-    record = records.flatten_replicas("train_", {"loss": values})
+    record = runs.flatten_replicas("train_", {"loss": values})
     assert record["train_loss"] == 3.0
     assert record["train_loss_std"] == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
     assert record["train_loss_replicas"] == [1.0, 2.0, 6.0]
@@ -179,12 +179,12 @@ def test_records_come_back_and_go_to_the_board(tmp_path: Path) -> None:
     board = Board()
     record = epoch_record(4, dataset="mnist", test_loss_replicas=[0.25, 0.25])
     records.append_record(tmp_path, record, board)
-    assert figures.read_records(tmp_path) == [record]
+    assert runs.read_records(tmp_path) == [record]
     assert board.scalars == [("train_loss", 0.75, 4), ("test_loss", 0.25, 4), ("seconds", 0.5, 4)]
 
 
 def test_no_records_is_an_empty_list(tmp_path: Path) -> None:
-    assert figures.read_records(tmp_path) == []
+    assert runs.read_records(tmp_path) == []
     records.keep_records(tmp_path, 3)
     assert names_in(tmp_path) == []
 
@@ -244,16 +244,16 @@ def test_pictures_by_epoch_are_in_the_order_of_the_epochs(tmp_path: Path) -> Non
     (tmp_path / "pictures").mkdir()
     for name in ("epoch_1000", "epoch_200", "epoch_003", "epoch_010_1", "codes", "step_000001"):
         (tmp_path / "pictures" / f"{name}.png").touch()
-    found = records.pictures_by_epoch(tmp_path)
+    found = runs.pictures_by_epoch(tmp_path)
     assert [(epoch, path.stem) for epoch, path in found.items()] == [
         (3, "epoch_003"),
         (200, "epoch_200"),
         (1000, "epoch_1000"),
     ]
-    assert records.pictures_by_epoch(tmp_path / "none") == {}
+    assert runs.pictures_by_epoch(tmp_path / "none") == {}
 
 
-PACKAGE = str(Path(records.__file__).parent)
+PACKAGE = Path(jaxae.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -267,10 +267,10 @@ PACKAGE = str(Path(records.__file__).parent)
     ],
 )
 def test_a_run_is_started_again_by_its_command_line(argv: list[str], program: str) -> None:
-    words = records.command_line([*argv, "--path", "3", "8"])
+    words = runs.command_line([*argv, "--path", "3", "8"])
     assert shlex.join(words) == f"{program} --path 3 8"
-    assert records.split_command(words) == (program.split(), ["--path", "3", "8"])
-    assert records.portable(f"{program} --out here") == program
+    assert runs.split_command(words) == (program.split(), ["--path", "3", "8"])
+    assert runs.portable(f"{program} --out here") == program
 
 
 @pytest.mark.parametrize(
@@ -278,15 +278,15 @@ def test_a_run_is_started_again_by_its_command_line(argv: list[str], program: st
     [("evaluate.py", "jaxae.evaluate"), ("evaluate/__main__.py", "jaxae.evaluate")],
 )
 def test_a_module_that_was_started_as_one_is_so_again(file: str, module: str) -> None:
-    words = records.command_line([f"{PACKAGE}/{file}", "RUN", "--seed", "3"])
+    words = runs.command_line([f"{PACKAGE}/{file}", "RUN", "--seed", "3"])
     assert words == ["python", "-m", module, "RUN", "--seed", "3"]
-    assert records.split_command(words) == (words[:3], words[3:])
+    assert runs.split_command(words) == (words[:3], words[3:])
 
 
 def test_a_portable_command_names_no_place_of_the_machine() -> None:
     command = "python fashion.py --out here --latent 20 --sources=there --data_dir 'a b' --seed 3"
-    assert records.portable(command) == "python fashion.py --latent 20 --seed 3"
-    assert records.portable("python fashion.py --resume a/b --epochs 4") == (
+    assert runs.portable(command) == "python fashion.py --latent 20 --seed 3"
+    assert runs.portable("python fashion.py --resume a/b --epochs 4") == (
         "python fashion.py --resume RUN --epochs 4"
     )
-    assert records.portable("jaxae train --out here --resume=there") == "jaxae train --resume RUN"
+    assert runs.portable("jaxae train --out here --resume=there") == "jaxae train --resume RUN"

@@ -14,26 +14,15 @@ import small_run
 from damage import damaged_contents, damaged_descriptions, damaged_lines
 
 import jaxae
-from jaxae import (
-    checkpoint,
-    cli,
-    data,
-    evaluate,
-    evaluation,
-    figures,
-    records,
-    report,
-    report_pictures,
-    runs,
-)
+from jaxae import checkpoint, cli, data, evaluate, evaluation, report, report_pictures, runs
 from jaxae.checkpoint import reading
 from jaxae.checkpoint.reading import METADATA
 from jaxae.commands import latents
 from jaxae.commands import train as family
-from jaxae.configs import read_config
 from jaxae.errors import UserError
 from jaxae.pages import drawing
-from jaxae.trained import load_dataset
+from jaxae.runs import environment, load_dataset, read_config, records
+from jaxae.runs import folder as runs_folder
 
 compiled_once = small_run.compiled_once
 
@@ -151,7 +140,7 @@ def read_as_evaluate(run: Path) -> None:
 
 def draw_charts(run: Path) -> None:
     """What the page of a run shows of its epochs."""
-    for chart in report_pictures.make_charts(figures.read_records(run)):
+    for chart in report_pictures.make_charts(runs.read_records(run)):
         drawing.draw_chart(chart, {"training": "red", "test": "blue"})
 
 
@@ -159,11 +148,11 @@ def read_as_resumed(run: Path) -> None:
     """What `--resume` reads before it trains, and what it writes then."""
     options = parse(run, "--resume {run}")
     dataset = data.load("mnist")
-    runs.check_restorable(options.run, "small", dataset)
-    runs.step_of_epoch(run, 3)
+    runs_folder.check_restorable(options.run, "small", dataset)
+    runs_folder.step_of_epoch(run, 3)
     records.write_config(run, "small", options, dataset, 7)
     records.keep_records(run, 2)
-    records.write_summary(run, figures.read_records(run)[-1], 3)
+    records.write_summary(run, runs.read_records(run)[-1], 3)
 
 
 def read_as_report(run: Path) -> None:
@@ -217,7 +206,7 @@ def test_a_damaged_config_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatc
     variables = checkpoint.load_variables(run / "checkpoints")
     monkeypatch.setattr(checkpoint, "load_variables", lambda folder, step: variables)
     monkeypatch.setattr(checkpoint, "latest_step", lambda folder: 21)
-    monkeypatch.setattr(records, "git_commit", lambda: None)  # which starts processes
+    monkeypatch.setattr(environment, "git_commit", lambda: None)  # which starts processes
     readers = {
         "load": jaxae.load,
         "evaluate": read_as_evaluate,
@@ -239,10 +228,10 @@ def test_a_damaged_summary_is_one_error(run: Path) -> None:
 
 
 def test_damaged_figures_are_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "git_commit", lambda: None)
+    monkeypatch.setattr(environment, "git_commit", lambda: None)
     readers = {"page": draw_charts, "--resume": read_as_resumed, "report": read_as_report}
     with small_run.small_images():
-        check({"": figures.read_records}, run, "metrics.jsonl", damaged_lines)
+        check({"": runs.read_records}, run, "metrics.jsonl", damaged_lines)
         check(readers, run, "metrics.jsonl", damaged_lines, every=3)
 
 
@@ -262,7 +251,7 @@ def test_a_run_that_was_loaded_has_a_summary_that_can_be_added_to(
     with small_run.small_images():
         small_run.go(load=run, out=tmp_path / "again")
     records.add_to_summary(tmp_path / "again", {"pca_test_mse": 0.5})
-    assert figures.read_summary(tmp_path / "again")["pca_test_mse"] == 0.5
+    assert runs.read_summary(tmp_path / "again")["pca_test_mse"] == 0.5
     assert "not finite" not in capsys.readouterr().err
 
 

@@ -15,8 +15,8 @@ from small_run import Options, go
 
 from jaxae import runs
 from jaxae.errors import UserError
-from jaxae.options import RunOptions
-from jaxae.recipes import Epoch
+from jaxae.runs import Epoch, RunOptions
+from jaxae.runs import folder as runs_folder
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
@@ -36,7 +36,10 @@ def test_an_interruption_before_training_leaves_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = RunOptions(epochs=1, batch_size=1, learning_rate=1.0, out=tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt), runs.start("small", Options(options), dataset="mnist"):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        runs.start("small", Options(options), dataset="mnist"),
+    ):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
     assert "--resume" not in capsys.readouterr().err
@@ -113,8 +116,8 @@ def test_two_runs_of_one_moment_have_two_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs.time, "strftime", lambda format: "now")
-    folders = [runs.new_folder("small", None) for _ in range(3)]
+    monkeypatch.setattr(runs_folder.time, "strftime", lambda format: "now")
+    folders = [runs_folder.new_folder("small", None) for _ in range(3)]
     assert [folder.name for folder in folders] == ["now", "now-2", "now-3"]
 
 

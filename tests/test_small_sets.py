@@ -8,10 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxae import cli, data, devices, models, recipes, seeds
+from jaxae import cli, data, devices, models, plots, runs
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
-from jaxae.options import RunOptions
+from jaxae.runs import RunOptions
 
 
 def use_set(
@@ -51,7 +51,7 @@ def test_more_than_memory_holds_is_refused_with_what_would_fit(
     options = RunOptions(epochs=1, batch_size=4, learning_rate=1e-3, replicas=100)
     monkeypatch.setattr(devices, "memory", lambda: memory)
     with pytest.raises(UserError, match=f"--replicas 100: .* give {remedy}"):
-        seeds.initial_state(options, model, optax.adam(1e-3), (4, 4, 1))
+        runs.initial_state(options, model, optax.adam(1e-3), (4, 4, 1))
 
 
 def left_out(said: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ def test_a_picture_that_fails_costs_no_run_and_a_full_disk_does(
         def raise_error(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(recipes.plots, "reconstruction_grid", raise_error)
+        monkeypatch.setattr(plots, "reconstruction_grid", raise_error)
 
     use_set(monkeypatch, [0] * 8, [0] * 8)
     line = "--dataset odd --hidden 8 --latent 4 --epochs 1 --batch-size 8 --out"

@@ -18,19 +18,19 @@ from experiment_files import configure, default_workload, load_experiment
 from processes import Contender, Place, measure_rounds
 from workloads import Limit, Measurement, NotMeasured, Times, Workload
 
-from jaxae import data, recipes, seeds, train
+from jaxae import data, runs, train
 from jaxae.train import Batch, Examples, epoch_order
 
 SHAPE = (28, 28, 1)
 WORKLOAD = Workload("fashion", 512, 1e-3, 20, 6000, 10)
 
 
-def make(workload: Workload, **changes: Any) -> tuple[recipes.Recipe, train.State]:
+def make(workload: Workload, **changes: Any) -> tuple[runs.Recipe, train.State]:
     """A recipe of an experiment, and the state before training."""
     experiment = load_experiment(workload.recipe)
     options = replace(configure(experiment.Options(), workload), **changes)
     recipe = experiment.make_recipe(options, SHAPE)
-    return recipe, seeds.initial_state(options.run, recipe.network.model, recipe.optimizer, SHAPE)
+    return recipe, runs.initial_state(options.run, recipe.network.model, recipe.optimizer, SHAPE)
 
 
 def in_pytorch(params: dict) -> list[np.ndarray]:

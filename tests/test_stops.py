@@ -18,9 +18,10 @@ import optax
 import pytest
 from commands import REPOSITORY, SECONDS, Finished, command, environment, start
 
-from jaxae import checkpoint, cli, models, recipes, seeds
+from jaxae import checkpoint, cli, models, runs
 from jaxae.commands import train
 from jaxae.errors import Terminated, UserError
+from jaxae.runs import training
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_wrong_flag_is_one_paragraph_and_no_folder(
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_sets"))
     monkeypatch.setattr(sys, "argv", command(name, line)[1:])
     # Training is another's matter: a flag that gets so far has been taken.
-    monkeypatch.setattr(recipes.train, "fit", lambda *args, **named: pytest.fail("trains"))
+    monkeypatch.setattr(training.train, "fit", lambda *args, **named: pytest.fail("trains"))
     with pytest.raises(SystemExit) as end:
         runpy.run_path(sys.argv[0], run_name="__main__")
     assert end.value.code == 2
@@ -203,7 +204,7 @@ def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> Non
     whole, part = (tmp_path / name / "checkpoints" for name in ("whole", "part"))
     assert checkpoint.steps(whole) == checkpoint.steps(part) == [17, 34]
     model = models.fashion((28, 28, 1), 20)
-    state = seeds.seeded_state(0, model=model, optimizer=optax.adam(1e-3), shape=(28, 28, 1))
+    state = runs.seeded_state(0, model=model, optimizer=optax.adam(1e-3), shape=(28, 28, 1))
     names = ("loss", "reconstruction", "weight", "skipped_steps")
     like = {
         "state": state,

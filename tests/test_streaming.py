@@ -10,10 +10,10 @@ import optax
 import pytest
 import tiny
 
-from jaxae import data, evaluation, likelihoods, models, objectives, recipes, train
-from jaxae.binarization import with_binarization
+from jaxae import data, evaluation, likelihoods, models, objectives, runs, train
 from jaxae.errors import UserError
 from jaxae.network import Network
+from jaxae.runs import with_binarization
 from jaxae.train import Examples
 
 source_root = pytest.fixture(tiny.source_root)
@@ -134,7 +134,7 @@ def test_inputs_in_memory_are_refused(load: partial[data.Dataset]) -> None:
 
 
 def test_static_binarization_of_streamed_images_is_refused(load: partial[data.Dataset]) -> None:
-    recipe = recipes.reconstruction(Network(MODEL, likelihoods.BERNOULLI), OPTIMIZER)
+    recipe = runs.reconstruction_recipe(Network(MODEL, likelihoods.BERNOULLI), OPTIMIZER)
     streamed = load(stream=True)
     assert with_binarization(recipe, streamed, "dynamic").examples is None
     with pytest.raises(UserError, match="give --binarization dynamic"):

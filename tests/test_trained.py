@@ -20,27 +20,28 @@ import small_run
 from small_run import STEPS_PER_EPOCH, go
 
 import jaxae
-from jaxae import data, likelihoods, models, objectives, recipes, train, trained
+from jaxae import data, likelihoods, models, objectives, runs, train
 from jaxae.errors import UserError
 from jaxae.network import Network
+from jaxae.runs import loading
 from jaxae.train import Examples
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
 
 @pytest.fixture(scope="module")
-def _run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[recipes.Epoch]]:
+def _run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[runs.Epoch]]:
     folder = tmp_path_factory.mktemp("finished")
     return folder, go(out=folder)
 
 
 @pytest.fixture
-def run(_run: tuple[Path, list[recipes.Epoch]], tmp_path: Path) -> tuple[Path, list[recipes.Epoch]]:
+def run(_run: tuple[Path, list[runs.Epoch]], tmp_path: Path) -> tuple[Path, list[runs.Epoch]]:
     return shutil.copytree(_run[0], tmp_path / "run"), _run[1]
 
 
 def test_a_loaded_network_is_the_one_that_was_trained(
-    run: tuple[Path, list[recipes.Epoch]],
+    run: tuple[Path, list[runs.Epoch]],
 ) -> None:
     folder, epochs = run
     images = data.load("mnist").test.images
@@ -67,7 +68,7 @@ def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
         jaxae.load(tmp_path / "run", replica=3)
 
 
-def test_a_dark_image_is_read_as_the_set_was(run: tuple[Path, list[recipes.Epoch]]) -> None:
+def test_a_dark_image_is_read_as_the_set_was(run: tuple[Path, list[runs.Epoch]]) -> None:
     """Its pixels are steps of 1/255 although none is above 1, in every dtype of integers."""
     dark = np.zeros((2, 28, 28, 1), np.uint8)
     dark[1, 5, 5] = 1
@@ -83,7 +84,7 @@ def test_a_network_of_standardized_floats_reads_bright_ones(tmp_path: Path) -> N
     images = data.load("mnist").train.images / np.float32(255)
     standardized = (images - images.mean()) / images.std()
 
-    def change(recipe: recipes.Recipe) -> recipes.Recipe:
+    def change(recipe: runs.Recipe) -> runs.Recipe:
         return replace(recipe, examples=Examples(standardized))
 
     (epoch,) = go(out=tmp_path / "run", epochs=1, change=change)
@@ -96,7 +97,7 @@ def test_a_network_of_standardized_floats_reads_bright_ones(tmp_path: Path) -> N
 
 UNPICKLED = """
 import os, sys
-import jaxae.trained
+import jaxae.runs
 from orbax.checkpoint import v1
 
 def hook(event, arguments):
@@ -110,7 +111,7 @@ jaxae.load(sys.argv[1])
 
 
 def test_nothing_is_unpickled_and_nothing_started(
-    run: tuple[Path, list[recipes.Epoch]],
+    run: tuple[Path, list[runs.Epoch]],
 ) -> None:
     process = subprocess.run(
         [sys.executable, "-c", UNPICKLED, str(run[0])],
@@ -135,7 +136,7 @@ def test_nothing_is_unpickled_and_nothing_started(
     ],
 )
 def test_a_description_of_something_else_is_refused(
-    change: Callable[[dict[str, Any]], Any], message: str, run: tuple[Path, list[recipes.Epoch]]
+    change: Callable[[dict[str, Any]], Any], message: str, run: tuple[Path, list[runs.Epoch]]
 ) -> None:
     path = run[0] / "config.json"
     config = json.loads(path.read_text())
@@ -171,7 +172,7 @@ def test_a_network_of_other_parts_is_trained_and_not_described(tmp_path: Path) -
         def __call__(self, x: jax.Array) -> jax.Array:
             return self.inner(x) / 2
 
-    def change(recipe: recipes.Recipe) -> recipes.Recipe:
+    def change(recipe: runs.Recipe) -> runs.Recipe:
         model = models.Autoencoder(
             Halved(recipe.network.model.encoder), recipe.network.model.decoder
         )
@@ -182,4 +183,4 @@ def test_a_network_of_other_parts_is_trained_and_not_described(tmp_path: Path) -
     go(out=tmp_path / "run", epochs=1, change=change)
     with pytest.raises(UserError, match="load_variables"):
         jaxae.load(tmp_path / "run")
-    assert trained.describe_network(Network(models.fashion((4, 4, 1)), likelihoods.BERNOULLI))
+    assert loading.describe_network(Network(models.fashion((4, 4, 1)), likelihoods.BERNOULLI))

@@ -35,7 +35,7 @@ from processes import last_error
 
 from jaxae import family
 from jaxae.files import write_text
-from jaxae.records import git_commit
+from jaxae.runs import git_commit
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch")
 

@@ -14,10 +14,10 @@ from experiment_files import configure, default_workload, load_experiment
 from jaxae_worker import make_take_steps
 from workloads import CHUNKS, Workload
 
-from jaxae import family, likelihoods, models, objectives, recipes, seeds, train
+from jaxae import family, likelihoods, models, objectives, runs, train
 from jaxae.models import lecun
 from jaxae.network import Network
-from jaxae.options import RunOptions
+from jaxae.runs import RunOptions
 from jaxae.train import Examples, epoch_order
 
 Precision = Literal["float32", "bf16"]
@@ -27,7 +27,7 @@ Precision = Literal["float32", "bf16"]
 class Training:
     """A recipe, the state before its first step, its images, and how many of them a step takes."""
 
-    recipe: recipes.Recipe
+    recipe: runs.Recipe
     state: train.State
     examples: Examples  # on the device
     workload: Workload
@@ -83,14 +83,14 @@ def of_published(samples: int, images: np.ndarray, *, replicas: int) -> Training
 
 def member_recipe(
     name: str, design: models.Design, given: family.Settings, options: RunOptions, *, images: int
-) -> recipes.Recipe:
+) -> runs.Recipe:
     """A member's recipe, as family.py has it."""
     settings = family.choose_settings(name, given)
     model = family.make_model(name, design, settings, classes=10)
     network = Network(model, likelihoods.BERNOULLI)
     objective = family.make_objective(name, network, settings, images=images)
     collections = family.FAMILY[name].collections
-    return recipes.Recipe(
+    return runs.Recipe(
         network,
         objective,
         optax.adam(options.learning_rate),
@@ -99,7 +99,7 @@ def member_recipe(
 
 
 def start(
-    recipe: recipes.Recipe,
+    recipe: runs.Recipe,
     options: RunOptions,
     images: np.ndarray,
     workload: Workload,
@@ -108,7 +108,7 @@ def start(
     """A training from a state, or from the one that the options' seed gives."""
     if state is None:
         shape = images.shape[1:]
-        state = seeds.initial_state(
+        state = runs.initial_state(
             options, recipe.network.model, recipe.optimizer, shape, recipe.collections
         )
     labels = np.arange(len(images), dtype=np.int32) % 10

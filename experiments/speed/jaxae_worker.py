@@ -19,7 +19,7 @@ from workloads import (
     take_times,
 )
 
-from jaxae import recipes, seeds, train
+from jaxae import runs, train
 from jaxae.train import Examples, epoch_order, steps_in_epoch
 
 
@@ -33,7 +33,7 @@ def measure(request: Request) -> Measurement:
     experiment = load_experiment(workload.recipe)
     options = configure(experiment.Options(), workload)
     recipe = experiment.make_recipe(options, shape)
-    state = seeds.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
+    state = runs.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
     state, examples = place(state, Examples(images), workload.devices)
     times = take_times(make_take_steps(recipe, state, examples, workload), request)
     device = jax.devices()[0]
@@ -56,7 +56,7 @@ def place(state: train.State, examples: Examples, devices: int) -> tuple[train.S
 
 
 def make_take_steps(
-    recipe: recipes.Recipe, state: train.State, examples: Examples, workload: Workload
+    recipe: runs.Recipe, state: train.State, examples: Examples, workload: Workload
 ) -> Callable[[int], None]:
     """A function that trains for a number of steps: one at first, then a chunk each time."""
     # `fit` ends its chunks at multiples of their length: from one before, the first is one step.
@@ -85,7 +85,7 @@ def make_take_steps(
 
 
 def measure_limit(
-    recipe: recipes.Recipe, state: train.State, examples: Examples, workload: Workload
+    recipe: runs.Recipe, state: train.State, examples: Examples, workload: Workload
 ) -> Limit:
     """The limit of one training step."""
     replicas = workload.replicas > 1

@@ -5,7 +5,7 @@ import platform
 import re
 from pathlib import Path
 
-from jaxae.records import git_commit
+from jaxae.runs import git_commit
 
 
 def describe_machine() -> list[str]:

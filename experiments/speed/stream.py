@@ -19,7 +19,7 @@ from experiment_files import load_experiment
 from machine import describe_machine
 from tables import markdown, spread
 
-from jaxae import data, recipes, seeds, train
+from jaxae import data, runs, train
 from jaxae.cli import run_tool
 
 
@@ -81,12 +81,12 @@ def second_epoch(recipe_name: str, split: data.Split) -> Epoch:
     experiment = load_experiment(recipe_name)
     options = experiment.Options()
     shape = split.images.shape[1:]
-    recipe: recipes.Recipe = experiment.make_recipe(options, shape)
-    state = seeds.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
+    recipe: runs.Recipe = experiment.make_recipe(options, shape)
+    state = runs.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
     started, metrics = 0.0, {}
     for progress in train.fit(
         state,
-        recipes.of_split(split),
+        runs.of_split(split),
         objective=recipe.objective,
         optimizer=recipe.optimizer,
         epochs=2,

@@ -28,12 +28,12 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import configs, evaluation, latents, plots, priors, seeds
+from jaxae import evaluation, latents, plots, priors, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
+from jaxae.network import Trained
 from jaxae.priors import Prior
-from jaxae.progress import drawing
-from jaxae.trained import Trained, load_dataset
+from jaxae.runs import load_dataset, skip_failed_picture
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def main(options: Options) -> None:
             "a seed from 0 to 2147483647"
         )
     trained = jaxae.load(options.run)
-    config = configs.read_config(options.run)
+    config = runs.read_config(options.run)
     dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
     images = evaluation.make_images(dataset, config.options.binarization)
     test_labels = images.test_labels[:]
@@ -89,33 +89,33 @@ def main(options: Options) -> None:
     if options.priors and "resample" in options.priors:
         priors.fit(trained, train.codes, "resample")  # refuses a network that does not quantize
     for prior in options.priors or suitable:
-        with drawing(f"samples_{prior}"):
+        with skip_failed_picture(f"samples_{prior}"):
             sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
             picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
             save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
-    with drawing("interpolations"):
+    with skip_failed_picture("interpolations"):
         caption = "between test images, pair by pair: linear interpolation above, spherical below"
         save("interpolations", draw_interpolations(trained, test), caption)
-    with drawing("morph"):
+    with skip_failed_picture("morph"):
         decode = decode_as(trained, test.labels[0])
         caption = f"a closed path through the codes of test images {', '.join(map(str, chosen))}"
         frames = latents.morph(decode, test.codes, steps=12)
         save("morph", plots.tile(frames, columns=12), caption)
         path = folder / "morph.gif"
         plots.save_gif(frames, path, seconds_per_frame=0.08, caption=prefix + caption)
-    with drawing("arithmetic"):
+    with skip_failed_picture("arithmetic"):
         caption = (
             "test images, and their codes moved by the difference of class means to each class"
         )
         save("arithmetic", draw_arithmetic(trained, train, test), caption)
-    with drawing("traversal"):
+    with skip_failed_picture("traversal"):
         dimensions, picture = draw_traversal(trained, train, test)
         caption = (
             f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard "
             f"deviations a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
         )
         save("traversal", picture, caption)
-    with drawing("neighbours"):
+    with skip_failed_picture("neighbours"):
         caption = "test images, training images with the nearest codes, and with the nearest pixels"
         save("neighbours", draw_neighbours(train, test), caption)
     if not drawn:
@@ -162,7 +162,7 @@ def decode_as(trained: Trained, label: int) -> latents.Decode:
 
 def draw_samples(trained: Trained, sampler: priors.Sampler, seed: int, classes: int) -> np.ndarray:
     """A hundred images of new codes, ten a row; of the classes in turn if the network knows any."""
-    codes = sampler(jax.random.fold_in(seeds.fixed_keys().pictures, seed), 100)
+    codes = sampler(jax.random.fold_in(runs.fixed_keys().pictures, seed), 100)
     return plots.tile(trained.decode(codes, np.arange(100) % classes), columns=10)
 
 

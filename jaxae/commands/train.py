@@ -17,23 +17,12 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import (
-    configs,
-    family,
-    likelihoods,
-    models,
-    plots,
-    priors,
-    progress,
-    recipes,
-    runs,
-    seeds,
-)
-from jaxae.binarization import Binarization, binarized_train, with_binarization
+from jaxae import family, likelihoods, models, plots, priors, runs
 from jaxae.cli import RunOptions, run_main
 from jaxae.errors import UserError
 from jaxae.models import lecun, logistic
 from jaxae.network import Network
+from jaxae.runs import Binarization, binarized_train, with_binarization
 from jaxae.train import steps_in_epoch
 
 # The activations, each with the first weights that suit it.
@@ -106,7 +95,7 @@ def main(options: Options) -> None:
     settings = family.choose_settings(options.objective, given)
     resumed = options.run.resume
     if resumed is not None and options.schedule == "cosine":
-        before = configs.read_config(resumed).options.run.epochs
+        before = runs.read_config(resumed).options.run.epochs
         if before != options.run.epochs:
             raise UserError(
                 f"--epochs {options.run.epochs}: the learning rate of {resumed} falls to 0 at "
@@ -114,14 +103,14 @@ def main(options: Options) -> None:
             )
     with runs.start("family", options, dataset="mnist") as run:
         recipe = make_recipe(options, settings, run)
-        for epoch in recipes.fit(run, recipe):
+        for epoch in runs.train_epochs(run, recipe):
             if epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5"):
-                recipes.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch)
             if epoch.last:
                 draw_samples(run, epoch, options)
 
 
-def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> recipes.Recipe:
+def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:
     """A member's network, its objective and its optimizer."""
     if not 0 <= options.weight_decay < math.inf:
         raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
@@ -152,7 +141,7 @@ def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) ->
     if options.schedule == "cosine":
         steps = options.run.epochs * steps_in_epoch(count, options.run.batch_size)
         rate = optax.cosine_decay_schedule(rate, steps)
-    recipe = recipes.Recipe(
+    recipe = runs.Recipe(
         network,
         objective,
         make_optimizer(rate, options.weight_decay),
@@ -186,16 +175,16 @@ def make_optimizer(
     return optax.adamw(rate, weight_decay=weight_decay, mask=kernels)
 
 
-def draw_samples(run: runs.Run, epoch: recipes.Epoch, options: Options) -> None:
+def draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
     """Draws a hundred images decoded from new codes; a conditional network gets each class."""
     trained, prior = epoch.trained, family.FAMILY[options.objective].prior
     split = run.dataset.train
     images, labels = split.images[:10_000], split.labels[:10_000]
     if options.binarization != "none" and prior != "normal":  # which reads a code's shape alone
         images = np.asarray(binarized_train(run.dataset).images[:10_000])
-    with progress.drawing("samples"):
+    with runs.skip_failed_picture("samples"):
         sampler = priors.of_network(trained, images, labels, prior)
-        codes = sampler(seeds.fixed_keys().pictures, 100)
+        codes = sampler(runs.fixed_keys().pictures, 100)
         images = trained.decode(codes, np.arange(100) % len(run.dataset.class_names))
         caption = f"decoded: {priors.DESCRIPTIONS[prior]}"
         runs.save_picture(run, "samples", plots.tile(images, columns=10), caption)

@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
-from jaxae import checkpoint, configs, data, figures, plots, records
+from jaxae import checkpoint, data
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
-from jaxae.options import Options, RunOptions
-from jaxae.progress import drawing, show_line
+from jaxae.runs import records
+from jaxae.runs.config import read_config
+from jaxae.runs.environment import command_line, split_command, words_of
+from jaxae.runs.options import Options, RunOptions
+from jaxae.runs.progress import show_line
 
 LOCK = ".lock"
+
 
 REMAINS = (LOCK, ".config.json.part")
 """Files that a run which is killed before it trains can leave in its folder."""
@@ -156,7 +159,7 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
         if nothing and folder.is_dir() and is_first_process():
             empty(folder)
         if isinstance(error, KeyboardInterrupt) and is_first_process():
-            program, _ = records.split_command(records.command_line(sys.argv))
+            program, _ = split_command(command_line(sys.argv))
             place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
             command = shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
             saved = f"the state is saved in {folder}: go on with\n    {command}"
@@ -198,9 +201,9 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
     """UserError where the run to resume or load is another experiment's, or saw other data."""
     folder = shared.restored
     assert folder is not None
-    config = configs.read_config(folder)
+    config = read_config(folder)
     if config.experiment != experiment:
-        program, _ = records.split_command(records.words_of(config.command))
+        program, _ = split_command(words_of(config.command))
         raise UserError(
             f"{folder} is a run of {config.experiment}, and this is {experiment}: give it to "
             f"{shlex.join(program)}, which started it"
@@ -254,7 +257,7 @@ def step_of_epoch(folder: Path, epoch: int | None) -> int | None:
     """The step of a run's checkpoint after an epoch; None, the latest, for no epoch."""
     if epoch is None:
         return None
-    steps_per_epoch = configs.read_config(folder).steps_per_epoch
+    steps_per_epoch = read_config(folder).steps_per_epoch
     steps = checkpoint.steps(folder / "checkpoints")
     kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
     if epoch not in kept:
@@ -276,33 +279,3 @@ def add_to_summary(run: Run, results: dict[str, float]) -> None:
     """Adds an experiment's own numbers to summary.json, and prints them."""
     records.add_to_summary(run.folder, results)
     show_line("  ".join(f"{name} {value:.5g}" for name, value in results.items()))
-
-
-def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None:
-    """Writes pictures/NAME.png, uint8 [H, W] or [H, W, 3].
-
-    The caption goes into the file, with experiment and dataset; pictures of the bundled subset also
-    show it.
-    """
-    if not is_first_process():
-        return
-    folder = run.folder / "pictures"
-    folder.mkdir(exist_ok=True)
-    seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""
-    caption = f"{run.experiment}, {run.dataset.name}{seed}: {caption}"
-    plots.save(picture, folder / f"{name}.png", caption=caption, strip=run.dataset.bundled)
-    if run.board is not None:
-        image = picture if picture.ndim == 3 else picture[..., None]
-        run.board.add_image(name, image, dataformats="HWC")
-
-
-def draw_curves(run: Run) -> None:
-    """Draws training and test loss over the epochs on record, if any; replicas as mean and std."""
-    lines = figures.read_records(run.folder)
-    if not lines:
-        return
-    series = {split: figures.curve(lines, f"{split}_loss") for split in ("train", "test")}
-    epochs = [line["epoch"] for line in lines]
-    title = f"{run.experiment} on {run.dataset.name}"
-    with drawing("curves"):
-        save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")

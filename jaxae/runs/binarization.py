@@ -6,10 +6,11 @@ from functools import partial
 import jax
 import numpy as np
 
-from jaxae import data, objectives, recipes, seeds
+from jaxae import data, objectives
 from jaxae.data import Column
 from jaxae.errors import UserError
-from jaxae.options import Binarization
+from jaxae.runs import seeds, training
+from jaxae.runs.options import Binarization
 from jaxae.train import Examples
 
 
@@ -26,12 +27,12 @@ def binarized_train(dataset: data.Dataset) -> Examples:
 def binarize_once(split: data.Split, key: jax.Array) -> Examples:
     """A split with pixels of 0 or 255."""
     images = jax.jit(objectives.binarize)(key, np.asarray(split.images))
-    return replace(recipes.of_split(split), images=np.asarray(images))
+    return replace(training.of_split(split), images=np.asarray(images))
 
 
 def with_binarization(
-    recipe: recipes.Recipe, dataset: data.Dataset, binarization: Binarization
-) -> recipes.Recipe:
+    recipe: training.Recipe, dataset: data.Dataset, binarization: Binarization
+) -> training.Recipe:
     """The recipe on binarized images: `dynamic` draws training pixels at each step, `static` once.
 
     Its objective on test images stays what it was.

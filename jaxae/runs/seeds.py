@@ -11,7 +11,7 @@ import optax
 from jaxae import devices, train
 from jaxae.errors import UserError
 from jaxae.network import condition
-from jaxae.options import RunOptions
+from jaxae.runs.options import RunOptions
 
 
 def initial_state(

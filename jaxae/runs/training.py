@@ -1,85 +1,29 @@
-"""What a run trains and how, and the training itself with its books kept."""
+"""Training a run, epoch by epoch, with its books kept."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-import optax
 
-from jaxae import checkpoint, data, devices, objectives, plots, progress, records, train
-from jaxae.configs import read_config
-from jaxae.divergence import check_finite, warn_of_losses
+from jaxae import checkpoint, devices, objectives, train
 from jaxae.errors import Terminated, UserError
-from jaxae.figures import read_records
 from jaxae.models import count_parameters
-from jaxae.network import Network
-from jaxae.runs import Run, check_folder, draw_curves, save_picture, step_of_epoch
-from jaxae.seeds import fixed_keys, initial_state
-from jaxae.train import Examples, check_examples, is_standardized, steps_in_epoch
-from jaxae.trained import Trained, describe_network
+from jaxae.runs import progress, records
+from jaxae.runs.config import read_config
+from jaxae.runs.divergence import check_finite, warn_of_losses
+from jaxae.runs.folder import Run, check_folder, step_of_epoch
+from jaxae.runs.loading import describe_network
+from jaxae.runs.pictures import draw_curves
+from jaxae.runs.reading import read_records
+from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split
+from jaxae.runs.seeds import fixed_keys, initial_state
+from jaxae.train import Examples, check_examples, steps_in_epoch
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What is trained, and how."""
-
-    network: Network
-    objective: train.Objective  # what training minimizes
-    optimizer: optax.GradientTransformation
-    test_objective: train.Objective | None = None  # None: the same; chooses the best checkpoint
-    examples: Examples | None = None  # for training; None: the dataset's
-    test_examples: Examples | None = None  # None: the dataset's
-    test_batch_size: int = 500  # not the run's, so that test numbers of any two runs compare
-    chunk_steps: int | None = None  # as in train.fit
-    collections: train.Variables | None = None  # the objective's own, as they are at first
-
-    @cached_property
-    def standardized(self) -> bool:
-        """Whether the network reads floats around 0 in training, which a dataset's never are."""
-        if self.examples is None:
-            return False
-        return is_standardized(self.examples.network_inputs)
-
-
-def reconstruction(
-    network: Network,
-    optimizer: optax.GradientTransformation,
-    *,
-    per_pixel: bool = False,
-) -> Recipe:
-    """The recipe of a plain autoencoder; `dataclasses.replace` changes the rest of it."""
-    objective = partial(objectives.reconstruction, network=network, per_pixel=per_pixel)
-    return Recipe(network, objective, optimizer)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A finished epoch, or the checkpoint that was loaded in its place."""
-
-    number: int  # from 1
-    state: train.State  # with a leading axis if there are replicas
-    last: bool  # of the run
-    record: dict[str, Any]  # what is known of it, as in metrics.jsonl
-    recipe: Recipe
-
-    @property
-    def variables(self) -> train.Variables:
-        """What `model.apply` takes; of the first replica if there are several."""
-        return first_replica(self.state)
-
-    @property
-    def trained(self) -> Trained:
-        """The network as it is now, which reconstructs, encodes and decodes."""
-        recipe = self.recipe
-        return Trained(recipe.network, self.variables, recipe.standardized)
-
-
-def fit(
+def train_epochs(
     run: Run,
     recipe: Recipe,
     *,
@@ -256,18 +200,6 @@ def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
         warn_of_losses(run.folder, read_records(run.folder) or [record])
 
 
-def draw_reconstructions(run: Run, epoch: Epoch) -> None:
-    """Draws up to 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
-    examples = epoch.recipe.test_examples or of_split(run.dataset.test)
-    images = np.asarray(examples.images[:50])
-    labels = None if examples.labels is None else examples.labels[:50]
-    name = f"epoch_{epoch.number:03d}"
-    with progress.drawing(name):
-        picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images, labels))
-        caption = f"test images and reconstructions, epoch {epoch.number}"
-        save_picture(run, name, picture, caption)
-
-
 def save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:
     """Starts saving a checkpoint."""
     tree = {"state": state, "totals": totals}
@@ -319,14 +251,3 @@ def check_untrained(folder: Path) -> None:
             f"{folder} has trained, and no checkpoint is left in {checkpoints} to go on from: put "
             "back a copy of one, or start the run anew over it with --restart"
         )
-
-
-def first_replica(state: train.State) -> train.Variables:
-    """The variables of a state on one device, of its first replica if it has several."""
-    variables = devices.local(train.variables_of(state))
-    return jax.tree.map(lambda leaf: leaf[0], variables) if state.step.ndim else variables
-
-
-def of_split(split: data.Split) -> Examples:
-    """A dataset's split as examples."""
-    return Examples(split.images, split.labels)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from jaxae import checkpoint, data, likelihoods, models
 from jaxae.checkpoint import named_leaves
-from jaxae.configs import FILE, Config, SavedNetwork, read_config
 from jaxae.errors import UserError
 from jaxae.network import Network, Trained, condition
+from jaxae.runs.config import CONFIG_FILE, Config, SavedNetwork, read_config
 from jaxae.train import Variables
 
 
@@ -59,10 +59,10 @@ def build_network(
         expected = jax.eval_shape(model.init, jax.random.key(0), image, *labels)
         return Network(model, likelihood), expected
     except UserError as error:
-        raise UserError(f"{folder / FILE}: {error}") from None
+        raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
     except Exception as error:  # whatever Linen and JAX make of a network that is none
         raise UserError(
-            f"{folder / FILE} describes no network of this version "
+            f"{folder / CONFIG_FILE} describes no network of this version "
             f"({type(error).__name__}: {str(error)[:300]}): give a run that it has trained"
         ) from None
 
@@ -75,8 +75,9 @@ def check_shapes(folder: Path, expected: Variables, saved: Variables, replicas: 
         if name not in found or found[name].shape != shape:
             there = found[name].shape if name in found else "not there"
             raise UserError(
-                f"{folder / FILE} describes a network whose {name} has the shape {shape}, and in "
-                f"its checkpoint it is {there}: give a run whose files are as they were written"
+                f"{folder / CONFIG_FILE} describes a network whose {name} has the shape {shape}, "
+                f"and in its checkpoint it is {there}: give a run whose files are as they were "
+                "written"
             )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from jaxae import files
 from jaxae.errors import UserError
 from jaxae.files import Count, convert
-from jaxae.options import Binarization
+from jaxae.runs.options import Binarization
 
-FILE = "config.json"
+CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Config:
 
 def read_config(folder: Path) -> Config:
     """A run's config.json; UserError where the folder has none, or one that no run has written."""
-    path = folder / FILE
+    path = folder / CONFIG_FILE
     if not path.exists():
         raise UserError(f"{folder} is not a run: {path} does not exist; give a run's folder")
     try:

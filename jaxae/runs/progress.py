@@ -58,7 +58,7 @@ def show_line(line: str) -> None:
 
 
 @contextlib.contextmanager
-def drawing(name: str) -> Iterator[None]:
+def skip_failed_picture(name: str) -> Iterator[None]:
     """Within it a picture that cannot be drawn is left out, and a line on stderr says why.
 
     So it costs neither a trained run nor the other pictures. An OSError, as of a full disk, does.

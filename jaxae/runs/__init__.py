@@ -1,0 +1,66 @@
+"""Runs: their options, folders, recipes and training, what they write down, and reading it."""
+
+from jaxae.runs.binarization import Binarization, binarized_test, binarized_train, with_binarization
+from jaxae.runs.config import CONFIG_FILE, Config, read_config
+from jaxae.runs.environment import (
+    command_line,
+    describe_environment,
+    git_commit,
+    portable,
+    split_command,
+    words_of,
+)
+from jaxae.runs.folder import Run, add_to_summary, start
+from jaxae.runs.loading import load, load_dataset
+from jaxae.runs.options import Options, OptionsType, RunOptions, check_options, check_same
+from jaxae.runs.pictures import draw_reconstructions, save_picture
+from jaxae.runs.progress import skip_failed_picture
+from jaxae.runs.reading import curve, read_evaluation, read_records, read_summary
+from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstruction_recipe
+from jaxae.runs.records import flatten_replicas, pictures_by_epoch
+from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
+from jaxae.runs.training import train_epochs
+
+__all__ = [
+    "CONFIG_FILE",
+    "Binarization",
+    "Config",
+    "Epoch",
+    "Options",
+    "OptionsType",
+    "Recipe",
+    "Run",
+    "RunOptions",
+    "add_to_summary",
+    "binarized_test",
+    "binarized_train",
+    "check_options",
+    "check_same",
+    "command_line",
+    "curve",
+    "describe_environment",
+    "draw_reconstructions",
+    "first_replica",
+    "fixed_keys",
+    "flatten_replicas",
+    "git_commit",
+    "initial_state",
+    "load",
+    "load_dataset",
+    "of_split",
+    "pictures_by_epoch",
+    "portable",
+    "read_config",
+    "read_evaluation",
+    "read_records",
+    "read_summary",
+    "reconstruction_recipe",
+    "save_picture",
+    "seeded_state",
+    "skip_failed_picture",
+    "split_command",
+    "start",
+    "train_epochs",
+    "with_binarization",
+    "words_of",
+]

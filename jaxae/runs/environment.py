@@ -1,0 +1,103 @@
+"""Where a run was started: the command, the commit, the packages, the devices."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import jaxae
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+
+
+def describe_environment() -> dict[str, Any]:
+    """The command line of this process, its commit, the versions of packages, and the devices."""
+    return {
+        "command": shlex.join(command_line(sys.argv)),
+        "git_commit": git_commit(),
+        "versions": {
+            "python": platform.python_version(),
+            "jaxae": jaxae.__version__,
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def command_line(argv: Sequence[str]) -> list[str]:
+    """The words that start a process with these `sys.argv`."""
+    path, package = Path(argv[0]), Path(__file__).parents[1]
+    if path.name in ("jaxae", "jaxae.exe"):
+        return ["jaxae", *argv[1:]]
+    if path.is_relative_to(package):
+        module = ".".join(["jaxae", *path.relative_to(package).with_suffix("").parts])
+        return ["python", "-m", module.removesuffix(".__main__"), *argv[1:]]
+    return ["python", path.as_posix(), *argv[1:]]
+
+
+def split_command(words: list[str]) -> tuple[list[str], list[str]]:
+    """Splits a run's command line into its program and its arguments.
+
+    A program is `python FILE`, `python -m MODULE`, `jaxae COMMAND` or `python -m jaxae COMMAND`.
+    """
+    count = 2
+    if words[:2] == ["python", "-m"]:
+        count = 4 if words[2:3] == ["jaxae"] else 3
+    return words[:count], words[count:]
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a command line, also of one whose quotes are not closed."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
+def portable(command: str) -> str:
+    """A command without the places where one machine has its data and its runs."""
+    kept, words = [], iter(words_of(command))
+    for word in words:
+        flag, _, place = word.replace("_", "-").partition("=")
+        if flag not in ("--data-dir", "--sources", "--out", "--folder", "--page", "--resume"):
+            kept.append(word)
+            continue
+        if not place:
+            next(words, None)
+        if flag == "--resume":
+            kept += [flag, "RUN"]
+    return shlex.join(kept)
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout, "+" behind it if files have changed since; None without one.
+
+    Changes of results/, which commands write to, are none.
+    """
+    file = Path(__file__)
+    git = ["git", "-C", str(file.parent)]
+    try:
+        # An installed package may lie in an environment within the checkout of something else.
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", file.name], capture_output=True, check=True
+        )
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":/!results"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

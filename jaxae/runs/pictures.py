@@ -1,0 +1,52 @@
+"""Pictures in a run's folder: reconstructions, curves of the losses, and those of an experiment."""
+
+import numpy as np
+
+from jaxae import plots
+from jaxae.devices import is_first_process
+from jaxae.runs import reading
+from jaxae.runs.folder import Run
+from jaxae.runs.progress import skip_failed_picture
+from jaxae.runs.recipes import Epoch, of_split
+
+
+def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None:
+    """Writes pictures/NAME.png, uint8 [H, W] or [H, W, 3].
+
+    The caption goes into the file, with experiment and dataset; pictures of the bundled subset also
+    show it.
+    """
+    if not is_first_process():
+        return
+    folder = run.folder / "pictures"
+    folder.mkdir(exist_ok=True)
+    seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""
+    caption = f"{run.experiment}, {run.dataset.name}{seed}: {caption}"
+    plots.save(picture, folder / f"{name}.png", caption=caption, strip=run.dataset.bundled)
+    if run.board is not None:
+        image = picture if picture.ndim == 3 else picture[..., None]
+        run.board.add_image(name, image, dataformats="HWC")
+
+
+def draw_curves(run: Run) -> None:
+    """Draws training and test loss over the epochs on record, if any; replicas as mean and std."""
+    lines = reading.read_records(run.folder)
+    if not lines:
+        return
+    series = {split: reading.curve(lines, f"{split}_loss") for split in ("train", "test")}
+    epochs = [line["epoch"] for line in lines]
+    title = f"{run.experiment} on {run.dataset.name}"
+    with skip_failed_picture("curves"):
+        save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")
+
+
+def draw_reconstructions(run: Run, epoch: Epoch) -> None:
+    """Draws up to 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
+    examples = epoch.recipe.test_examples or of_split(run.dataset.test)
+    images = np.asarray(examples.images[:50])
+    labels = None if examples.labels is None else examples.labels[:50]
+    name = f"epoch_{epoch.number:03d}"
+    with skip_failed_picture(name):
+        picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images, labels))
+        caption = f"test images and reconstructions, epoch {epoch.number}"
+        save_picture(run, name, picture, caption)
