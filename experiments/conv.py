@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import optax
 
 from jaxae import likelihoods, models, runs
-from jaxae.cli import RunOptions, run_main
+from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
+from jaxae.runs import RunOptions
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, metrics, models, plots, runs
-from jaxae.cli import RunOptions, run_main
+from jaxae.cli import run_main
 from jaxae.network import Network
+from jaxae.runs import RunOptions
 
 
 @dataclass(frozen=True)

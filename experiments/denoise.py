@@ -15,9 +15,10 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, objectives, plots, runs
-from jaxae.cli import RunOptions, run_main
+from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
+from jaxae.runs import RunOptions
 
 
 @dataclass(frozen=True)

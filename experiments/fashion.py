@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import optax
 
 from jaxae import likelihoods, models, runs
-from jaxae.cli import RunOptions, run_main
+from jaxae.cli import run_main
 from jaxae.network import Network
+from jaxae.runs import RunOptions
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 import optax
 
 from jaxae import likelihoods, models, plots, runs
-from jaxae.cli import RunOptions, run_main
+from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
+from jaxae.runs import RunOptions
 from jaxae.train import Examples, Progress, steps_done, steps_in_epoch
 
 

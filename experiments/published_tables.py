@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from jaxae import classifier
+from jaxae import evaluate
 
 # What is published of PCA, by size of the code.
 PCA = {2: "0.0557", 8: "0.0374", 16: "0.0269", 32: "0.0168", 64: "0.0090"}
@@ -105,6 +105,6 @@ TABLES = {
         f"standard deviation of 0.1. WAE's discrepancy weighs 500: relative to an image's squared "
         f"error, the 10 of its paper (Tolstikhin et al. 2018). Seconds also depend on what else "
         f"the machine did. "
-        f"{classifier.FEATURES_NOTE}",
+        f"{evaluate.FEATURES_NOTE}",
     ),
 }

@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 from small_run import compiled_once  # noqa: F401
 
-from jaxae import classifier, data, files
-from jaxae.classifier import Classifier, Settings
+from jaxae import data, files
 from jaxae.data import Dataset, Split, assemble
 from jaxae.errors import UserError
+from jaxae.evaluate import classifier
+from jaxae.evaluate.classifier import Classifier, ClassifierSettings
 from jaxae.train import Batch
 
-SETTINGS = Settings(channels=(8, 16), features=12, epochs=5, batch_size=50, learning_rate=5e-3)
-FEW = Settings(channels=(), features=3, epochs=1)  # a dense network, which compiles faster
+SETTINGS = ClassifierSettings(
+    channels=(8, 16), features=12, epochs=5, batch_size=50, learning_rate=5e-3
+)
+FEW = ClassifierSettings(
+    channels=(), features=3, epochs=1
+)  # a dense network, which compiles faster
 
 
 def some_of(dataset: Dataset, train: int, test: int) -> Dataset:

@@ -19,7 +19,7 @@ from commands import SECONDS, environment
 from jaxae import cli, data
 from jaxae.errors import UserError
 from jaxae.files import convert
-from jaxae.runs import progress, records
+from jaxae.runs import RunOptions, progress, records
 from jaxae.terminal import LossyStream
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -93,7 +93,7 @@ def test_no_flags_give_the_published_recipe(
     name: str, epochs: int, batch_size: int, learning_rate: float, own: dict[str, Any]
 ) -> None:
     options = parse(name)
-    assert options.run == cli.RunOptions(epochs, batch_size, learning_rate)
+    assert options.run == RunOptions(epochs, batch_size, learning_rate)
     assert {field: getattr(options, field) for field in own} == own
     assert (options.run.seed, options.run.replicas, options.run.dataset) == (0, 1, None)
 
@@ -105,7 +105,7 @@ def test_flags_land_in_their_fields() -> None:
     )
     options = parse("fashion", line)
     assert options.latent == 7
-    assert options.run == cli.RunOptions(
+    assert options.run == RunOptions(
         epochs=4,
         batch_size=5,
         learning_rate=0.5,
@@ -203,7 +203,7 @@ def test_options_survive_json(name: str) -> None:
 def test_a_continuation_has_the_saved_options_on_the_same_dataset(saved: Path) -> None:
     options = parse("fashion", f"--resume {saved}")
     assert options.latent == 7
-    assert options.run == cli.RunOptions(
+    assert options.run == RunOptions(
         epochs=3,
         batch_size=512,
         learning_rate=1e-3,

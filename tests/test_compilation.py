@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxae.cli import RunOptions, run_main
+from jaxae.cli import run_main
+from jaxae.runs import RunOptions
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from commands import SECONDS, Finished, command, environment, start
 
-from jaxae import checkpoint, devices, native_errors
+from jaxae import checkpoint, devices
+from jaxae.cli import native_errors
 from jaxae.errors import UserError
 
 # Trains on one device, and on meshes of 2 and 8 of the 8; prints what differs.

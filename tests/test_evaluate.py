@@ -20,20 +20,11 @@ from commands import SECONDS, environment
 from damage import expect_other_numbers
 from small_run import compiled_once  # noqa: F401
 
-from jaxae import (
-    classifier,
-    data,
-    evaluate,
-    evaluation,
-    likelihoods,
-    models,
-    objectives,
-    plots,
-    report,
-    report_pictures,
-    runs,
-)
+from jaxae import data, evaluate, likelihoods, models, objectives, plots, runs
 from jaxae.errors import UserError
+from jaxae.evaluate import classifier, command, pictures
+from jaxae.evaluate import figures as evaluate_figures
+from jaxae.evaluate import page as evaluate_page
 from jaxae.network import Network, Trained, condition
 from jaxae.runs import Binarization, RunOptions, with_binarization
 
@@ -103,7 +94,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for split, count in ((mini.train, 100), (mini.test, 30))
     )
     small = data.assemble("mnist", train, test, mini.class_names)
-    settings = classifier.Settings(channels=(4,), features=8, epochs=1)
+    settings = classifier.ClassifierSettings(channels=(4,), features=8, epochs=1)
     cache = tmp_path_factory.mktemp("classifiers")
     load_or_train = partial(classifier.load_or_train, folder=cache, settings=settings)
     with pytest.MonkeyPatch.context() as patch:
@@ -117,7 +108,7 @@ def judged_once(
 ) -> Evaluated:
     folder = tmp_path_factory.mktemp("runs") / "run"
     record = train(folder, model, binarization, replicas=replicas)
-    evaluate.main(evaluate.Options(folder, samples=20))
+    command.main(command.Options(folder, samples=20))
     return Evaluated(folder, record)
 
 
@@ -215,7 +206,7 @@ def test_a_plain_autoencoder_has_neither(plain: Evaluated) -> None:
 def test_a_quantized_code_has_a_perplexity() -> None:
     trained = untrained(QUANTIZED)
     codes = trained.network.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
-    figures = evaluation.judge_code_use(trained, np.asarray(codes))
+    figures = evaluate_figures.judge_code_use(trained, np.asarray(codes))
     assert figures.keys() == {"codebook_size", "codes_used", "codebook_perplexity"}
     assert figures["codebook_size"] == 12
     assert figures["codes_used"] == 3
@@ -225,19 +216,19 @@ def test_a_quantized_code_has_a_perplexity() -> None:
 def test_grey_images_have_no_likelihood_under_bernoulli_pixels(variational: Evaluated) -> None:
     trained = Trained(Network(VARIATIONAL, LIKELIHOOD), {})
     grey = np.full((1, 2, 2, 1), 7, np.uint8)
-    assert not evaluation.has_likelihood(trained, grey)
-    assert evaluation.has_likelihood(trained, 255 * (grey > 0).astype(np.uint8))
+    assert not evaluate_figures.has_likelihood(trained, grey)
+    assert evaluate_figures.has_likelihood(trained, 255 * (grey > 0).astype(np.uint8))
     density = replace(
         trained, network=Network(VARIATIONAL, likelihoods.BY_NAME["continuous_bernoulli"])
     )
-    assert evaluation.has_likelihood(density, grey)
+    assert evaluate_figures.has_likelihood(density, grey)
 
 
 def test_judging_twice_gives_the_same_numbers_and_page(
     variational: Evaluated, tmp_path: Path
 ) -> None:
     out = tmp_path / "new" / "folder"
-    evaluate.main(evaluate.Options(variational.folder, samples=20, out=out))
+    command.main(command.Options(variational.folder, samples=20, out=out))
     again = Evaluated(out, {})
     first, second = (
         {name: value for name, value in run.results.items() if name not in CHANGING}
@@ -251,7 +242,7 @@ def test_judging_twice_gives_the_same_numbers_and_page(
 def test_options_choose_the_checkpoint_and_how_many_images(
     plain: Evaluated, tmp_path: Path
 ) -> None:
-    evaluate.main(evaluate.Options(plain.folder, step=2, images=5, generated=12, out=tmp_path))
+    command.main(command.Options(plain.folder, step=2, images=5, generated=12, out=tmp_path))
     results = Evaluated(tmp_path, {}).results
     assert (results["step"], results["epoch"]) == (2, 1)
     settings = {"prior": "mixture", "samples": 200, "weighed": 5, "generated": 12, "seed": 0}
@@ -280,18 +271,18 @@ def test_the_page_says_what_was_judged(variational: Evaluated, plain: Evaluated)
 def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
     trained, images = (
         untrained(CONDITIONAL),
-        evaluation.make_images(data.load("mnist"), "static"),
+        evaluate.make_images(data.load("mnist"), "static"),
     )
-    settings = evaluation.Settings("normal", samples=2, weighed=30, generated=40, seed=0)
+    settings = evaluate_figures.EvaluationSettings(
+        "normal", samples=2, weighed=30, generated=40, seed=0
+    )
     judge = classifier.load_or_train(images.dataset)
-    judged = evaluation.judge(trained, images, settings, judge)
+    judged = evaluate_figures.judge(trained, images, settings, judge)
     assert_in_range(judged.figures)
     codes = jax.random.normal(jax.random.split(jax.random.key(0))[1], (40, 2))
     labels = np.concatenate([images.test_labels, images.test_labels[:10]])
     np.testing.assert_array_equal(judged.generated, trained.decode(codes, labels))
-    galleries = report_pictures.make_galleries(
-        tmp_path, trained, images, judged.generated, "normal"
-    )
+    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated, "normal")
     assert [gallery.title for gallery in galleries] == [
         "Reconstructions",
         "Samples",
@@ -301,50 +292,62 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
 
 
 def test_of_codes_that_have_collapsed_all_but_samples_is_judged(tmp_path: Path) -> None:
-    trained, images = untrained(AUTOENCODER), evaluation.make_images(data.load("mnist"), "none")
+    trained, images = (
+        untrained(AUTOENCODER),
+        evaluate.make_images(data.load("mnist"), "none"),
+    )
     trained = replace(trained, variables=jax.tree.map(jnp.zeros_like, trained.variables))
-    settings = evaluation.Settings("mixture", samples=1, weighed=1, generated=30, seed=0)
-    judged = evaluation.judge(trained, images, settings, classifier.load_or_train(images.dataset))
+    settings = evaluate_figures.EvaluationSettings(
+        "mixture", samples=1, weighed=1, generated=30, seed=0
+    )
+    judged = evaluate_figures.judge(
+        trained, images, settings, classifier.load_or_train(images.dataset)
+    )
     assert {"test_mse", "linear_probe_accuracy", "reconstruction_fid"} <= judged.figures.keys()
     assert "fid" not in judged.figures
     assert not len(judged.generated)
-    galleries = report_pictures.make_galleries(
-        tmp_path, trained, images, judged.generated, "mixture"
-    )
+    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated, "mixture")
     assert "Samples" not in [gallery.title for gallery in galleries]
     collapsed, other = judged.figures, {**judged.figures, "fid": 1.0}
-    assert "fid" not in evaluate.over_replicas([other, collapsed])
+    assert "fid" not in command.over_replicas([other, collapsed])
 
 
 def test_each_picture_of_a_page_is_drawn_by_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained, images = untrained(AUTOENCODER), evaluation.make_images(data.load("mnist"), "none")
+    trained, images = (
+        untrained(AUTOENCODER),
+        evaluate.make_images(data.load("mnist"), "none"),
+    )
     one = replace(images, test=images.test[:1], test_labels=images.test_labels[:1])
-    scatter = report_pictures.make_scatter(trained, one)
+    scatter = pictures.make_scatter(trained, one)
     assert scatter is not None
     assert scatter.points.shape == (1, 2)
     assert capsys.readouterr().err == ""
     diverged = replace(
         trained, variables=jax.tree.map(lambda leaf: leaf * jnp.nan, trained.variables)
     )
-    galleries = report_pictures.make_galleries(tmp_path, diverged, images, images.test, "mixture")
+    galleries = pictures.make_galleries(tmp_path, diverged, images, images.test, "mixture")
     assert [gallery.title for gallery in galleries] == ["Samples"]
-    assert report_pictures.make_scatter(diverged, images) is None
+    assert pictures.make_scatter(diverged, images) is None
     left_out = re.findall("(?m)^jaxae: no picture (.*?): ", capsys.readouterr().err)
     assert left_out == ["of reconstructions", "of interpolations", "of codes"]
 
 
 def test_a_member_of_the_family_has_its_own_prior() -> None:
     trained = Trained(Network(AUTOENCODER, LIKELIHOOD), {})
-    assert evaluation.choose_prior(trained, "wae") == "normal"
-    assert evaluation.choose_prior(trained, "rae-l2") == "mixture"
+    assert evaluate_figures.choose_prior(trained, "wae") == "normal"
+    assert evaluate_figures.choose_prior(trained, "rae-l2") == "mixture"
     assert (
-        evaluation.choose_prior(replace(trained, network=Network(VARIATIONAL, LIKELIHOOD)), None)
+        evaluate_figures.choose_prior(
+            replace(trained, network=Network(VARIATIONAL, LIKELIHOOD)), None
+        )
         == "normal"
     )
     assert (
-        evaluation.choose_prior(replace(trained, network=Network(QUANTIZED, LIKELIHOOD)), None)
+        evaluate_figures.choose_prior(
+            replace(trained, network=Network(QUANTIZED, LIKELIHOOD)), None
+        )
         == "resample"
     )
 
@@ -372,7 +375,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(
 ) -> None:
     expect_other_numbers(copy / "checkpoints" / "4")
     change_config(lambda config: config.update(corrupted_tests=True), copy)
-    evaluate.main(evaluate.Options(copy, images=5))
+    command.main(command.Options(copy, images=5))
     assert f"{copy / 'checkpoints' / '4'} is damaged" in capsys.readouterr().err
     judged = Evaluated(copy, {})
     assert judged.results["step"] == 2
@@ -384,8 +387,8 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(
 def test_images_too_large_for_pca_are_judged_without_it(
     copy: Path, plain: Evaluated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "_LARGEST_PCA", 143)
-    evaluate.main(evaluate.Options(copy, images=5))
+    monkeypatch.setattr(evaluate_figures, "_LARGEST_PCA", 143)
+    command.main(command.Options(copy, images=5))
     judged = Evaluated(copy, {})
     without = {n: v for n, v in plain.results["references"].items() if not n.startswith("pca_")}
     assert judged.results["references"] == without != plain.results["references"]
@@ -413,13 +416,13 @@ def test_what_cannot_be_judged_is_refused_and_nothing_is_written(
         (copy / name).unlink()
     spoil(copy)
     with pytest.raises(UserError, match=message):
-        evaluate.main(evaluate.Options(copy, **options))
+        command.main(command.Options(copy, **options))
     assert not [*copy.glob("*.html"), *copy.glob("evaluation*"), *copy.glob(".*part")]
 
 
 def test_a_page_that_cannot_be_written_is_an_error(copy: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
-        evaluate.write(copy / "config.json", {"figures": {}}, "")
+        command.write(copy / "config.json", {"figures": {}}, "")
 
 
 def test_a_folder_that_is_no_run_ends_the_command_with_one_paragraph(tmp_path: Path) -> None:
@@ -450,4 +453,4 @@ def test_a_folder_that_is_no_run_ends_the_command_with_one_paragraph(tmp_path: P
 def test_a_figure_has_as_many_digits_as_its_deviation_allows(
     figures: dict[str, float], text: str
 ) -> None:
-    assert report.format_figure(figures, "a") == text
+    assert evaluate_page.format_figure(figures, "a") == text

@@ -13,7 +13,7 @@ from linear_gaussian import NETWORK
 
 from jaxae import likelihoods, models
 from jaxae.errors import UserError
-from jaxae.log_likelihood import log_likelihood
+from jaxae.evaluate.log_likelihood import log_likelihood
 from jaxae.network import Network
 from jaxae.objectives import iwae
 

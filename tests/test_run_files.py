@@ -14,12 +14,13 @@ import small_run
 from damage import damaged_contents, damaged_descriptions, damaged_lines
 
 import jaxae
-from jaxae import checkpoint, cli, data, evaluate, evaluation, report, report_pictures, runs
+from jaxae import checkpoint, cli, data, runs
 from jaxae.checkpoint import reading
 from jaxae.checkpoint.reading import METADATA
 from jaxae.commands import latents
 from jaxae.commands import train as family
 from jaxae.errors import UserError
+from jaxae.evaluate import command, figures, page, pictures
 from jaxae.pages import drawing
 from jaxae.runs import environment, load_dataset, read_config, records
 from jaxae.runs import folder as runs_folder
@@ -57,7 +58,7 @@ EVERY = 31  # of the ways to damage a config, what is slow to read is read of on
 READERS: dict[str, Callable[[Path], Any]] = {
     "--resume": lambda run: parse(run, "--resume {run}"),
     "--load": lambda run: parse(run, "--load {run}"),
-    "evaluate": lambda run: evaluate.main(evaluate.Options(run)),
+    "evaluate": lambda run: command.main(command.Options(run)),
     "latents": lambda run: latents.main(latents.Options(run)),
 }
 
@@ -128,19 +129,19 @@ def test_a_folder_that_an_older_run_has_stored_relative_is_said_to_be(stranger: 
 def read_as_evaluate(run: Path) -> None:
     """What `jaxae evaluate` reads before it computes."""
     config = read_config(run)
-    step = evaluate.choose_step(evaluate.Options(run))
-    networks = evaluate.load_replicas(run, step, config)
+    step = command.choose_step(command.Options(run))
+    networks = command.load_replicas(run, step, config)
     load_dataset(run, config, data_dir=None, sources=None)
-    evaluation.choose_prior(networks[0], config.options.objective)
-    report.experiment_name(config)
+    figures.choose_prior(networks[0], config.options.objective)
+    page.experiment_name(config)
     json.dumps(config.values, ensure_ascii=False).encode()
-    evaluate.describe_cost(run, networks[0], step / config.steps_per_epoch)
+    command.describe_cost(run, networks[0], step / config.steps_per_epoch)
     draw_charts(run)
 
 
 def draw_charts(run: Path) -> None:
     """What the page of a run shows of its epochs."""
-    for chart in report_pictures.make_charts(runs.read_records(run)):
+    for chart in pictures.make_charts(runs.read_records(run)):
         drawing.draw_chart(chart, {"training": "red", "test": "blue"})
 
 
@@ -260,5 +261,5 @@ def test_a_picture_that_cannot_be_read_is_left_out_aloud(
 ) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "epoch_001.png").write_bytes(b"garbage")
-    assert report_pictures.read_pictures(tmp_path) == []
+    assert pictures.read_pictures(tmp_path) == []
     assert "epoch_001.png cannot be read" in capsys.readouterr().err

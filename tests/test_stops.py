@@ -19,6 +19,7 @@ import pytest
 from commands import REPOSITORY, SECONDS, Finished, command, environment, start
 
 from jaxae import checkpoint, cli, models, runs
+from jaxae.cli import parsing
 from jaxae.commands import train
 from jaxae.errors import Terminated, UserError
 from jaxae.runs import training
@@ -157,7 +158,7 @@ def test_a_stop_that_python_ignores_is_raised_again(number: int, error: type) ->
                 signal.raise_signal(number)  # once more, which changes nothing
 
     def stopped() -> None:
-        with cli.stop_once():
+        with parsing.stop_once():
             Finalized()  # and gone
             for _ in range(100 * SECONDS):
                 time.sleep(0.01)
@@ -171,7 +172,7 @@ def test_a_stop_that_python_ignores_is_raised_again(number: int, error: type) ->
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and scripts have it
     try:
-        with cli.stop_once():
+        with parsing.stop_once():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

@@ -10,7 +10,7 @@ import optax
 import pytest
 import tiny
 
-from jaxae import data, evaluation, likelihoods, models, objectives, runs, train
+from jaxae import data, evaluate, likelihoods, models, objectives, runs, train
 from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.runs import with_binarization
@@ -142,7 +142,7 @@ def test_static_binarization_of_streamed_images_is_refused(load: partial[data.Da
 
 
 def test_a_streamed_set_is_judged_on_arrays(load: partial[data.Dataset]) -> None:
-    images = evaluation.make_images(load(stream=True), "none")
+    images = evaluate.make_images(load(stream=True), "none")
     for name in ("train", "train_labels", "test", "test_labels"):
         assert isinstance(getattr(images, name), np.ndarray)
     np.testing.assert_array_equal(images.train, load().train.images)

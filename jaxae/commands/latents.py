@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import evaluation, latents, plots, priors, runs
+from jaxae import evaluate, latents, plots, priors, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.network import Trained
@@ -69,7 +69,7 @@ def main(options: Options) -> None:
     trained = jaxae.load(options.run)
     config = runs.read_config(options.run)
     dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
-    images = evaluation.make_images(dataset, config.options.binarization)
+    images = evaluate.make_images(dataset, config.options.binarization)
     test_labels = images.test_labels[:]
     chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)
     train_labels = images.train_labels[: options.fit_images]

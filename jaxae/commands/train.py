@@ -18,11 +18,11 @@ import numpy as np
 import optax
 
 from jaxae import family, likelihoods, models, plots, priors, runs
-from jaxae.cli import RunOptions, run_main
+from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.models import lecun, logistic
 from jaxae.network import Network
-from jaxae.runs import Binarization, binarized_train, with_binarization
+from jaxae.runs import Binarization, RunOptions, binarized_train, with_binarization
 from jaxae.train import steps_in_epoch
 
 # The activations, each with the first weights that suit it.

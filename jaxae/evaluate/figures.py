@@ -10,59 +10,43 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxae import classifier, data, family, metrics, priors, runs
-from jaxae.classifier import Classifier
+from jaxae import family, metrics, priors
 from jaxae.errors import UserError
+from jaxae.evaluate import classifier
+from jaxae.evaluate.classifier import Classifier
+from jaxae.evaluate.images import Images
+from jaxae.evaluate.log_likelihood import log_likelihood
 from jaxae.likelihoods import BERNOULLI
-from jaxae.log_likelihood import log_likelihood
 from jaxae.network import Trained
 from jaxae.priors import Prior
 from jaxae.train import apply_in_parts
 
 Figures = dict[str, float]
 
+
 MOST_GENERATED = 10_000  # images, where a run is not told how many
+
 
 LEAST_GENERATED = 10  # images, that have as many neighbours as precision and recall look at
 
+
 _FITTED = 10_000  # training images at most, whose codes a prior is fitted on
 
+
 _LARGEST_PCA = 5000  # numbers in an image; PCA takes their square in memory, their cube in time
+
+
 _KEPT = 200  # generated images, to be shown
+
+
 _WEIGHED_AT_ONCE = 100  # images, each with several samples at a time
+
+
 _LEAST_SIDE = 11  # pixels, of the window of SSIM
 
 
 @dataclass(frozen=True)
-class Images:
-    """What networks are judged on: a dataset, and its images as the run's networks read them.
-
-    These are not corrupted: of denoise.py, which is itself tested on noisy inputs, the clean ones.
-    """
-
-    dataset: data.Dataset
-    train: np.ndarray  # uint8 [N, H, W, C], the dataset's, or binarized once
-    train_labels: np.ndarray  # int32 [N]
-    test: np.ndarray  # uint8 [M, H, W, C], as those for training
-    test_labels: np.ndarray  # int32 [M]
-    binarization: runs.Binarization
-
-
-def make_images(dataset: data.Dataset, how: runs.Binarization) -> Images:
-    """A dataset's images, all of them in memory, binarized once if a run has binarized them."""
-    if how == "none":
-        train, test = dataset.train.images, dataset.test.images
-    else:
-        train, test = (
-            binarize(dataset).images for binarize in (runs.binarized_train, runs.binarized_test)
-        )
-    labels = (np.asarray(split.labels) for split in (dataset.train, dataset.test))
-    train_labels, test_labels = labels
-    return Images(dataset, np.asarray(train), train_labels, np.asarray(test), test_labels, how)
-
-
-@dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """How networks are judged."""
 
     prior: Prior  # where the codes of generated images come from
@@ -94,7 +78,9 @@ class Judged:
     generated: np.ndarray  # the first of the images that were generated, float [N, H, W, C]
 
 
-def judge(trained: Trained, images: Images, settings: Settings, classes: Classifier) -> Judged:
+def judge(
+    trained: Trained, images: Images, settings: EvaluationSettings, classes: Classifier
+) -> Judged:
     """All figures that a network has; the classifier's features are those of images."""
     sample_key, generate_key = jax.random.split(jax.random.key(settings.seed))
     train_codes = trained.encode(images.train, images.train_labels)
@@ -225,7 +211,7 @@ def judge_generated(
 
 
 def judge_references(
-    trained: Trained, images: Images, settings: Settings, classes: Classifier
+    trained: Trained, images: Images, settings: EvaluationSettings, classes: Classifier
 ) -> Figures:
     """What a network's figures compare with.
 

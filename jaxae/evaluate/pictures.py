@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from jaxae import latents, metrics, plots, priors, runs
-from jaxae.evaluation import Images
+from jaxae.evaluate.figures import Images
 from jaxae.network import Trained
 from jaxae.pages import Chart, Gallery, Picture, Scatter
 from jaxae.priors import Prior

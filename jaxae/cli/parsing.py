@@ -1,35 +1,27 @@
 """The command line of an experiment: its options, read with tyro, and how errors end it."""
 
-import _thread
 import argparse
-import contextlib
 import dataclasses
-import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from jaxae import compilation, data, devices, files
+from jaxae import data, devices, files
+from jaxae.cli import compilation
+from jaxae.cli.signals import join_processes, stop_once
 from jaxae.errors import Terminated, UserError
 from jaxae.files import convert
-from jaxae.native_errors import one_line_at_a_peers_end
 from jaxae.runs import (
     CONFIG_FILE,
-    Options,
     OptionsType,
-    RunOptions,
     check_options,
     check_same,
     read_config,
 )
 from jaxae.terminal import losing_output
-
-__all__ = ["Options", "RunOptions", "parse", "run_main", "run_tool"]
 
 ToolOptions = TypeVar("ToolOptions")
 
@@ -104,83 +96,6 @@ def run_tool(
         sys.exit(2)
     except KeyboardInterrupt as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
-
-
-@contextlib.contextmanager
-def stop_once() -> Iterator[None]:
-    """Within it the first SIGTERM raises Terminated, and the first Ctrl-C KeyboardInterrupt.
-
-    Any after it are ignored, so that saving can end. Where Python ignores what was raised, as in a
-    finalizer or a callback of the garbage collector, of which JAX has one, it is raised again, at
-    the main thread's next line of Python.
-    """
-    stopped, hook, main_thread = False, sys.unraisablehook, threading.main_thread()
-
-    def stop(number: int, frame: Any) -> None:
-        nonlocal stopped
-        if not stopped:
-            stopped = True
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-    def send_again(number: signal.Signals) -> None:
-        nonlocal stopped
-        stopped = False
-        _thread.interrupt_main(number)
-
-    def report(unraisable: Any) -> None:
-        error = unraisable.exc_value
-        if not isinstance(error, KeyboardInterrupt) or threading.current_thread() != main_thread:
-            hook(unraisable)
-            return
-        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
-        # Not at once, for what is raised in this hook is ignored, too.
-        timer = threading.Timer(0.05, send_again, (number,))
-        timer.daemon = True  # to start any other, Python takes a lock that may be held just now
-        timer.start()
-        timers.callback(timer.join)  # once it is cancelled, or has fired
-        timers.callback(timer.cancel)
-
-    before = {
-        number: signal.signal(number, stop)
-        for number in (signal.SIGTERM, signal.SIGINT)
-        if signal.getsignal(number) is not signal.SIG_IGN  # as it is in the background of a script
-    }
-    sys.unraisablehook = report
-    try:
-        with contextlib.ExitStack() as timers:
-            yield
-    finally:
-        sys.unraisablehook = hook
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-
-
-@contextlib.contextmanager
-def join_processes(run: RunOptions) -> Iterator[None]:
-    """Within it this process is one of several; only the first prints.
-
-    JAX then looks after SIGTERM itself, so that all stop after the same step. Ctrl-C sends that.
-    """
-    assert run.coordinator is not None
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if not ignored:  # while it waits for the others, in C++, nothing is there to be saved
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(one_line_at_a_peers_end())
-        devices.join(run.coordinator, run.processes, run.process)
-        if not ignored:
-            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-        stack.enter_context(devices.leave_on_error())
-        devices.check_platforms()
-        if not devices.is_first_process():
-            nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
-            stack.enter_context(contextlib.redirect_stdout(nowhere))
-        try:
-            yield
-        except Terminated:
-            if not devices.is_first_process():  # which says how to go on
-                print("interrupted, as all processes of this run are", file=sys.stderr)
-            raise
 
 
 def parse(

@@ -16,9 +16,12 @@ import numpy as np
 import tyro
 
 import jaxae
-from jaxae import checkpoint, classifier, compilation, evaluation, pages, report, runs
+from jaxae import checkpoint, cli, pages, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
+from jaxae.evaluate import classifier, figures, page
+from jaxae.evaluate.figures import Figures
+from jaxae.evaluate.images import make_images
 from jaxae.files import write_json, write_whole
 from jaxae.models import count_parameters
 from jaxae.network import Trained
@@ -44,22 +47,22 @@ def main(options: Options) -> None:
     """Judges each replica, and writes the figures and the page."""
     started = time.perf_counter()
     check_options(options)
-    compilation.use_cache(wanted=True)
+    cli.use_cache(wanted=True)
     config = read_config(options.run)
     step = choose_step(options)
     networks = load_replicas(options.run, step, config)
     dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
-    images = evaluation.make_images(dataset, config.options.binarization)
+    images = make_images(dataset, config.options.binarization)
     count = len(images.test)
-    settings = evaluation.Settings(
-        prior=evaluation.choose_prior(networks[0], config.options.objective),
+    settings = figures.EvaluationSettings(
+        prior=figures.choose_prior(networks[0], config.options.objective),
         samples=options.samples,
         weighed=min(options.images or count, count),
-        generated=min(options.generated or evaluation.MOST_GENERATED, count),
+        generated=min(options.generated or figures.MOST_GENERATED, count),
         seed=options.seed,
     )
     judge = classifier.load_or_train(images.dataset)
-    judged = [evaluation.judge(network, images, settings, judge) for network in networks]
+    judged = [figures.judge(network, images, settings, judge) for network in networks]
     results = {
         "run": str(options.run),
         "experiment": config.experiment,
@@ -71,24 +74,24 @@ def main(options: Options) -> None:
         "replicas": len(networks),
         "settings": asdict(settings),
         "figures": over_replicas([each.figures for each in judged]),
-        "references": evaluation.judge_references(networks[0], images, settings, judge),
+        "references": figures.judge_references(networks[0], images, settings, judge),
         "cost": describe_cost(options.run, networks[0], step / config.steps_per_epoch),
         "classifier": {
             "accuracy": judge.accuracy,
             "digest": judge.digest,
             "note": classifier.FEATURES_NOTE,
-            "settings": asdict(classifier.Settings()),
+            "settings": asdict(classifier.ClassifierSettings()),
         },
         "environment": runs.describe_environment(),
         "evaluation_seconds": time.perf_counter() - started,
     }
-    page = report.make_page(options.run, config, results, networks[0], images, judged[0], settings)
-    write(options.out or options.run, results, pages.render(page))
+    shown = page.make_page(options.run, config, results, networks[0], images, judged[0], settings)
+    write(options.out or options.run, results, pages.render(shown))
 
 
 def check_options(options: Options) -> None:
     """UserError for the first number out of its range."""
-    least = {"samples": 1, "images": 1, "generated": evaluation.LEAST_GENERATED, "seed": 0}
+    least = {"samples": 1, "images": 1, "generated": figures.LEAST_GENERATED, "seed": 0}
     for name, low in least.items():
         value = getattr(options, name)
         if value is not None and not low <= value < 2**31:
@@ -113,7 +116,7 @@ def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
     return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]
 
 
-def over_replicas(figures: list[evaluation.Figures]) -> dict[str, Any]:
+def over_replicas(figures: list[Figures]) -> dict[str, Any]:
     """Figures as JSON: of several replicas the mean, standard deviation and each one's."""
     alone = len(figures) == 1
     return runs.flatten_replicas(
@@ -155,7 +158,3 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Runs the command, by default on the process's own arguments, and ends as commands do."""
     run_tool(main, Options, arguments=arguments, program=program)
-
-
-if __name__ == "__main__":
-    start()

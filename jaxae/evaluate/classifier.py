@@ -22,7 +22,7 @@ from flax import traverse_util
 from jax import Array
 
 from jaxae import files
-from jaxae.compilation import is_writable
+from jaxae.cli import is_writable
 from jaxae.data import Dataset
 from jaxae.errors import UserError
 from jaxae.files import whole
@@ -54,7 +54,7 @@ _BATCH_SIZE = 1000  # images classified at a time
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClassifierSettings:
     """What decides, with the dataset, which classifier training gives; part of its cache's key."""
 
     version: int = 1  # of the network and its training: raise it when either changes
@@ -109,7 +109,9 @@ def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
 
 
 def load_or_train(
-    dataset: Dataset, folder: Path | None = None, settings: Settings = Settings()
+    dataset: Dataset,
+    folder: Path | None = None,
+    settings: ClassifierSettings = ClassifierSettings(),
 ) -> Classifier:
     """The classifier of a dataset, from the cache, or trained and then cached.
 
@@ -132,7 +134,7 @@ def load_or_train(
     return classifier
 
 
-def train(dataset: Dataset, settings: Settings = Settings()) -> Classifier:
+def train(dataset: Dataset, settings: ClassifierSettings = ClassifierSettings()) -> Classifier:
     """Trains on a dataset's training split and measures the accuracy on its test split.
 
     The same dataset, settings and machine give the same parameters. Raises UserError for a dataset
@@ -174,7 +176,7 @@ def cross_entropy(variables: Variables, key: Array, batch: Batch, *, model: Netw
     return Terms(loss, {"accuracy": correct.astype(jnp.float32)})
 
 
-def _network(dataset: Dataset, settings: Settings) -> Network:
+def _network(dataset: Dataset, settings: ClassifierSettings) -> Network:
     classes = len(dataset.class_names)
     if classes < 2:
         raise UserError(
@@ -231,11 +233,11 @@ def _digest(variables: Variables) -> str:
     return digest.hexdigest()
 
 
-def _cache_key(dataset: Dataset, settings: Settings) -> str:
+def _cache_key(dataset: Dataset, settings: ClassifierSettings) -> str:
     return hashlib.sha256(f"{dataset.fingerprint}{settings}".encode()).hexdigest()[:16]
 
 
-def _read(file: Path, dataset: Dataset, settings: Settings) -> Classifier | None:
+def _read(file: Path, dataset: Dataset, settings: ClassifierSettings) -> Classifier | None:
     """The classifier in a file; None where it is missing or damaged."""
     try:
         # NumPy leaves a file open that it opened and could not read.

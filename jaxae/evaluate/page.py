@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jaxae import report_pictures
-from jaxae.evaluation import Images, Judged, Settings
+from jaxae.evaluate import pictures
+from jaxae.evaluate.figures import EvaluationSettings, Images, Judged
 from jaxae.network import Trained
 from jaxae.pages import Page, Row, Table
 from jaxae.runs import Config, read_records
@@ -64,7 +64,7 @@ def make_page(
     trained: Trained,
     images: Images,
     judged: Judged,
-    settings: Settings,
+    settings: EvaluationSettings,
 ) -> Page:
     """The page of a run in its folder; pictures are of its first replica, which `judged` is of."""
     figures = results["figures"]
@@ -93,11 +93,9 @@ def make_page(
             if name in figures
         ),
         tables=make_tables(results, settings),
-        charts=report_pictures.make_charts(read_records(run)),
-        galleries=report_pictures.make_galleries(
-            run, trained, images, judged.generated, settings.prior
-        ),
-        scatter=report_pictures.make_scatter(trained, images),
+        charts=pictures.make_charts(read_records(run)),
+        galleries=pictures.make_galleries(run, trained, images, judged.generated, settings.prior),
+        scatter=pictures.make_scatter(trained, images),
         notes=(f"On {len(images.test):,} test images, {seen}.{clean}{pictured}",),
         config=json.dumps(config.values, indent=2, ensure_ascii=False),
     )
@@ -120,7 +118,7 @@ def format_figure(figures: Mapping[str, Any], name: str) -> str:
     return f"{value:.{decimals}f} ± {deviation:.{decimals}f}"
 
 
-def make_tables(results: Results, settings: Settings) -> tuple[Table, ...]:
+def make_tables(results: Results, settings: EvaluationSettings) -> tuple[Table, ...]:
     """The figures by what they are of; those that a network does not have are left out."""
     figures, cost, judge = (results[name] for name in ("figures", "cost", "classifier"))
     known = {**figures, **results["references"], **cost}
