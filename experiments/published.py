@@ -19,13 +19,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
-from published_tables import TABLES, Job, jobs_of
 
 from jaxae import data, metrics, plots, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.pages import put_section
 from jaxae.runs import Config, read_config, read_evaluation, read_summary
+from published_tables import TABLES, Job, jobs_of
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import jax
 import pytest
-from browser import browser
 from threadpoolctl import threadpool_limits
+
+from support.browser import browser
 
 __all__ = ["browser"]  # a fixture
 

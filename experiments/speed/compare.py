@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from experiment_files import default_workload
-from machine import describe_machine
-from page import Growth, Page, page_text
-from processes import Contender, Place, images_file, measure_rounds
-from tables import OURS, PYTORCH, SOURCES, Row
-from workloads import CHUNKS, Measurement, NotMeasured, Workload
 
+from experiment_files import default_workload
 from jaxae import data
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.files import write_text
+from speed_machine import describe_machine
+from speed_page import Growth, Page, page_text
+from speed_processes import Contender, Place, images_file, measure_rounds
+from speed_tables import OURS, PYTORCH, SOURCES, Row
+from speed_workloads import CHUNKS, Measurement, NotMeasured, Workload
 
 # Steps that are timed in a process, about as much work each; the sizes of a table scale them.
 STEPS = {

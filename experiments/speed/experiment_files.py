@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from workloads import Workload
+from speed_workloads import Workload
 
 
 def load_experiment(name: str) -> ModuleType:

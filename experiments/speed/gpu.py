@@ -30,12 +30,11 @@ from gpu_page import Report, Result, page_text, summary_text
 from gpu_parts import BEGUN, PARTS
 from gpu_rows import Row
 from gpu_sizes import RECIPES, TINY, Sizes, only
-from machine import describe_machine
-from processes import last_error
-
 from jaxae import family
 from jaxae.files import write_text
 from jaxae.runs import git_commit
+from speed_machine import describe_machine
+from speed_processes import last_error
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch")
 

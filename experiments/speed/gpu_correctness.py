@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gpu_trainings as trainings
 import jax
+
+import gpu_trainings as trainings
 from experiment_files import default_workload
 from gpu_rows import Row, attempt
 from gpu_sizes import Sizes, tiled
-from workloads import CHUNKS
-
 from jaxae import family, train
+from speed_workloads import CHUNKS
 
 GOLDEN = Path(__file__).with_name("gpu_golden.json")
 

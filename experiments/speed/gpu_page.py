@@ -9,7 +9,7 @@ from gpu_correctness import PERTURBATION, PRECISIONS
 from gpu_parts import PARTS
 from gpu_rows import Row
 from gpu_sizes import RECIPES
-from tables import NOTHING, markdown, number
+from speed_tables import NOTHING, markdown, number
 
 INTRODUCTION = """# On a GPU
 

@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import gpu_trainings as trainings
 import jax
 import numpy as np
+
+import gpu_trainings as trainings
 from experiment_files import default_workload
 from gpu_correctness import correctness
 from gpu_profile import profile
 from gpu_rows import Row, attempt, describe
 from gpu_sizes import Sizes, image_count, tiled
 from gpu_trainings import Training, take_steps_of
-from limits import kernels as count_kernels
-from workloads import CHUNKS, Workload, seconds_of
-
 from jaxae import train
 from jaxae.train import Examples, steps_in_epoch
+from speed_limits import kernels as count_kernels
+from speed_workloads import CHUNKS, Workload, seconds_of
 
 BEGUN = "JAXAE_GPU_PART_BEGUN"
 """The environment variable that says when a part's process was started, in seconds."""

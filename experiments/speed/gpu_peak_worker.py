@@ -4,9 +4,10 @@ import json
 import sys
 
 import jax
+
 from gpu_sizes import tiled
 from gpu_trainings import of_experiment, take_steps_of
-from workloads import Workload, host_memory
+from speed_workloads import Workload, host_memory
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from experiment_files import default_workload
-from workloads import CHUNKS
 
+from experiment_files import default_workload
 from jaxae import data, family
+from speed_workloads import CHUNKS
 
 RECIPES = ("fashion", "latent3d", "deep", "denoise", "latent2d", "conv")
 

@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from experiment_files import configure, default_workload, load_experiment
-from jaxae_worker import make_take_steps
-from workloads import CHUNKS, Workload
 
+from experiment_files import configure, default_workload, load_experiment
 from jaxae import family, likelihoods, models, objectives, runs, train
 from jaxae.models import lecun
 from jaxae.network import Network
 from jaxae.runs import RunOptions
 from jaxae.train import Examples, epoch_order
+from jaxae_worker import make_take_steps
+from speed_workloads import CHUNKS, Workload
 
 Precision = Literal["float32", "bf16"]
 

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from experiment_files import configure, load_experiment
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from limits import limit_of
-from workloads import (
+
+from experiment_files import configure, load_experiment
+from jaxae import runs, train
+from jaxae.train import Examples, epoch_order, steps_in_epoch
+from speed_limits import limit_of
+from speed_workloads import (
     Limit,
     Measurement,
     Request,
@@ -18,9 +21,6 @@ from workloads import (
     run_worker,
     take_times,
 )
-
-from jaxae import runs, train
-from jaxae.train import Examples, epoch_order, steps_in_epoch
 
 
 def measure(request: Request) -> Measurement:

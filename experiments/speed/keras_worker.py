@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from workloads import (
+
+from speed_workloads import (
     CHUNKS,
     Measurement,
     Request,

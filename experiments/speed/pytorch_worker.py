@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
-from pytorch_networks import PEERS, Peer, make_optimizer, training_loss
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.utils.data import DataLoader, Dataset  # pyright: ignore[reportMissingImports]
-from workloads import (
+
+from pytorch_networks import PEERS, Peer, make_optimizer, training_loss
+from speed_workloads import (
     Measurement,
     Request,
     Times,

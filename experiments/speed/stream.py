@@ -15,12 +15,12 @@ from typing import Annotated
 
 import jax
 import tyro
-from experiment_files import load_experiment
-from machine import describe_machine
-from tables import markdown, spread
 
+from experiment_files import load_experiment
 from jaxae import data, runs, train
 from jaxae.cli import run_tool
+from speed_machine import describe_machine
+from speed_tables import markdown, spread
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,130 @@
+"""What a training step costs at least: its arithmetic over the machine's measured peak."""
+
+import math
+import re
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
+
+from speed_workloads import Limit
+
+
+def limit_of(step: Callable, *arguments, images: int) -> Limit:
+    """The limit of a pure step (index, state, context); `images` is the bytes of its batch."""
+    flops = gemm_flops(jax.make_jaxpr(step)(*arguments).jaxpr)
+    if jax.default_backend() == "cpu":
+        return Limit(flops, peak_flops(2048))
+    _, state, _ = arguments
+    compiled = jax.jit(step).lower(*arguments).compile().as_text() or ""
+    return Limit(
+        flops,
+        peak_flops(8192),
+        # Whatever a step keeps on the chip, it reads and writes the state and reads the batch.
+        moved_bytes=images + 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+        peak_bytes=peak_bytes(2**30),
+        kernels=kernels(compiled),
+    )
+
+
+def gemm_flops(jaxpr: Jaxpr) -> int:
+    """The FLOPs of all matrix products and convolutions in a program; loop bodies count once."""
+    return sum(equation_flops(equation) for equation in jaxpr.eqns)
+
+
+def equation_flops(equation: JaxprEqn) -> int:
+    """The FLOPs of one equation, with those of the programs it calls."""
+    name = equation.primitive.name
+    if name == "dot_general":
+        return dot_flops(equation)
+    if name == "conv_general_dilated":
+        return convolution_flops(equation)
+    called = [gemm_flops(jaxpr) for jaxpr in jaxprs_in_params(equation.params)]
+    if name == "cond":
+        platforms = equation.params.get("branches_platforms")
+        # What the network asks for, however a platform computes it, stands in the default branch.
+        return max(called) if platforms is None else called[platforms.index(None)]
+    return sum(called)
+
+
+def dot_flops(equation: JaxprEqn) -> int:
+    """2 x output elements x the length of the contracted axes."""
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    left = shape_of(equation.invars[0])
+    return 2 * math.prod(shape_of(equation.outvars[0])) * math.prod(left[i] for i in contracted)
+
+
+def convolution_flops(equation: JaxprEqn) -> int:
+    """2 x the products of a pixel and a weight, without those with the zeros of padding."""
+    params = equation.params
+    lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
+    lhs, rhs = (shape_of(variable) for variable in equation.invars)
+    out = shape_of(equation.outvars[0])
+    products = out[out_spec[0]] * out[out_spec[1]] * rhs[rhs_spec[1]]
+    for axis in range(len(out) - 2):
+        products *= overlaps(
+            lhs[lhs_spec[2 + axis]],
+            rhs[rhs_spec[2 + axis]],
+            out[out_spec[2 + axis]],
+            stride=params["window_strides"][axis],
+            padding=params["padding"][axis][0],
+            lhs_dilation=params["lhs_dilation"][axis],
+            rhs_dilation=params["rhs_dilation"][axis],
+        )
+    return 2 * products
+
+
+def overlaps(
+    size: int,
+    window: int,
+    positions: int,
+    *,
+    stride: int,
+    padding: int,
+    lhs_dilation: int,
+    rhs_dilation: int,
+) -> int:
+    """The pairs of a window's position and its element that meet one of `size` inputs."""
+    starts = stride * np.arange(positions)[:, None] - padding
+    places = starts + rhs_dilation * np.arange(window)[None, :]
+    inside = (places >= 0) & (places <= (size - 1) * lhs_dilation)
+    return int(np.sum(inside & (places % lhs_dilation == 0)))
+
+
+def shape_of(variable) -> tuple[int, ...]:
+    """The shape of a program's variable."""
+    return variable.aval.shape
+
+
+def peak_flops(size: int) -> float:
+    """FLOPs a second of the fastest of some products of square matrices, float32."""
+    matrix = jax.random.normal(jax.random.key(0), (size, size))
+    return 2 * size**3 / fastest(jax.jit(jnp.matmul), matrix, matrix)
+
+
+def peak_bytes(size: int) -> float:
+    """Bytes a second of the fastest of some passes that read and write so many."""
+    array = jnp.zeros(size // 4, jnp.float32)
+    return 2 * size / fastest(jax.jit(lambda x: x + 1), array)
+
+
+def fastest(function: Callable, *arguments) -> float:
+    """Seconds of the fastest of five calls, after one that compiles."""
+    jax.block_until_ready(function(*arguments))
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def kernels(compiled: str) -> int:
+    """The instructions of a compiled program's entry that start a kernel each."""
+    _, _, entry = compiled.partition("\nENTRY ")
+    body, _, _ = entry.partition("\n}")
+    names = "fusion|custom-call|dot|convolution|sort|reduce|reduce-window|copy|rng-bit-generator"
+    return len(re.findall(rf" (?:{names})\(", body))

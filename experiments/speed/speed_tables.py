@@ -1,0 +1,161 @@
+"""Measurements as tables in Markdown."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from speed_processes import Round
+from speed_workloads import Measurement, NotMeasured, Workload
+
+OURS = "jaxae"
+PYTORCH = "PyTorch"
+SOURCES = "the source's way"
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A workload that contenders have trained in some rounds, for a row of a table."""
+
+    workload: Workload
+    rounds: Sequence[Round]
+
+    def measured(self, name: str) -> list[Measurement]:
+        """A contender's measurements, one a round; none where it could not be measured."""
+        outcomes = [outcomes.get(name) for outcomes in self.rounds]
+        return [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
+
+    def reason(self, name: str) -> str:
+        """Why a contender was not measured."""
+        outcomes = [outcomes.get(name) for outcomes in self.rounds]
+        reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, NotMeasured)]
+        return reasons[0] if reasons else "not asked for"
+
+    def pairs(self, peer: str) -> list[tuple[Measurement, Measurement]]:
+        """jaxae's measurement and a peer's of each round in which both have one."""
+        both = [(outcomes.get(OURS), outcomes.get(peer)) for outcomes in self.rounds]
+        return [
+            (ours, theirs)
+            for ours, theirs in both
+            if isinstance(ours, Measurement) and isinstance(theirs, Measurement)
+        ]
+
+
+def number(value: float) -> str:
+    """A positive number to three digits, or whole."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median of some numbers, the least and the largest."""
+    low, high = number(min(values)), number(max(values))
+    return f"{number(statistics.median(values))} ({low} to {high})"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def median_of(value: Callable[[Measurement], float], measurements: Sequence[Measurement]) -> str:
+    """The median over processes, as text."""
+    return number(statistics.median(map(value, measurements))) if measurements else NOTHING
+
+
+def milliseconds(measurement: Measurement) -> float:
+    """The milliseconds of a step."""
+    return measurement.milliseconds
+
+
+def steps_table(rows: Sequence[Row], peer: str) -> str:
+    """Time, throughput and memory of jaxae and one peer, and how near the limit jaxae comes."""
+    head = ["", f"{OURS}, ms a step", f"{peer}, ms a step", f"{peer} / {OURS}"]
+    head += [f"{name}, images/s" for name in (OURS, peer)]
+    head += [f"{name}, peak MB" for name in (OURS, peer)]
+    head += ["limit, ms a step", f"{OURS} / limit", "by"]
+    return markdown(head, [steps_row(row, peer) for row in rows])
+
+
+def steps_row(row: Row, peer: str) -> list[str]:
+    """A row of `steps_table`."""
+    ours, theirs = sides = row.measured(OURS), row.measured(peer)
+    images = row.workload.batch_size * row.workload.replicas
+    cells = [row.workload.label, median_of(milliseconds, ours)]
+    cells += [median_of(milliseconds, theirs) if theirs else row.reason(peer)]
+    pairs = [(milliseconds(our), milliseconds(their)) for our, their in row.pairs(peer)]
+    cells += [spread([their / our for our, their in pairs]) if pairs else NOTHING]
+    cells += [median_of(lambda m: 1000 * images / m.milliseconds, side) for side in sides]
+    cells += [memory(side) for side in sides]
+    limited = [(m.milliseconds, m.limit.milliseconds) for m in ours if m.limit is not None]
+    cells += [number(statistics.median(limit for _, limit in limited))]
+    cells += [number(statistics.median(taken / limit for taken, limit in limited))]
+    return [*cells, theirs[0].name if theirs else NOTHING]
+
+
+def memory(measurements: Sequence[Measurement]) -> str:
+    """The process's peak in MB, and the accelerator's where there is one."""
+    text = median_of(lambda m: m.host_memory / 1e6, measurements)
+    devices = [m.device_memory / 1e6 for m in measurements if m.device_memory is not None]
+    return f"{text} + {number(statistics.median(devices))} on the device" if devices else text
+
+
+def start_table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Seconds to the first step and of compilation, with empty and with full caches."""
+    head = [""]
+    for name in names:
+        head += [f"{name}, first step, s", f"{name}, compilation, s"]
+    body = []
+    for row in rows:
+        cells = [row.workload.recipe]
+        for side in map(row.measured, names):
+            cells += [cold_and_warm(lambda m: m.times.first_step_seconds, side)]
+            cells += [cold_and_warm(lambda m: m.times.compilation_seconds, side)]
+        body.append(cells)
+    return markdown(head, body)
+
+
+def cold_and_warm(
+    value: Callable[[Measurement], float], measurements: Sequence[Measurement]
+) -> str:
+    """The first process's number, and the median of those that follow."""
+    return f"{median_of(value, measurements[:1])} / {median_of(value, measurements[1:])}"
+
+
+def growth_table(rows: Sequence[Row]) -> str:
+    """jaxae alone: each row beside the first as often as it takes to train as many replicas."""
+    head = ["", "ms a step", "ms as in the first row, one after the other", "that / ms a step"]
+    head += ["images/s", "peak MB"]
+    first = rows[0]
+    single = statistics.median(map(milliseconds, first.measured(OURS))) / first.workload.replicas
+    body = []
+    for row in rows:
+        ours, replicas = row.measured(OURS), row.workload.replicas
+        taken = statistics.median(map(milliseconds, ours))
+        images = 1000 * replicas * row.workload.batch_size / taken
+        numbers = [taken, single * replicas, single * replicas / taken, images]
+        body.append([row.workload.label, *map(number, numbers), memory(ours)])
+    return markdown(head, body)
+
+
+def pilot_table(pilots: Mapping[str, Measurement]) -> str:
+    """Milliseconds a step of each way to train in PyTorch; the fastest in bold."""
+    ways = list(dict.fromkeys(way for pilot in pilots.values() for way in pilot.pilot))
+    body = []
+    for recipe, pilot in pilots.items():
+        cells = [number(pilot.pilot[way]) if way in pilot.pilot else NOTHING for way in ways]
+        best = ways.index(pilot.variant)
+        cells[best] = f"**{cells[best]}**"
+        body.append([recipe, *cells])
+    return markdown(["", *ways], body)
+
+
+def kernels_table(rows: Sequence[Row]) -> str:
+    """How many kernels a step of jaxae starts, where that was counted; else nothing."""
+    counts = [
+        [row.workload.recipe, str(m.limit.kernels)]
+        for row in rows
+        for m in row.measured(OURS)[:1]
+        if m.limit is not None and m.limit.kernels is not None
+    ]
+    return markdown(["", "kernels a step"], counts) if counts else ""

@@ -1,0 +1,127 @@
+"""experiments/latents.py as a user starts it, on a run that was trained before."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxae import cli, data
+from jaxae.commands import latents, train
+from jaxae.errors import UserError
+from support.commands import command, start
+
+# Width and height without the caption; that of the bundled subset comes below.
+PICTURES = {
+    "samples_normal": (280, 280),
+    "samples_mixture": (280, 280),
+    "samples_flow": (280, 280),
+    "interpolations": (12 * 28, 10 * 28),
+    "morph": (12 * 28, 6 * 28),
+    "arithmetic": (11 * 28, 6 * 28),
+    "traversal": (11 * 28, 4 * 28),
+    "neighbours": (13 * 28, 6 * 28),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run in it."""
+    folder = tmp_path_factory.mktemp("latents")
+    line = "--dataset fashion_mnist_mini --epochs 1 --latent 4 --out run"
+    process = start("fashion", line, folder)
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def test_every_picture_is_drawn_with_its_caption(place: Path) -> None:
+    process = start("latents", "run --out drawn --fit-images 200", place)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "done: pictures in drawn"
+    drawn = {path.name for path in (place / "drawn").iterdir()}
+    assert drawn == {f"{name}.png" for name in PICTURES} | {"morph.gif"}
+    for name, (width, height) in PICTURES.items():
+        with Image.open(place / "drawn" / f"{name}.png") as image:
+            picture = np.asarray(image.convert("L"))
+            caption = image.info["Description"]
+        assert caption.startswith("fashion, fashion_mnist_mini: ")
+        assert picture.shape[1] == width
+        assert picture.shape[0] > height
+        assert len(np.unique(picture[:height])) > 9, "an image, not one grey"
+    with Image.open(place / "drawn" / "morph.gif") as image:
+        assert getattr(image, "n_frames", 1) > 6
+        assert image.size == (140, 140)
+
+
+def test_the_images_and_the_priors_can_be_chosen(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    latents.main(
+        latents.Options(Path("run"), priors=("normal",), images=(5, 900, 7), fit_images=50, seed=1)
+    )
+    pictures = place / "run" / "pictures"
+    assert [path.name for path in pictures.glob("samples_*")] == ["samples_normal.png"]
+    with Image.open(pictures / "morph.png") as image:
+        assert "test images 5, 900, 7" in image.info["Description"]
+        assert image.width == 12 * 28
+
+
+@pytest.mark.parametrize(
+    ("objective", "asked", "drawn"),
+    [("conditional", ("normal",), "samples_normal"), ("vq", None, "samples_resample")],
+)
+def test_networks_told_the_class_and_quantized_ones_are_drawn(
+    objective: str, asked: Any, drawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = f"--objective {objective} --hidden 16 --latent 4 --dataset mnist_mini --epochs 1"
+    train.main(cli.parse(train.Options, f"{line} --batch-size 500 --out run".split()))
+    latents.main(latents.Options(Path("run"), priors=asked, out=Path("drawn"), fit_images=200))
+    others = {name for name in PICTURES if not name.startswith("samples")}
+    assert {path.stem for path in Path("drawn").glob("*.png")} == others | {drawn}
+    if objective == "conditional":
+        labels = data.load("mnist_mini").test.labels
+        alike, other = np.flatnonzero(labels == labels[0])[1], np.argmax(labels != labels[0])
+        latents.main(latents.Options(Path("run"), priors=("normal",), images=(0, int(alike))))
+        with pytest.raises(UserError, match="give images of one class"):
+            latents.main(latents.Options(Path("run"), images=(0, int(other))))
+
+
+def test_the_choice_for_a_conditional_network_is_of_a_class_with_several() -> None:
+    labels = np.array([3, 7, 5, 7, 5, 7])
+    chosen = latents.choose_images(None, labels, conditional=True)
+    np.testing.assert_array_equal(chosen, [1, 3, 5])
+    np.testing.assert_array_equal(latents.choose_images(None, labels[:2], conditional=True), [0])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nowhere", "nowhere is not a run"),
+        ("run --images 5 1000", "--images 5 1000: give two or more, from 0 to 999"),
+        ("run --images 5", "--images 5: give two or more"),
+        ("run --fit-images 1", "--fit-images 1"),
+        ("run --priors resample --fit-images 50", "does not quantize"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(
+    line: str,
+    message: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", command("latents", f"{line} --out none")[1:])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (place / "none").exists()

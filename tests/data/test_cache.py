@@ -1,0 +1,100 @@
+"""Decoded arrays beside a prepared set: what is damaged or stale is made anew, aloud."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxae import data
+from jaxae.data import cache, preparation
+from support import tiny
+from support.tiny import assert_small_mnist
+
+small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
+source_root = pytest.fixture(tiny.source_root)
+
+
+def flip_bit(file: Path, position: int) -> None:
+    """Flips the lowest bit of a byte of a file, counted from the end if negative."""
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+
+
+def change_metadata(folder: Path, key: str, value: Any) -> None:
+    """Gives an entry of a cache's metadata another value; None removes it."""
+    file = folder / cache.METADATA
+    metadata = json.loads(file.read_text())
+    metadata[key] = value
+    file.write_text(json.dumps({k: v for k, v in metadata.items() if v is not None}))
+
+
+def save(file: Path, array: np.ndarray) -> None:
+    """Writes another array in an array's place."""
+    np.save(file, array, allow_pickle=True)
+
+
+SPOILS: dict[str, Callable[[Path], object]] = {
+    "cut": lambda folder: os.truncate(folder / "train_images.npy", 1000),
+    "empty": lambda folder: os.truncate(folder / "train_images.npy", 0),
+    "missing": lambda folder: (folder / "test_labels.npy").unlink(),
+    "a bit of an image": lambda folder: flip_bit(folder / "train_images.npy", -1),
+    "a bit of a label": lambda folder: flip_bit(folder / "test_labels.npy", -4),
+    "a bit of a header": lambda folder: flip_bit(folder / "train_labels.npy", 20),
+    "another shape": lambda folder: save(
+        folder / "train_images.npy", np.zeros((40, 14, 14, 4), np.uint8)
+    ),
+    "another dtype": lambda folder: save(
+        folder / "train_images.npy", np.zeros((40, 28, 28, 1), np.int8)
+    ),
+    "objects": lambda folder: save(folder / "train_labels.npy", np.array([{}] * 40)),
+    "no metadata": lambda folder: (folder / cache.METADATA).unlink(),
+    "cut metadata": lambda folder: (folder / cache.METADATA).write_text("{"),
+    "metadata of another kind": lambda folder: (folder / cache.METADATA).write_text("[]"),
+    "a class name less": lambda folder: change_metadata(folder, "class_names", list("012345678")),
+    "no class names": lambda folder: change_metadata(folder, "class_names", None),
+    "class names of another kind": lambda folder: change_metadata(folder, "class_names", 3),
+    "numbers for class names": lambda folder: change_metadata(folder, "class_names", [1, 2]),
+    "another fingerprint": lambda folder: change_metadata(folder, "fingerprint", "0" * 64),
+    "no fingerprint": lambda folder: change_metadata(folder, "fingerprint", None),
+    "another state of the set": lambda folder: os.utime(
+        folder.parent / preparation.DATASET_INFO, (0, 0)
+    ),
+}
+
+
+def test_caches_that_do_not_fit_are_made_anew_aloud(
+    source_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = data.load("mnist", data_dir=tmp_path, sources=source_root)
+    folder = preparation.find(tmp_path, "mnist")
+    assert folder is not None
+    capsys.readouterr()
+    for name, spoil in SPOILS.items():
+        spoil(folder / cache.FOLDER)
+        assert cache.read(folder, "mnist") is None, name
+        again = data.load("mnist", data_dir=tmp_path)
+        assert_small_mnist(again)
+        assert again.fingerprint == first.fingerprint
+        assert capsys.readouterr().err.count("decoding mnist anew") == 1
+        assert cache.read(folder, "mnist") is not None
+    assert not list(folder.glob("*incomplete*"))
+
+
+def test_no_bit_of_a_cached_array_can_flip_unseen(source_root: Path, tmp_path: Path) -> None:
+    data.load("mnist", data_dir=tmp_path, sources=source_root)
+    folder = preparation.find(tmp_path, "mnist")
+    assert folder is not None
+    random = np.random.default_rng(0)
+    for file in sorted((folder / cache.FOLDER).glob("*.npy")):
+        for position in random.integers(file.stat().st_size, size=10).tolist():
+            flip_bit(file, position)
+            found = cache.read(folder, "mnist")
+            if found is not None:
+                assert position < 128  # of a header, in which some bytes are blanks
+                assert_small_mnist(found)
+            flip_bit(file, position)

@@ -1,0 +1,361 @@
+"""Loading by name: what is prepared, cached, bundled or a default; wrong names and folders."""
+
+import errno
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxae import data
+from jaxae.data import archives, cache, loading, preparation
+from jaxae.errors import UserError
+from support import tiny
+from support.commands import SECONDS, environment
+from support.tiny import ARRAYS, assert_small_mnist, left_over
+
+small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
+source_root = pytest.fixture(tiny.source_root)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "why_unreachable", lambda url, size: "no network in this test")
+
+
+# What works.
+
+
+def test_load_prepares_from_archives_then_reads_the_cache(
+    source_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = data.load("mnist", data_dir=tmp_path / "data", sources=source_root)
+    assert_small_mnist(first)
+    assert first.train.labels.dtype == np.int32
+    monkeypatch.setattr(preparation, "decode", None)  # the second load must not decode
+    second = data.load("mnist", data_dir=tmp_path / "data")
+    assert_small_mnist(second)
+    assert isinstance(second.train.images, np.memmap)
+    assert second.fingerprint == first.fingerprint
+    for dataset in (first, second):
+        with pytest.raises(ValueError, match="read-only"):
+            dataset.train.images[0] = 0
+
+
+def test_folders_come_from_the_environment(
+    source_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAXAE_SOURCES", str(source_root))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    assert_small_mnist(data.load("mnist"))
+    assert (tmp_path / "data/mnist").is_dir()
+
+
+def test_tfds_alone_reads_what_is_prepared(source_root: Path, tmp_path: Path) -> None:
+    import tensorflow_datasets as tfds
+
+    data.load("mnist", data_dir=tmp_path, sources=source_root)
+    decoders = {"image": tfds.decode.SkipDecoding()}  # decoding warns of a missing OpenCV
+    builder = tfds.builder("mnist", data_dir=tmp_path)
+    splits: Any = builder.as_data_source(decoders=decoders)
+    assert (len(splits["train"]), len(splits["test"])) == (40, 20)
+    assert str(builder.version) == "3.0.1"
+    assert splits["train"][0]["image"].startswith(b"\x89PNG")
+
+
+def test_fast_path_does_not_import_tfds(source_root: Path, tmp_path: Path) -> None:
+    data.load("mnist", data_dir=tmp_path, sources=source_root)
+    code = (
+        "import sys; from jaxae import data; "
+        f"data.load('mnist', data_dir={str(tmp_path)!r}); "
+        "data.load('mnist_mini'); assert 'tensorflow_datasets' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_killed_preparation_left_is_no_obstacle(source_root: Path, tmp_path: Path) -> None:
+    for stale in (".mnist.incomplete/mnist/incomplete.ABC_3.0.1", "mnist/incomplete.XYZ_3.0.1"):
+        (tmp_path / stale).mkdir(parents=True)
+        (tmp_path / stale / "half").write_text("")
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path, sources=source_root))
+    assert not (tmp_path / ".mnist.incomplete").exists()
+
+
+def test_two_processes_prepare_once(source_root: Path, tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        from support import tiny
+        from jaxae import data
+        from jaxae.data import archives
+        archives.ORIGINALS["mnist"] = tiny.original(tiny.arrays(seed=0))
+        dataset = data.load("mnist", data_dir={str(tmp_path / "data")!r},
+                            sources={str(source_root)!r})
+        print(dataset.fingerprint)
+    """)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    results = [process.communicate(timeout=SECONDS) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], results
+    assert results[0][0] == results[1][0] != ""
+    assert sum("preparing it in" in errors for _, errors in results) == 1
+
+
+def test_recompressed_archives_are_accepted(source_root: Path, tmp_path: Path) -> None:
+    for file, array in ARRAYS.items():
+        (source_root / "mnist" / file).write_bytes(gzip.compress(tiny.idx(array), 1, mtime=7))
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path, sources=source_root))
+
+
+def test_find_knows_debians_folder(tmp_path: Path) -> None:
+    contents = tiny.arrays(seed=1)
+    folder = tiny.write(tmp_path / "fashion-mnist", contents)
+    assert archives.find("fashion_mnist", None, system=tmp_path) == folder
+    assert archives.find("fashion_mnist", tmp_path / "other", system=tmp_path) == folder
+    (folder / archives.TEST_LABELS).unlink()
+    assert archives.find("fashion_mnist", None, system=tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["mnist_mini", "fashion_mnist_mini"])
+def test_bundled_subsets(name: str) -> None:
+    dataset = data.load(name, data_dir="/does/not/matter")
+    assert dataset.name == name
+    assert dataset.bundled
+    assert dataset.train.images.shape == (5000, 28, 28, 1)
+    assert dataset.test.images.shape == (1000, 28, 28, 1)
+    assert dataset.train.labels.dtype == np.int32
+    assert np.bincount(dataset.train.labels).tolist() == [500] * 10
+    assert np.bincount(dataset.test.labels).tolist() == [100] * 10
+    assert len(set(dataset.class_names)) == 10
+
+
+def test_fingerprint_tells_contents_apart() -> None:
+    mnist, fashion = data.load("mnist_mini"), data.load("fashion_mnist_mini")
+    assert mnist.fingerprint == data.load("mnist_mini").fingerprint != fashion.fingerprint
+
+
+# Names and folders that are wrong.
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnits", "no dataset 'mnits'.*Did you mean mnist"),
+        ("fashion_mnist_min", "fashion_mnist_mini"),
+        ("zzzzzz", "catalogue"),
+        ("../mnist", "no dataset"),
+        ("", "no dataset"),
+        ("cifar10", "cifar10 is not prepared in .*pip install tensorflow"),
+    ],
+)
+def test_unknown_and_unprepared_names(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        data.load(name, data_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert left_over(tmp_path) == []
+
+
+def test_the_data_directory_is_a_file(source_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        data.load("mnist", data_dir=tmp_path / "file", sources=source_root)
+    with pytest.raises(UserError, match=r"cannot be prepared in .*: Not a directory"):
+        data.load_default("mnist", data_dir=tmp_path / "file/below", sources=source_root)
+
+
+def test_a_remote_data_directory_is_refused() -> None:
+    with pytest.raises(UserError, match="is remote"):
+        data.load("mnist", data_dir="gs://bucket/data")
+
+
+def test_the_source_folder_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        data.load_default("mnist", data_dir=tmp_path, sources=tmp_path / "nowhere")
+
+
+def test_a_read_only_directory_is_an_error_unless_prepared(
+    source_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+        with pytest.raises(UserError, match=r"Permission denied.*--data-dir"):
+            data.load_default("mnist", data_dir=directory, sources=source_root)
+    assert left_over(directory) == []
+    data.load("mnist", data_dir=directory, sources=source_root)
+    shutil.rmtree(next(directory.rglob(cache.FOLDER)))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert_small_mnist(data.load("mnist", data_dir=directory))
+    assert not list(directory.rglob(cache.FOLDER))
+    assert "(Permission denied): decoding mnist anew" in capsys.readouterr().err
+
+
+# No space.
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_space_for_the_set_is_an_error(
+    source_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    def disk_full(self: object, record: bytes) -> None:
+        raise RuntimeError("write() failed: No space left on device; writing ...")
+
+    for error in (no_space, disk_full):  # from Python, and as array_record says it
+        monkeypatch.setattr(ArrayRecordWriter, "write", error)
+        with pytest.raises(UserError, match=r"No space left on device.*--data-dir"):
+            data.load_default("mnist", data_dir=tmp_path / "data", sources=source_root)
+        assert left_over(tmp_path / "data") == []
+
+
+def test_no_space_for_the_cache_is_a_note(
+    source_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cache.np, "save", no_space)
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path / "data", sources=source_root))
+    assert "No space left on device" in capsys.readouterr().err
+    assert not [path for path in left_over(tmp_path / "data") if "jaxae" in path]
+
+
+# The network.
+
+
+def test_without_network_a_named_set_is_an_error(tmp_path: Path, no_network: None) -> None:
+    (tmp_path / "sources").mkdir()
+    with pytest.raises(UserError, match=r"no subfolder mnist.*no network in this test"):
+        data.load("mnist", data_dir=tmp_path / "data", sources=tmp_path / "sources")
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_network_the_default_is_the_bundled_subset(
+    tmp_path: Path, no_network: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = data.load_default("mnist", data_dir=tmp_path / "data")
+    assert dataset.name == "mnist_mini"
+    assert dataset.bundled
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "bundled subset mnist_mini" in lines[0]
+    assert "no network in this test" in lines[0]
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_prepared_or_sourced_set_is_the_default(
+    source_root: Path, tmp_path: Path, no_network: None
+) -> None:
+    assert_small_mnist(data.load_default("mnist", data_dir=tmp_path, sources=source_root))
+    assert_small_mnist(data.load_default("mnist", data_dir=tmp_path))
+
+
+# Where there is no array_record, as on Windows.
+
+
+@pytest.fixture
+def no_array_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
+
+
+def test_without_array_record_prepared_sets_are_an_error(
+    source_root: Path, tmp_path: Path, no_array_record: None
+) -> None:
+    directory = tmp_path / "data"
+    for name in ("mnist", "cifar10"):
+        with pytest.raises(UserError, match=f"{name} cannot be loaded: .*array_record") as caught:
+            data.load(name, data_dir=directory, sources=source_root)
+        assert "--dataset mnist_mini or fashion_mnist_mini" in str(caught.value)
+    with pytest.raises(UserError, match="no dataset 'mnits'"):
+        data.load("mnits", data_dir=directory)
+    assert left_over(tmp_path / "data") == []
+
+
+def test_without_array_record_what_was_decoded_before_loads(
+    source_root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    data.load("mnist", data_dir=tmp_path, sources=source_root)
+    request.getfixturevalue("no_array_record")
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path))
+    with pytest.raises(UserError, match="array_record"):
+        data.load("mnist", data_dir=tmp_path, stream=True)
+    shutil.rmtree(next(tmp_path.rglob(cache.FOLDER)))
+    with pytest.raises(UserError, match="array_record"):
+        data.load("mnist", data_dir=tmp_path)
+
+
+TRAIN_WITHOUT_ARRAY_RECORD = """
+import sys
+
+from jaxae.commands import main
+
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "array_record":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+main()
+"""
+
+
+def test_without_array_record_a_run_without_a_dataset_has_the_bundled_subset(
+    tmp_path: Path,
+) -> None:
+    line = "--epochs 1 --hidden 16 --batch-size 500 --out run"
+    process = subprocess.run(
+        [sys.executable, "-c", TRAIN_WITHOUT_ARRAY_RECORD, "train", *line.split()],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("family on mnist_mini")
+    assert process.stderr.startswith("jaxae: NOT THE FULL DATASET: using the bundled subset")
+    assert "needs the package array_record" in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+# The full archives.
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_full_set(
+    sources: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = data.load(name, data_dir=tmp_path, sources=sources)
+    assert dataset.train.images.shape == (60_000, 28, 28, 1)
+    assert dataset.test.images.shape == (10_000, 28, 28, 1)
+    assert len(np.unique(dataset.train.labels)) == len(dataset.class_names) == 10
+    # From then on it is mapped into memory, and neither read nor decoded.
+    monkeypatch.setattr(loading, "_decode_and_cache", lambda folder, name: pytest.fail("decodes"))
+    again = data.load(name, data_dir=tmp_path)
+    assert isinstance(again.train.images, np.memmap)
+    assert again.fingerprint == dataset.fingerprint
+    # The bundled subset is the beginning of each class, and so begins as the full set does.
+    mini = data.load(f"{name}_mini")
+    assert mini.class_names == dataset.class_names
+    np.testing.assert_array_equal(mini.train.images[:100], dataset.train.images[:100])
+    np.testing.assert_array_equal(mini.test.labels[:50], dataset.test.labels[:50])

@@ -1,0 +1,153 @@
+"""Images that are streamed from disk: the same numbers as from memory, wherever a run stops."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxae import data, evaluate, likelihoods, models, objectives, runs, train
+from jaxae.errors import UserError
+from jaxae.network import Network
+from jaxae.runs import with_binarization
+from jaxae.train import Examples
+from support import tiny
+
+source_root = pytest.fixture(tiny.source_root)
+small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
+
+MODEL = models.Autoencoder(models.DenseEncoder((8,), 2), models.DenseDecoder((8,), (28, 28, 1)))
+OPTIMIZER = optax.adam(1e-2)
+STEPS = 6  # of 40 images, 7 at a time: the last batch has 5
+
+
+@pytest.fixture
+def load(source_root: Path, tmp_path: Path) -> partial[data.Dataset]:
+    return partial(data.load, "mnist", data_dir=tmp_path / "sets", sources=source_root)
+
+
+def new_state(seed: int) -> train.State:
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    return train.init(run_key, MODEL.init(init_key, jnp.zeros((1, 28, 28, 1))), OPTIMIZER)
+
+
+def fit(split: data.Split, state: train.State, **options) -> list[train.Progress]:
+    reconstruct = partial(
+        objectives.reconstruction, network=Network(MODEL, likelihoods.BERNOULLI), per_pixel=True
+    )
+    return list(
+        train.fit(
+            state,
+            Examples(split.images, split.labels),
+            objective=partial(
+                objectives.denoising,
+                objective=reconstruct,
+                corrupt=partial(objectives.add_gaussian_noise, noise=0.3),
+            ),
+            optimizer=OPTIMIZER,
+            epochs=2,
+            batch_size=7,
+            **options,
+        )
+    )
+
+
+def assert_close(left: train.Progress, right: train.Progress) -> None:
+    for tree, other in ((left.state.params, right.state.params), (left.totals, right.totals)):
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=2e-5), tree, other)
+
+
+def test_streamed_images_are_those_in_memory_in_the_same_order(load: partial[data.Dataset]) -> None:
+    streamed = load(stream=True)  # which also prepares the set
+    assert isinstance(streamed.train.images, data.Column)
+    tiny.assert_small_mnist(load())
+    for name in ("images", "labels"):
+        column, array = getattr(streamed.train, name), getattr(load().train, name)
+        assert (column.shape, column.ndim, column.dtype) == (array.shape, array.ndim, array.dtype)
+        for key in (slice(3, 9), 5, [7, 0, 7], slice(None)):
+            np.testing.assert_array_equal(column[key], array[key])
+        np.testing.assert_array_equal(np.asarray(column), array)
+    np.testing.assert_array_equal(streamed.test.images, load().test.images)
+    assert streamed.fingerprint == load(stream=True).fingerprint
+
+
+@pytest.mark.parametrize("chunk_steps", [1, 4, 100, None])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_streamed_training_equals_training_from_memory(
+    chunk_steps: int | None, replicas: int, load: partial[data.Dataset]
+) -> None:
+    state = new_state(0)
+    if replicas > 1:
+        states = [new_state(seed) for seed in range(replicas)]
+        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    streamed = fit(load(stream=True).train, state, chunk_steps=chunk_steps)
+    resident = fit(load().train, state, chunk_steps=chunk_steps)
+    assert [(p.epoch, p.steps) for p in streamed] == [(p.epoch, p.steps) for p in resident]
+    for left, right in zip(streamed, resident, strict=True):
+        assert_close(left, right)
+
+
+def test_a_streamed_fit_goes_on_at_the_same_image(load: partial[data.Dataset]) -> None:
+    split = load(stream=True).train
+    whole = fit(split, new_state(0), chunk_steps=2)
+    stopped = whole[3]  # in the second epoch
+    assert not stopped.finished_epoch
+    resumed = fit(split, stopped.state, totals=stopped.totals, chunk_steps=2)
+    assert len(resumed) == len(whole) - 4
+    assert_close(resumed[-1], whole[-1])
+
+
+def test_processes_read_the_same(load: partial[data.Dataset]) -> None:
+    order = np.array([[3, 1, 4, 1], [5, 9, 2, -1], [-1, 6, 5, 3]])
+    batches = []
+    for workers in (0, 2):
+        column = load(stream=True, workers=workers).train.images
+        assert isinstance(column, data.Column)
+        batches.append(list(data.read_batches(column.records, order)))
+    images, labels = load().train.images, load().train.labels
+    for threads, processes, indices in zip(*batches, order, strict=True):
+        for batch in (threads, processes):
+            there = indices >= 0
+            np.testing.assert_array_equal(batch[0][there], images[indices[there]])
+            np.testing.assert_array_equal(batch[1][there], labels[indices[there]])
+            assert not batch[0][~there].any()
+
+
+def test_inputs_in_memory_are_refused(load: partial[data.Dataset]) -> None:
+    split = load(stream=True).train
+    examples = Examples(split.images, inputs=np.zeros((40, 28, 28, 1), np.float32))
+    with pytest.raises(UserError, match="inputs in memory were given for images that are streamed"):
+        next(
+            train.fit(
+                new_state(0),
+                examples,
+                objective=lambda *_: pytest.fail("is called"),
+                optimizer=OPTIMIZER,
+                epochs=1,
+                batch_size=7,
+                totals={},
+            )
+        )
+
+
+def test_static_binarization_of_streamed_images_is_refused(load: partial[data.Dataset]) -> None:
+    recipe = runs.reconstruction_recipe(Network(MODEL, likelihoods.BERNOULLI), OPTIMIZER)
+    streamed = load(stream=True)
+    assert with_binarization(recipe, streamed, "dynamic").examples is None
+    with pytest.raises(UserError, match="give --binarization dynamic"):
+        with_binarization(recipe, streamed, "static")
+
+
+def test_a_streamed_set_is_judged_on_arrays(load: partial[data.Dataset]) -> None:
+    images = evaluate.make_images(load(stream=True), "none")
+    for name in ("train", "train_labels", "test", "test_labels"):
+        assert isinstance(getattr(images, name), np.ndarray)
+    np.testing.assert_array_equal(images.train, load().train.images)
+    np.testing.assert_array_equal(images.train_labels, load().train.labels)
+
+
+def test_bundled_subsets_stay_in_memory() -> None:
+    assert isinstance(data.load("mnist_mini", stream=True).train.images, np.ndarray)

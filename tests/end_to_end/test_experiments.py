@@ -1,0 +1,210 @@
+"""Every experiment as a user starts it: what it leaves, draws and says."""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxae import checkpoint, data, plots
+from jaxae.data import archives
+from support.commands import REPOSITORY, Finished, start
+
+MNIST = "--dataset mnist_mini --epochs 1"
+# fashion.py is told neither dataset nor folder.
+COMMANDS = {
+    "latent2d": f"{MNIST} --images 64 --batch-size 32 --picture-steps 1 --out latent2d",
+    "denoise": f"{MNIST} --batch-size 1000 --out denoise",
+    "conv": f"{MNIST} --batch-size 1000 --out conv",
+    "vae": f"{MNIST} --batch-size 500 --path 3 8 --out vae",
+    "family": f"{MNIST} --objective conditional --beta 2 --batch-size 500 --out family",
+    "latent3d": f"{MNIST} --batch-size 500 --code 1.5 -2 0.25 --out latent3d",
+    "deep": f"{MNIST} --batch-size 500 --out deep",
+    "fashion": "--epochs 1 --batch-size 500",
+}
+# Width and height; the caption of a bundled subset comes below. None: drawn by matplotlib.
+PICTURES: dict[str, dict[str, tuple[int, int] | None]] = {
+    "fashion": {"epoch_001": (280, 280)},
+    "denoise": {"epoch_001": (280, 84)},
+    "latent2d": {
+        "step_000001": (28, 28),
+        "step_000002": (28, 28),
+        "epoch_001": (280, 280),
+        "codes": None,
+        "plane": None,
+    },
+    "latent3d": {"epoch_001": (280, 280), "code": (28, 28), "codes": None},
+    "conv": {"epoch_001": (280, 280)},
+    "deep": {"epoch_001": (280, 280), "reconstructions": (280, 56), "with_pca": (280, 84)},
+    "family": {"epoch_001": (280, 280), "samples": (280, 280)},
+    "vae": {"epoch_001": (280, 280), "samples": (280, 280), "path": (280, 28)},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The current directory of all runs."""
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.fixture(scope="module")
+def started(place: Path) -> Iterator[dict[str, Future]]:
+    """All of them, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(start, name, line, place) for name, line in COMMANDS.items()}
+
+
+def finished(name: str, started: dict[str, Future], place: Path) -> Finished:
+    process = started[name].result()
+    assert process.returncode == 0, process.stderr
+    named = re.search(rf"^{name} on \S+: (.+)$", process.stdout, re.MULTILINE)
+    assert named, process.stdout
+    return Finished(name, process, place / named[1])
+
+
+@pytest.fixture(params=sorted(COMMANDS))
+def run(request: pytest.FixtureRequest, started: dict[str, Future], place: Path) -> Finished:
+    """Each of them, finished."""
+    return finished(request.param, started, place)
+
+
+def test_all_experiments_are_run() -> None:
+    runnable = {
+        path.stem
+        for path in (REPOSITORY / "experiments").glob("*.py")
+        if re.search("run_main|train.start", path.read_text())
+    }
+    assert runnable == COMMANDS.keys()
+
+
+def test_a_run_draws_what_it_promises(run: Finished) -> None:
+    expected = PICTURES[run.name]
+    drawn = {path.stem for path in (run.folder / "pictures").iterdir()}
+    assert drawn == expected.keys() | {"curves"}
+    dataset = run.read("config.json")["dataset"]["name"]
+    for name, size in expected.items():
+        with Image.open(run.folder / "pictures" / f"{name}.png") as image:
+            assert image.info["Description"].startswith(f"{run.name}, {dataset}: ")
+            if size is not None:
+                assert image.mode == "L"
+                # A caption does not fit in the width of a digit.
+                assert image.size[0] == max(size[0], 160)
+                assert size[1] + 10 < image.size[1] < size[1] + 100
+                assert np.asarray(image)[: size[1], : size[0]].std() > 0
+
+
+def test_a_run_writes_one_line_an_epoch(run: Finished) -> None:
+    (line,) = run.metrics()
+    assert line["epoch"] == 1
+    for name in ("train_loss", "test_loss", "test_mse", "seconds", "images_per_second"):
+        assert np.isfinite(line[name])
+    assert 0 < line["test_mse"] < 0.5
+    assert line["dataset"].endswith("_mini")
+    assert run.read("config.json")["corrupted_tests"] == (run.name == "denoise")
+    summary = run.read("summary.json")
+    assert summary["test_mse"] == line["test_mse"]
+    images = 64 if run.name == "latent2d" else 5000
+    assert line["seconds"] * line["images_per_second"] == pytest.approx(images)
+    assert checkpoint.steps(run.folder / "checkpoints")
+
+
+def test_without_a_terminal_an_epoch_is_one_plain_line(run: Finished) -> None:
+    assert re.findall(r"^epoch 1/1 +train loss \d", run.process.stdout, re.MULTILINE)
+    assert "\r" not in run.process.stdout + run.process.stderr
+    assert "\x1b" not in run.process.stdout + run.process.stderr
+    assert "Traceback" not in run.process.stderr
+
+
+@pytest.mark.parametrize("name", ["fashion", "latent3d", "conv"])
+def test_the_left_half_is_the_test_images(
+    name: str, started: dict[str, Future], place: Path
+) -> None:
+    run = finished(name, started, place)
+    images = data.load(run.read("config.json")["dataset"]["name"]).test.images
+    picture = run.picture("epoch_001")
+    np.testing.assert_array_equal(picture[:280, :140], plots.tile(images[:50], columns=5))
+    assert (picture[:280, 140:280] != picture[:280, :140]).any()
+
+
+def test_denoise_draws_noisy_above_clean(started: dict[str, Future], place: Path) -> None:
+    run = finished("denoise", started, place)
+    noisy, denoised, clean = (run.picture("epoch_001")[28 * i : 28 * (i + 1)] for i in range(3))
+    expected = plots.tile(data.load("mnist_mini").test.images[:10], columns=10)
+    np.testing.assert_array_equal(clean, expected)
+    error = np.mean((noisy / 255.0 - clean / 255.0) ** 2)
+    assert 0.08 < error < 0.2  # noise of 0.5, of which about half is clipped away
+    assert (denoised != noisy).any()
+
+
+def test_deep_compares_itself_with_pca(started: dict[str, Future], place: Path) -> None:
+    run = finished("deep", started, place)
+    originals, reconstructions, pca = (
+        run.picture("with_pca")[28 * i : 28 * (i + 1)] for i in range(3)
+    )
+    np.testing.assert_array_equal(run.picture("reconstructions")[28:56], reconstructions)
+    error = np.mean((pca / 255.0 - originals / 255.0) ** 2)
+    assert error == pytest.approx(run.read("summary.json")["pca_test_mse"], rel=0.5)
+
+
+def test_the_terms_of_the_negative_elbo_add_up(started: dict[str, Future], place: Path) -> None:
+    (line,) = finished("vae", started, place).metrics()
+    for split in ("train", "test"):
+        terms = line[f"{split}_reconstruction"] + line[f"{split}_kl"]
+        assert line[f"{split}_negative_elbo"] == pytest.approx(terms, rel=1e-5)
+        assert line[f"{split}_loss"] == pytest.approx(terms, rel=1e-5)
+        assert line[f"{split}_kl"] > 0
+
+
+def test_no_dataset_and_no_network_is_the_bundled_subset_said_aloud(
+    started: dict[str, Future], place: Path
+) -> None:
+    if archives.find("fashion_mnist", None) is not None:
+        pytest.skip("this machine has Debian's dataset-fashion-mnist: the full set is at hand")
+    run = finished("fashion", started, place)
+    assert run.process.stderr.startswith("jaxae: NOT THE FULL DATASET")
+    assert run.read("config.json")["dataset"]["name"] == "fashion_mnist_mini"
+    assert run.read("summary.json")["dataset"] == "fashion_mnist_mini"
+    assert run.metrics()[0]["dataset"] == "fashion_mnist_mini"
+    assert run.folder.parent == place / "results" / "fashion"
+    assert not (place / "no_sets").exists()
+
+
+def test_a_trained_denoiser_is_loaded_and_drawn(started: dict[str, Future], place: Path) -> None:
+    trained = finished("denoise", started, place)
+    process = start("denoise", f"--load {trained.folder} --out loaded", place)
+    assert process.returncode == 0, process.stderr
+    loaded = Finished("denoise", process, place / "loaded")
+    np.testing.assert_allclose(
+        loaded.picture("epoch_001")[:84].astype(int),
+        trained.picture("epoch_001")[:84].astype(int),
+        atol=1,
+    )
+    expected = trained.read("summary.json")["test_loss"]
+    assert loaded.read("summary.json")["test_loss"] == pytest.approx(expected, rel=1e-4)
+    assert not (loaded.folder / "metrics.jsonl").exists()
+
+
+def test_the_page_of_results_has_its_runs_numbers_and_pictures(
+    started: dict[str, Future], place: Path
+) -> None:
+    run = finished("deep", started, place)
+    process = start("report", f"{run.folder} --out page", place)
+    assert process.returncode == 0, process.stderr
+    page = (place / "page" / "README.md").read_text()
+    summary = run.read("summary.json")
+    for name in ("test_loss", "test_mse", "test_psnr"):
+        assert f"| {summary[name]:.4g} |" in page
+    assert f"pca_test_mse {summary['pca_test_mse']:.5g}" in page
+    pictures = re.findall(r"\(pictures/(\S+)\)", page)
+    assert len(pictures) == 4  # of the epoch, reconstructions, beside PCA, curves
+    assert all((place / "page" / "pictures" / name).exists() for name in pictures)
+
+
+def test_what_is_no_finished_run_is_not_reported(place: Path) -> None:
+    process = start("report", "nothing --out empty", place)
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: nothing is not a run")
+    assert not (place / "empty").exists()

@@ -1,0 +1,456 @@
+"""Judging a run: its figures, its page, and what is refused."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxae import data, evaluate, likelihoods, models, objectives, plots, runs
+from jaxae.errors import UserError
+from jaxae.evaluate import classifier, command, pictures
+from jaxae.evaluate import figures as evaluate_figures
+from jaxae.evaluate import page as evaluate_page
+from jaxae.network import Network, Trained, condition
+from jaxae.runs import Binarization, RunOptions, with_binarization
+from support.commands import SECONDS, environment
+from support.damage import expect_other_numbers
+from support.small_run import compiled_once  # noqa: F401
+
+CHANGING = ("evaluation_seconds", "environment")  # the latter as this checkout's files change
+RUN = RunOptions(epochs=2, batch_size=50, learning_rate=1e-2, dataset="mnist")
+LIKELIHOOD = likelihoods.BERNOULLI
+ENCODER, DECODER = models.DenseEncoder((16,), 4), models.DenseDecoder((16,), (12, 12, 1))
+AUTOENCODER = models.Autoencoder(ENCODER, DECODER)
+QUANTIZED = models.Autoencoder(ENCODER, DECODER, models.FiniteScalarQuantizer((4, 3)))
+VARIATIONAL = models.VariationalAutoencoder(ENCODER, DECODER)  # of a code of two numbers
+CONDITIONAL = models.VariationalAutoencoder(ENCODER, DECODER, classes=10)
+
+
+@dataclass(frozen=True)
+class Options:
+    """An experiment's options."""
+
+    binarization: Binarization
+    run: RunOptions
+
+
+def train(
+    folder: Path, model: Any, binarization: Binarization = "none", **shared: Any
+) -> dict[str, Any]:
+    """A run of a network in a folder; returns its last record."""
+    variational = isinstance(model, models.VariationalAutoencoder)
+    objective = objectives.negative_elbo if variational else objectives.reconstruction
+    objective = partial(objective, network=Network(model, LIKELIHOOD))
+    options = Options(binarization, replace(RUN, out=folder, **shared))
+    record = {}
+    with runs.start("small", options, dataset="mnist") as run:
+        recipe = runs.Recipe(Network(model, LIKELIHOOD), objective, optax.adam(1e-2))
+        for epoch in runs.train_epochs(run, with_binarization(recipe, run.dataset, binarization)):
+            picture = plots.tile(run.dataset.test.images[:10], 5)
+            runs.save_picture(run, f"epoch_{epoch.number:03d}", picture, "ten images")
+            record = epoch.record
+    return record
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run that was judged."""
+
+    folder: Path
+    record: dict[str, Any]  # its own last one
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return json.loads((self.folder / "evaluation.json").read_text())
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return self.results["figures"]
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every dataset is the middles of 100 training and 30 test images, with a small classifier."""
+    mini = data.load("mnist_mini")
+    middle = np.s_[:, 8:20, 8:20]
+    train, test = (
+        data.Split(split.images[:count][middle].copy(), split.labels[:count].copy())
+        for split, count in ((mini.train, 100), (mini.test, 30))
+    )
+    small = data.assemble("mnist", train, test, mini.class_names)
+    settings = classifier.ClassifierSettings(channels=(4,), features=8, epochs=1)
+    cache = tmp_path_factory.mktemp("classifiers")
+    load_or_train = partial(classifier.load_or_train, folder=cache, settings=settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda name, **places: small)
+        patch.setattr(classifier, "load_or_train", load_or_train)
+        yield
+
+
+def judged_once(
+    tmp_path_factory: pytest.TempPathFactory, model: Any, binarization: Binarization, replicas: int
+) -> Evaluated:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    record = train(folder, model, binarization, replicas=replicas)
+    command.main(command.Options(folder, samples=20))
+    return Evaluated(folder, record)
+
+
+@pytest.fixture(scope="module")
+def variational(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """Two replicas of a variational autoencoder on binarized images."""
+    return judged_once(tmp_path_factory, VARIATIONAL, "dynamic", 2)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """An autoencoder on grey images."""
+    return judged_once(tmp_path_factory, AUTOENCODER, "none", 1)
+
+
+def untrained(model: Any) -> Trained:
+    """A network as it is at first."""
+    labels = condition(model, jnp.zeros(1, jnp.int32))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 12, 12, 1)), *labels)
+    return Trained(Network(model, LIKELIHOOD), variables)
+
+
+def assert_in_range(figures: dict[str, Any]) -> None:
+    for name, value in figures.items():
+        if name.endswith(("accuracy", "precision", "recall")):
+            assert 0 <= value <= 1, name
+        elif name.endswith(("mse", "fid", "std", "psnr", "likelihood")):
+            assert value >= 0, name
+        elif name.endswith("inception_score"):
+            assert 1 <= value <= 10, name
+        assert np.isfinite(value).all(), name
+
+
+def test_the_page_of_a_run_opens_in_a_browser(variational: Evaluated, browser: Any) -> None:
+    browser.get((variational.folder / "report.html").absolute().as_uri())
+    loaded = browser.execute_script(
+        "return [...document.images].every(i => i.complete && i.naturalWidth > 0)"
+    )
+    assert loaded
+    assert browser.find_elements("css selector", ".plot circle:not(.ring)")
+    assert "Negative log-likelihood" in browser.find_element("css selector", "body").text
+    assert browser.get_log("browser") == []
+
+
+def test_figures_are_finite_and_in_range(variational: Evaluated, plain: Evaluated) -> None:
+    for run in (variational, plain):
+        assert_in_range(run.figures)
+        assert_in_range(run.results["references"])
+
+
+def test_errors_are_those_that_the_run_has_on_record(
+    variational: Evaluated, plain: Evaluated
+) -> None:
+    for run in (variational, plain):
+        for name in ("test_mse", "test_psnr"):
+            np.testing.assert_allclose(run.figures[name], run.record[name], rtol=1e-5)
+    assert plain.results["step"] == 4
+    assert plain.results["epoch"] == 2
+    np.testing.assert_allclose(
+        variational.figures["test_mse_replicas"],
+        variational.record["test_mse_replicas"],
+        rtol=1e-5,
+    )
+
+
+def test_replicas_give_a_mean_and_a_standard_deviation(
+    variational: Evaluated, plain: Evaluated
+) -> None:
+    figures = variational.figures
+    for name in ("test_mse", "fid", "negative_log_likelihood", "linear_probe_accuracy"):
+        each = figures[f"{name}_replicas"]
+        assert len(each) == 2
+        np.testing.assert_allclose(figures[name], np.mean(each))
+        np.testing.assert_allclose(figures[f"{name}_std"], np.std(each, ddof=1))
+    assert not [name for name in plain.figures if name.endswith(("_std", "_replicas"))]
+
+
+def test_a_posterior_has_a_likelihood_above_its_bound_and_active_units(
+    variational: Evaluated,
+) -> None:
+    bounds = variational.record["test_negative_elbo_replicas"]
+    for weighed, bound in zip(
+        variational.figures["negative_log_likelihood_replicas"], bounds, strict=True
+    ):
+        assert 0 < weighed < bound
+    assert 0 <= variational.figures["active_units"] <= 2
+    assert variational.results["settings"]["prior"] == "normal"
+
+
+def test_a_plain_autoencoder_has_neither(plain: Evaluated) -> None:
+    assert not {"negative_log_likelihood", "active_units"} & plain.figures.keys()
+    assert plain.results["settings"]["prior"] == "mixture"
+
+
+def test_a_quantized_code_has_a_perplexity() -> None:
+    trained = untrained(QUANTIZED)
+    codes = trained.network.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
+    figures = evaluate_figures.judge_code_use(trained, np.asarray(codes))
+    assert figures.keys() == {"codebook_size", "codes_used", "codebook_perplexity"}
+    assert figures["codebook_size"] == 12
+    assert figures["codes_used"] == 3
+    np.testing.assert_allclose(figures["codebook_perplexity"], 4**0.25 * (8 / 3) ** 0.75)
+
+
+def test_grey_images_have_no_likelihood_under_bernoulli_pixels(variational: Evaluated) -> None:
+    trained = Trained(Network(VARIATIONAL, LIKELIHOOD), {})
+    grey = np.full((1, 2, 2, 1), 7, np.uint8)
+    assert not evaluate_figures.has_likelihood(trained, grey)
+    assert evaluate_figures.has_likelihood(trained, 255 * (grey > 0).astype(np.uint8))
+    density = replace(
+        trained, network=Network(VARIATIONAL, likelihoods.BY_NAME["continuous_bernoulli"])
+    )
+    assert evaluate_figures.has_likelihood(density, grey)
+
+
+def test_judging_twice_gives_the_same_numbers_and_page(
+    variational: Evaluated, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "folder"
+    command.main(command.Options(variational.folder, samples=20, out=out))
+    again = Evaluated(out, {})
+    first, second = (
+        {name: value for name, value in run.results.items() if name not in CHANGING}
+        for run in (variational, again)
+    )
+    assert second == first
+    assert again.page == variational.page
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.json", "report.html"]
+
+
+def test_options_choose_the_checkpoint_and_how_many_images(
+    plain: Evaluated, tmp_path: Path
+) -> None:
+    command.main(command.Options(plain.folder, step=2, images=5, generated=12, out=tmp_path))
+    results = Evaluated(tmp_path, {}).results
+    assert (results["step"], results["epoch"]) == (2, 1)
+    settings = {"prior": "mixture", "samples": 200, "weighed": 5, "generated": 12, "seed": 0}
+    assert results["settings"] == settings
+    assert results["figures"]["test_mse"] > plain.figures["test_mse"]
+    assert results["figures"]["fid"] != plain.figures["fid"]
+
+
+def test_the_page_says_what_was_judged(variational: Evaluated, plain: Evaluated) -> None:
+    page = variational.page
+    assert "<title>small on mnist</title>" in page
+    assert "2 epochs, mean ± standard deviation of 2 replicas" in page
+    assert "On 30 test images, binarized once; training images anew at each step" in page
+    assert "20 importance samples" in page
+    assert "The code&#39;s first number" in page or "the code&#39;s first number" in page
+    assert variational.results["classifier"]["note"][:40] in page
+    for title in ("Reconstructions by epoch", "Samples", "Interpolations", "Codes", "Training"):
+        assert title in page
+    assert page.count("<circle") == plain.page.count("<circle") == 30
+    assert "On 30 test images, as they are in the dataset" in plain.page
+    assert "importance samples" not in plain.page
+    assert "first principal component" in plain.page
+    assert "±" not in re.sub("(?s)<style>.*?</style>|<script>.*?</script>", "", plain.page)
+
+
+def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
+    trained, images = (
+        untrained(CONDITIONAL),
+        evaluate.make_images(data.load("mnist"), "static"),
+    )
+    settings = evaluate_figures.EvaluationSettings(
+        "normal", samples=2, weighed=30, generated=40, seed=0
+    )
+    judge = classifier.load_or_train(images.dataset)
+    judged = evaluate_figures.judge(trained, images, settings, judge)
+    assert_in_range(judged.figures)
+    codes = jax.random.normal(jax.random.split(jax.random.key(0))[1], (40, 2))
+    labels = np.concatenate([images.test_labels, images.test_labels[:10]])
+    np.testing.assert_array_equal(judged.generated, trained.decode(codes, labels))
+    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated, "normal")
+    assert [gallery.title for gallery in galleries] == [
+        "Reconstructions",
+        "Samples",
+        "Interpolations",
+    ]
+    assert "with the labels of the test images" in galleries[1].text
+
+
+def test_of_codes_that_have_collapsed_all_but_samples_is_judged(tmp_path: Path) -> None:
+    trained, images = (
+        untrained(AUTOENCODER),
+        evaluate.make_images(data.load("mnist"), "none"),
+    )
+    trained = replace(trained, variables=jax.tree.map(jnp.zeros_like, trained.variables))
+    settings = evaluate_figures.EvaluationSettings(
+        "mixture", samples=1, weighed=1, generated=30, seed=0
+    )
+    judged = evaluate_figures.judge(
+        trained, images, settings, classifier.load_or_train(images.dataset)
+    )
+    assert {"test_mse", "linear_probe_accuracy", "reconstruction_fid"} <= judged.figures.keys()
+    assert "fid" not in judged.figures
+    assert not len(judged.generated)
+    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated, "mixture")
+    assert "Samples" not in [gallery.title for gallery in galleries]
+    collapsed, other = judged.figures, {**judged.figures, "fid": 1.0}
+    assert "fid" not in command.over_replicas([other, collapsed])
+
+
+def test_each_picture_of_a_page_is_drawn_by_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained, images = (
+        untrained(AUTOENCODER),
+        evaluate.make_images(data.load("mnist"), "none"),
+    )
+    one = replace(images, test=images.test[:1], test_labels=images.test_labels[:1])
+    scatter = pictures.make_scatter(trained, one)
+    assert scatter is not None
+    assert scatter.points.shape == (1, 2)
+    assert capsys.readouterr().err == ""
+    diverged = replace(
+        trained, variables=jax.tree.map(lambda leaf: leaf * jnp.nan, trained.variables)
+    )
+    galleries = pictures.make_galleries(tmp_path, diverged, images, images.test, "mixture")
+    assert [gallery.title for gallery in galleries] == ["Samples"]
+    assert pictures.make_scatter(diverged, images) is None
+    left_out = re.findall("(?m)^jaxae: no picture (.*?): ", capsys.readouterr().err)
+    assert left_out == ["of reconstructions", "of interpolations", "of codes"]
+
+
+def test_a_member_of_the_family_has_its_own_prior() -> None:
+    trained = Trained(Network(AUTOENCODER, LIKELIHOOD), {})
+    assert evaluate_figures.choose_prior(trained, "wae") == "normal"
+    assert evaluate_figures.choose_prior(trained, "rae-l2") == "mixture"
+    assert (
+        evaluate_figures.choose_prior(
+            replace(trained, network=Network(VARIATIONAL, LIKELIHOOD)), None
+        )
+        == "normal"
+    )
+    assert (
+        evaluate_figures.choose_prior(
+            replace(trained, network=Network(QUANTIZED, LIKELIHOOD)), None
+        )
+        == "resample"
+    )
+
+
+@pytest.fixture
+def copy(plain: Evaluated, tmp_path: Path) -> Path:
+    """A run that a test may change."""
+    return shutil.copytree(plain.folder, tmp_path / "copy")
+
+
+def change_config(change: Callable[[dict[str, Any]], Any], folder: Path) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+change_fingerprint = partial(
+    change_config, lambda config: config["dataset"].update(fingerprint="0" * 64)
+)
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(
+    copy: Path, plain: Evaluated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expect_other_numbers(copy / "checkpoints" / "4")
+    change_config(lambda config: config.update(corrupted_tests=True), copy)
+    command.main(command.Options(copy, images=5))
+    assert f"{copy / 'checkpoints' / '4'} is damaged" in capsys.readouterr().err
+    judged = Evaluated(copy, {})
+    assert judged.results["step"] == 2
+    # And a run that was tested on corrupted inputs is not taken for one like the other.
+    assert "Inputs are clean" in judged.page
+    assert "Inputs are clean" not in plain.page
+
+
+def test_images_too_large_for_pca_are_judged_without_it(
+    copy: Path, plain: Evaluated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_figures, "_LARGEST_PCA", 143)
+    command.main(command.Options(copy, images=5))
+    judged = Evaluated(copy, {})
+    without = {n: v for n, v in plain.results["references"].items() if not n.startswith("pca_")}
+    assert judged.results["references"] == without != plain.results["references"]
+    assert "PCA of the same size" in plain.page
+    assert "PCA of the same size" not in judged.page
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "message"),
+    [
+        (change_fingerprint, {}, "other content"),
+        (lambda folder: shutil.rmtree(folder / "checkpoints"), {}, "no checkpoint"),
+        (lambda folder: (folder / "config.json").unlink(), {}, "is not a run"),
+        (lambda folder: None, {"step": 3}, "step 3 was asked for"),
+        (lambda folder: None, {"samples": 0}, "--samples 0"),
+        (lambda folder: None, {"images": 0}, "--images 0"),
+        (lambda folder: None, {"generated": 9}, "--generated 9"),
+        (lambda folder: None, {"seed": -1}, "--seed -1"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_and_nothing_is_written(
+    copy: Path, spoil: Callable[[Path], Any], options: dict[str, Any], message: str
+) -> None:
+    for name in ("evaluation.json", "report.html"):
+        (copy / name).unlink()
+    spoil(copy)
+    with pytest.raises(UserError, match=message):
+        command.main(command.Options(copy, **options))
+    assert not [*copy.glob("*.html"), *copy.glob("evaluation*"), *copy.glob(".*part")]
+
+
+def test_a_page_that_cannot_be_written_is_an_error(copy: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        command.write(copy / "config.json", {"figures": {}}, "")
+
+
+def test_a_folder_that_is_no_run_ends_the_command_with_one_paragraph(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "jaxae.evaluate", str(tmp_path)],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert process.stderr.startswith(f"error: {tmp_path} is not a run")
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ({"a": 0.0430551}, "0.04306"),
+        ({"a": 815824}, "815,824"),
+        ({"a": 131.0115, "a_std": 1.196}, "131.0 ± 1.2"),
+        ({"a": 0.043006, "a_std": 0.000813}, "0.04301 ± 0.00081"),
+        ({"a": 20.0, "a_std": 0.0}, "20 ± 0"),
+        ({"a": 512.3, "a_std": 35.47}, "512 ± 35"),
+    ],
+)
+def test_a_figure_has_as_many_digits_as_its_deviation_allows(
+    figures: dict[str, float], text: str
+) -> None:
+    assert evaluate_page.format_figure(figures, "a") == text

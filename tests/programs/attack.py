@@ -1,0 +1,353 @@
+"""Attacks on runs and on prepared sets, for some minutes; not part of the test suite.
+
+    python tests/attack.py --minutes 10
+
+Each try damages a copy of a trained run or of a prepared set and uses it, or kills a run and
+resumes it. It survives if the numbers are those of the undamaged one, or if one UserError says why
+there are none. Anything else is listed with the seed that repeats it, and the exit code is 1.
+"""
+
+import argparse
+import collections
+import contextlib
+import errno
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+
+from jaxae import checkpoint, data, runs
+from jaxae.checkpoint.reading import METADATA
+from jaxae.data import load as load_prepared
+from jaxae.errors import UserError
+from support import handmade
+from support.commands import SECONDS, command, environment
+from support.damage import damaged_contents, damaged_descriptions
+from support.small_run import go, lines_of, small_images
+
+Random = random.Random
+Use = Callable[[Path], Any]
+"""Uses a folder, and returns numbers that can be compared."""
+
+FAILED = "FAILED"
+WHOLE, OTHER, FINGERPRINT = "whole", "other numbers", "other fingerprint"
+EPOCHS = 3
+KILLED = "--dataset mnist_mini --epochs 6 --batch-size 500"
+DOCUMENTS = ("config.json", "metrics.jsonl", "summary.json", METADATA)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A way to damage something, and a way to use it."""
+
+    name: str
+    source: Path  # of the copies that are damaged
+    damage: Callable[[Random, Path], str]  # says what it did
+    use: Use
+    compare: Callable[[Any, Any], str]  # what was used with what is expected; OTHER if it differs
+    expected: Any
+    during: Callable[[Random], contextlib.AbstractContextManager] | None = None
+
+
+@dataclass
+class Tally:
+    """What became of the tries of one attack."""
+
+    outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
+    seconds: float = 0.0
+
+
+def main() -> None:
+    """Attacks for the time given, and prints what survived."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0, help="of each attack's first try")
+    parser.add_argument("--only", default="", help="attacks with this in their name")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, small_images():
+        jax.config.update("jax_compilation_cache_dir", f"{scratch}/compiled")
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        attacks = [each for each in make_attacks(Path(scratch)) if options.only in each.name]
+        tallies = {attack.name: Tally() for attack in attacks}
+        deadline = time.monotonic() + 60 * options.minutes
+        while time.monotonic() < deadline:
+            attack = min(attacks, key=lambda each: tallies[each.name].seconds)
+            tally, started = tallies[attack.name], time.monotonic()
+            seed = options.seed + tally.outcomes.total()
+            outcome = attempt(attack, seed, Path(scratch) / "copy")
+            tally.outcomes[outcome.split(":")[0]] += 1
+            tally.seconds += time.monotonic() - started
+            if outcome.startswith(FAILED):
+                print(f"--only {attack.name!r} --seed {seed}: {outcome}", flush=True)
+    for name, tally in tallies.items():
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in tally.outcomes.items())
+        print(f"{name}: {tally.outcomes.total()} tries: {counts}")
+    sys.exit(any(tally.outcomes[FAILED] for tally in tallies.values()))
+
+
+def make_attacks(scratch: Path) -> list[Attack]:
+    """All attacks, each with what an undamaged copy gives."""
+    run, sets, killed = scratch / "run", scratch / "sets", scratch / "killed"
+    with quiet():
+        go(out=run, epochs=EPOCHS)
+    shades = [handmade.grey(shade) for shade in range(0, 250, 5)]
+    handmade.write(sets, shades, [index % 2 for index in range(len(shades))])
+    cached = scratch / "cached"
+    shutil.copytree(sets, cached)
+    load_set(cached)  # leaves its cache there
+    killed.mkdir()
+    whole = scratch / "whole"
+    whole.mkdir()
+    steps = load_steps(run)
+    resumed, finished = lines_of(run)[-1], kill_and_resume(whole, kill_after=None)
+    byte = partial(damage_file, pattern="*")
+    arrays = partial(damage_file, pattern="checkpoints/*/state/**/*")
+    return [
+        Attack("a run's file, resumed", run, byte, resume, compare_losses, resumed),
+        Attack("a run's file, loaded", run, byte, load_run, compare_images, steps),
+        Attack("a checkpoint's file, resumed", run, arrays, resume, compare_losses, resumed),
+        Attack(
+            "a value of a run's JSON, resumed", run, damage_json, resume, compare_losses, resumed
+        ),
+        Attack(
+            "a value of a run's JSON, loaded", run, damage_json, load_run, compare_images, steps
+        ),
+        Attack(
+            "reads that fail, resumed", run, nothing, resume, compare_losses, resumed, failing_reads
+        ),
+        Attack(
+            "reads that fail, loaded", run, nothing, load_run, compare_images, steps, failing_reads
+        ),
+        Attack("a prepared set's file", sets, byte, load_set, compare_data, load_set(sets)),
+        Attack("a cached set's file", cached, byte, load_set, compare_data, load_set(sets)),
+        Attack("a kill", killed, choose_moment, kill_at_moment, compare_arrays, finished),
+    ]
+
+
+def attempt(attack: Attack, seed: int, copy: Path) -> str:
+    """What becomes of one try: whole, refused, or FAILED and how."""
+    chance = Random(f"{attack.name} {seed}")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(attack.source, copy)
+    did = attack.damage(chance, copy)
+    kept = count_arrays(copy)
+    during = attack.during(chance) if attack.during else contextlib.nullcontext()
+    try:
+        with quiet() as said, during:
+            numbers = attack.use(copy)
+    except UserError as error:
+        lost = count_arrays(copy) < kept
+        if lost or "\n" in str(error):
+            return f"{FAILED}: {did}: {'lost a checkpoint' if lost else 'several lines'}: {error}"
+        return "refused"
+    except BaseException as error:  # whatever gets through
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{FAILED}: {did}: {error!r} at {where.filename}:{where.lineno}"
+    outcome = attack.compare(numbers, attack.expected)
+    if count_arrays(copy) < kept:
+        outcome = "lost a checkpoint"
+    elif "starts anew" in said.getvalue():
+        outcome = "started anew"
+    return outcome if outcome in (WHOLE, FINGERPRINT) else f"{FAILED}: {did}: {outcome}"
+
+
+def count_arrays(folder: Path) -> int:
+    """The checkpoints in a folder that hold arrays, those that are set aside included."""
+    return len(list(folder.glob("checkpoints/*/state/d")))
+
+
+# Damages.
+
+
+def nothing(chance: Random, folder: Path) -> str:
+    """Leaves all as it is."""
+    return "nothing"
+
+
+def damage_file(chance: Random, folder: Path, *, pattern: str) -> str:
+    """Flips a bit of a random file, cuts it, fills it with other bytes, or removes it."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    path = chance.choice(files)
+    content = bytearray(path.read_bytes())
+    way = chance.choice(("flip", "flip", "cut", "fill", "remove"))
+    place = chance.randrange(max(1, len(content)))
+    if way == "flip" and content:
+        content[place] ^= 1 << chance.randrange(8)
+    elif way == "cut":
+        del content[place:]
+    elif way == "fill":
+        content[place : place + 64] = chance.randbytes(64)
+    path.write_bytes(content)
+    if way == "remove":
+        path.unlink()
+    return f"{way} {path.relative_to(folder)} at {place}"
+
+
+def damage_json(chance: Random, folder: Path) -> str:
+    """Damages a random value of a random document of a run."""
+    files = sorted(path for path in folder.rglob("*") if path.name in DOCUMENTS)
+    path = chance.choice(files)
+    lines = [path.read_bytes()]
+    if path.suffix == ".jsonl":
+        lines = lines[0].splitlines(keepends=True)
+    number = chance.randrange(len(lines))
+    damages = damaged_descriptions if path.name == METADATA else damaged_contents
+    said, lines[number] = chance.choice(list(damages(lines[number])))
+    path.write_bytes(b"".join(lines))
+    return f"{path.relative_to(folder)}: {said}"
+
+
+@contextlib.contextmanager
+def failing_reads(chance: Random) -> Iterator[None]:
+    """Within it one read in five of a whole file fails, as on a network disk."""
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if chance.random() < 0.2:
+            raise OSError(chance.choice((errno.EIO, errno.ESTALE, errno.EMFILE)), "attacked")
+        return read(path)
+
+    with mock.patch.object(Path, "read_bytes", fail):
+        yield
+
+
+def choose_moment(chance: Random, folder: Path) -> str:
+    """Chooses when a run is killed."""
+    seconds = chance.uniform(0, 12)
+    (folder / "moment").write_text(str(seconds))
+    return f"after {seconds:.3f} s"
+
+
+# Uses.
+
+
+def resume(folder: Path) -> dict[str, Any]:
+    """The last record of the run, which trains where it has to."""
+    go(resume=folder, epochs=EPOCHS)
+    return lines_of(folder)[-1]
+
+
+def load_run(folder: Path) -> np.ndarray:
+    """What the run's network makes of some images."""
+    images = data.load("mnist_mini").test.images[:4]
+    return np.asarray(runs.load(folder).reconstruct(images))
+
+
+def load_steps(folder: Path) -> list[np.ndarray]:
+    """What each kept checkpoint makes of them, for a damaged one gives way to an older one."""
+    with quiet():
+        return [
+            np.asarray(
+                runs.load(folder, step=step).reconstruct(data.load("mnist_mini").test.images[:4])
+            )
+            for step in checkpoint.steps(folder / "checkpoints")
+        ]
+
+
+def load_set(folder: Path) -> data.Dataset:
+    """The prepared set."""
+    with quiet():
+        return load_prepared(handmade.NAME, data_dir=folder)
+
+
+def kill_at_moment(folder: Path) -> np.ndarray:
+    """The checksums of a run that is killed at its moment, and resumed."""
+    return kill_and_resume(folder, kill_after=float((folder / "moment").read_text()))
+
+
+def kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
+    """The checksums of a run's last checkpoint; on one core, for only there bits are the same."""
+    core = min(os.sched_getaffinity(0))
+
+    def run(line: str, seconds: float | None) -> int:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *command("fashion", line)],
+            cwd=folder,
+            env=environment(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            return process.wait(seconds or SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            return process.wait()
+
+    code = run(f"{KILLED} --out run", kill_after)
+    if code == -signal.SIGKILL:
+        begun = (folder / "run/config.json").exists()
+        code = run("--resume run" if begun else f"{KILLED} --out run", None)
+    if code:
+        raise RuntimeError(f"the run ended with {code}")
+    folder = folder / "run/checkpoints"
+    described = json.loads((folder / str(checkpoint.steps(folder)[-1]) / METADATA).read_text())
+    leaves = described["custom_metadata"]["leaves"]
+    return np.array([leaves[name]["crc32"] for name in sorted(leaves)])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[io.StringIO]:
+    """Within it nothing is printed, but kept."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield said
+
+
+# Comparisons.
+
+
+def compare_losses(line: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Compares the losses that a run has come to; it may have trained the last epoch again."""
+    names = ("train_loss", "test_loss")
+    return verdict(all(np.allclose(line[name], expected[name], rtol=1e-4) for name in names))
+
+
+def compare_images(images: np.ndarray, expected: list[np.ndarray]) -> str:
+    """Compares images with those that each of the checkpoints gives."""
+    return verdict(any(np.allclose(images, each, atol=1e-5) for each in expected))
+
+
+def compare_data(found: data.Dataset, expected: data.Dataset) -> str:
+    """Compares two datasets; a run refuses one of another fingerprint."""
+    if found.fingerprint != expected.fingerprint:
+        return FINGERPRINT
+    pairs = [(found.train, expected.train), (found.test, expected.test)]
+    same = found.class_names == expected.class_names and all(
+        np.array_equal(one.images, other.images) and np.array_equal(one.labels, other.labels)
+        for one, other in pairs
+    )
+    return verdict(same)
+
+
+def compare_arrays(checksums: np.ndarray, expected: np.ndarray) -> str:
+    """Compares the checksums of arrays."""
+    return verdict(np.array_equal(checksums, expected))
+
+
+def verdict(same: bool) -> str:
+    """What equal numbers are called, and others."""
+    return WHOLE if same else OTHER
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Experiments as a user starts them: in a folder of their own, with no network and no archives."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[2]
+SECONDS = 300  # until a command that hangs is stopped; a busy machine is slow
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Neither sources, nor prepared sets, nor a network; the package of this checkout."""
+    taken = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    taken.pop("JAXAE_SOURCES", None)
+    nowhere = "http://127.0.0.1:9"
+    return taken | {
+        "PYTHONPATH": str(REPOSITORY),
+        "TFDS_DATA_DIR": str(folder / "no_sets"),
+        "http_proxy": nowhere,
+        "https_proxy": nowhere,
+    }
+
+
+def command(name: str, line: str) -> list[str]:
+    return [sys.executable, str(REPOSITORY / "experiments" / f"{name}.py"), *line.split()]
+
+
+def start(name: str, line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs an experiment in a folder of its own choice."""
+    return subprocess.run(
+        command(name, line),
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def run_program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program of tests/programs to its end."""
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "tests" / "programs" / f"{name}.py"), *arguments],
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An experiment that has run."""
+
+    name: str
+    process: subprocess.CompletedProcess[str]
+    folder: Path  # that it names
+
+    def metrics(self) -> list[dict]:
+        return [
+            json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()
+        ]
+
+    def read(self, file: str) -> dict:
+        return json.loads((self.folder / file).read_text())
+
+    def picture(self, name: str) -> np.ndarray:
+        with Image.open(self.folder / "pictures" / f"{name}.png") as image:
+            return np.asarray(image)

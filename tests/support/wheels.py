@@ -1,0 +1,92 @@
+"""The wheel of this checkout, and an environment that holds it in place of the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.commands import REPOSITORY, SECONDS, environment
+
+OFFLINE = ["--isolated", "--no-deps", "--no-index", "--disable-pip-version-check"]
+
+
+def tracked_files() -> list[Path]:
+    """The files of this checkout that git knows, relative to it; skips where there is no git."""
+    if not (REPOSITORY / ".git").exists() or not shutil.which("git"):
+        pytest.skip("needs a git checkout, to know which files the wheel must hold")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    paths = [Path(name) for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if (REPOSITORY / path).is_file()]
+
+
+def build(folder: Path) -> Path:
+    """Builds the wheel from a copy of the tracked files, with what an import leaves beside them."""
+    source = folder / "source"
+    for path in tracked_files():
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / path, source / path)
+    (source / "jaxae" / "__pycache__").mkdir()
+    (source / "jaxae" / "__pycache__" / "data.cpython-311.pyc").write_text("")
+    pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder / "dist"), str(source))
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return wheel
+
+
+def pip(command: str, *arguments: str, interpreter: Path | str = sys.executable) -> None:
+    """Runs pip for an interpreter, without an index."""
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", str(interpreter), command, *OFFLINE, *arguments],
+        check=True,
+        capture_output=True,
+        timeout=SECONDS,
+    )
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment with the wheel and the dependencies of the one that runs the tests."""
+
+    folder: Path
+
+    def place(self, kind: str) -> Path:
+        """Where it has its scripts, or its purelib, the packages."""
+        base = {"base": str(self.folder), "installed_base": str(self.folder)}
+        return Path(sysconfig.get_path(kind, "venv", base))
+
+    def run(self, program: str, *arguments: str, folder: Path) -> str:
+        """What one of its programs prints, run in a folder; its failure fails the test."""
+        variables = environment(folder)
+        del variables["PYTHONPATH"]
+        done = subprocess.run(
+            [self.place("scripts") / program, *arguments],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def install(wheel: Path, folder: Path) -> Installed:
+    """Installs a wheel into a new environment, which sees the dependencies of this one.
+
+    They lie behind it on the path, and a `.pth` file there is not read: a checkout that is
+    installed as editable stays out of sight.
+    """
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    installed = Installed(folder)
+    pip("install", str(wheel), interpreter=installed.place("scripts") / "python")
+    outer = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    (installed.place("purelib") / "outer.pth").write_text("\n".join(outer), encoding="utf-8")
+    return installed
