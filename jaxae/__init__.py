@@ -1,20 +1,72 @@
-"""Autoencoders in JAX and Flax."""
+"""Autoencoders in JAX and Flax.
+
+`load` gives the network that a run has trained. The folders, such as `jaxae.models` and
+`jaxae.train`, are imported on first use.
+"""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from jaxae import (
+        checkpoint,
+        convolutions,
+        data,
+        family,
+        latents,
+        likelihoods,
+        losses,
+        metrics,
+        models,
+        network,
+        objectives,
+        plots,
+        priors,
+        runs,
+        train,
+    )
     from jaxae.network import Trained
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "checkpoint",
+    "convolutions",
+    "data",
+    "family",
+    "latents",
+    "likelihoods",
+    "load",
+    "losses",
+    "metrics",
+    "models",
+    "network",
+    "objectives",
+    "plots",
+    "priors",
+    "runs",
+    "train",
+]
 
 
 def load(
     folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
 ) -> Trained:
-    """The network that a run has trained: `jaxae.runs.load`, which is imported only here."""
+    """The network that a run has trained; `jaxae.runs.load` says more."""
     from jaxae import runs
 
     return runs.load(folder, step, replica=replica)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return importlib.import_module(f"jaxae.{name}")
+    raise AttributeError(f"module 'jaxae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
