@@ -1,9 +1,10 @@
-"""Training a run, epoch by epoch, with its books kept."""
+"""Training a run: its epochs, restored or trained, each recorded and saved."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,12 +15,14 @@ from jaxae.models import count_parameters
 from jaxae.runs import progress, records
 from jaxae.runs.config import read_config
 from jaxae.runs.divergence import check_finite, warn_of_losses
-from jaxae.runs.folder import Run, check_folder, step_of_epoch
+from jaxae.runs.folder import Run, check_folder
 from jaxae.runs.loading import describe_network
+from jaxae.runs.meter import Meter
 from jaxae.runs.pictures import draw_curves
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split
-from jaxae.runs.seeds import fixed_keys, initial_state
+from jaxae.runs.restoring import starting_point
+from jaxae.runs.seeds import fixed_keys
 from jaxae.train import Examples, check_examples, steps_in_epoch
 
 
@@ -29,15 +32,15 @@ def train_epochs(
     *,
     on_chunk: Callable[[train.Progress], None] | None = None,
 ) -> Iterator[Epoch]:
-    """Trains a run and keeps its books, yielding each finished epoch once it is on record.
+    """Trains a run and records it, yielding each finished epoch once it is on record.
 
-    A run that is loaded, or resumed with nothing left to do, is evaluated and yielded once; one
-    that is resumed after an epoch yields that epoch again. After Ctrl-C the state is saved where
-    training stands, and resuming goes on from there.
+    A run that is loaded, or resumed with nothing left to train, is evaluated and yielded once; one
+    that is resumed after an epoch yields that epoch again. After Ctrl-C the state is saved as it
+    is, and resuming continues from there.
 
     Args:
       run: an open run.
-      recipe: what is trained, and how.
+      recipe: what to train, and how.
       on_chunk: called with the progress after each chunk of steps.
 
     Raises:
@@ -45,21 +48,37 @@ def train_epochs(
     """
     shared = run.shared
     examples = check_examples(recipe.examples or of_split(run.dataset.train), shared.batch_size)
-    size = len(examples.images)
-    steps_per_epoch = steps_in_epoch(size, shared.batch_size)
+    steps_per_epoch = steps_in_epoch(len(examples.images), shared.batch_size)
     state, totals = starting_point(run, recipe, examples)
     test_record = make_test_record(run, recipe)
-    done = train.steps_done(state)
-    nothing_left = done >= shared.epochs * steps_per_epoch
-    if shared.resume is not None and done > shared.epochs * steps_per_epoch:
-        raise UserError(
-            f"--epochs {shared.epochs}: {run.folder} has trained {done // steps_per_epoch} epochs; "
-            "give as many or more"
-        )
+    done, all_steps = train.steps_done(state), shared.epochs * steps_per_epoch
+    open_records(run, recipe, done, steps_per_epoch)
+    if shared.load is not None or done >= all_steps:
+        yield restored_epoch(run, recipe, state, test_record, last=True)
+        return
+    if shared.resume is not None and done and done % steps_per_epoch == 0:
+        # Once more, for the run may have been killed before this epoch was drawn.
+        yield restored_epoch(run, recipe, state, test_record, last=False)
+    yield from trained_epochs(run, recipe, examples, state, totals, test_record, on_chunk)
+
+
+def open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> None:
+    """Writes config.json, and removes from a resumed run what it will train anew.
+
+    Raises UserError for a resumed run that has trained longer than it is asked to, or whose
+    records are damaged, before anything is written.
+    """
+    shared = run.shared
+    all_steps, done_epochs = shared.epochs * steps_per_epoch, done // steps_per_epoch
     if shared.resume is not None:
-        read_records(run.folder)  # a damaged one is refused before anything is written
-    if shared.resume is not None and not nothing_left:
-        records.remove_summary(run.folder)
+        if done > all_steps:
+            raise UserError(
+                f"--epochs {shared.epochs}: {run.folder} has trained {done_epochs} epochs; give as "
+                "many or more"
+            )
+        read_records(run.folder)
+        if done < all_steps:
+            records.remove_summary(run.folder)
     records.write_config(
         run.folder,
         run.experiment,
@@ -77,16 +96,20 @@ def train_epochs(
             checkpoint.delete_after(run.checkpointer, done)
         else:
             checkpoint.set_aside_after(run.checkpointer, done, "damaged")
-        records.keep_records(run.folder, done // steps_per_epoch)
-    if shared.load is not None or nothing_left:
-        epoch = restored_epoch(run, recipe, state, test_record, last=True)
-        finish(run, state, epoch.record)
-        yield epoch
-        return
-    if shared.resume is not None and done and done % steps_per_epoch == 0:
-        # Once more, for the run may have been killed before it was drawn.
-        yield restored_epoch(run, recipe, state, test_record, last=False)
+        records.keep_records(run.folder, done_epochs)
 
+
+def trained_epochs(
+    run: Run,
+    recipe: Recipe,
+    examples: Examples,
+    state: train.State,
+    totals: train.Metrics,
+    test_record: Callable[[train.State], dict[str, Any]],
+    on_chunk: Callable[[train.Progress], None] | None,
+) -> Iterator[Epoch]:
+    """Trains from a state to the end of the last epoch, and verifies the last checkpoint."""
+    shared = run.shared
     chunks = train.fit(
         state,
         examples,
@@ -98,59 +121,86 @@ def train_epochs(
         chunk_steps=1 if shared.debug else recipe.chunk_steps,
         mesh=run.mesh,
     )
+    size = len(examples.images)
     images_per_epoch = shared.replicas * size
-    images = done * images_per_epoch // steps_per_epoch
-    timed_images, seconds = 0, 0.0  # of the epoch, or of what is left of a resumed one
-    saved = shared.resume is not None
-    with progress.open_bar(shared.epochs * images_per_epoch, images) as bar:
-        try:
-            for chunk, chunk_seconds in progress.timed(chunks):
-                timed_images -= images
-                images = progress.images_done(chunk, images_per_epoch)
-                timed_images += images
-                seconds += chunk_seconds
-                progress.show_loss(bar, chunk, shared.epochs, images)
-                check_finite(
-                    chunk,
-                    examples,
-                    objective=recipe.objective,
-                    batch_size=shared.batch_size,
-                    debug=shared.debug,
-                )
-                if on_chunk is not None:
-                    on_chunk(chunk)
-                record = {}
-                if chunk.finished_epoch:
-                    record = {
-                        "epoch": chunk.epoch,
-                        "dataset": run.dataset.name,
-                        **records.flatten_replicas("train_", chunk.metrics),
-                        **test_record(chunk.state),
-                        "seconds": seconds,
-                        "images_per_second": timed_images / seconds,
-                    }
-                    timed_images, seconds = 0, 0.0
-                    check_folder(run)
-                    # First the line, then the checkpoint: resuming drops lines that are ahead.
-                    records.append_record(run.folder, record, run.board)
-                    save(run, chunk.state, chunk.totals, record["test_loss"])
-                    progress.show_epoch(shared.epochs, record)
-                # Only now does an interrupted run stand here, where nothing is left unrecorded.
-                state, totals, saved = chunk.state, chunk.totals, chunk.finished_epoch
-                if chunk.finished_epoch:
-                    last = chunk.epoch == shared.epochs
-                    if last:
-                        finish(run, state, record)
-                    yield Epoch(chunk.epoch, state, last, record, recipe)
-                before, done = done, train.steps_done(chunk.state)
-                if devices.asked_to_stop(range(before + 1, done + 1)):
-                    raise Terminated
-        except KeyboardInterrupt as stop:
-            # Of several processes, only Terminated stops all after the same step.
-            if not saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
-                save(run, state, totals, math.inf)
-            raise
-    checkpoint.verify_latest(run.checkpointer, {"state": state, "totals": totals})
+    steps_per_epoch = steps_in_epoch(size, shared.batch_size)
+    position = Position(state, totals, saved=shared.resume is not None)
+    meter = Meter(position.steps * images_per_epoch // steps_per_epoch)
+    all_images = shared.epochs * images_per_epoch
+    with progress.open_bar(all_images, meter.images) as bar, save_on_interrupt(run, position):
+        for chunk, seconds in progress.timed(chunks):
+            meter.count(progress.images_done(chunk, images_per_epoch), seconds)
+            progress.show_loss(bar, chunk, shared.epochs, meter.images)
+            check_finite(
+                chunk,
+                examples,
+                objective=recipe.objective,
+                batch_size=shared.batch_size,
+                debug=shared.debug,
+            )
+            if on_chunk is not None:
+                on_chunk(chunk)
+            record = {}
+            if chunk.finished_epoch:
+                record = {
+                    "epoch": chunk.epoch,
+                    "dataset": run.dataset.name,
+                    **records.flatten_replicas("train_", chunk.metrics),
+                    **test_record(chunk.state),
+                    **meter.finish_epoch(),
+                }
+                save_epoch(run, chunk, record)
+            before = position.steps
+            # Only now does an interrupted run stand here, with nothing left unrecorded.
+            position.move_to(chunk)
+            if chunk.finished_epoch:
+                last = chunk.epoch == shared.epochs
+                if last:
+                    finish(run, chunk.state, record)
+                yield Epoch(chunk.epoch, chunk.state, last, record, recipe)
+            if devices.asked_to_stop(range(before + 1, position.steps + 1)):
+                raise Terminated
+    tree = {"state": position.state, "totals": position.totals}
+    checkpoint.verify_latest(run.checkpointer, tree)
+
+
+@dataclass
+class Position:
+    """How far a run has trained: what is saved if it is interrupted now."""
+
+    state: train.State
+    totals: train.Metrics
+    saved: bool  # whether a checkpoint holds it already
+
+    @property
+    def steps(self) -> int:
+        """The number of steps taken."""
+        return train.steps_done(self.state)
+
+    def move_to(self, chunk: train.Progress) -> None:
+        """Moves on to the end of a chunk, which is saved if it finished an epoch."""
+        self.state, self.totals, self.saved = chunk.state, chunk.totals, chunk.finished_epoch
+
+
+@contextlib.contextmanager
+def save_on_interrupt(run: Run, position: Position) -> Iterator[None]:
+    """Saves the position when Ctrl-C or SIGTERM ends the block, unless a checkpoint holds it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        # Of several processes, only Terminated stops all after the same step.
+        if not position.saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
+            save(run, position.state, position.totals, math.inf)
+        raise
+
+
+def save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
+    """Records a finished epoch, and starts to save its checkpoint."""
+    check_folder(run)
+    # First the line, then the checkpoint: resuming drops lines that are ahead.
+    records.append_record(run.folder, record, run.board)
+    save(run, chunk.state, chunk.totals, record["test_loss"])
+    progress.show_epoch(run.shared.epochs, record)
 
 
 def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
@@ -182,13 +232,18 @@ def restored_epoch(
     *,
     last: bool,
 ) -> Epoch:
-    """The epoch that a restored state has finished, with its record or a new one."""
+    """The epoch that a restored state has finished, with its record or a new one.
+
+    With `last` nothing is left to train, and the run is finished.
+    """
     restored = run.shared.restored
     assert restored is not None
     epoch = train.steps_done(state) // read_config(restored).steps_per_epoch
     recorded = [line for line in read_records(run.folder) if line["epoch"] == epoch]
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
     record = recorded[-1] if recorded else {**fresh, **test_record(state)}
+    if last:
+        finish(run, state, record)
     return Epoch(epoch, state, last, record, recipe)
 
 
@@ -204,50 +259,3 @@ def save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> No
     """Starts saving a checkpoint."""
     tree = {"state": state, "totals": totals}
     checkpoint.save(run.checkpointer, train.steps_done(state), tree, loss=loss)
-
-
-def starting_point(
-    run: Run, recipe: Recipe, examples: Examples
-) -> tuple[train.State, train.Metrics]:
-    """The state to train from and its unfinished epoch's totals: new, or from a checkpoint."""
-    state = initial_state(
-        run.shared, recipe.network.model, recipe.optimizer, run.shape, recipe.collections
-    )
-    totals = train.no_totals(
-        state,
-        examples,
-        objective=recipe.objective,
-        optimizer=recipe.optimizer,
-        batch_size=run.shared.batch_size,
-    )
-    if run.mesh is not None:
-        state, totals = devices.place((state, totals), devices.on_each(run.mesh))
-    restored = run.shared.restored
-    if restored is None:
-        return state, totals
-    if run.shared.restart:
-        checkpoint.set_aside_after(run.checkpointer, -1, "the run starts anew")
-        return state, totals
-    if run.shared.resume and not checkpoint.steps(restored / "checkpoints"):
-        check_untrained(restored)
-        print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
-        return state, totals
-    step = step_of_epoch(restored, run.shared.initial_epoch)
-    tree = {"state": state, "totals": totals}
-    tree = checkpoint.restore(restored / "checkpoints", tree, step)
-    return tree["state"], tree["totals"]
-
-
-def check_untrained(folder: Path) -> None:
-    """UserError where a run without a checkpoint has trained for longer than until its first.
-
-    A run that is killed while it saves its first, beside the training of the second epoch, has two
-    epochs on record.
-    """
-    checkpoints = folder / "checkpoints"
-    finished = (folder / "summary.json").exists()
-    if finished or len(read_records(folder)) > 2 or checkpoint.has_set_aside(checkpoints):
-        raise UserError(
-            f"{folder} has trained, and no checkpoint is left in {checkpoints} to go on from: put "
-            "back a copy of one, or start the run anew over it with --restart"
-        )

@@ -1,0 +1,58 @@
+"""The state that a run starts from: a new one, or that of a checkpoint."""
+
+from pathlib import Path
+
+from jaxae import checkpoint, devices, train
+from jaxae.errors import UserError
+from jaxae.runs.folder import Run, step_of_epoch
+from jaxae.runs.reading import read_records
+from jaxae.runs.recipes import Recipe
+from jaxae.runs.seeds import initial_state
+from jaxae.train import Examples
+
+
+def starting_point(
+    run: Run, recipe: Recipe, examples: Examples
+) -> tuple[train.State, train.Metrics]:
+    """The state to train from and its unfinished epoch's totals: new, or from a checkpoint."""
+    state = initial_state(
+        run.shared, recipe.network.model, recipe.optimizer, run.shape, recipe.collections
+    )
+    totals = train.no_totals(
+        state,
+        examples,
+        objective=recipe.objective,
+        optimizer=recipe.optimizer,
+        batch_size=run.shared.batch_size,
+    )
+    if run.mesh is not None:
+        state, totals = devices.place((state, totals), devices.on_each(run.mesh))
+    restored = run.shared.restored
+    if restored is None:
+        return state, totals
+    if run.shared.restart:
+        checkpoint.set_aside_after(run.checkpointer, -1, "the run starts anew")
+        return state, totals
+    if run.shared.resume and not checkpoint.steps(restored / "checkpoints"):
+        check_untrained(restored)
+        print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
+        return state, totals
+    step = step_of_epoch(restored, run.shared.initial_epoch)
+    tree = {"state": state, "totals": totals}
+    tree = checkpoint.restore(restored / "checkpoints", tree, step)
+    return tree["state"], tree["totals"]
+
+
+def check_untrained(folder: Path) -> None:
+    """UserError where a run without a checkpoint has trained for longer than until its first.
+
+    A run that is killed while it saves its first, beside the training of the second epoch, has two
+    epochs on record.
+    """
+    checkpoints = folder / "checkpoints"
+    finished = (folder / "summary.json").exists()
+    if finished or len(read_records(folder)) > 2 or checkpoint.has_set_aside(checkpoints):
+        raise UserError(
+            f"{folder} has trained, and no checkpoint is left in {checkpoints} to go on from: put "
+            "back a copy of one, or start the run anew over it with --restart"
+        )
