@@ -1,4 +1,4 @@
-"""A TFDS name in, uint8 images and labels out: verified, decoded once, with or without a network.
+"""Loads a dataset by its TFDS name: verified, decoded once, with or without a network.
 
 >>> fashion = load("fashion_mnist")
 >>> fashion.train.images.shape
@@ -25,8 +25,6 @@ from jaxae.data import archives, cache, preparation
 from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.errors import UserError
 
-__all__ = ["Dataset", "Split", "load", "load_default"]
-
 BUNDLED = tuple(name + MINI_SUFFIX for name in archives.ORIGINALS)
 
 
@@ -38,50 +36,61 @@ def load(
     stream: bool = False,
     workers: int = 0,
 ) -> Dataset:
-    """Exactly the dataset `name`: a TFDS image set, or one of the bundled subsets.
+    """Loads exactly the dataset `name`: a TFDS image set, or one of the bundled subsets.
 
-    MNIST and Fashion-MNIST are prepared where they are not: from the archives in `sources`, else
-    from those that Debian installs, else from the network. Other sets must have been prepared by
-    TFDS. The arrays are read-only, in the order of the original files for these two. Without
-    array_record only what is bundled, or was decoded before, can be had.
+    MNIST and Fashion-MNIST are prepared first if they are not: from the archives in `sources`, else
+    from those that Debian installs, else from the network. Their images keep the order of the
+    original files. TFDS must have prepared any other set. The arrays are read-only. Without the
+    package array_record only bundled sets, and sets decoded before, can be loaded.
 
-    name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini".
-    data_dir: where sets are prepared; else TFDS_DATA_DIR, else ~/tensorflow_datasets.
-    sources: folder of original archives, one subfolder a dataset; else JAXAE_SOURCES, else none.
-    stream: leave the training split on disk, and read it where it is indexed or trained on; the
-      bundled subsets are in memory all the same.
-    workers: processes that read and decode what is streamed; 0: threads of this one.
-    Raises UserError where that dataset cannot be had.
+    Args:
+      name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini".
+      data_dir: folder of prepared sets; else TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      sources: folder of original archives, one subfolder per dataset; else JAXAE_SOURCES.
+      stream: leave the training split on disk, and read it as it is indexed or trained on; bundled
+        subsets are in memory in any case.
+      workers: processes that read and decode streamed images; 0: threads of this process.
+
+    Raises:
+      UserError: that dataset cannot be loaded.
     """
     if name in BUNDLED:
         return _bundled(name)
     directory, source_root = data_directory(data_dir), _source_root(sources)
+    folder = _prepared(name, directory, source_root)
+    if not stream:
+        return _in_memory(name, folder, directory)
+    _check_array_record(name)
+    return preparation.open_stream(folder, name, workers)
+
+
+def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
+    """The folder of a prepared set: as found, or prepared now from archives or the network."""
     folder = preparation.find(directory, name) if _is_name(name) else None
-    if folder is None and name not in archives.ORIGINALS:
+    if folder is not None:
+        return folder
+    if name not in archives.ORIGINALS:
         raise _unprepared(name, directory)
-    cached = cache.read(folder, name) if folder and not stream else None
+    _check_array_record(name)
+    source = _obtainable(name, directory, source_root)  # before anything is written
+    with _lock(directory, name) as problem:
+        if problem is None:  # and another process may have prepared it meanwhile
+            return preparation.find(directory, name) or preparation.prepare(directory, name, source)
+    raise UserError(
+        f"{name} cannot be prepared in {directory}: {problem}; name a folder that can be written "
+        "with --data-dir"
+    )
+
+
+def _in_memory(name: str, folder: Path, directory: Path) -> Dataset:
+    """A prepared set, from its cache, or decoded and then cached if that can be written."""
+    cached = cache.read(folder, name)
     if cached is not None:
         return cached
-    missing = _missing_array_record(name)
-    if missing is not None:
-        raise missing
-    if folder and stream:
-        return preparation.open_stream(folder, name, workers)
-    # Before anything is written: what cannot be had leaves no trace.
-    source = None if folder else _obtainable(name, directory, source_root)
+    _check_array_record(name)
     with _lock(directory, name) as problem:
-        if problem is None:  # and another process may have done the work meanwhile
-            folder = preparation.find(directory, name) or preparation.prepare(
-                directory, name, source
-            )
-            if stream:
-                return preparation.open_stream(folder, name, workers)
+        if problem is None:  # and another process may have cached it meanwhile
             return cache.read(folder, name) or _decode_and_cache(folder, name)
-    if folder is None:
-        raise UserError(
-            f"{name} cannot be prepared in {directory}: {problem}. "
-            "Name a folder that can be written with --data-dir."
-        )
     _say_uncached(folder, name, problem)
     return preparation.decode(folder, name)
 
@@ -94,10 +103,10 @@ def load_default(
     stream: bool = False,
     workers: int = 0,
 ) -> Dataset:
-    """`load`, or the bundled subset where the full set is nowhere at hand and cannot be fetched.
+    """`load`, or the bundled subset if the full set is not at hand and cannot be downloaded.
 
-    For callers whose user named no dataset. Says so on stderr, loudly; the dataset's name says so
-    too. Whatever else goes wrong (a bad archive, a folder that cannot be written) is an error.
+    For callers whose user named no dataset. A line on stderr says so, and so does the dataset's
+    name. Anything else that goes wrong (a bad archive, an unwritable folder) is an error.
     """
     try:
         return load(name, data_dir=data_dir, sources=sources, stream=stream, workers=workers)
@@ -105,7 +114,7 @@ def load_default(
         mini = load(name + MINI_SUFFIX)
         print(
             f"jaxae: NOT THE FULL DATASET: using the bundled subset {mini.name} "
-            f"({len(mini.train.labels)} training, {len(mini.test.labels)} test images). {error}",
+            f"({len(mini.train.labels)} training, {len(mini.test.labels)} test images): {error}",
             file=sys.stderr,
         )
         return mini
@@ -122,7 +131,7 @@ def _bundled(name: str) -> Dataset:
 
 
 def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Path | None) -> None:
-    """UserError where a run's dataset lies in a folder that the user has not named.
+    """UserError if a run's dataset lies in a folder that the user has not named.
 
     A run may come from a stranger, so it does not choose which folders are opened: a recorded one
     must be the user's default, or given now by --data-dir.
@@ -145,10 +154,10 @@ def data_directory(data_dir: str | Path | None) -> Path:
         data_dir or os.environ.get("TFDS_DATA_DIR") or files.user_folder() / "tensorflow_datasets"
     )
     if re.match(r"\w[\w+.-]+:/", str(chosen)):  # one slash: pathlib folds two
-        raise UserError(f"The data directory {chosen} is remote. Name a local one with --data-dir.")
+        raise UserError(f"the data directory {chosen} is remote: name a local one with --data-dir")
     directory = _expanded(chosen)
     if directory.exists() and not directory.is_dir():
-        raise UserError(f"The data directory {directory} is a file. Name a folder with --data-dir.")
+        raise UserError(f"the data directory {directory} is a file: name a folder with --data-dir")
     return directory
 
 
@@ -159,8 +168,8 @@ def _source_root(sources: str | Path | None) -> Path | None:
     root = _expanded(chosen)
     if not root.is_dir():
         raise UserError(
-            f"The source folder {root} (--sources or JAXAE_SOURCES) does not exist. Name a folder "
-            "with one subfolder of original archives a dataset, such as fashion_mnist."
+            f"the source folder {root} (--sources or JAXAE_SOURCES) does not exist: name a folder "
+            "with one subfolder of original archives per dataset, such as fashion_mnist"
         )
     return root
 
@@ -179,16 +188,16 @@ def _is_name(name: str) -> bool:
 
 
 def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | None:
-    """The folder of the archives of `name`, or None where the network has them."""
+    """The folder that holds the archives of `name`, or None if the network has them."""
     source = archives.find(name, source_root)
     problem = None if source else preparation.download_problem(name)
     if problem is None:
         return source
     where = f"{source_root} has no subfolder {name}" if source_root else "no --sources are given"
     raise archives.UnobtainableError(
-        f"{name} is not prepared in {directory}, {where}, and it cannot be downloaded: {problem}. "
-        f"Connect to the network, put the four archives in DIR/{name} and say --sources DIR, or "
-        f"say --dataset {name}{MINI_SUFFIX} for the bundled subset."
+        f"{name} is not prepared in {directory}, {where}, and it cannot be downloaded: {problem}; "
+        f"connect to the network, put the four archives in DIR/{name} and give --sources DIR, or "
+        f"give --dataset {name}{MINI_SUFFIX} for the bundled subset"
     )
 
 
@@ -197,38 +206,38 @@ def _unprepared(name: str, directory: Path) -> UserError:
 
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0] in known:
-        return _missing_array_record(name) or UserError(
+        _check_array_record(name)
+        return UserError(
             f"{name} is not prepared in {directory}, and TFDS needs TensorFlow to prepare it: run "
             f'`pip install tensorflow && python -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{name}', data_dir='{directory}', file_format='array_record')"
-            '.download_and_prepare()"`.'
+            '.download_and_prepare()"`'
         )
     nearest = difflib.get_close_matches(name.lower(), [*BUNDLED, *known], n=3)
-    hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "Look it up in TFDS's catalogue."
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "look it up in TFDS's catalogue"
     return UserError(
-        f"There is no dataset {name!r}: a name is one of TFDS's, such as mnist, or of the bundled "
-        f"subsets {', '.join(BUNDLED)}. {hint}"
+        f"there is no dataset {name!r}: a name is one of TFDS's, such as mnist, or of the bundled "
+        f"subsets {', '.join(BUNDLED)}; {hint}"
     )
 
 
-def _missing_array_record(name: str) -> UserError | None:
-    """The error for a prepared set where array_record is missing, else None."""
+def _check_array_record(name: str) -> None:
+    """UserError if array_record, which reads and writes prepared sets, is not installed."""
     try:
         importlib.import_module("array_record.python.array_record_module")
     except ImportError:
-        return archives.UnobtainableError(
+        raise archives.UnobtainableError(
             f"{name} cannot be loaded: a set that TFDS prepares needs the package array_record, "
             "which is not installed and has no build for Windows; everything else works without "
             f"it: give --dataset {' or '.join(BUNDLED)}"
-        )
-    return None
+        ) from None
 
 
 @contextlib.contextmanager
 def _lock(directory: Path, name: str) -> Iterator[str | None]:
-    """Holds the lock of a set, so that one process prepares and decodes while others wait.
+    """Locks a set, so that one process prepares or decodes it while others wait.
 
-    Yields None, or what prevents locking where the directory cannot be written.
+    Yields None, or the problem if the directory cannot be written.
     """
     from filelock import FileLock, Timeout
 

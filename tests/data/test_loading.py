@@ -150,7 +150,7 @@ def test_fingerprint_tells_contents_apart() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnits", "no dataset 'mnits'.*Did you mean mnist"),
+        ("mnits", "no dataset 'mnits'.*did you mean mnist"),
         ("fashion_mnist_min", "fashion_mnist_mini"),
         ("zzzzzz", "catalogue"),
         ("../mnist", "no dataset"),

@@ -229,9 +229,9 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "PCA of more than there is": (lambda: metrics.fit_pca(TEN, 17), "ask for 1 to 10"),
     "PCA of NaN": (lambda: metrics.fit_pca(WITH_NAN, 2), "NaN"),
     # Places and names.
-    "an unknown dataset": (lambda: data.load("mnits"), "Did you mean"),
-    "a path as a dataset": (lambda: data.load("../mnist"), "There is no dataset"),
-    "an empty name": (lambda: data.load(""), "There is no dataset"),
+    "an unknown dataset": (lambda: data.load("mnits"), "did you mean"),
+    "a path as a dataset": (lambda: data.load("../mnist"), "there is no dataset"),
+    "an empty name": (lambda: data.load(""), "there is no dataset"),
     "a run that is none": (lambda: jaxae.load("nowhere"), "nowhere is not a run"),
     "checkpoints that are none": (
         lambda: checkpoint.restore(Path("nowhere"), {}),
@@ -275,7 +275,7 @@ FLAGS = {
     "--precision fp8": "fp8",
     "--latent 0": "latent of 0",
     "--latent three": "three",
-    "--dataset mnits": "Did you mean mnist",
+    "--dataset mnits": "did you mean mnist",
     "--dataset cifar10": "cifar10 is not prepared",
     "--dataset mnist --data-dir FILE": "is a file",
     "--dataset mnist --data-dir s3://bucket": "remote",

@@ -63,7 +63,7 @@ from support.commands import REPOSITORY, SECONDS, Finished, command, environment
         ("deep", "--batch-size 0", "--batch-size 0"),
         ("deep", "--batch-size 5001", "batch size of 5001"),
         ("deep", "--resume nothing", "nothing is not a run"),
-        ("deep", "--dataset mnits", "Did you mean mnist"),
+        ("deep", "--dataset mnits", "did you mean mnist"),
         ("deep", "--epochs many", "many"),
     ],
 )
