@@ -18,7 +18,7 @@ from jaxae.errors import UserError
 from jaxae.files import convert
 from jaxae.runs import RunOptions, progress, records
 from jaxae.terminal import LossyStream
-from support.commands import SECONDS, environment
+from support.commands import SECONDS, environment, program
 from support.experiments import options_of
 
 COMMON_FLAGS = [
@@ -359,13 +359,7 @@ def test_a_reader_of_help_may_see_enough(
 
 
 def test_a_command_whose_streams_are_closed_opens_no_file_in_their_place(tmp_path: Path) -> None:
-    program = (
-        "import os, sys; from jaxae.terminal import losing_output\n"
-        "with losing_output(), open(sys.argv[1], 'w') as file:\n"
-        "    print('lost', file=sys.stderr)\n"
-        "    file.write('kept' if file.fileno() > 2 else 'in their place')"
-    )
-    line = [sys.executable, "-c", program, str(tmp_path / "file")]
+    line = program("write_with_closed_streams", str(tmp_path / "file"))
     process = subprocess.run(
         ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *line],
         env=environment(tmp_path),

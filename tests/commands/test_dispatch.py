@@ -2,7 +2,6 @@
 
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,32 +9,7 @@ import pytest
 
 import jaxae
 from jaxae import commands
-from support.commands import SECONDS, environment
-
-BEFORE_A_COMMAND = """
-import contextlib, io, sys
-from jaxae.commands import main
-
-for arguments in ["--help"], ["--version"], ["trian"], []:
-    silence = io.StringIO()
-    sys.argv[1:] = arguments
-    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
-        with contextlib.suppress(SystemExit):
-            main()
-print(*sys.modules)
-"""
-
-
-def run(program: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a Python program in a folder."""
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+from support.commands import environment, run_program
 
 
 def code_of(*arguments: str) -> int:
@@ -49,7 +23,7 @@ def code_of(*arguments: str) -> int:
 
 
 def test_without_a_command_nothing_slow_is_imported(tmp_path: Path) -> None:
-    process = run(BEFORE_A_COMMAND, tmp_path)
+    process = run_program("start_without_a_command", variables=environment(tmp_path))
     assert process.stderr == ""
     imported = {name.partition(".")[0] for name in process.stdout.split()}
     assert "jaxae" in imported
@@ -100,31 +74,8 @@ def test_an_unknown_command_is_one_line_with_those_there_are(
     assert said.count("\n") == 1
 
 
-WHILE_IMPORTED = """
-import importlib, signal, sys
-from jaxae import commands
-
-class Imported:
-    def start(self, arguments, program):
-        print(program, *arguments, signal.getsignal(signal.SIGINT) is handler)
-
-def import_module(name):
-    try:
-        if sys.argv.pop() == "interrupted":
-            signal.raise_signal(signal.SIGINT)
-    except KeyboardInterrupt:
-        print("swallowed")
-    return Imported()
-
-handler = getattr(signal, sys.argv.pop())
-signal.signal(signal.SIGINT, handler)
-importlib.import_module = import_module
-commands.main()
-"""
-
-
 def test_ctrl_c_while_a_command_is_imported_ends_the_process(tmp_path: Path) -> None:
-    process = run(WHILE_IMPORTED, tmp_path, "train", "interrupted", "default_int_handler")
+    process = run_program("interrupt_import", "train", "interrupted", "default_int_handler")
     assert process.returncode == -signal.SIGINT
     assert process.stdout == process.stderr == ""
 
@@ -140,6 +91,6 @@ def test_ctrl_c_while_a_command_is_imported_ends_the_process(tmp_path: Path) -> 
 def test_an_import_keeps_how_the_process_takes_ctrl_c(
     word: str, handler: str, tmp_path: Path
 ) -> None:
-    process = run(WHILE_IMPORTED, tmp_path, "train", word, handler)
+    process = run_program("interrupt_import", "train", word, handler)
     assert process.stderr == ""
     assert process.stdout == f"jaxae train {word} True\n"

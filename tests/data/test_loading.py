@@ -4,9 +4,8 @@ import errno
 import gzip
 import os
 import shutil
-import subprocess
 import sys
-import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from jaxae import data
 from jaxae.data import archives, cache, loading, preparation
 from jaxae.errors import UserError
 from support import tiny
-from support.commands import SECONDS, environment
+from support.commands import environment, run_program
 from support.tiny import ARRAYS, assert_small_mnist, left_over
 
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
@@ -71,12 +70,11 @@ def test_tfds_alone_reads_what_is_prepared(source_root: Path, tmp_path: Path) ->
 
 def test_fast_path_does_not_import_tfds(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
-    code = (
-        "import sys; from jaxae import data; "
-        f"data.load('mnist', data_dir={str(tmp_path)!r}); "
-        "data.load('mnist_mini'); assert 'tensorflow_datasets' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    process = run_program("load_sets", str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    imported = process.stdout.split()
+    assert "jaxae.data" in imported
+    assert "tensorflow_datasets" not in imported
 
 
 def test_what_a_killed_preparation_left_is_no_obstacle(source_root: Path, tmp_path: Path) -> None:
@@ -88,27 +86,13 @@ def test_what_a_killed_preparation_left_is_no_obstacle(source_root: Path, tmp_pa
 
 
 def test_two_processes_prepare_once(source_root: Path, tmp_path: Path) -> None:
-    code = textwrap.dedent(f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-        from support import tiny
-        from jaxae import data
-        from jaxae.data import archives
-        archives.ORIGINALS["mnist"] = tiny.original(tiny.arrays(seed=0))
-        dataset = data.load("mnist", data_dir={str(tmp_path / "data")!r},
-                            sources={str(source_root)!r})
-        print(dataset.fingerprint)
-    """)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    results = [process.communicate(timeout=SECONDS) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], results
-    assert results[0][0] == results[1][0] != ""
-    assert sum("preparing it in" in errors for _, errors in results) == 1
+    arguments = [str(tmp_path / "data"), str(source_root)]
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.map(lambda _: run_program("prepare_mnist", *arguments), range(2))
+        processes = list(both)
+    assert [process.returncode for process in processes] == [0, 0], processes
+    assert processes[0].stdout == processes[1].stdout != ""
+    assert sum("preparing it in" in process.stderr for process in processes) == 1
 
 
 def test_recompressed_archives_are_accepted(source_root: Path, tmp_path: Path) -> None:
@@ -302,34 +286,15 @@ def test_without_array_record_what_was_decoded_before_loads(
         data.load("mnist", data_dir=tmp_path)
 
 
-TRAIN_WITHOUT_ARRAY_RECORD = """
-import sys
-
-from jaxae.commands import main
-
-
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "array_record":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, Missing())
-main()
-"""
-
-
 def test_without_array_record_a_run_without_a_dataset_has_the_bundled_subset(
     tmp_path: Path,
 ) -> None:
     line = "--epochs 1 --hidden 16 --batch-size 500 --out run"
-    process = subprocess.run(
-        [sys.executable, "-c", TRAIN_WITHOUT_ARRAY_RECORD, "train", *line.split()],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
+    process = run_program(
+        "run_without_array_record",
+        *("train", *line.split()),
+        folder=tmp_path,
+        variables=environment(tmp_path),
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("family on mnist_mini")

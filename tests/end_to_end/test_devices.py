@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,111 +19,7 @@ import pytest
 from jaxae import checkpoint, devices
 from jaxae.cli import native_errors
 from jaxae.errors import UserError
-from support.commands import SECONDS, Finished, command, environment, start
-
-# Trains on one device, and on meshes of 2 and 8 of the 8; prints what differs.
-COMPARE = """
-import json, sys
-from functools import partial
-import jax, jax.numpy as jnp, numpy as np, optax
-
-dtype, what = sys.argv[1:]
-jax.config.update("jax_enable_x64", dtype == "float64")
-jax.config.update("jax_numpy_rank_promotion", "raise")
-from jaxae import devices, family, likelihoods, models, objectives, train
-from jaxae.network import Network
-from jaxae.train import Examples
-from jaxae.train.epochs import make_loop, make_order
-
-shape = (8, 8, 1)
-images = np.random.default_rng(0).random((45, *shape)).astype(dtype)
-dense = models.Autoencoder(models.DenseEncoder((16,), 3), models.DenseDecoder((16,), shape))
-conv = models.Autoencoder(
-    models.ConvEncoder((models.Conv(4, pool=models.Pool(2, 2, "SAME")), models.Conv(2, stride=2))),
-    models.ConvDecoder((models.Conv(4, stride=2, transpose=True, upsample=2), models.Conv(1))),
-)
-optimizer = optax.adam(1e-3)
-
-
-def seeded(seed, model):
-    init_key, run_key = jax.random.split(jax.random.key(seed))
-    variables = jax.jit(model.init)(init_key, images[:1])
-    return train.init(run_key, jax.tree.map(lambda x: x.astype(dtype), variables), optimizer)
-
-
-def denoising(model):
-    reconstruct = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
-    corrupt = partial(objectives.add_gaussian_noise, noise=0.3)
-    return partial(objectives.denoising, objective=reconstruct, corrupt=corrupt)
-
-
-def compare(model, states, batch_size, count, objective=None):
-    objective = objective or denoising(model)
-    common = dict(objective=objective, optimizer=optimizer, epochs=2, batch_size=batch_size)
-    *_, single = train.fit(states, Examples(images), **common)
-    mesh = devices.data_mesh(count)
-    *_, shared = train.fit(states, Examples(images), mesh=mesh, chunk_steps=2, **common)
-    assert shared.state.step.sharding.is_fully_replicated
-    assert len(shared.state.step.sharding.device_set) == count
-    pairs = [(shared.state.params, single.state.params), (shared.totals, single.totals)]
-    pairs.append((shared.state.collections, single.state.collections))
-    if what == "networks":
-        pairs.append(evaluations(model, states, single.state, mesh))
-    largest = 0.0
-    for tree, expected in pairs:
-        for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
-            assert leaf.dtype == other.dtype
-            scale = 1 + np.abs(other).max()
-            largest = max(largest, float(np.abs(np.asarray(leaf) - other).max() / scale))
-    return largest
-
-
-def evaluations(model, states, trained, mesh):
-    reconstruct = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
-    evaluate = partial(train.make_evaluation, reconstruct, 10, replicas=states.step.ndim == 1)
-    arguments = (train.variables_of(trained), jax.random.key(1), Examples(images))
-    return evaluate(mesh=mesh)(*arguments), evaluate()(*arguments)
-
-
-def compare_member(name):
-    settings = {"codebook": 8, "dimension": 2} if name == "vq" else {}
-    settings = family.choose_settings(name, settings)
-    model = family.make_model(name, models.Design(shape, 4, "dense", (12,)), settings, classes=10)
-    likelihood = likelihoods.BERNOULLI
-    network = Network(model, likelihood)
-    objective = family.make_objective(name, network, settings, images=len(images))
-    return compare(model, seeded(0, model), 8, 2, objective)
-
-
-def gathers(model, batch_size):
-    mesh = devices.data_mesh(8)
-    reconstruct = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
-    state = seeded(0, model)
-    step = train.make_training_step(reconstruct, optimizer, replicas=False)
-    arguments = dict(objective=reconstruct, optimizer=optimizer)
-    totals = train.no_totals(state, Examples(images), batch_size=batch_size, **arguments)
-    same = (state, totals, Examples(images))
-    state, totals, examples = devices.place(same, devices.on_each(mesh))
-    order = make_order(45, batch_size, replicas=False, mesh=mesh)(state.key, 0)
-    assert {shard.data.shape for shard in order.addressable_shards} == {(6, 1)}
-    loop = make_loop(step, mesh)
-    text = loop.lower(state, totals, (examples, order), 0, 6).compile().as_text()
-    return {name: text.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all")}
-
-
-stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(seeded(s, dense) for s in range(3)))
-if what == "family":  # those in which an example's loss or codebook depends on its batch
-    members = ("wae", "beta-tc", "vq")
-    result = {name: compare_member(name) for name in members}
-else:
-    result = {
-        "dense, batch 7 on 2": compare(dense, seeded(0, dense), 7, 2),
-        "conv, batch 8 on 2": compare(conv, seeded(0, conv), 8, 2),
-        "3 replicas, batch 8 on 8": compare(dense, stacked, 8, 8),
-        "gathers": gathers(dense, 8),
-    }
-print(json.dumps(result))
-"""
+from support.commands import SECONDS, Finished, command, environment, run_program, start
 
 
 def with_devices(folder: Path, count: int) -> dict[str, str]:
@@ -141,13 +36,7 @@ def with_devices(folder: Path, count: int) -> dict[str, str]:
 )
 @pytest.mark.slow
 def test_sharded_equals_single(dtype: str, what: str, tolerance: float, tmp_path: Path) -> None:
-    process = subprocess.run(
-        [sys.executable, "-c", COMPARE, dtype, what],
-        env=with_devices(tmp_path, 8),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    process = run_program("compare_devices", dtype, what, variables=with_devices(tmp_path, 8))
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout)
     print(result)

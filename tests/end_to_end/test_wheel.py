@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import jaxae
-from support.commands import REPOSITORY
+from support.commands import REPOSITORY, program
 from support.wheels import build, install, tracked_files
 
 
@@ -75,16 +75,6 @@ def test_its_version_is_that_of_the_package(wheel: Path) -> None:
     assert metadata_of(wheel)["Version"] == jaxae.__version__
 
 
-LOAD = """
-import numpy as np
-
-import jaxae
-
-codes = jaxae.load("run").encode(np.zeros((2, 28, 28, 1), np.uint8))
-print(jaxae.__file__, codes.shape)
-"""
-
-
 @pytest.mark.slow
 def test_it_is_enough_to_train_to_judge_and_to_load(wheel: Path, tmp_path: Path) -> None:
     installed, folder = install(wheel, tmp_path / "environment"), tmp_path / "elsewhere"
@@ -98,6 +88,7 @@ def test_it_is_enough_to_train_to_judge_and_to_load(wheel: Path, tmp_path: Path)
     line = "evaluate run --samples 2 --images 5 --generated 10"
     said = installed.run("jaxae", *line.split(), folder=folder)
     assert said.splitlines()[-1] == "done: evaluation.json and report.html in run"
-    package, shape = installed.run("python", "-c", LOAD, folder=folder).split(" ", 1)
+    _, *line = program("load_run")
+    package, shape = installed.run("python", *line, folder=folder).split(" ", 1)
     assert Path(package).is_relative_to(installed.folder)
     assert shape == "(2, 3)\n"

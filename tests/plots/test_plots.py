@@ -1,14 +1,12 @@
 """Pictures by the exact positions of their pixels; figures by what must show in them."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxae import plots
 from jaxae.errors import UserError
+from support.commands import run_program
 
 NAMES = [f"class {i}" for i in range(10)]
 
@@ -281,10 +279,9 @@ def test_what_cannot_be_drawn_is_refused(draw, message, tmp_path, monkeypatch):
 
 
 def test_grids_do_not_import_matplotlib_and_figures_not_pyplot():
-    script = (
-        "import sys, numpy as np; from jaxae import plots;"
-        "plots.tile(np.zeros((1, 2, 2, 1)), 1); assert 'matplotlib' not in sys.modules;"
-        "plots.curves([1, 2], {'loss': [1, 2]}, 'loss', 'mnist');"
-        "assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    process = run_program("draw_grid_then_curves")
+    assert process.returncode == 0, process.stderr
+    grids, figures = (set(line.split()) for line in process.stdout.splitlines())
+    assert "matplotlib" not in grids
+    assert "matplotlib" in figures
+    assert "matplotlib.pyplot" not in figures

@@ -1,10 +1,7 @@
 """A trained network out of a run's folder: the same one, without its optimizer and without code."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,6 +21,7 @@ from jaxae.network import Network
 from jaxae.runs import loading
 from jaxae.train import Examples
 from support import small_run
+from support.commands import run_program
 from support.small_run import STEPS_PER_EPOCH, go
 
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
@@ -95,30 +93,10 @@ def test_a_network_of_standardized_floats_reads_bright_ones(tmp_path: Path) -> N
             network.encode(bright * np.inf)
 
 
-UNPICKLED = """
-import os, sys
-import jaxae.runs
-from orbax.checkpoint import v1
-
-def hook(event, arguments):
-    if event in ("pickle.find_class", "os.system", "subprocess.Popen"):
-        print(event, arguments, file=sys.stderr)
-        os._exit(3)
-
-sys.addaudithook(hook)
-jaxae.load(sys.argv[1])
-"""
-
-
 def test_nothing_is_unpickled_and_nothing_started(
     run: tuple[Path, list[runs.Epoch]],
 ) -> None:
-    process = subprocess.run(
-        [sys.executable, "-c", UNPICKLED, str(run[0])],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
+    process = run_program("load_audited", str(run[0]))
     assert process.returncode == 0, process.stderr
 
 

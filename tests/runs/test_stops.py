@@ -22,7 +22,7 @@ from jaxae.cli import parsing
 from jaxae.commands import train
 from jaxae.errors import Terminated, UserError
 from jaxae.runs import training
-from support.commands import REPOSITORY, SECONDS, Finished, command, environment, start
+from support.commands import REPOSITORY, SECONDS, Finished, command, environment, run_program, start
 
 
 @pytest.mark.parametrize(
@@ -179,29 +179,19 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-ON_ONE_CORE = """
-import os, runpy, sys
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-experiment, *lines = sys.argv[1:]
-for line in lines:
-    sys.argv = [experiment, *line.split()]
-    runpy.run_path(experiment, run_name="__main__")
-"""
-
-
 def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("needs os.sched_setaffinity, to run on one core")
     experiment = str(REPOSITORY / "experiments" / "fashion.py")
     common = "--dataset mnist_mini --batch-size 300 --out"
     lines = [f"{common} whole --epochs 2", f"{common} part --epochs 1", "--resume part --epochs 2"]
-    subprocess.run(
-        [sys.executable, "-c", ON_ONE_CORE, experiment, *lines],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        check=True,
-        timeout=SECONDS,
+    process = run_program(
+        "run_on_one_core",
+        *(experiment, *lines),
+        folder=tmp_path,
+        variables=environment(tmp_path),
     )
+    assert process.returncode == 0, process.stderr
     whole, part = (tmp_path / name / "checkpoints" for name in ("whole", "part"))
     assert checkpoint.steps(whole) == checkpoint.steps(part) == [17, 34]
     model = models.fashion((28, 28, 1), 20)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[2]
+PATHS = [
+    REPOSITORY / folder for folder in ("", "experiments", "experiments/speed", "tests")
+]  # as pytest has them (pyproject.toml)
 SECONDS = 300  # until a command that hangs is stopped; a busy machine is slow
 
 
@@ -44,12 +48,26 @@ def start(name: str, line: str, folder: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def run_program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program of tests/programs to its end."""
+def program(name: str, *arguments: str) -> list[str]:
+    """The command that starts a program of tests/programs."""
+    return [sys.executable, str(REPOSITORY / "tests" / "programs" / f"{name}.py"), *arguments]
+
+
+def run_program(
+    name: str,
+    *arguments: str,
+    folder: Path | None = None,
+    variables: Mapping[str, str] = os.environ,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program of tests/programs to its end, in a folder if one is given.
+
+    The program has these variables of the environment, and on its path what the tests have there.
+    """
+    paths = [*map(str, PATHS), variables.get("PYTHONPATH")]
     return subprocess.run(
-        [sys.executable, str(REPOSITORY / "tests" / "programs" / f"{name}.py"), *arguments],
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))},
+        program(name, *arguments),
+        cwd=folder,
+        env={**variables, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -1,0 +1,164 @@
+"""Trains on one device and on meshes of 2 and 8 of the 8, and prints how far the numbers differ.
+
+    python compare_devices.py float64 networks
+
+Its arguments are a dtype and either `networks` or `family`. Prints JSON: the largest difference
+of each comparison, and for `networks` also the collective operations of a compiled loop.
+"""
+
+import json
+import sys
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from jaxae import devices, family, likelihoods, models, objectives, train
+from jaxae.network import Network
+from jaxae.train import Examples
+from jaxae.train.epochs import make_loop, make_order
+
+SHAPE = (8, 8, 1)
+MEMBERS = ("wae", "beta-tc", "vq")  # an example's loss or codebook depends on its batch
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all")
+OPTIMIZER = optax.adam(1e-3)
+
+DENSE = models.Autoencoder(models.DenseEncoder((16,), 3), models.DenseDecoder((16,), SHAPE))
+CONV = models.Autoencoder(
+    models.ConvEncoder((models.Conv(4, pool=models.Pool(2, 2, "SAME")), models.Conv(2, stride=2))),
+    models.ConvDecoder((models.Conv(4, stride=2, transpose=True, upsample=2), models.Conv(1))),
+)
+
+
+def main(dtype: str, what: str) -> None:
+    """Prints the comparisons of the networks, or of members of the family."""
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    images = np.random.default_rng(0).random((45, *SHAPE)).astype(dtype)
+    if what == "family":
+        result = {name: compare_member(name, images) for name in MEMBERS}
+    else:
+        dense, conv = seeded(0, DENSE, images), seeded(0, CONV, images)
+        several = (seeded(seed, DENSE, images) for seed in range(3))
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
+        result = {
+            "dense, batch 7 on 2": compare_network(DENSE, dense, images, 7, 2),
+            "conv, batch 8 on 2": compare_network(CONV, conv, images, 8, 2),
+            "3 replicas, batch 8 on 8": compare_network(DENSE, stacked, images, 8, 8),
+            "gathers": count_collectives(DENSE, dense, images, 8),
+        }
+    print(json.dumps(result))
+
+
+def seeded(seed: int, model: nn.Module, images: np.ndarray) -> train.State:
+    """The state that a seed begins with, in the dtype of the images."""
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    variables = jax.jit(model.init)(init_key, images[:1])
+    cast = jax.tree.map(lambda leaf: leaf.astype(images.dtype), variables)
+    return train.init(run_key, cast, OPTIMIZER)
+
+
+def reconstruction(model: nn.Module) -> train.Objective:
+    """The Bernoulli reconstruction loss of a model."""
+    return partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
+
+
+def compare_network(
+    model: nn.Module, states: train.State, images: np.ndarray, batch_size: int, count: int
+) -> float:
+    """The largest difference after training with noise, and of evaluations by the result."""
+    objective = partial(
+        objectives.denoising,
+        objective=reconstruction(model),
+        corrupt=partial(objectives.add_gaussian_noise, noise=0.3),
+    )
+    single, shared = train_both(objective, states, images, batch_size, count)
+    evaluate = partial(
+        train.make_evaluation, reconstruction(model), 10, replicas=states.step.ndim == 1
+    )
+    arguments = (train.variables_of(single.state), jax.random.key(1), Examples(images))
+    evaluated = evaluate(mesh=devices.data_mesh(count))(*arguments)
+    return max(
+        largest_difference(trained(shared), trained(single)),
+        largest_difference(evaluated, evaluate()(*arguments)),
+    )
+
+
+def compare_member(name: str, images: np.ndarray) -> float:
+    """The largest difference after training a member of the family, 8 examples a step on 2."""
+    chosen = {"codebook": 8, "dimension": 2} if name == "vq" else {}
+    settings = family.choose_settings(name, chosen)
+    design = models.Design(SHAPE, 4, "dense", (12,))
+    model = family.make_model(name, design, settings, classes=10)
+    network = Network(model, likelihoods.BERNOULLI)
+    objective = family.make_objective(name, network, settings, images=len(images))
+    single, shared = train_both(objective, seeded(0, model, images), images, 8, 2)
+    return largest_difference(trained(shared), trained(single))
+
+
+def train_both(
+    objective: train.Objective,
+    states: train.State,
+    images: np.ndarray,
+    batch_size: int,
+    count: int,
+) -> tuple[train.Progress, train.Progress]:
+    """Two epochs on one device, and the same on a mesh of so many."""
+    fit = partial(
+        train.fit,
+        states,
+        Examples(images),
+        objective=objective,
+        optimizer=OPTIMIZER,
+        epochs=2,
+        batch_size=batch_size,
+    )
+    *_, single = fit()
+    *_, shared = fit(mesh=devices.data_mesh(count), chunk_steps=2)
+    sharding = shared.state.step.sharding
+    assert sharding.is_fully_replicated
+    assert len(sharding.device_set) == count
+    return single, shared
+
+
+def trained(progress: train.Progress) -> tuple[Any, ...]:
+    """The numbers that training leaves, which must not depend on the devices."""
+    return progress.state.params, progress.totals, progress.state.collections
+
+
+def largest_difference(tree: Any, expected: Any) -> float:
+    """The largest difference between leaves, relative to 1 + the leaf's largest number."""
+    largest = 0.0
+    for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+        assert leaf.dtype == other.dtype
+        scale = 1 + np.abs(other).max()
+        largest = max(largest, float(np.abs(np.asarray(leaf) - other).max() / scale))
+    return largest
+
+
+def count_collectives(
+    model: nn.Module, state: train.State, images: np.ndarray, batch_size: int
+) -> dict[str, int]:
+    """How often each collective operation stands in a loop that is compiled for 8 devices."""
+    mesh = devices.data_mesh(8)
+    objective = reconstruction(model)
+    step = train.make_training_step(objective, OPTIMIZER, replicas=False)
+    examples = Examples(images)
+    totals = train.no_totals(
+        state, examples, batch_size=batch_size, objective=objective, optimizer=OPTIMIZER
+    )
+    same = (state, totals, examples)
+    state, totals, examples = devices.place(same, devices.on_each(mesh))
+    order = make_order(len(images), batch_size, replicas=False, mesh=mesh)(state.key, 0)
+    assert {shard.data.shape for shard in order.addressable_shards} == {(6, 1)}
+    loop: Any = make_loop(step, mesh)  # jitted, which its type does not say
+    text = loop.lower(state, totals, (examples, order), 0, 6).compile().as_text()
+    return {name: text.count(f" {name}(") for name in COLLECTIVES}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,24 @@
+"""Asks each experiment for its help, and prints the names of all modules that were imported.
+
+python help_of_all.py experiments/fashion.py experiments/conv.py
+"""
+
+import contextlib
+import io
+import runpy
+import sys
+from pathlib import Path
+
+
+def main(*paths: str) -> None:
+    """Runs the experiments one after the other in this process."""
+    for path in paths:
+        sys.argv = [path, "--help"]
+        sys.path[0] = str(Path(path).parent)  # as Python has it when it starts a file
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+            runpy.run_path(path, run_name="__main__")
+    print(*sys.modules)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,18 @@
+"""Imports modules by name, and prints the names of all modules that are imported then.
+
+python import_modules.py jaxae.models jaxae.train
+"""
+
+import sys
+from importlib import import_module
+
+
+def main(*modules: str) -> None:
+    """Imports them in the order given."""
+    for module in modules:
+        import_module(module)
+    print(*sys.modules)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,127 @@
+"""Trains a run to its end, and another that it kills again and again, and resumes each time.
+
+    python kill_repeatedly.py experiments/fashion.py 20 "--dataset mnist_mini --epochs 15" killed
+
+Its arguments are an experiment's file, the number of kills, the experiment's options and the
+folder of the run that is killed. Prints how many kills there were, and how many of them hit a
+checkpoint while it was being written. The uninterrupted run is in `whole`, a timed one in `again`.
+
+Imports once, then forks: each run is a process of its own that executes the experiment from its
+start. All run on one core, because CPUs promise the same bits only there.
+"""
+
+import os
+import random
+import runpy
+import signal
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+SLOW_TO_IMPORT = (
+    "jax",
+    "matplotlib.pyplot",
+    "tyro",
+    "orbax.checkpoint.experimental.v1",
+    "jaxae.runs",
+)
+PATIENCE = 60.0  # seconds until a run is killed although it writes no checkpoint
+
+
+def main(experiment: str, count: str, line: str, run: str) -> None:
+    """Runs all three runs, and checks that each ends as it should."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for name in SLOW_TO_IMPORT:
+        import_module(name)
+    assert wait(start(experiment, f"{line} --out whole")) == 0
+    startup, training = measure(experiment, line)  # compiled by now
+    print("startup", startup, "training", training)
+    folder, kills, moments = Path(run), int(count), random.Random(0)
+    killed = saving = 0
+    while killed < kills:
+        begun = (folder / "config.json").exists()
+        child = start(experiment, f"--resume {run}" if begun else f"{line} --out {run}")
+        # Every other time while a checkpoint is being written, else while it starts, trains or
+        # saves; always early enough for all the kills, also if the machine has got faster since.
+        seconds = moments.uniform(0, startup + 2 * training / kills)
+        writing = False
+        if killed % 2:
+            writing = wait_for_writing(folder, seconds + PATIENCE, moments.randrange(3))
+        else:
+            wait_for_epoch(folder, seconds)
+        os.kill(child, signal.SIGKILL)
+        saving += writing
+        code = wait(child)
+        assert code in (0, -signal.SIGKILL), code
+        if code == 0:  # it had ended
+            break
+        killed += 1
+    print(f"killed {killed} times, {saving} of them while a checkpoint was being written")
+    assert wait(start(experiment, f"--resume {run}")) == 0
+
+
+def start(experiment: str, line: str) -> int:
+    """Starts an experiment in a process of its own, and returns the process's id."""
+    child = os.fork()
+    if child == 0:
+        sys.argv = [experiment, *line.split()]
+        code = 0
+        try:
+            runpy.run_path(experiment, run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else end.code is not None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return child
+
+
+def wait(child: int) -> int:
+    """Waits until a process ends, and returns its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def measure(experiment: str, line: str) -> tuple[float, float]:
+    """The seconds that a run takes until its first epoch is over, and those that follow."""
+    started = time.monotonic()
+    child = start(experiment, f"{line} --out again")
+    while not Path("again/metrics.jsonl").exists():
+        time.sleep(0.01)
+    begun = time.monotonic()
+    assert wait(child) == 0
+    return begun - started, time.monotonic() - begun
+
+
+def wait_for_epoch(folder: Path, seconds: float) -> None:
+    """Waits so long, or until the run has recorded one more epoch."""
+    deadline, most = time.monotonic() + seconds, count_lines(folder) + 1
+    while time.monotonic() < deadline and count_lines(folder) < most:
+        time.sleep(0.002)
+
+
+def wait_for_writing(folder: Path, seconds: float, skipped: int) -> bool:
+    """Waits until it has seen `skipped` times, and once more, that a checkpoint is being written.
+
+    Returns False if it waited so many seconds in vain.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.002)
+        if any((folder / "checkpoints").glob("*tmp*")):
+            if not skipped:
+                return True
+            skipped -= 1
+    return False
+
+
+def count_lines(folder: Path) -> int:
+    """Counts the epochs that a run has recorded."""
+    try:
+        return len((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:
+        return 0
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,20 @@
+"""Loads a prepared MNIST and the bundled one; prints the names of all modules that were imported.
+
+python load_sets.py DATA_DIR
+"""
+
+import sys
+from pathlib import Path
+
+from jaxae import data
+
+
+def main(data_dir: str) -> None:
+    """Loads both."""
+    data.load("mnist", data_dir=Path(data_dir))
+    data.load("mnist_mini")
+    print(*sys.modules)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
