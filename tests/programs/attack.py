@@ -1,6 +1,6 @@
 """Attacks on runs and on prepared sets, for some minutes; not part of the test suite.
 
-    python tests/attack.py --minutes 10
+    python tests/programs/attack.py --minutes 10
 
 Each try damages a copy of a trained run or of a prepared set and uses it, or kills a run and
 resumes it. It survives if the numbers are those of the undamaged one, or if one UserError says why
@@ -31,6 +31,8 @@ from unittest import mock
 
 import jax
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where support lies: this starts by hand
 
 from jaxae import checkpoint, data, runs
 from jaxae.checkpoint.reading import METADATA
