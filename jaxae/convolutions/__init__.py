@@ -1,6 +1,6 @@
 """Convolutions and pooling that train fast on a CPU; useful without the rest of jaxae.
 
-`drop_ins` takes the place of Flax's layers; the functions here are what they are made of.
+`drop_ins` replaces Flax's layers; the functions here are their building blocks.
 """
 
 from jaxae.convolutions import drop_ins

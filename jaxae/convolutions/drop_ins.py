@@ -1,8 +1,9 @@
 """Flax's `Conv`, `ConvTranspose` and `max_pool`, made fast on the CPU, their gradients included.
 
-The modules take Flax's arguments and have Flax's parameters, so that weights move freely. Where the
-program is compiled for a CPU, convolutions of images are matrix products; elsewhere XLA's own, as
-they are everywhere for other ranks, with dilated kernels, groups, or a precision asked for.
+The modules take Flax's arguments and have Flax's parameters, so weights move freely between them.
+In a program compiled for a CPU, convolutions of images are computed as matrix products. XLA's own
+convolution is used on other devices, for inputs of other ranks, for dilated kernels, for groups,
+and if a precision is given.
 """
 
 import math
@@ -22,9 +23,9 @@ from jaxae.convolutions.windows import transposed_padding, transposed_window, wi
 
 Bilinear = Callable[[Array, Array], Array]
 
-MANY = 64  # taps of a pool, above which a program with one array each grows too long
+MANY = 64  # taps; a larger pool makes the program too long, with one array for each tap
 
-LARGE = 4_000_000  # numbers under all taps, above which XLA's value, not gradient, is the faster
+LARGE = 4_000_000  # gathered numbers; above, XLA computes the value faster, not the gradient
 
 IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
 
@@ -42,10 +43,10 @@ def conv_general_dilated(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Array:
-    """`jax.lax.conv_general_dilated`, by matrix products on the CPU where they can.
+    """Computes `jax.lax.conv_general_dilated`, on the CPU by matrix products if they apply.
 
-    They can for NHWC images and HWIO kernels of one floating dtype, without groups or a dilated
-    kernel, with strides or a dilated input but not both.
+    They apply to NHWC images and HWIO kernels of one floating dtype, without groups or a dilated
+    kernel, and with strides or a dilated input but not both.
     """
     by_convolutions = partial(
         lax.conv_general_dilated,
@@ -60,9 +61,8 @@ def conv_general_dilated(
         preferred_element_type=preferred_element_type,
     )
     strides, dilation = tuple(window_strides), tuple(lhs_dilation or [1] * len(window_strides))
-    shape = jax.eval_shape(
-        by_convolutions, lhs, rhs
-    ).shape  # lax's errors, for what is no convolution
+    # Raises lax's own errors for invalid arguments.
+    shape = jax.eval_shape(by_convolutions, lhs, rhs).shape
     if (
         lhs.ndim != 4
         or 0 in shape
@@ -84,7 +84,7 @@ def conv_general_dilated(
 def value_by_convolutions(
     by_convolutions: Bilinear, by_products: Bilinear, lhs: Array, rhs: Array
 ) -> Array:
-    """A convolution whose value XLA computes, and whose derivatives products do."""
+    """Convolves by XLA; the derivatives are computed by matrix products."""
     del by_products
     return by_convolutions(lhs, rhs)
 
@@ -96,7 +96,7 @@ def value_by_convolutions_jvp(
     primals: tuple[Array, Array],
     tangents: tuple[Array, Array],
 ) -> tuple[Array, Array]:
-    """The product rule."""
+    """Applies the product rule."""
     (lhs, rhs), (lhs_tangent, rhs_tangent) = primals, tangents
     value = value_by_convolutions(by_convolutions, by_products, lhs, rhs)
     return value, by_products(lhs_tangent, rhs) + by_products(lhs, rhs_tangent)
@@ -110,7 +110,7 @@ def images_by_products(
     padding: str | Sequence[tuple[int, int]],
     dilation: tuple[int, ...],
 ) -> Array:
-    """A strided or a dilated convolution of x [N, H, W, C], [N, H', W', O]."""
+    """Convolves x [N, H, W, C], strided or dilated, to [N, H', W', O]."""
     pads = [padding] * 2 if isinstance(padding, str) else padding
     sizes = zip(x.shape[1:3], kernel.shape[:2], strict=True)
     x = x.transpose(3, 1, 2, 0)
@@ -135,7 +135,7 @@ def max_pool(
     strides: Sequence[int] | None = None,
     padding: str | Sequence[tuple[int, int]] = "VALID",
 ) -> Array:
-    """`flax.linen.max_pool` of images [N, H, W, C], whose gradient is fast on the CPU too."""
+    """Computes `flax.linen.max_pool` of images [N, H, W, C], with a fast gradient on the CPU."""
     strides = strides or (1,) * len(window_shape)
     by_windows = partial(
         nn.max_pool, window_shape=window_shape, strides=strides, padding=cast(Any, padding)
@@ -163,7 +163,7 @@ Conv = partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 class ConvTranspose(nn.ConvTranspose):
     """`flax.linen.ConvTranspose`, computed by `conv_general_dilated`.
 
-    Circular padding and a kernel that is transposed, masked or dilated are left to Flax.
+    Flax itself computes circular padding and transposed, masked or dilated kernels.
     """
 
     @nn.compact

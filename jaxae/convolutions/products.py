@@ -1,10 +1,10 @@
 """Convolutions as matrix products, for the CPU, where XLA's own are slow (jax-ml/jax#12868).
 
-Images are [C, H, W, N], the batch last, so that whatever is copied lies in rows of N. A convolution
-gathers what each tap of its kernel reads (im2col), and is then one matrix product. JAX transposes
-products to products and gathers to scatters, so that derivatives of any order and mode and `vmap`
-work as with `jax.lax`, and so do all floating dtypes, half precision within its rounding; only the
-maximum has a derivative of its own.
+Images are [C, H, W, N], with the batch last, so that copies move whole rows of N. A convolution
+gathers the pixels that each tap of its kernel reads (im2col), then computes one matrix product. JAX
+transposes products to products and gathers to scatters, so derivatives of any order and mode,
+`vmap` and all floating dtypes work as with `jax.lax`, half precision within its rounding. Only the
+maximum defines its own derivative.
 """
 
 import math
@@ -20,11 +20,11 @@ from jaxae.convolutions.windows import Window, Windows, gather, join_phases, pie
 
 
 def correlate(x: Array, kernel: Array, windows: Windows) -> Array:
-    """The convolution of x [C, H, W, N] with a kernel [h, w, C, O], to [O, H', W', N]."""
+    """Convolves x [C, H, W, N] with a kernel [h, w, C, O], to [O, H', W', N]."""
     rows, columns = windows
     channels, features = kernel.shape[2:]
     if features < channels and rows.stride == columns.stride == 1:
-        # To sum the taps after their products moves fewer numbers than to gather them before.
+        # Summing the taps after the products moves fewer numbers than gathering them before.
         summands = [
             shift_both(y, (rows.low - i, columns.low - j), (rows.outputs, columns.outputs))
             for (i, j), y in zip(taps(windows), products_by_tap(x, kernel), strict=True)
@@ -34,19 +34,18 @@ def correlate(x: Array, kernel: Array, windows: Windows) -> Array:
 
 
 def correlate_transposed(x: Array, kernel: Array, windows: Windows) -> Array:
-    """`lax.conv_transpose` of x [C, H', W', N] with a kernel [h, w, C, O], to [O, H, W, N].
+    """Computes `lax.conv_transpose` of x [C, H', W', N], kernel [h, w, C, O], to [O, H, W, N].
 
-    The windows are those of the convolution that it is the transpose of: they slide over the
-    output.
+    The windows belong to the convolution that this transposes: they slide over the output.
     """
     return scatter(products_by_tap(x, kernel[::-1, ::-1]), windows)
 
 
 def correlate_and_pool(x: Array, kernel: Array, windows: Windows, pool: Windows) -> Array:
-    """The max-pool of `correlate`, from one convolution for all taps of the pool.
+    """Max-pools the result of `correlate`, with one convolution for all taps of the pool.
 
-    It has the strides of both, and a copy of the kernel for each tap; it gathers less than the two
-    one after the other, where the windows of neighbouring pixels overlap.
+    That convolution has the strides of both steps, and one copy of the kernel for each tap. It
+    gathers fewer pixels than the two steps in turn if the windows of neighboring pixels overlap.
     """
     spans = [w.stride * (p.taps - 1) for w, p in zip(windows, pool, strict=True)]
     height, width = (w.taps + span for w, span in zip(windows, spans, strict=True))
@@ -64,7 +63,7 @@ def correlate_and_pool(x: Array, kernel: Array, windows: Windows, pool: Windows)
 
 
 def hide_padding(x: Array, pool: Windows, tap: tuple[int, int]) -> Array:
-    """x [C, H', W', N], that a tap of a pool reads, with -inf where it reads the pool's padding."""
+    """Sets a pool tap's pixels x [C, H', W', N] to -inf if the tap reads them from the padding."""
     for axis, (window, offset) in enumerate(zip(pool, tap, strict=True), start=1):
         read = [window.stride * o + offset - window.low for o in range(window.outputs)]
         inside = [0 <= index < window.inputs for index in read]
@@ -76,10 +75,10 @@ def hide_padding(x: Array, pool: Windows, tap: tuple[int, int]) -> Array:
 
 
 def upsample_and_correlate(x: Array, kernel: Array, windows: Windows, factor: int) -> Array:
-    """`correlate` of the nearest upsampling of x, from the convolutions for each of its phases.
+    """Applies `correlate` to the nearest-neighbor upsampling of x, without upsampling x.
 
-    Within a phase several taps read the same pixel, so their weights are summed beforehand, and all
-    phases come from one convolution of x as it is.
+    Within a phase several taps read the same pixel, so their weights are summed first. One
+    convolution of x then computes all phases.
     """
     (row_taps, row_starts, rows), (column_taps, column_starts, columns) = (
         low_resolution(window, factor) for window in windows
@@ -101,10 +100,10 @@ def upsample_and_correlate(x: Array, kernel: Array, windows: Windows, factor: in
 
 
 def low_resolution(window: Window, factor: int) -> tuple[np.ndarray, list[int], Window]:
-    """What a window of stride 1 over an upsampled axis is, on the axis as it was.
+    """Maps a window of stride 1 over an upsampled axis to a window over the original axis.
 
-    Returns which taps are summed in each tap of the new window, 1 or 0 [phase, new tap, tap]; the
-    new window's first output in each phase; and the new window.
+    Returns which old taps each new tap sums, 1 or 0 [phase, new tap, tap]; the new window's first
+    output in each phase; and the new window.
     """
     reads = (np.arange(factor)[:, None] + np.arange(window.taps) - window.low) // factor
     first = reads.min(axis=1)
@@ -118,22 +117,22 @@ def low_resolution(window: Window, factor: int) -> tuple[np.ndarray, list[int], 
 
 
 def max_pool(x: Array, windows: Windows) -> Array:
-    """The largest pixel of each window, x [C, H, W, N] to [C, H', W', N]; padding is -inf.
+    """Returns the largest pixel of each window, from x [C, H, W, N] to [C, H', W', N].
 
-    Of equal pixels the first gets the gradient, as with `lax.reduce_window`.
+    Padding is -inf. If pixels are equal the first gets the gradient, as with `lax.reduce_window`.
     """
     return maximum(gather(x, windows, -jnp.inf))
 
 
 @jax.custom_jvp
 def maximum(arrays: list[Array]) -> Array:
-    """The elementwise maximum; of equal ones the first gets the gradient."""
+    """Returns the elementwise maximum; if arrays are equal the first gets the gradient."""
     return reduce(jnp.maximum, arrays)
 
 
 @maximum.defjvp
 def maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tuple[Array, Array]:
-    """The tangent of the chosen one, so that only the choice is kept for the gradient."""
+    """Selects the tangent of the largest; the gradient needs to store only that choice."""
     (arrays,), (array_tangents,) = primals, tangents
     number_type = np.min_scalar_type(len(arrays))
     chosen, choice = arrays[0], jnp.zeros(arrays[0].shape, number_type)
@@ -154,23 +153,23 @@ def taps(windows: Windows) -> list[tuple[int, int]]:
 
 
 def products_by_tap(x: Array, kernel: Array) -> list[Array]:
-    """x [C, H, W, N] times each tap of a kernel [h, w, C, O], [O, H, W, N] each."""
+    """Multiplies x [C, H, W, N] by each tap of a kernel [h, w, C, O], to [O, H, W, N] each."""
     height, width, channels, features = kernel.shape
     by_channel = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     return pieces(contract(by_channel, x).reshape(height * width, features, *x.shape[1:]))
 
 
 def contract(matrix: Array, x: Array) -> Array:
-    """The product over the first axes, [K, O] and [K, ...] to [O, ...]."""
+    """Contracts the first axes, [K, O] and [K, ...] to [O, ...]."""
     columns = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     transposed = matrix.T
     if matrix.shape[0] < matrix.shape[1]:
-        # The matrix's gradient is then a product with the longer side first, which is faster;
-        # without the barrier XLA would turn it round.
+        # With the barrier, the matrix's gradient is a product with its longer side first, which is
+        # faster; XLA would otherwise swap the sides.
         transposed = lax.optimization_barrier(transposed)
     return (transposed @ columns).reshape(matrix.shape[1], *x.shape[1:])
 
 
 def shift_both(x: Array, lows: tuple[int, int], lengths: tuple[int, int], axis: int = 1) -> Array:
-    """`shift` along two axes, of which `axis` is the first."""
+    """Applies `shift` along two neighboring axes; `axis` is the first."""
     return shift(shift(x, axis + 1, lows[1], lengths[1]), axis, lows[0], lengths[0])

@@ -1,7 +1,7 @@
 """Windows that slide over the height and width of [C, H, W, N]: taps, phases, and their adjoints.
 
-Each function is made of pads, slices and concatenations of whole rows of N, so that XLA fuses what
-follows into loops over contiguous memory, and transposes to others of the same kind.
+Each function pads, slices and concatenates whole rows of N, so XLA fuses the operations that follow
+into loops over contiguous memory, and the transposes are of the same kind.
 """
 
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ class Window:
 
     @property
     def high(self) -> int:
-        """The padding after the last input; where it is negative, the last inputs go unread."""
+        """The padding after the last input; if negative, the last inputs are not read."""
         return (self.outputs - 1) * self.stride + self.taps - self.low - self.inputs
 
 
 Windows = tuple[Window, Window]
-"""Along the height and along the width."""
+"""A window along the height and one along the width."""
 
 Padding = str | int | tuple[int, int]
 """SAME, VALID, pixels on each side, or pixels before and after."""
 
 
 def window(inputs: int, taps: int, stride: int, padding: Padding) -> Window:
-    """The window of a convolution or a pooling along an axis of so many inputs."""
+    """Returns the window of a convolution or pool along an axis with `inputs` pixels."""
     if isinstance(padding, str):
         ((low, high),) = lax.padtype_to_pads((inputs,), (taps,), (stride,), padding)
     else:
@@ -45,7 +45,7 @@ def window(inputs: int, taps: int, stride: int, padding: Padding) -> Window:
 
 
 def transposed_padding(taps: int, stride: int, padding: str | tuple[int, int]) -> tuple[int, int]:
-    """How far `jax.lax.conv_transpose` pads the dilated inputs along an axis."""
+    """Returns how far `jax.lax.conv_transpose` pads the dilated inputs along an axis."""
     if not isinstance(padding, str):
         return padding
     total = taps + stride - 2
@@ -61,10 +61,10 @@ def transposed_padding(taps: int, stride: int, padding: str | tuple[int, int]) -
 
 
 def transposed_window(inputs: int, taps: int, stride: int, padding: tuple[int, int]) -> Window:
-    """The window of the convolution that a transposed one is the transpose of.
+    """Returns the window of the convolution whose transpose is given.
 
-    It slides over the transposed one's output, made of so many inputs, which are dilated by the
-    stride and then padded, as in `jax.lax.conv_transpose`.
+    It slides over the output of the transposed convolution. That output is computed from `inputs`
+    pixels, which are dilated by the stride and then padded, as in `jax.lax.conv_transpose`.
     """
     low, high = padding
     dilated = (inputs - 1) * stride + 1 if inputs else 0
@@ -73,7 +73,7 @@ def transposed_window(inputs: int, taps: int, stride: int, padding: tuple[int, i
 
 
 def gather(x: Array, windows: Windows, fill: float = 0.0) -> list[Array]:
-    """What each tap reads, [C, H', W', N], row after row of taps; the padding reads `fill`."""
+    """Returns the pixels each tap reads, [C, H', W', N], in row-major order; padding is `fill`."""
     rows, columns = windows
     return [
         tap for row in gather_along(x, 1, rows, fill) for tap in gather_along(row, 2, columns, fill)
@@ -81,14 +81,14 @@ def gather(x: Array, windows: Windows, fill: float = 0.0) -> list[Array]:
 
 
 def scatter(taps: Sequence[Array], windows: Windows) -> Array:
-    """The adjoint of `gather`: adds each tap [C, H', W', N] to the inputs that it read."""
+    """Adds each tap [C, H', W', N] to the inputs that it read: the adjoint of `gather`."""
     rows, columns = windows
     by_row = [taps[n : n + columns.taps] for n in range(0, len(taps), columns.taps)]
     return scatter_along([scatter_along(row, 2, columns) for row in by_row], 1, rows)
 
 
 def gather_along(x: Array, axis: int, window: Window, fill: float) -> list[Array]:
-    """`gather` along one axis."""
+    """Applies `gather` along one axis."""
     phases = split_phases(x, axis, window.stride, fill)
     taps = []
     for tap in range(window.taps):
@@ -98,7 +98,7 @@ def gather_along(x: Array, axis: int, window: Window, fill: float) -> list[Array
 
 
 def scatter_along(taps: Sequence[Array], axis: int, window: Window) -> Array:
-    """`scatter` along one axis: for each phase, the sum of the taps that reach it."""
+    """Applies `scatter` along one axis: each phase is the sum of the taps that reach it."""
     length = -(-window.inputs // window.stride)
     reaching: list[list[Array]] = [[] for _ in range(window.stride)]
     for number, tap in enumerate(taps):
@@ -110,14 +110,14 @@ def scatter_along(taps: Sequence[Array], axis: int, window: Window) -> Array:
 
 
 def shift(x: Array, axis: int, low: int, length: int, fill: float = 0.0) -> Array:
-    """Moves x along an axis by `low` and cuts it, or fills it, to a length."""
+    """Moves x along an axis by `low`, then cuts or fills it to a length."""
     padding = [(0, 0, 0)] * x.ndim
     padding[axis] = (low, length - low - x.shape[axis], 0)
     return lax.pad(x, jnp.asarray(fill, x.dtype), padding)
 
 
 def split_phases(x: Array, axis: int, stride: int, fill: float = 0.0) -> list[Array]:
-    """x[0::stride], x[1::stride], ... along an axis, filled to the same length."""
+    """Returns x[0::stride], x[1::stride], ... along an axis, filled to the same length."""
     if stride == 1:
         return [x]
     length = -(-x.shape[axis] // stride)
@@ -127,7 +127,7 @@ def split_phases(x: Array, axis: int, stride: int, fill: float = 0.0) -> list[Ar
 
 
 def join_phases(phases: Sequence[Array], axis: int, length: int) -> Array:
-    """The array of a length along an axis whose phases these are."""
+    """Joins phases along an axis and cuts the array to a length: undoes `split_phases`."""
     if len(phases) == 1:
         return phases[0]
     x = jnp.stack(phases, axis + 1)
@@ -137,5 +137,5 @@ def join_phases(phases: Sequence[Array], axis: int, length: int) -> Array:
 
 
 def pieces(x: Array, axis: int = 0) -> list[Array]:
-    """The slices of x along an axis; unlike indexing, this transposes to one concatenation."""
+    """Slices x along an axis; unlike indexing, this transposes to one concatenation."""
     return [piece.squeeze(axis) for piece in lax.split(x, [1] * x.shape[axis], axis)]
