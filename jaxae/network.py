@@ -1,4 +1,4 @@
-"""A network: a model and a likelihood as pure functions; and a trained one, ready for use."""
+"""A model and its likelihood as pure functions, and a trained network that is ready for use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ from jaxae.train import (
 class Network:
     """A model and the likelihood that turns its logits into images and into a loss.
 
-    The methods are pure functions of variables and arrays, so that they can be jitted,
-    differentiated and mapped. Images are uint8 or floats [B, H, W, C] as `train.pixels` reads them;
-    labels are int [B], which only a conditional model reads.
+    The methods are pure functions of variables and arrays, so they can be jitted, differentiated
+    and mapped. Images are uint8 or floats [B, H, W, C], which `train.pixels` scales; labels are
+    int [B], and only conditional models read them.
     """
 
     model: nn.Module
@@ -58,7 +58,7 @@ class Network:
 
     @property
     def bottleneck(self) -> Callable[[Array], Array] | None:
-        """What narrows the code of an `Autoencoder`; None for a model of another class."""
+        """The bottleneck of an `Autoencoder`; None for a model of another class."""
         return self.model.bottleneck if isinstance(self.model, Autoencoder) else None
 
     @property
@@ -67,32 +67,32 @@ class Network:
         return self.bottleneck if isinstance(self.bottleneck, Quantizer) else None
 
     def encode(self, variables: Variables, images: Array, labels: Array | None = None) -> Array:
-        """Codes of images, or the means of their posteriors."""
+        """Returns the codes of images, or the means of their posteriors."""
         return self.apply(variables, self.scale(images), labels, method="encode")
 
     def decode(self, variables: Variables, z: Array, labels: Array | None = None) -> Array:
-        """Images [B, H, W, C] in [0, 1] that codes decode to."""
+        """Decodes codes to images [B, H, W, C] in [0, 1]."""
         return self.likelihood.image(self.apply(variables, z, labels, method="decode"))
 
     def reconstruct(
         self, variables: Variables, images: Array, labels: Array | None = None
     ) -> Array:
-        """Reconstructions [B, H, W, C] in [0, 1], through codes or their posteriors' means."""
+        """Reconstructs images [B, H, W, C] in [0, 1], through codes or posterior means."""
         return self.likelihood.image(self.apply(variables, self.scale(images), labels))
 
     def posterior(
         self, variables: Variables, images: Array, labels: Array | None = None
     ) -> Gaussian:
-        """q(z | x) of images, or q(z | x, y) of images and their labels."""
+        """Returns q(z | x) of images, or q(z | x, y) of images and their labels."""
         return self.apply(variables, self.scale(images), labels, method="posterior")
 
     def distortion(self, variables: Variables, z: Array, batch: Batch) -> Array:
-        """The loss [B] of a batch's images under what codes [B, ...] decode to."""
+        """Returns the loss [B] of a batch's images, given codes [B, ...] to decode."""
         logits = self.apply(variables, z, batch.labels, method="decode")
         return self.likelihood.loss(logits, self.scale(batch.images))
 
     def distortions(self, variables: Variables, codes: Array, batch: Batch) -> Array:
-        """The losses [samples, B] of a batch's images under codes [samples, B, latent]."""
+        """Returns the losses [samples, B] of a batch's images, given codes [samples, B, latent]."""
         samples = len(codes)
         labels = None if batch.labels is None else jnp.tile(batch.labels, samples)
         # All at once: the gradient of a vmapped decoder takes a third longer on a CPU.
@@ -101,7 +101,7 @@ class Network:
         return jax.vmap(self.likelihood.loss, (0, None))(logits, self.scale(batch.images))
 
     def scale(self, images: Array) -> Array:
-        """Images as floats in the likelihood's range, which the model reads and aims at."""
+        """Scales images to floats in the likelihood's range, the model's input and target."""
         return self.likelihood.scale(pixels(images))
 
     def apply(
@@ -112,7 +112,7 @@ class Network:
         *,
         method: str = "__call__",
     ) -> Any:
-        """A method of the model on codes or scaled images; returns floats as float32 or wider."""
+        """Applies a method of the model to codes or scaled images; floats are float32 or wider."""
         return apply(self.model, variables, inputs, *condition(self.model, labels), method=method)
 
 
@@ -131,7 +131,7 @@ class Trained:
     """
 
     network: Network
-    variables: Variables  # what `Network.encode` and `model.apply` take
+    variables: Variables  # for `Network.encode` and `model.apply`
     standardized: bool = False  # whether it was trained on floats around 0, not in [0, 1]
 
     @property
@@ -145,24 +145,26 @@ class Trained:
         return f"Trained({model}, {count:,} parameters, likelihood {likelihood or 'of your own'})"
 
     def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """Reconstructions in [0, 1] of images [N, H, W, C], uint8 or floats as trained on."""
+        """Reconstructs images [N, H, W, C], uint8 or floats as in training, in [0, 1]."""
         return self._apply("reconstruct", images, labels)
 
     def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """The codes of images [N, H, W, C], uint8 or floats as trained on."""
+        """Returns the codes of images [N, H, W, C], uint8 or floats as in training."""
         return self._apply("encode", images, labels)
 
     def decode(self, z: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """The images [N, H, W, C] in [0, 1] that codes stand for."""
+        """Decodes codes to images [N, H, W, C] in [0, 1]."""
         return self._apply("decode", z, labels)
 
     def _apply(self, method: str, values: ArrayLike, labels: ArrayLike | None) -> np.ndarray:
-        if isinstance(values, Tracer):
-            return getattr(self.network, method)(self.variables, values, labels)
         name = "codes" if method == "decode" else "images"
+        values = as_array(name, values)
+        if isinstance(values, Tracer):
+            labels = None if labels is None else as_array("labels", labels)
+            return getattr(self.network, method)(self.variables, values, labels)
         values = np.asarray(canonicalize_array(name, values))
         labels = self._checked_labels(labels, len(values) if values.ndim else 0)
-        # Dark bytes are no mistake, nor bright floats: a few images are not a whole set.
+        # Unlike a whole set, a few images may all be dark or, if standardized, all be bright.
         if name == "images" and values.size and values.dtype != np.uint8:
             check_floats(name, values, standardized=self.standardized)
 
@@ -174,17 +176,18 @@ class Trained:
         except (ScopeParamShapeError, TypeError, IndexError) as error:
             raise UserError(
                 f"{values.dtype} of shape {values.shape} was given to a network that was trained "
-                "on other shapes: give what it was trained on, images [N, H, W, C] or the codes of "
-                "its encode"
+                "on other shapes: give images [N, H, W, C] of the size it was trained on, or codes "
+                "from its encode"
             ) from error
 
     def _checked_labels(self, labels: ArrayLike | None, count: int) -> np.ndarray | None:
-        """Labels that the network can read, or None where it reads none."""
+        """Returns labels that the network can read, or None if it reads none."""
         if self.classes is None:
             return None
         if labels is None:
             raise UserError(
-                f"a network of {self.classes} classes was given no labels: give one for each"
+                f"a network of {self.classes} classes was given no labels: give one label for each "
+                "example"
             )
         labels = np.asarray(as_array("labels", labels))
         known = np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,)
@@ -197,18 +200,18 @@ class Trained:
 
 
 def apply(model: nn.Module, variables: Variables, *inputs: Array, method: str = "__call__") -> Any:
-    """A method of a Linen module on arrays; returns floats as float32 or wider."""
+    """Applies a method of a Linen module to arrays; returns floats as float32 or wider."""
     return jax.tree.map(_widen, model.apply(variables, *inputs, method=method))
 
 
 def _widen(leaf: Array) -> Array:
-    """A float of fewer bits as float32; anything else as it is."""
+    """Widens a narrower float to float32; returns anything else unchanged."""
     floating = jnp.issubdtype(leaf.dtype, jnp.floating)
     return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) if floating else leaf
 
 
 def condition(model: nn.Module, labels: Array | None) -> tuple[Array, ...]:
-    """What a model's methods take after images or codes: labels if it has classes, or nothing."""
+    """Returns the extra arguments of a model's methods: labels if it has classes, else none."""
     if getattr(model, "classes", None) is None:
         return ()
     return (check_labels(labels),)

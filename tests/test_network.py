@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxae import likelihoods, losses, models
+from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder, Design
 from jaxae.network import Network, Trained
 from jaxae.train import Batch
@@ -41,6 +42,24 @@ def test_a_trained_network_works_inside_jit_and_grad(method: str) -> None:
     np.testing.assert_allclose(jax.jit(function)(IMAGES), function(IMAGES), rtol=1e-5)
     gradient = jax.grad(lambda images: function(images).sum())(jnp.full((2, *SHAPE), 0.5))
     assert jnp.abs(gradient).sum() > 0
+
+
+def test_lists_of_images_and_codes_are_read_as_arrays_are() -> None:
+    network: Any = trained()
+    images = list(IMAGES)
+    codes = network.encode(IMAGES)
+    np.testing.assert_array_equal(network.encode(images), codes)
+    np.testing.assert_array_equal(network.encode(IMAGES.tolist()), codes)
+    np.testing.assert_array_equal(network.reconstruct(images), network.reconstruct(IMAGES))
+    np.testing.assert_array_equal(network.decode(list(codes)), network.decode(codes))
+    traced = jax.jit(lambda images: network.encode(list(images)))(IMAGES)
+    np.testing.assert_allclose(traced, codes, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["encode", "reconstruct", "decode"])
+def test_lists_of_unequal_shapes_are_refused(method: str) -> None:
+    with pytest.raises(UserError, match="of unequal shapes were given: give one array"):
+        getattr(trained(), method)([np.zeros((4, 4, 1)), np.zeros((5, 4, 1))])
 
 
 def test_codes_decode_inside_jit() -> None:

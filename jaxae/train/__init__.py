@@ -1,6 +1,13 @@
 """Training as pure functions of a state: batches, steps, epochs, evaluation, and a fit over epochs.
 
-Nothing here knows a model: an objective maps variables, a key and a batch to `Terms`.
+Nothing here knows a model. An `Objective` is a function `(variables, key, batch) -> Terms`:
+
+- variables: {"params": ...} and collections without a gradient, as `init` was given them
+- key: typed PRNG key, different at each step; may be ignored
+- batch: a `Batch`, whose examples of weight 0 are padding
+- returns `Terms`: the loss of each example [B], and metrics by name
+
+`Metrics` are a dict from names to scalar float arrays, or [R] with R replicas.
 """
 
 from jaxae.train.batches import (

@@ -1,7 +1,7 @@
 """Epochs and evaluations as compiled loops over steps.
 
-Every random number follows from the state's key: the order of an epoch from the epoch's index, the
-noise of a step from the step's index. So a restored state continues as if it had never stopped.
+Every random number is derived from the state's key: an epoch's order with the epoch's index, and a
+step's noise with the step's index. So a restored state continues as if it had never stopped.
 """
 
 from collections.abc import Callable
@@ -39,16 +39,16 @@ from jaxae.train.steps import (
 
 
 def zero_totals(step: Callable, carry: Any, context: Any) -> Metrics:
-    """Metrics of no steps yet, with the names and shapes that `step` adds to them."""
+    """Returns totals of zero, with the names and shapes of the metrics that `step` returns."""
     _, shapes = jax.eval_shape(step, 0, carry, context)
     return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
 
 def make_loop(step: Callable, mesh: Mesh | None = None) -> Callable:
-    """From (index, carry, context) -> (carry, sums) to a compiled loop that adds up the sums.
+    """Compiles a loop over a step (index, carry, context) -> (carry, sums) that adds up the sums.
 
-    The loop takes (carry, totals, context, start, stop) and returns (carry, totals), on each device
-    of the mesh if there is one; it is one program for any start and stop.
+    The loop takes (carry, totals, context, start, stop) and returns (carry, totals), replicated on
+    the devices of a mesh. One program serves any start and stop.
     """
 
     def loop(
@@ -72,7 +72,7 @@ def training_step(
     optimizer: optax.GradientTransformation,
     guarded: bool,
 ) -> tuple[State, Metrics]:
-    """Step `index` of the epoch that the context gives: examples, and their order in batches."""
+    """Takes step `index` of an epoch; the context holds examples and their order in batches."""
     examples, order = context
     batch = gather(examples, order[index])
     return take_step(state, batch, objective=objective, optimizer=optimizer, guarded=guarded)
@@ -85,7 +85,7 @@ def evaluation_step(
     *,
     objective: Objective,
 ) -> tuple[None, Metrics]:
-    """The sums over batch `index` of what the context gives: variables, key, examples, order."""
+    """Sums the terms of batch `index`; the context holds variables, key, examples and order."""
     variables, key, examples, order = context
     batch = gather(examples, order[index])
     terms = terms_of(objective, variables, jax.random.fold_in(key, index), batch)
@@ -100,7 +100,7 @@ def no_totals(
     optimizer: optax.GradientTransformation,
     batch_size: int,
 ) -> Metrics:
-    """The totals of an epoch of canonical examples that has not begun, as `fit` carries them."""
+    """Returns zero totals for the start of an epoch of canonical examples, as `fit` has them."""
     replicas = state.step.shape
     order = jnp.zeros((*replicas, 1, batch_size), jnp.int32)
     step = make_training_step(objective, optimizer, replicas=bool(replicas))
@@ -115,7 +115,7 @@ def make_training_step(
     replicas: bool,
     guarded: bool = True,
 ) -> Callable:
-    """`training_step` of an objective, over replicas of state and order if there are any."""
+    """Returns `training_step` of an objective, mapped over replicas if there are any."""
     step = partial(training_step, objective=objective, optimizer=optimizer, guarded=guarded)
     return jax.vmap(step, in_axes=(None, 0, (None, 0))) if replicas else step
 
@@ -123,7 +123,7 @@ def make_training_step(
 def make_order(
     size: int, batch_size: int, *, replicas: bool, mesh: Mesh | None
 ) -> Callable[[Array, int], Array]:
-    """A jitted function from a state's key and an epoch's index to the epoch's order in batches."""
+    """Compiles a function from a state's key and an epoch's index to the epoch's order."""
     order_of = partial(
         epoch_order, size=size, batch_size=batch_size, parts=1 if mesh is None else mesh.size
     )
@@ -137,9 +137,9 @@ def make_order(
 def make_step(
     objective: Objective, optimizer: optax.GradientTransformation
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
-    """A compiled training step; its metrics are means over the batch.
+    """Returns a compiled training step, whose metrics are means over the batch.
 
-    A function that brings its batch to canonical dtypes and calls one compiled program.
+    The step converts its batch to canonical dtypes, then calls one compiled program.
     """
 
     @jax.jit
@@ -148,7 +148,7 @@ def make_step(
         return state, averages(totals)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        """The state after a training step on a batch, and the batch's mean metrics."""
+        """Takes a training step on a batch; returns the new state and the mean metrics."""
         return compiled(state, canonicalize(batch))
 
     return step
@@ -157,12 +157,12 @@ def make_step(
 def make_epoch(
     objective: Objective, optimizer: optax.GradientTransformation, batch_size: int
 ) -> Callable[[State, Examples], tuple[State, Metrics]]:
-    """A compiled epoch: every example once, in the order the state's key gives.
+    """Returns a compiled epoch: every example once, shuffled with the state's key.
 
-    A function that brings its examples to canonical dtypes and calls one compiled program. It takes
-    states between two epochs, and is fastest on canonical examples that `jax.device_put` has moved
-    to the device. The metrics are means over the epoch's examples, each under the parameters of its
-    step.
+    The function converts its examples to canonical dtypes, then calls one compiled program. Its
+    state must stand between two epochs. It is fastest on canonical examples that `jax.device_put`
+    has moved to the device. The metrics are means over the epoch's examples, each computed with the
+    parameters of its step.
     """
     step = make_training_step(objective, optimizer, replicas=False)
     loop = make_loop(step)
@@ -178,7 +178,7 @@ def make_epoch(
         return state, averages(totals)
 
     def epoch(state: State, examples: Examples) -> tuple[State, Metrics]:
-        """The state after an epoch over the examples, and their mean metrics."""
+        """Trains for an epoch; returns the new state and the mean metrics."""
         return compiled(state, canonicalize(examples))
 
     return epoch
@@ -187,11 +187,10 @@ def make_epoch(
 def make_evaluation(
     objective: Objective, batch_size: int, *, replicas: bool = False, mesh: Mesh | None = None
 ) -> Callable[[Variables, Array, Examples], Metrics]:
-    """A function of variables, key and examples: exact means over all examples.
+    """Returns a function of variables, key and examples that computes means over all examples.
 
-    Examples are read in their own order, so that nothing moves from one evaluation to the next.
-    With replicas, variables have a leading axis, and so have the metrics. The devices of a mesh
-    share each batch.
+    The means are exact. Examples are read in their own order, so evaluations are comparable. With
+    replicas, variables and metrics have a leading axis. The devices of a mesh share each batch.
     """
     if batch_size < 1:
         raise UserError(f"a batch size of {batch_size} was given: give 1 or more")

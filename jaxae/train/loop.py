@@ -1,6 +1,6 @@
-"""The training loop: a fit over epochs that yields where it stands after each chunk of steps.
+"""The training loop: a fit over epochs that yields its progress after each chunk of steps.
 
-Nothing here knows a model: `steps` has what an objective is, and what a step makes of it.
+Nothing here knows a model: `steps` defines objectives and the step.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,20 @@ from jaxae.train.steps import Metrics, Objective, State, all_finite, averages
 
 
 class Progress(NamedTuple):
-    """Where a fit stands: after some steps of an epoch, or after all of them."""
+    """The progress of a fit, after some or all steps of an epoch.
+
+    Attributes:
+      state: the state after these steps.
+      totals: sums over the epoch's examples so far, and "weight", their number.
+      epoch: the epoch, counted from 1.
+      steps: the number of steps taken in this epoch.
+      steps_per_epoch: the number of steps in a whole epoch.
+    """
 
     state: State
-    totals: Metrics  # sums over the epoch's examples so far, and their weight
-    epoch: int  # from 1
-    steps: int  # taken in this epoch
+    totals: Metrics
+    epoch: int
+    steps: int
     steps_per_epoch: int
 
     @property
@@ -43,7 +51,7 @@ class Progress(NamedTuple):
 
 
 def steps_done(state: State) -> int:
-    """The number of steps a state has taken, the same for all its replicas."""
+    """Returns the number of steps a state has taken, the same for all its replicas."""
     return int(np.asarray(state.step).reshape(-1)[0])
 
 
@@ -61,26 +69,26 @@ def fit(
 ) -> Iterator[Progress]:
     """Trains from the state's step to the end of the last epoch; yields after each chunk of steps.
 
-    A chunk ends with the epoch, and where the step is a multiple of `chunk_steps` if that is given.
-    A state that stopped within an epoch goes on from there, with the totals it had. A state with a
-    leading axis trains that many replicas at once on the same examples, each in its own order.
-    The devices of a mesh (`devices.data_mesh`) share each batch, whose size need not divide.
-    A step that is not finite is left out, as `steps.take_step` says, for which each chunk is waited
-    for; but not a step whose loss is finite and whose gradient the optimizer makes so, as
-    `optax.clip` does of infinity. Examples that are streamed (`streaming.Column`) are read while a
-    chunk computes.
+    A chunk ends with the epoch, and at each multiple of `chunk_steps` if that is given. To continue
+    within an epoch, give the state and its totals. A state with a leading axis trains that many
+    replicas at once on the same examples, each in its own order. The devices of a mesh
+    (`devices.data_mesh`) share each batch; its size need not be a multiple of their number.
+
+    A non-finite step is discarded, as by `take_step`; to find it, the fit waits for each chunk. A
+    step is kept if its loss is finite and the optimizer makes its gradient finite, as `optax.clip`
+    does with infinity. Streamed examples (`data.Column`) are read while a chunk computes.
     Raises UserError for examples or a batch size that cannot be trained on.
     """
     if epochs < 1 or (chunk_steps is not None and chunk_steps < 1):
         raise UserError(
-            f"{epochs} epochs in chunks of {chunk_steps} steps were asked for: give 1 or more of "
-            "each, or no chunk_steps"
+            f"{epochs} epochs in chunks of {chunk_steps} steps were given: give 1 or more of each, "
+            "or leave out chunk_steps"
         )
     examples = check_examples(examples, batch_size)
     size = examples.images.shape[0]
     steps_per_epoch = steps_in_epoch(size, batch_size)
     replicas = state.step.ndim == 1
-    # Training goes without the guard, and once more with it over a chunk that ends in NaN.
+    # The unguarded loop is faster; a chunk with a non-finite result is repeated with the guard.
     loop, guarded_loop = (
         make_loop(
             make_training_step(objective, optimizer, replicas=replicas, guarded=guarded), mesh

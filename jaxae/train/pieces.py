@@ -1,7 +1,7 @@
-"""What each call of a fit's compiled loop reads: examples on the device, or streamed from disk.
+"""The pieces of data that a fit's compiled loop reads, from the device or streamed from disk.
 
-What is streamed next follows from the order of the epoch and the step, both of which a checkpoint
-has: a resumed run goes on at the same image.
+The epoch's order and the step decide which images are streamed next. A checkpoint holds both, so a
+resumed run continues at the same image.
 """
 
 import contextlib
@@ -19,24 +19,24 @@ from jaxae.data import Column, Records, read_batches
 from jaxae.errors import UserError
 from jaxae.train.batches import Examples
 
-CHUNK_STEPS = 32  # batches that go to the device at a time, where a fit does not say
+CHUNK_STEPS = 32  # batches moved to the device at a time, unless a fit gives chunk_steps
 
 
 class Piece(NamedTuple):
-    """Steps that one call of a compiled loop takes, and what it reads."""
+    """The steps that one call of a compiled loop takes, and the data that it reads."""
 
-    epoch: int  # from 0
-    start: int  # of the epoch's steps
-    stop: int
+    epoch: int  # counted from 0
+    start: int  # the first step, counted within the epoch
+    stop: int  # the step after the last
     examples: Examples
     order: Any  # int32 [..., steps, batch], indices of the examples
-    first: int  # the row of the order that `start` reads
+    first: int  # the row of the order for `start`
 
 
 def piece_bounds(
     done: int, epochs: int, steps_per_epoch: int, chunk_steps: int | None
 ) -> Iterator[tuple[int, int, int]]:
-    """(epoch, start, stop) of each chunk of steps that is left, as `fit` yields them."""
+    """Yields (epoch, start, stop) of each remaining chunk of steps, as `fit` splits them."""
     while done < epochs * steps_per_epoch:
         epoch, start = divmod(done, steps_per_epoch)
         stop = steps_per_epoch
@@ -52,7 +52,7 @@ def resident(
     order_of: Callable[[int], Array],
     mesh: Mesh | None,
 ) -> Iterator[Piece]:
-    """The pieces of a fit whose examples all lie on the device, or on each of a mesh."""
+    """Yields pieces of data that fit on the device, replicated on the devices of a mesh."""
     examples = devices.put(examples, mesh)
     order, ordered_epoch = None, None
     for epoch, start, stop in bounds:
@@ -68,12 +68,12 @@ def stream(
     steps: int,
     mesh: Mesh | None,
 ) -> Iterator[Piece]:
-    """The pieces of a fit whose examples are read on the way; one is on the device ahead of use."""
+    """Yields pieces of streamed data, loaded one ahead."""
     assert isinstance(examples.images, Column)
     if examples.inputs is not None:
         raise UserError(
             "inputs in memory were given for images that are streamed: give both in memory, or "
-            "make the inputs in the objective"
+            "compute the inputs in the objective"
         )
     capped = (
         (epoch, low, min(low + steps, stop))
@@ -99,10 +99,10 @@ def read_pieces(
     order_of: Callable[[int], Array],
     steps: int,
 ) -> Iterator[Piece]:
-    """The pieces of a fit in host memory, from (epoch, start, stop) of each and epochs' orders.
+    """Yields pieces in host memory, for each (epoch, start, stop) and the orders of the epochs.
 
-    The examples of each are those of `steps` steps, the last of which a shorter piece leaves
-    unused: so they have one shape, and the loop is compiled once.
+    All pieces hold the examples of `steps` steps, so that the loop is compiled once; a shorter
+    piece does not use its last steps.
     """
     for epoch, group in groupby(bounds, key=itemgetter(0)):
         order = np.asarray(order_of(epoch))  # [..., steps, batch]
@@ -117,7 +117,7 @@ def read_pieces(
 def join_batches(
     batches: list[tuple[np.ndarray, np.ndarray]], order: np.ndarray, steps: int
 ) -> tuple[Examples, np.ndarray]:
-    """Batches one after the other as examples, zeros for those missing in `steps`; their order."""
+    """Joins batches to examples, with zeros up to `steps` batches; returns also their order."""
     images = np.zeros((steps, *batches[0][0].shape), np.uint8)
     labels = np.zeros((steps, *batches[0][1].shape), np.int32)
     for step, (image_batch, label_batch) in enumerate(batches):

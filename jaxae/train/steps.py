@@ -1,71 +1,104 @@
-"""One training step as a pure function of a state, and what an objective gives it.
+"""One training step as a pure function of a state, and the objectives that it minimizes.
 
-An objective maps variables, a key and a batch to the loss of each example; a step averages it with
-the batch's true weights, differentiates, and updates. A guarded step that is not finite changes
-nothing but the counts of steps.
+An objective maps variables, a key and a batch to the loss of each example. A step averages it with
+the batch's weights, differentiates, and updates. A guarded step that is not finite changes only the
+counts of steps.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import Array
 
 from jaxae.errors import UserError
-from jaxae.train.batches import Batch, order_and_noise_keys
+from jaxae.train.batches import Batch, lists_to_arrays, order_and_noise_keys
 
 Variables = Mapping[str, Any]
-"""What a Linen `model.init` returns: {"params": ...} and any collections without a gradient."""
+"""{"params": ...} and any collections without a gradient, as a Linen `model.init` returns them."""
 
 Metrics = dict[str, Array]
+"""Names to numbers: [B] or scalars in `Terms`, and scalars, or [R] with R replicas, elsewhere."""
 
 RESERVED = ("loss", "weight", "skipped_steps")
-"""The names under which a step reports, besides the objective's metrics, sums of its own."""
+"""Names of the sums that a step adds to the objective's metrics, which must not use them."""
 
 
 @struct.dataclass
 class Terms:
-    """What an objective returns; whatever is per example is averaged with the batch's weights."""
+    """The result of an objective; values per example are averaged with the batch's weights.
 
-    loss: Array  # [B], or a scalar where the loss is not a mean over examples
-    metrics: Metrics = struct.field(default_factory=dict)  # name (not of RESERVED) to [B] or scalar
-    collections: Variables = struct.field(default_factory=dict)  # new values of the state's
+    An objective is a function `(variables, key, batch) -> Terms`; see `Objective`.
+
+    Attributes:
+      loss: float [B], or a scalar if the loss is not a mean over examples.
+      metrics: from names to floats [B] or scalars; the names "loss", "weight" and "skipped_steps"
+        are reserved for the step.
+      collections: new values of the state's collections, by name; others keep their values.
+    """
+
+    loss: Array
+    metrics: Metrics = struct.field(default_factory=dict)
+    collections: Variables = struct.field(default_factory=dict)
 
 
-Objective = Callable[[Variables, Array, Batch], Terms]
-"""From variables, a key and a batch to terms; the key may go unused.
+class Objective(Protocol):
+    """A function `(variables, key, batch) -> Terms`, which training minimizes.
 
-What mixes the examples of a batch must leave out those of weight 0. A schedule can count steps in a
-collection of its own, which it returns updated; evaluation then reads the count that training left.
-"""
+    A plain function or a `functools.partial` is an objective; there is nothing to subclass.
+    Computations that mix the examples of a batch must leave out those of weight 0. A schedule can
+    count steps in a collection and return it updated; evaluation reads the count after training.
+    """
+
+    def __call__(self, variables: Variables, key: Array, batch: Batch, /) -> Terms:
+        """Returns the loss of each example, metrics, and new values of collections.
+
+        Args:
+          variables: {"params": ...} and the state's other collections.
+          key: typed PRNG key, different at each step; may be ignored.
+          batch: B examples, of which padding has weight 0.
+        """
+        ...
+
 
 MeanLoss = Callable[[Any], tuple[Array, Terms]]
-"""From parameters to the mean loss of a batch, and the terms that it is made of."""
+"""A function from parameters to the mean loss of a batch and the objective's terms."""
 
 
 @struct.dataclass
 class State:
-    """Everything a training step changes or reads; with replicas, each leaf has a leading axis."""
+    """Everything that a training step reads or changes; with replicas, leaves have a leading axis.
 
-    params: Any  # the pytree that has a gradient
-    collections: dict[str, Any]  # Linen's others, without a gradient: a codebook; often empty
+    Attributes:
+      params: pytree of float arrays, the parameters that have a gradient.
+      collections: Linen's other collections by name, without a gradient, such as a codebook; often
+        empty.
+      optimizer_state: the state of the optax optimizer.
+      step: int32 scalar, the number of steps taken.
+      key: typed PRNG key, the same for the whole run.
+      skipped: int32 scalar, the number of latest steps in a row that were not finite.
+    """
+
+    params: Any
+    collections: dict[str, Any]
     optimizer_state: optax.OptState
-    step: Array  # int32 scalar, the number of steps taken
-    key: Array  # typed PRNG key, the same for the whole run
-    skipped: Array  # int32 scalar, how many steps in a row, up to now, were not finite
+    step: Array
+    key: Array
+    skipped: Array
 
 
 def init(key: Array, variables: Variables, optimizer: optax.GradientTransformation) -> State:
-    """The state before the first step.
+    """Returns the state before the first step.
 
-    Variables are what `model.init` returns, {"params": ...} and other collections; the typed PRNG
-    key is that of the whole run.
+    The typed PRNG key serves the whole run. Variables are {"params": ...} and any other
+    collections, as `model.init` returns them; UserError without "params".
     """
     if "params" not in variables:
         raise UserError('variables without "params" were given: give {"params": parameters}')
@@ -76,7 +109,7 @@ def init(key: Array, variables: Variables, optimizer: optax.GradientTransformati
 
 
 def variables_of(state: State) -> Variables:
-    """What an objective and `model.apply` take."""
+    """Returns the variables of a state, as objectives and `model.apply` take them."""
     return {"params": state.params, **state.collections}
 
 
@@ -88,12 +121,13 @@ def take_step(
     optimizer: optax.GradientTransformation,
     guarded: bool = True,
 ) -> tuple[State, Metrics]:
-    """One update; the metrics are sums over the batch's examples, and "weight", their number.
+    """Takes one step; the metrics are sums over the batch's examples, and "weight", their number.
 
-    Where the loss, its gradient, the update or a collection is NaN or infinite nothing of it is
-    applied, the batch counts for nothing in the metrics, and 1 in "skipped_steps". Without the
-    guard, which costs a dense network a tenth of its speed on a CPU, all is applied.
+    A step is not finite if its loss, gradient, update or a collection is NaN or infinite. With the
+    guard, a non-finite step is discarded, left out of the metrics, and counted in "skipped_steps".
+    The guard costs a dense network a tenth of its speed on a CPU.
     """
+    batch = lists_to_arrays(batch)
     mean_loss = next_loss(state, batch, objective=objective)
     (loss, terms), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     extra = extra_arguments(optimizer, loss, gradient, mean_loss)
@@ -118,7 +152,7 @@ def take_step(
 
 
 def all_finite(tree: Any) -> Array:
-    """Whether no float in a pytree is NaN or infinite, a boolean scalar."""
+    """Returns whether all floats in a pytree are finite, as a boolean scalar."""
     floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
 
@@ -126,10 +160,10 @@ def all_finite(tree: Any) -> Array:
 def extra_arguments(
     optimizer: optax.GradientTransformation, loss: Array, gradient: Any, mean_loss: MeanLoss
 ) -> dict[str, Any]:
-    """What an optimizer's update takes besides gradient, state and parameters, as optax names it.
+    """Returns the extra arguments that an optimizer's update takes, under optax's names.
 
-    That is the step's loss, its gradient, and the loss of the same batch and noise as a function of
-    the parameters: for a line search, say. Most optimizers take none of them.
+    They are the step's loss, its gradient, and the loss of the same batch and noise as a function
+    of the parameters, for a line search. Most optimizers take none of them.
     """
 
     def value_fn(params: Any) -> Array:
@@ -145,13 +179,14 @@ def extra_arguments(
 def loss_and_gradient(
     state: State, batch: Batch, *, objective: Objective
 ) -> tuple[tuple[Array, Terms], Any]:
-    """The mean loss of the state's next step, the objective's terms, and the loss's gradient."""
+    """Returns the mean loss and the terms of the state's next step, and the loss's gradient."""
+    batch = lists_to_arrays(batch)
     mean_loss = next_loss(state, batch, objective=objective)
     return jax.value_and_grad(mean_loss, has_aux=True)(state.params)
 
 
 def next_loss(state: State, batch: Batch, *, objective: Objective) -> MeanLoss:
-    """The mean loss of the state's next step as a function of its parameters."""
+    """Returns the mean loss of the state's next step as a function of the parameters."""
     _, noise_key = order_and_noise_keys(state.key)
     step_key = jax.random.fold_in(noise_key, state.step)
 
@@ -163,15 +198,16 @@ def next_loss(state: State, batch: Batch, *, objective: Objective) -> MeanLoss:
 
 
 def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batch) -> Terms:
-    """An objective's terms; UserError for shapes that are no batch's, and for names that clash.
+    """Returns an objective's terms; UserError for other results, wrong shapes, reserved names.
 
-    Shapes and names are known while JAX traces, so that compiled programs check nothing.
+    Types, shapes and names are known while JAX traces, so compiled programs check nothing.
     """
     terms = objective(variables, key, batch)
     if not isinstance(terms, Terms):
+        found = "an array" if isinstance(terms, Array | np.ndarray) else type(terms).__name__
         raise UserError(
-            f"the objective returned {type(terms).__name__}: return train.Terms, with the loss of "
-            "each example"
+            f"the objective returned {found}: return train.Terms(loss), with the loss of each "
+            "example [B]"
         )
     for name in terms.metrics:
         if name in RESERVED:
@@ -191,23 +227,23 @@ def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batc
     if unknown:
         raise UserError(
             f"the objective returned a collection called {unknown[0]}, which the state does not "
-            "hold: give its first value to train.init, among the variables"
+            "hold: give its initial value to train.init, among the variables"
         )
     return terms
 
 
 def select(condition: Array, tree: Any, other: Any) -> Any:
-    """The first of two trees where a scalar condition holds, else the second."""
+    """Returns the first of two trees if a scalar condition holds, else the second."""
     return jax.tree.map(partial(jnp.where, condition), tree, other)
 
 
 def weighted_mean(values: Array, weights: Array) -> Array:
-    """The mean of values [B], or of a scalar, over the examples with weight."""
+    """Returns the weighted mean of values [B] or of a scalar."""
     return jnp.sum(jnp.broadcast_to(values, weights.shape) * weights) / jnp.sum(weights)
 
 
 def sums(terms: Terms, weights: Array) -> Metrics:
-    """Weighted sums of the loss and the metrics over a batch, and their weight."""
+    """Sums the loss and the metrics over a batch with its weights; also returns the weight."""
     named = {"loss": terms.loss, **terms.metrics}
     totals = {
         name: jnp.sum(jnp.broadcast_to(jax.lax.stop_gradient(value), weights.shape) * weights)
@@ -217,7 +253,7 @@ def sums(terms: Terms, weights: Array) -> Metrics:
 
 
 def averages(totals: Metrics) -> Metrics:
-    """Means from sums and their weight; the count of skipped steps stays what it is."""
+    """Divides sums by their weight; leaves the count of skipped steps unchanged."""
     return {
         name: value if name == "skipped_steps" else value / totals["weight"]
         for name, value in totals.items()

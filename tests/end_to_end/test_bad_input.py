@@ -97,7 +97,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "scaled uint8": (lambda: fit(images(10, *SHAPE, value=1)), "integers from 0 to 1 .* scaled"),
     "scaled int64": (
         lambda: fit(images(10, *SHAPE, dtype=np.int64, value=1)),
-        "images of integers from 0 to 1 were given: they are scaled already",
+        "images of integers from 0 to 1 were given, as if already scaled",
     ),
     "images of durations": (lambda: fit(TEN.astype("m8[s]")), r"dtype timedelta64\[s\]"),
     "images of dates": (lambda: fit(TEN.astype("M8[s]")), r"dtype datetime64\[s\]"),
@@ -148,7 +148,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "no epochs": (lambda: fit(TEN, epochs=0), "0 epochs"),
     "negative epochs": (lambda: fit(TEN, epochs=-1), "-1 epochs"),
     "chunks of no steps": (lambda: fit(TEN, chunk_steps=0), "chunks of 0 steps"),
-    "one label": (lambda: fit(TEN, labels=np.array(3)), "labels of one number"),
+    "one label": (lambda: fit(TEN, labels=np.array(3)), "one number was given as labels"),
     "evaluation of no images": (
         lambda: train.make_evaluation(objective, 5)({}, jax.random.key(0), Examples(TEN[:0])),
         "at least one of each",

@@ -75,7 +75,7 @@ def test_the_table_has_every_objective() -> None:
 
 def function_of(member: Member) -> str:
     """The name of the function that a member of the family minimizes."""
-    made = member.make_objective(Context(NETWORK, 1, member.settings))
+    made: Any = member.make_objective(Context(NETWORK, 1, member.settings))
     while isinstance(made, partial):
         made = made.func
     return made.__name__

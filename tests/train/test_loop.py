@@ -300,7 +300,7 @@ def never_called(variables: train.Variables, key: jax.Array, batch: Batch) -> tr
     ("images", "batch_size", "message"),
     [
         (np.zeros((10, 4, 4), np.uint8), 2, "add a last axis"),
-        (np.zeros((0, 4, 4, 1), np.uint8), 1, "at least one"),
+        (np.zeros((0, 4, 4, 1), np.uint8), 1, "no axis of length 0"),
         (np.zeros((10, 4, 4, 1), np.uint8), 0, "from 1 to 10"),
         (np.zeros((10, 4, 4, 1), np.uint8), 11, "from 1 to 10"),
     ],

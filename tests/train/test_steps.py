@@ -1,9 +1,11 @@
 """A step: what an objective may return, and what an optimizer is given."""
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -118,7 +120,9 @@ REFUSED: dict[str, Callable[[int], Any]] = {
     r"error of shape \[2\]": lambda n: train.Terms(jnp.zeros(n), {"error": jnp.zeros(2)}),
     r"a collection called ema": lambda n: train.Terms(jnp.zeros(n), {}, {"ema": jnp.zeros(())}),
     r"a collection called params": lambda n: train.Terms(jnp.zeros(n), {}, {"params": {}}),
-    r"returned \w+: return train.Terms": jnp.zeros,
+    r"returned an array: return train.Terms": jnp.zeros,
+    r"returned tuple: return train.Terms": lambda n: (jnp.zeros(n), {}),
+    r"returned NoneType: return train.Terms": lambda n: None,
     **{
         f"a metric called {name}: ": lambda n, name=name: train.Terms(
             jnp.zeros(n), {name: jnp.zeros(n)}
@@ -136,9 +140,64 @@ def test_terms_that_mean_nothing_are_refused_wherever_they_are_returned(message:
     uses: list[Callable[[], Any]] = [
         lambda: run(state, objective, optimizer),
         lambda: train.make_step(objective, optimizer)(state, batch),
+        lambda: train.take_step(state, batch, objective=objective, optimizer=optimizer),
+        lambda: train.loss_and_gradient(state, batch, objective=objective),
         lambda: train.make_epoch(objective, optimizer, BATCH)(state, EXAMPLES),
         lambda: train.make_evaluation(objective, BATCH)(variables, state.key, EXAMPLES),
     ]
     for use in uses:
         with pytest.raises(UserError, match=message):
             use()
+
+
+def test_lists_train_as_arrays_do() -> None:
+    def objective(variables: train.Variables, key: jax.Array, batch: train.Batch) -> train.Terms:
+        del key
+        means = train.pixels(batch.images).mean((1, 2, 3))
+        return train.Terms((means - variables["params"]["x"].sum()) ** 2)
+
+    optimizer = optax.sgd(0.1)
+    state = new_state(optimizer)
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, 2, 2, 1), np.uint8)
+    weights = [1.0] * (BATCH - 1) + [0.0]
+    arrays = train.Batch(jnp.asarray(images), None, None, jnp.asarray(weights))
+    step = train.make_step(objective, optimizer)
+    epoch = train.make_epoch(objective, optimizer, BATCH)
+    evaluate = train.make_evaluation(objective, BATCH)
+    variables, kept = train.variables_of(state), jnp.arange(2)
+
+    def fit(examples: train.Examples) -> Any:
+        options: Any = {"objective": objective, "optimizer": optimizer}
+        options |= {"epochs": 1, "batch_size": 2}
+        return [progress.state.params for progress in train.fit(state, examples, **options)]
+
+    def numbers(tree: Any) -> list[Any]:
+        return [
+            x for x in jax.tree.leaves(tree) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+        ]
+
+    for nested in (list(images), images.tolist()):
+        lists = train.Batch(cast(Any, nested), None, None, cast(Any, weights))
+        examples = train.Examples(cast(Any, nested))
+        for of_lists, of_arrays in (
+            (step(state, lists), step(state, arrays)),
+            (
+                train.loss_and_gradient(state, lists, objective=objective),
+                train.loss_and_gradient(state, arrays, objective=objective),
+            ),
+            (epoch(state, examples), epoch(state, train.Examples(images))),
+            (
+                evaluate(variables, state.key, examples),
+                evaluate(variables, state.key, train.Examples(images)),
+            ),
+            (fit(examples), fit(train.Examples(images))),
+            (gather(examples, kept), gather(train.Examples(jnp.asarray(images)), kept)),
+        ):
+            jax.tree.map(np.testing.assert_array_equal, numbers(of_lists), numbers(of_arrays))
+
+
+def test_help_shows_what_an_objective_reads_and_returns() -> None:
+    for documented in (train.Terms, train.State, train.Batch, train.Examples):
+        for field in dataclasses.fields(cast(Any, documented)):
+            assert f"\n  {field.name}: " in inspect.cleandoc(documented.__doc__ or "")
+    assert "(variables, key, batch) -> Terms" in (train.Objective.__doc__ or "")
