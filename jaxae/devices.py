@@ -1,7 +1,7 @@
-"""Which devices share the work: a mesh with a data axis, and several processes that act as one.
+"""Devices that share the work: a mesh with a data axis, and several processes that act as one.
 
-A batch lies in parts on the devices of the mesh, and everything else on each of them. The program
-is the same on one device: XLA divides it by where its inputs lie, and adds up gradients.
+The devices of the mesh each hold a part of a batch, and a copy of everything else. The program is
+the same as on one device: XLA partitions it by the sharding of its inputs, and sums gradients.
 """
 
 import contextlib
@@ -19,50 +19,50 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxae.errors import UserError
 
-HEARTBEAT_SECONDS = 20  # JAX takes a process that is silent for this long for dead
-LEAVE_SECONDS = 10  # time to print an error and to shut down together with the others
+HEARTBEAT_SECONDS = 20  # JAX treats a process that is silent for this long as dead
+LEAVE_SECONDS = 10  # time to print an error and shut down with the other processes
 
 
 def check_platforms() -> None:
-    """UserError where JAX_PLATFORMS asks for devices that are not there."""
+    """Raises UserError if JAX_PLATFORMS names devices that are not there."""
     asked = jax.config.values["jax_platforms"]
     if not asked:
         return
     try:
         jax.devices()
-    except (RuntimeError, AssertionError):  # which of them depends on the platform
+    except (RuntimeError, AssertionError):  # which one depends on the platform
         jax.config.update("jax_platforms", None)
         platform = jax.devices()[0].platform
         raise UserError(
             f"JAX_PLATFORMS={asked}: JAX finds no such devices here, or lacks the plugin for them; "
-            f"unset JAX_PLATFORMS to use {platform}, or install the plugin, as by "
+            f"unset JAX_PLATFORMS to use {platform}, or install the plugin, as with "
             "pip install 'jaxae[cuda]'"
         ) from None
 
 
 def data_mesh(count: int | None = None) -> Mesh:
-    """A mesh of one axis, "data", over the first so many devices, by default all of all processes.
+    """Returns a mesh of one axis, "data", over the first `count` devices, by default all.
 
-    Raises UserError where there are fewer, or where a process would have no part.
+    Raises UserError if there are fewer, or if a process would have no device in the mesh.
     """
     devices = jax.devices()
     if count is None:
         count = len(devices)
     if not 1 <= count <= len(devices):
         raise UserError(
-            f"{count} devices were asked for: there are {len(devices)} "
-            f"({devices[0].platform}); give from 1 to that, or leave the number away for all"
+            f"{count} devices were asked for: there are {len(devices)} ({devices[0].platform}); "
+            f"give from 1 to {len(devices)}, or leave the number out for all"
         )
     if jax.process_count() > 1 and count < len(devices):
         raise UserError(
             f"{count} of {len(devices)} devices were asked for in {jax.process_count()} processes: "
-            "these use all devices; leave the number away"
+            "several processes use all devices; leave the number out"
         )
     return jax.make_mesh((count,), ("data",), (AxisType.Auto,), devices=devices[:count])
 
 
 def memory() -> int | None:
-    """How many bytes of memory the first device here has; None where nothing says so."""
+    """Returns the bytes of memory of this process's first device; None if unknown."""
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is None and hasattr(os, "sysconf"):  # not on Windows
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -70,17 +70,17 @@ def memory() -> int | None:
 
 
 def on_each(mesh: Mesh) -> NamedSharding:
-    """Where a value lies that every device has."""
+    """Returns the sharding that replicates a value on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def in_parts(mesh: Mesh, rank: int) -> NamedSharding:
-    """Where an array lies whose last axis, of `rank`, the devices share in equal parts."""
+    """Returns the sharding that splits the last axis of an array of this rank over devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * (rank - 1), "data"))
 
 
 def place(tree: Any, sharding: NamedSharding) -> Any:
-    """A pytree with its leaves where they belong; each process gives the same values."""
+    """Moves the leaves of a pytree to a sharding; every process must give the same values."""
 
     def place_leaf(leaf: Any) -> jax.Array:
         if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
@@ -95,25 +95,25 @@ def place(tree: Any, sharding: NamedSharding) -> Any:
 
 
 def put(tree: Any, mesh: Mesh | None) -> Any:
-    """A pytree of arrays on each device of a mesh, or on the default device."""
+    """Copies a pytree of arrays to every device of a mesh, or to the default device."""
     return jax.tree.map(jnp.asarray, tree) if mesh is None else place(tree, on_each(mesh))
 
 
 def local(tree: Any) -> Any:
-    """What every device has, as arrays of this process's first device alone."""
+    """Returns replicated values as arrays on this process's first device alone."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes records and pictures."""
+    """Returns whether this process is the one that writes records and pictures."""
     return jax.process_index() == 0
 
 
 def join(coordinator: str, processes: int | None, process: int | None) -> None:
-    """Makes this process one of several, before anything is computed.
+    """Connects this process to the others of a run; call it before anything is computed.
 
-    The coordinator is HOST:PORT of process 0; "auto" takes it all from a cluster that JAX knows,
-    such as SLURM. Raises UserError where the processes cannot meet.
+    The coordinator is HOST:PORT of process 0; "auto" reads everything from a cluster that JAX
+    knows, such as SLURM. Raises UserError if the processes cannot connect.
     """
     try:
         if coordinator == "auto":
@@ -124,22 +124,22 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             )
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"the processes cannot meet at --coordinator {coordinator} ({error}): give HOST:PORT "
-            "of process 0, --processes and --process, or --coordinator auto on a cluster"
+            f"the processes cannot connect to --coordinator {coordinator} ({error}): give "
+            "HOST:PORT of process 0, --processes and --process, or --coordinator auto on a cluster"
         ) from error
 
 
 @contextlib.contextmanager
 def leave_on_error() -> Iterator[None]:
-    """In a run of several processes, an error ends this one soon, even while it waits for a peer.
+    """Ends one of several processes soon after an error, even if it waits for another.
 
-    JAX ends the others once it is gone.
+    JAX then ends the other processes.
     """
     try:
         yield
     except Exception as error:
         own = isinstance(error, UserError) and isinstance(error.__cause__, OSError | None)
-        if not own:  # a peer that died may have caused it: JAX then ends this process meanwhile
+        if not own:  # a dead peer may be the cause: then JAX ends this process during the sleep
             time.sleep(HEARTBEAT_SECONDS + 5)
         leave = threading.Timer(
             LEAVE_SECONDS, os._exit, (2 if isinstance(error, UserError) else 1,)
@@ -150,16 +150,16 @@ def leave_on_error() -> Iterator[None]:
 
 
 def wait_for_all(what: str) -> None:
-    """Waits until all processes have come here, each with the same words."""
+    """Waits until all processes have called this with the same text."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
 
 
 def asked_to_stop(steps: range) -> bool:
-    """Whether several processes are to stop after these steps, for one of them got SIGTERM.
+    """Returns whether the processes must stop after these steps, because one got SIGTERM.
 
-    All of them ask after the same steps, and leave none out: JAX picks the next after those that
-    were asked about. A process alone handles signals itself.
+    Every process must ask about every step: JAX stops them at the next step that none has asked
+    about yet. A single process handles signals itself, and gets False.
     """
     if jax.process_count() == 1:
         return False

@@ -1,19 +1,19 @@
-"""The error that a user is meant to read, and the end that a signal asks for."""
+"""The error for users to read, and the exception for a signal to stop."""
 
 import re
 from pathlib import Path
 
 MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""Errors that say that there is no such file."""
+"""Errors that mean that there is no such file."""
 
 _PASSING = re.compile(
     r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|23|24|107|110|116|121)'"
 )
-"""Errors of TensorStore that say nothing of what is on the disk."""
+"""TensorStore's errors that do not mean that the file is damaged."""
 
 
 class UserError(ValueError):
-    """Input or surroundings that the user can mend.
+    """An error in the input or the environment that the user can fix.
 
     The message is one paragraph: what was given, what is allowed, what to do. Command lines print
     it without a traceback and exit with status 2.
@@ -21,14 +21,14 @@ class UserError(ValueError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a run as Ctrl-C does: its state is saved first."""
+    """Raised on SIGTERM, which ends a run like Ctrl-C: its state is saved first."""
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether an error, or what caused it, says nothing of what is on the disk.
+    """Returns whether an error, or its cause, may pass: it does not mean a damaged file.
 
-    It is one of the system, such as too few file descriptors or a network disk that is away, and
-    not that a file is missing.
+    Such errors come from the system, such as too few file descriptors or a network disk that is
+    offline. A missing file is not one of them.
     """
     if isinstance(error, BaseExceptionGroup) and any(map(may_pass, error.exceptions)):
         return True
@@ -40,7 +40,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def unreadable(path: Path, error: BaseException) -> UserError:
-    """What to say of a file that may well be whole, and cannot be read now."""
+    """Returns the error for a file that cannot be read now, but may be intact."""
     reason = (str(error) or type(error).__name__).splitlines()[0][:200]
     return UserError(
         f"{path} cannot be read now ({reason}): make it readable, or make room in memory, and try "

@@ -1,4 +1,4 @@
-"""Standard output and standard error that are closed, broken or full: a command goes on."""
+"""Lets a command go on if standard output or standard error is closed, broken or full."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ from typing import Any, TextIO
 
 
 class LossyStream:
-    """A text stream that drops what it cannot write, and keeps the first reason as `problem`."""
+    """A text stream that drops text it cannot write, and keeps the first error as `problem`."""
 
     def __init__(self, name: str, stream: TextIO | None, descriptor: int) -> None:
         self.name = name
         self.problem: OSError | None = None
-        if stream is None:  # for its descriptor was closed when Python started
+        if stream is None:  # its descriptor was closed when Python started
             stream = os.fdopen(descriptor, "w", encoding="utf-8", closefd=False)
         self._stream = stream
 
@@ -29,7 +29,7 @@ class LossyStream:
         return len(text)
 
     def flush(self) -> None:
-        """Writes or drops what is buffered."""
+        """Writes or drops buffered text."""
         self._attempt(self._stream.flush)
 
     def _attempt(self, use: Callable[[], Any]) -> None:
@@ -37,7 +37,7 @@ class LossyStream:
             use()
         except OSError as problem:
             self.problem = self.problem or problem
-            # What is buffered would fail again, at the latest as Python exits.
+            # Buffered text would fail again, at the latest when Python exits.
             with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
@@ -46,8 +46,8 @@ class LossyStream:
 def losing_output() -> Iterator[None]:
     """Drops output that cannot be written, and at the end reports the loss on the other stream.
 
-    The process then exits with 1, or with the code it had. A pipe that is closed while `--help` is
-    printed is no loss.
+    The process then exits with 1, or with its own code if not 0. A pipe that is closed while
+    `--help` is printed does not count as a loss.
     """
     take_closed_descriptors()
     before = sys.stdout, sys.stderr
@@ -68,7 +68,8 @@ def losing_output() -> Iterator[None]:
         if stream.problem and not (helped and isinstance(stream.problem, BrokenPipeError)):
             print(
                 f"error: {stream.name} cannot be written ({stream.problem.strerror}), so part "
-                "of it is lost, and nothing else: keep it open, or send it to a file with room",
+                "of it is lost, and nothing else: keep it open, or send it to a file on a disk "
+                "with free space",
                 file=other,  # pyright: ignore[reportArgumentType]
                 flush=True,
             )
@@ -79,13 +80,13 @@ def losing_output() -> Iterator[None]:
 
 
 def take_closed_descriptors() -> None:
-    """Opens descriptors 0 to 2 where they are closed, so that no file of a run gets one of them.
+    """Opens descriptors 0 to 2 if they are closed, so that no file of a run gets one of them.
 
-    Else what a library in C writes to standard error could end in a checkpoint. They cannot be
-    written to.
+    Otherwise a C library's text for standard error could be written into a checkpoint. The opened
+    descriptors cannot be written to.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # which gets the lowest that is free
+            os.open(os.devnull, os.O_RDONLY)  # opens as the lowest free descriptor

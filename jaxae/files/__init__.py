@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, JSON that is checked as it is read, user folders."""
+"""Files on disk: atomic writes, JSON that is checked on reading, and the user's folders."""
 
 from jaxae.files.home import cache_folder, settle_matplotlib, user_folder
 from jaxae.files.json import decode_json, encode_json, read_json, unfit

@@ -1,4 +1,4 @@
-"""Where the user who runs this keeps files, with or without a home."""
+"""Folders for a user's files, with or without a home."""
 
 import contextlib
 import functools
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def user_folder() -> Path:
-    """The user's home, or a folder in its place where the user has none, as in a container.
+    """Returns the user's home, or a temporary folder if there is none, as in a container.
 
-    That one is among the temporary files, and the user's alone: others could put programs there.
+    Only the user can write to that folder: in a shared one, others could put programs.
     """
     with contextlib.suppress(RuntimeError):
         return Path.home()
@@ -30,25 +30,25 @@ def user_folder() -> Path:
 
 @functools.cache
 def _temporary() -> Path:
-    """A folder for this process alone."""
+    """Creates a temporary folder for this process alone."""
     return Path(tempfile.mkdtemp(prefix="jaxae-"))
 
 
 def cache_folder() -> Path:
-    """The folder of what is computed once for this user."""
+    """Returns the folder for results that are computed once for each user."""
     from platformdirs import user_cache_path
 
     with contextlib.suppress(RuntimeError):
         place = user_cache_path("jaxae")
-        if place.is_absolute():  # some releases leave the ~ of a home that is not there
+        if place.is_absolute():  # some releases keep the ~ if there is no home
             return place
     return user_folder() / "cache"
 
 
 def settle_matplotlib() -> None:
-    """Tells Matplotlib where to keep fonts if there is no home, for else it warns at each start.
+    """Gives Matplotlib a folder for its fonts if there is no home, to avoid a warning.
 
-    For the start of a process, before Matplotlib is imported.
+    Call this when a process starts, before Matplotlib is imported.
     """
     try:
         Path.home()

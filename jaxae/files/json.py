@@ -1,4 +1,4 @@
-"""Files of JSON: written so that any program can read them, and read with one error."""
+"""JSON files: written as standard JSON, and read with one kind of error."""
 
 import json
 from pathlib import Path
@@ -10,21 +10,21 @@ ADVICE = "the file is damaged: restore a copy of it, or give another run"
 
 
 def encode_json(value: Any, indent: int | None = None) -> str:
-    """JSON text of a value: arrays become lists, paths strings, and NaN and infinity null."""
+    """Encodes a value as JSON: arrays become lists, paths strings, and NaN and infinity null."""
     plain = json.loads(json.dumps(value, default=_plain), parse_constant=lambda name: None)
     return json.dumps(plain, indent=indent, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's and JAX's numbers as Python's, anything else as text."""
+    """Converts NumPy's and JAX's numbers to Python's, and anything else to text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def decode_json(content: bytes) -> Any:
-    """The value of JSON in UTF-8; ValueError for anything else, also for what nests too deeply."""
+    """Decodes JSON in UTF-8; raises ValueError for other content or for too deep nesting."""
     try:
         value = json.loads(content.decode())
-        if b"\\u" in content:  # half of a pair, which no file or terminal takes
+        if b"\\u" in content:  # half of a surrogate pair cannot be written as UTF-8
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except RecursionError:
@@ -32,7 +32,7 @@ def decode_json(content: bytes) -> Any:
 
 
 def read_json(path: Path, advice: str = ADVICE) -> dict[str, Any]:
-    """The object in a file of JSON; UserError, which ends with advice, where it holds none."""
+    """Reads the object in a JSON file; raises UserError that ends with advice if it has none."""
     try:
         value = decode_json(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -41,10 +41,10 @@ def read_json(path: Path, advice: str = ADVICE) -> dict[str, Any]:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UserError(f"{path} cannot be read ({reason[:200]}): {advice}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} holds no object of JSON: {advice}")
+        raise UserError(f"{path} holds no JSON object: {advice}")
     return value
 
 
 def unfit(place: str | Path, error: ValueError, advice: str = ADVICE) -> UserError:
-    """What to say of a file, or a line of one, whose JSON is not of the form expected."""
+    """Returns the error for a file, or a line of one, whose JSON has an unexpected form."""
     return UserError(f"{place}: {error}; {advice}")

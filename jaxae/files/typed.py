@@ -1,4 +1,4 @@
-"""Values out of JSON, checked against annotations, so that what is wrong is said with its key."""
+"""Checks JSON values against type annotations; errors name the key of a wrong value."""
 
 import dataclasses
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_MOST = 2**63 - 1  # of a whole number
+_MOST = 2**63 - 1  # the largest whole number
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -29,7 +29,7 @@ class Most:
 
 @dataclass(frozen=True)
 class Quoted:
-    """In `Annotated[int, Quoted()]`: quotes are allowed, as protobuf has them around 64 bits."""
+    """In `Annotated[int, Quoted()]`: quotes are allowed; protobuf quotes 64-bit numbers."""
 
 
 Count = Annotated[int, Least(1)]
@@ -37,11 +37,11 @@ Index = Annotated[int, Least(0)]
 
 
 def convert(annotation: Any, value: Any, key: str, *, strict: bool = False) -> Any:
-    """A value of JSON as an annotation wants it, such as a dataclass of an object.
+    """Converts a JSON value to the type of an annotation, such as an object to a dataclass.
 
-    Lists become tuples, text becomes a path; a value of a type that is not known here stays as it
-    is. With `strict` an object has no keys but those of its dataclass, else others are left out.
-    Raises ValueError, which names the key, for anything else.
+    Lists become tuples, and text becomes a path; values of types that are not known here stay as
+    they are. Keys that a dataclass does not have are left out, or refused if `strict`. Raises
+    ValueError, which names the key, for values of another type.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
@@ -69,7 +69,7 @@ def convert(annotation: Any, value: Any, key: str, *, strict: bool = False) -> A
 
 
 def shorten(value: Any) -> str:
-    """A value in few words, however large or deep it is."""
+    """Returns a short text of a value, however large or deep it is."""
     short = reprlib.Repr()
     short.maxstring, short.maxother, short.maxlevel = 60, 60, 2
     return "null" if value is None else short.repr(value)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are written whole or not at all."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from jaxae.files.json import encode_json
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside a path, of a file that is renamed to the path at the end.
+    """Yields a temporary path beside a path, then renames that file to the path.
 
-    The temporary name is always the same: what a killed process has left there is written over.
-    Where writing fails nothing is left.
+    The temporary name is always the same, so the next write replaces a killed process's remains. If
+    writing fails, the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -25,17 +25,17 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file of UTF-8 whole or not at all. Of several processes only the first writes."""
+    """Writes a UTF-8 file whole or not at all; of several processes, only the first writes."""
     if is_first_process():
         write_text(path, text)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a file of indented JSON, as `write_whole` does."""
+    """Writes an indented JSON file with `write_whole`."""
     write_whole(path, encode_json(value, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file of UTF-8 whole or not at all, without initializing JAX."""
+    """Writes a UTF-8 file whole or not at all, without initializing JAX."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
