@@ -1,4 +1,4 @@
-"""The folder of a run's checkpoints: which steps it holds, and what a killed run has left there."""
+"""The folder of a run's checkpoints: the steps it holds, and the remains of killed runs."""
 
 import contextlib
 import itertools
@@ -24,27 +24,27 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
 
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
-"""What matches the folders of checkpoints that are still being saved."""
+"""Pattern for the folders of checkpoints that are still being saved."""
 
 
 SET_ASIDE = "aside"
-"""What follows the step in the name of a checkpoint that has been set aside."""
+"""Suffix, after the step, for the name of a checkpoint that has been set aside."""
 
 
 UNWRITABLE = "*?["
-"""What Orbax takes for a pattern, of the files that it merges into a checkpoint."""
+"""Characters that Orbax reads as a pattern when it merges files into a checkpoint."""
 
 
 REMOTE = re.compile("/(gs|s3):/")
-"""What Orbax takes for a place in a cloud, wherever it stands in a path."""
+"""Text that Orbax takes for a cloud address, anywhere in a path."""
 
 
 UNREADABLE = "\\"
-"""What TensorStore takes for the start of an escape."""
+"""The character that TensorStore reads as the start of an escape."""
 
 
 def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
-    """UserError for a folder whose absolute path has characters that spoil a checkpoint in it."""
+    """Raises UserError if a folder's absolute path has characters that break checkpoints."""
     path = folder.absolute().as_posix()
     if REMOTE.search(path) or not is_utf8(path):
         raise UserError(
@@ -61,7 +61,7 @@ def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text has no bytes that Python took from a path without understanding them."""
+    """Returns whether a path's text can be encoded as UTF-8."""
     with contextlib.suppress(UnicodeEncodeError):
         text.encode()
         return True
@@ -69,10 +69,10 @@ def is_utf8(text: str) -> bool:
 
 
 def remove_remains(folder: Path) -> None:
-    """Removes what a killed run was writing or deleting.
+    """Removes checkpoints that a killed run was writing or deleting.
 
-    Orbax's own clean-up outlives a process that ends at once, and it takes a folder that is named
-    like a step for a checkpoint, though it holds none: that is set aside, for who knows what it is.
+    Orbax's own clean-up may still run when the process ends. Orbax also takes any folder that is
+    named like a step for a checkpoint; one that holds no checkpoint is set aside, not removed.
     """
     if not is_first_process():
         return
@@ -87,10 +87,10 @@ def remove_remains(folder: Path) -> None:
 
 
 def mend_steps(folder: Path) -> None:
-    """Makes sure that Orbax can read what it compares: the loss of each checkpoint.
+    """Makes sure that Orbax can read the loss of each checkpoint, which it compares.
 
-    It keeps that in a file of its own, which is written anew from ours where it is damaged. A
-    checkpoint whose description is damaged is set aside. UserError where one cannot be read now.
+    If Orbax's own file of the loss is damaged, it is rewritten from our description. A checkpoint
+    whose description is damaged is set aside. Raises UserError if one cannot be read now.
     """
     if not is_first_process():
         return
@@ -127,7 +127,7 @@ def has_set_aside(folder: Path) -> bool:
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps that have a checkpoint in a folder, ascending; none where there is no folder.
+    """Returns the steps that have a checkpoint in a folder, ascending; none without a folder.
 
     A folder that is named like a step and holds no checkpoint does not count.
     """
@@ -136,13 +136,13 @@ def steps(folder: Path) -> list[int]:
 
 
 def step_folders(folder: Path) -> list[Path]:
-    """What is named like a step."""
+    """Returns the subfolders that are named like a step."""
     paths = [folder / name for name in names_in(folder) if name.isdecimal()]
     return [path for path in paths if path.is_dir()]
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names in a folder, none if it is not there; UserError where it cannot be read now."""
+    """Returns the names in a folder, none without a folder; UserError if unreadable now."""
     try:
         return [path.name for path in folder.iterdir()]
     except MISSING:

@@ -25,7 +25,7 @@ METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also hol
 
 @dataclass(frozen=True)
 class Leaf:
-    """What is said of one array."""
+    """The description of one array."""
 
     dtype: str
     shape: tuple[Index, ...]
@@ -34,7 +34,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Description:
-    """What `save` puts beside a checkpoint's arrays."""
+    """The description that `save` puts beside a checkpoint's arrays."""
 
     leaves: dict[str, Leaf]
     loss: float
@@ -43,7 +43,7 @@ class Description:
 
 @dataclass(frozen=True)
 class File:
-    """What is read of Orbax's file."""
+    """The part of Orbax's file that is read."""
 
     custom_metadata: dict[str, Any]
 
@@ -53,7 +53,7 @@ class DamagedError(Exception):
 
 
 def read(path: Path, like: Any) -> Any:
-    """The pytree in a checkpoint's folder, each leaf checked against its checksum.
+    """Reads the pytree in a checkpoint's folder, with each leaf checked against its checksum.
 
     Raises:
       DamagedError: it is not what was saved.
@@ -82,20 +82,20 @@ def read_variables(path: Path) -> Any:
                 place = place.setdefault(part, {})
             place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
         except (TypeError, ValueError, AttributeError) as error:  # no dtype; a leaf within a leaf
-            raise DamagedError(f"its description of {name} is of no array") from error
+            raise DamagedError(f"its description of {name} does not describe an array") from error
     state = read_leaves(path, tree, saved)["state"]
     return {"params": state["params"], **state["collections"]}
 
 
 def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
-    """Those leaves of a checkpoint that an abstract pytree has; DamagedError if one is not."""
+    """Reads a checkpoint's leaves that an abstract pytree has; DamagedError if one differs."""
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
     context.pytree.loading.partial_load = True
     tree = problem = None
     with quiet_failures(), warnings.catch_warnings():
-        # Of the reads that the first to fail has kept from beginning.
+        # Silences reads that never began, because another failed first.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         for pause in (RETRY_SECONDS, 0.05):
             problem = None
@@ -143,7 +143,7 @@ def verify(path: Path) -> None:
 
 
 def failure(path: Path, error: Exception) -> UserError | DamagedError:
-    """What to raise for an error of reading a checkpoint's arrays, which it does not keep."""
+    """Returns the error to raise if reading a checkpoint's arrays fails; drops the cause."""
     if may_pass(error):
         return unreadable(path, error)
     return DamagedError(f"it cannot be read ({type(error).__name__})")
@@ -172,7 +172,7 @@ def quiet_failures() -> Iterator[None]:
 
 
 def read_metadata(path: Path) -> Mapping[str, Any]:
-    """What `save` has put beside a checkpoint's arrays.
+    """Reads the description that `save` has put beside a checkpoint's arrays.
 
     Raises:
       DamagedError: it is not what was saved, or is missing.
@@ -227,7 +227,7 @@ def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
 
 
 def what_decides(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Names what makes two leaves differ: a setting of JAX, else the options."""
+    """Names the cause of two leaves' difference: a setting of JAX, else the options."""
     dtypes = {saved["dtype"], wanted["dtype"]}
     if all(dtype.startswith("key<") for dtype in dtypes) and len(dtypes) == 2:
         setting = "jax_default_prng_impl"

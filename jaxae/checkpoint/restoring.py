@@ -1,4 +1,4 @@
-"""Restoring a checkpoint that is whole: the latest, the best, or that of a step."""
+"""Restores an intact checkpoint: the latest, the best, or the one of a step."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from jaxae.checkpoint.folder import UNREADABLE, check_path, steps
 
 
 def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) -> Any:
-    """The pytree saved at a step, on the devices of like.
+    """Restores the pytree saved at a step, on the devices of `like`.
 
     Args:
       folder: where the checkpoints lie.
@@ -38,7 +38,7 @@ def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) 
 
 
 def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> Any:
-    """What `model.apply` takes, from a state saved at a step, on the default device.
+    """Loads the variables for `model.apply` from a step's checkpoint, on the default device.
 
     Nothing else of the checkpoint is read, and neither model nor optimizer need be known. With
     replicas each leaf has a leading axis. The step is as for `restore`, and so are the errors.
@@ -47,7 +47,7 @@ def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> A
 
 
 def latest_step(folder: Path) -> int:
-    """The latest step whose variables are whole; stderr has a line for each later one."""
+    """Returns the latest step with intact variables; prints a warning for each later one."""
 
     def whole_step(path: Path) -> int:
         read_variables(path)
@@ -59,7 +59,7 @@ def latest_step(folder: Path) -> int:
 def read_step(
     folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
 ) -> Any:
-    """What `read_one` makes of a step's folder, by default of the latest that is not damaged."""
+    """Applies `read_one` to a step's folder, by default the latest that is not damaged."""
     check_path(folder, UNREADABLE)
     available = steps(folder)
     if not available:
@@ -83,7 +83,7 @@ def read_step(
 
 
 def read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path], Any]) -> Any:
-    """What `read_one` makes of the latest that is not damaged; UserError where all are."""
+    """Applies `read_one` to the latest folder that is not damaged; UserError if all are."""
     damages = []
     for step in sorted(available, reverse=True):
         try:
@@ -98,7 +98,7 @@ def read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path
 
 
 def best_step(folder: Path, available: Sequence[int]) -> int:
-    """Of these steps, the one whose checkpoint has the lowest loss."""
+    """Returns the step whose checkpoint has the lowest loss."""
     losses, damages = {}, []
     for step in available:
         try:

@@ -41,7 +41,7 @@ from jaxae.checkpoint.folder import (
 )
 
 DESCRIPTION_SECONDS = 10.0
-"""How long a save waits for its description to be on the disk, before it counts as failed."""
+"""A save fails if its description is not on disk after this time."""
 
 
 @contextlib.contextmanager
@@ -49,9 +49,9 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
     """A checkpointer for a run's folder, which keeps the latest two and the one of lowest loss.
 
     It writes while training goes on; leaving the context waits until all is on disk. A save counts
-    only once it has been verified, on the thread that saves. First, what is not a checkpoint is
-    cleared away, aloud. Until it ends, Orbax's threads log nothing. Raises UserError where the
-    folder cannot be written to, or has a path that `check_path` refuses.
+    only once it has been verified, on the thread that saves. First, remains of killed runs are
+    removed or set aside with a warning. Orbax's threads log nothing in this context. Raises
+    UserError if the folder cannot be written to, or if `check_path` refuses its path.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -121,8 +121,8 @@ def clear_errors(folder: Path) -> Iterator[None]:
 def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> None:
     """Starts saving a pytree of arrays as the checkpoint of a step, replacing one that is there.
 
-    The loss decides which checkpoint is the best; one that is not finite never is. Raises UserError
-    where this save, or the one before that went on beside training, fails.
+    The loss decides which checkpoint is the best; a non-finite loss is never the best. Raises
+    UserError if this save fails, or the previous one, which ran during training.
     """
     # JSON has no infinity, and Orbax takes NaN for the lowest of all.
     loss = loss if math.isfinite(loss) else sys.float_info.max
@@ -140,7 +140,7 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
 
 
 def verify_unfinished(folder: Path) -> None:
-    """Verifies what is being saved, before it takes its name and an older checkpoint goes.
+    """Verifies an unfinished checkpoint, before it is renamed and an older one is deleted.
 
     Orbax writes the description on yet another thread, which may need a moment.
     """
@@ -159,7 +159,7 @@ def verify_unfinished(folder: Path) -> None:
 def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
     """Restores the latest checkpoint once it is on disk, and compares all its checksums.
 
-    Raises UserError where it is not what was saved. Without a checkpoint nothing happens.
+    Raises UserError if its numbers differ from those saved. Does nothing without a checkpoint.
     """
     folder = Path(str(checkpointer.directory))
     with clear_errors(folder):
@@ -178,7 +178,7 @@ def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
 
 
 def delete_after(checkpointer: "Checkpointer", step: int) -> None:
-    """Deletes, aloud, the checkpoints of later steps, so that this one is the latest."""
+    """Deletes the checkpoints of later steps, so that this one is the latest; prints which."""
     later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
     if later:
         listed = ", ".join(map(str, later))
