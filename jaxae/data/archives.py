@@ -92,8 +92,8 @@ def find(name: str, sources: Path | None, system: Path = SYSTEM_SOURCES) -> Path
                 return folder
             if root == sources:
                 raise UserError(
-                    f"The source folder {folder} lacks {', '.join(missing)}. It must hold the four "
-                    f"archives {', '.join(ORIGINALS[name])}: add what is missing."
+                    f"the source folder {folder} lacks {', '.join(missing)}: it must hold the four "
+                    f"archives {', '.join(ORIGINALS[name])}; add the missing ones"
                 )
     return None
 
@@ -117,21 +117,20 @@ def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.nda
             content = stream.read(expected + 1)  # no more, for a small file may unpack to terabytes
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
-            f"{path} is not a whole gzip file ({error}): it is truncated or damaged. "
-            "Fetch it again."
+            f"{path} is not a whole gzip file ({error}): it is truncated or damaged; fetch it again"
         ) from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}; make it readable") from error
     if content[: len(header)] != header:
         raise UserError(
-            f"The IDX header of {path} is {content[: len(header)].hex()}, where unsigned bytes of "
-            f"shape {archive.shape} begin with {header.hex()}. Fetch the file again."
+            f"the IDX header of {path} is {content[: len(header)].hex()}, but unsigned bytes of "
+            f"shape {archive.shape} begin with {header.hex()}: fetch the file again"
         )
     if len(content) != expected:
         size = f"more than {expected}" if len(content) > expected else len(content)
         raise UserError(
-            f"{path} decompresses to {size} bytes, but its IDX header promises {expected}. "
-            "Fetch the file again."
+            f"{path} decompresses to {size} bytes, but its IDX header promises {expected}: "
+            "fetch the file again"
         )
     digest = hashlib.sha256(content).hexdigest()
     if digest != archive.sha256:
@@ -139,7 +138,7 @@ def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.nda
         found = f"it is that of {other}" if other else f"SHA-256 of its content {digest}"
         raise UserError(
             f"{path} has the wrong checksum: it is not {file} of {name} ({found}, expected "
-            f"{archive.sha256}). Fetch the file again."
+            f"{archive.sha256}); fetch the file again"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(archive.shape)
 
@@ -221,7 +220,7 @@ def in_original_order(
         is_original(ordered.images, images) and is_original(ordered.labels.astype(np.uint8), labels)
     ):
         raise UserError(
-            f"The {split_name} split prepared in {folder} is not the original: it was prepared "
-            "from other or incomplete data. Remove that folder and load the set again."
+            f"the {split_name} split prepared in {folder} is not the original: it was prepared "
+            "from other or incomplete data; remove that folder and load the set again"
         )
     return ordered

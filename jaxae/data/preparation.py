@@ -46,7 +46,7 @@ def find(data_dir: Path, name: str) -> Path | None:
     )
     if configs:
         choices = ", ".join(f"{name}/{config}" for config in configs)
-        raise UserError(f"{name} is prepared in several configurations: name one of {choices}.")
+        raise UserError(f"{name} is prepared in several configurations: name one of {choices}")
     return None
 
 
@@ -95,8 +95,8 @@ def prepare(data_dir: Path, name: str, source: Path | None) -> Path:
             raise  # not array_record's way to say that the disk is full
         reason = full if full in str(error) else getattr(error, "strerror", None) or error
         raise UserError(
-            f"{name} cannot be prepared in {data_dir}: {reason}. It needs about 130 MB in a folder "
-            "that can be written; make room, or name another one with --data-dir."
+            f"{name} cannot be prepared in {data_dir}: {reason}; it needs about 130 MB in a folder "
+            "that can be written: make room, or name another one with --data-dir"
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -138,15 +138,15 @@ def _archive_paths(dl_manager: Any, url: str, source: Path | None) -> dict[str, 
     except NonMatchingChecksumError as error:
         if source is None:
             raise UserError(
-                f"A download from {url} has the wrong checksum; perhaps a proxy answered in its "
-                "place. Try again, or name a folder of the archives with --sources."
+                f"a download from {url} has the wrong checksum, perhaps because a proxy answered: "
+                "try again, or name a folder of the archives with --sources"
             ) from error
         # Perhaps compressed anew: the checksum of the content, taken on reading, decides.
         return {file: source / file for file in archives.FILES}
     except (requests.RequestException, DownloadError) as error:
         raise archives.UnobtainableError(
-            f"The download from {url} broke off ({type(error).__name__}). Try again, or name a "
-            "folder of the archives with --sources."
+            f"the download from {url} broke off ({type(error).__name__}): try again, or name a "
+            "folder of the archives with --sources"
         ) from error
     return {file: Path(path) for file, path in paths.items()}
 
