@@ -1,6 +1,6 @@
-"""Datasets as arrays: bundled, cached, prepared by TFDS, or out of their original archives.
+"""Datasets as arrays: bundled, cached, prepared by TFDS, or read from their original archives.
 
-`load` says which; `Column` and `Records` are what streams in place of an array.
+`load` chooses one; `Column` and `Records` stream from disk in place of arrays.
 """
 
 from jaxae.data.dataset import Dataset, Split, assemble

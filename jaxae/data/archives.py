@@ -19,7 +19,7 @@ from jaxae.errors import UserError
 
 
 class UnobtainableError(UserError):
-    """The set cannot be had on this machine as it is: nothing that the user named is wrong."""
+    """The set is not available on this machine; nothing that the user gave is wrong."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ NETWORK_SECONDS = 10.0
 def find(name: str, sources: Path | None, system: Path = SYSTEM_SOURCES) -> Path | None:
     """The folder that holds the four archives of `name`: in `sources`, or installed by Debian.
 
-    None where there is none. Raises UserError where the subfolder in `sources` lacks an archive.
+    None if there is none. Raises UserError if the subfolder in `sources` lacks an archive.
     """
     for root in (sources, system):
         for subfolder in (name, name.replace("_", "-")):

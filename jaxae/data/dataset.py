@@ -1,4 +1,4 @@
-"""What a dataset is: two splits of images and labels, with names and an identity."""
+"""Datasets: two splits of images and labels, with class names and a fingerprint."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Dataset:
     """A training and a test split under the name that configs, metrics and captions carry.
 
     `fingerprint` is the SHA-256 of class names and arrays: equal content, equal fingerprint, on
-    whatever machine and however the set was obtained. That of a set which is streamed is made of
-    its files' names and sizes, and differs.
+    any machine and however the set was obtained. The fingerprint of a streamed set differs: it is
+    computed from the names and sizes of its files.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A prepared set as its folder describes it.
+"""Descriptions of prepared sets, read from their folders.
 
 TFDS would import whatever module a set's features.json names, and so run a stranger's code. Here
 nothing is imported: the folder's JSON files are data, and each value of them is checked.
@@ -21,7 +21,7 @@ FEATURES = "features.json"
 LABELS = ".labels.txt"  # ends the name of a file of class names
 
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-"""The name of a shard where a split gives none."""
+"""The template for a shard's name if a split gives none."""
 
 CLASS_NAME = "pythonClassName"  # a key in features.json
 
@@ -65,7 +65,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Image:
-    """What an image consists of."""
+    """The shape and dtype of an image feature."""
 
     shape: Shape
     dtype: str
@@ -73,7 +73,7 @@ class Image:
 
 @dataclass(frozen=True)
 class ClassLabel:
-    """What a label may be."""
+    """The number of classes of a label feature."""
 
     numClasses: Annotated[int, Quoted(), Least(1), Most(MOST_CLASSES)]
 
@@ -103,7 +103,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the folder of a prepared set says of the set."""
+    """The description of a prepared set, from its folder."""
 
     folder: Path
     file_format: str
@@ -170,7 +170,7 @@ class Prepared:
 
 
 def read(folder: Path) -> Prepared:
-    """What the set prepared in `folder` consists of.
+    """Reads the description of the set prepared in `folder`.
 
     Raises UserError where its files are damaged, or name a class that is not TFDS's own.
     """
@@ -201,7 +201,7 @@ def read(folder: Path) -> Prepared:
 
 
 def remedy(folder: Path) -> str:
-    """What to do about a set that is damaged."""
+    """Returns the advice for a damaged set."""
     return f"remove {folder} and prepare the set again"
 
 

@@ -168,5 +168,5 @@ def decode_image(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def is_opaque(image: Any) -> bool:
-    """Whether no pixel of Pillow's image is transparent in the least."""
+    """Returns whether every pixel of a Pillow image is fully opaque."""
     return np.asarray(image.convert("RGBA"))[..., 3].min() == 255

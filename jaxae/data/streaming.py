@@ -1,4 +1,4 @@
-"""Training images that stay on disk, and are read and decoded where they are asked for.
+"""Training images that stay on disk, and are read and decoded on demand.
 
 grain reads ahead, in threads or in processes of its own, for sets of any size.
 """
@@ -43,7 +43,7 @@ class Records:
 
 @dataclass(frozen=True)
 class Column:
-    """The images or the labels of records as an array that is read where it is indexed."""
+    """The images or the labels of records as an array that is read when indexed."""
 
     records: Records
     index: int  # 0: images; 1: labels
