@@ -207,7 +207,8 @@ def apply(model: nn.Module, variables: Variables, *inputs: Array, method: str = 
 def _widen(leaf: Array) -> Array:
     """Widens a narrower float to float32; returns anything else unchanged."""
     floating = jnp.issubdtype(leaf.dtype, jnp.floating)
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) if floating else leaf
+    wide = jnp.float64 if leaf.dtype == jnp.float64 else jnp.float32
+    return leaf.astype(wide) if floating else leaf
 
 
 def condition(model: nn.Module, labels: Array | None) -> tuple[Array, ...]:

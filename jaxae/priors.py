@@ -7,7 +7,8 @@ hold NaN or infinity, or are too few, UserError is raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -155,7 +156,7 @@ def fit_flow(
         raise UserError(f"a flow was to be fitted on {len(numbers)} codes: give 10 or more")
     size = numbers.shape[1]
     model_key, fit_key = jax.random.split(key)
-    with jax.numpy_rank_promotion("allow"):  # as flowjax is written
+    with _as_flowjax_is_written():
         untrained = masked_autoregressive_flow(
             model_key,
             base_dist=Normal(jnp.zeros(size)),
@@ -175,10 +176,17 @@ def fit_flow(
     draw = jax.jit(lambda key, count: flow.sample(key, (count,)), static_argnums=1)
 
     def sample(key: Array, count: int) -> np.ndarray:
-        with jax.numpy_rank_promotion("allow"):
+        with _as_flowjax_is_written():
             return restore(np.asarray(draw(key, count)))
 
     return sample
+
+
+@contextlib.contextmanager
+def _as_flowjax_is_written() -> Iterator[None]:
+    """Within it JAX promotes ranks and dtypes, which flowjax and its optimizer leave to JAX."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def resample(codes: ArrayLike, dimension: int) -> Sampler:

@@ -1,4 +1,4 @@
-"""Strictness for every test: rank promotion raises; warnings are errors (pyproject.toml)."""
+"""Strictness for every test: promoting a rank or a dtype raises; warnings are errors."""
 
 import os
 from collections.abc import Iterator
@@ -13,9 +13,11 @@ from support.browser import browser
 __all__ = ["browser"]  # a fixture
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+os.environ |= {"JAX_NUMPY_RANK_PROMOTION": "raise", "JAX_NUMPY_DTYPE_PROMOTION": "strict"}
 # Most programs here run once, so they are compiled with little effort, and without the emitters
 # of fused loops, which take longer to compile. It is an extra option, so that another release of
-# XLA may not know it. The commands that tests start inherit both.
+# XLA may not know it. The commands that tests start inherit all these settings.
 jax.config.update("jax_disable_most_optimizations", True)
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["XLA_FLAGS"] = " ".join(

@@ -33,7 +33,7 @@ def labelled_objective(variables: train.Variables, key: jax.Array, batch: Batch)
     assert batch.labels.dtype in (jnp.int32, jnp.float32)
     guess = variables["params"]["guess"]
     mean = (pixels(batch.images) + pixels(batch.inputs)).mean((1, 2, 3))
-    return train.Terms(jnp.square(guess - mean) + batch.labels, {"mean": mean})
+    return train.Terms(jnp.square(guess - mean) + batch.labels.astype(mean.dtype), {"mean": mean})
 
 
 def as_measured(examples: Any) -> list[train.Metrics]:

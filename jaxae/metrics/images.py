@@ -97,5 +97,5 @@ def _checked_pair(
                 f"Images of type {array.dtype} were given; metrics take floats in [0, 1]. "
                 "Convert uint8 pixels by images / 255."
             )
-    dtype = jnp.promote_types(jnp.promote_types(images.dtype, targets.dtype), jnp.float32)
+    dtype = jnp.float64 if jnp.float64 in (images.dtype, targets.dtype) else jnp.float32
     return images.astype(dtype), targets.astype(dtype)

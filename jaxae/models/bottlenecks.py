@@ -146,7 +146,7 @@ class FiniteScalarQuantizer:
         levels = np.reshape(self.levels, places.shape).astype(np.int32)
         digits = indices[..., None] // places % levels
         half_widths = levels // 2
-        code = (digits - half_widths) / half_widths.astype(np.float32)
+        code = (digits - half_widths).astype(np.float32) / half_widths.astype(np.float32)
         return code.reshape(*indices.shape[:-1], -1)
 
     def _places(self, rank: int) -> np.ndarray:
@@ -282,7 +282,8 @@ def draw_weighted(key: Array, weights: Array, count: int) -> Array:
     whose is drawn too, so each index by itself can be any.
     """
     place_key, shift_key = jax.random.split(key)
-    places = (jnp.arange(count) + jax.random.uniform(place_key, (count,))) / count
+    within = jax.random.uniform(place_key, (count,))
+    places = (jnp.arange(count).astype(within.dtype) + within) / count
     shares = 1 - (places + jax.random.uniform(shift_key)) % 1  # in (0, 1], as side="left" needs
     ends = jnp.cumsum(weights)
     return jnp.searchsorted(ends, shares * ends[-1])

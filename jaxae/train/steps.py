@@ -131,12 +131,14 @@ def take_step(
     mean_loss = next_loss(state, batch, objective=objective)
     (loss, terms), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     extra = extra_arguments(optimizer, loss, gradient, mean_loss)
-    updates, optimizer_state = optimizer.update(
-        gradient, state.optimizer_state, state.params, **extra
-    )
+    with jax.numpy_dtype_promotion("standard"):  # which optax leaves to JAX
+        updates, optimizer_state = optimizer.update(
+            gradient, state.optimizer_state, state.params, **extra
+        )
+        params = optax.apply_updates(state.params, updates)
     new_state = replace(
         state,
-        params=optax.apply_updates(state.params, updates),
+        params=params,
         collections={**state.collections, **terms.collections},
         optimizer_state=optimizer_state,
         skipped=jnp.zeros_like(state.skipped),
@@ -239,15 +241,21 @@ def select(condition: Array, tree: Any, other: Any) -> Any:
 
 def weighted_mean(values: Array, weights: Array) -> Array:
     """Returns the weighted mean of values [B] or of a scalar."""
-    return jnp.sum(jnp.broadcast_to(values, weights.shape) * weights) / jnp.sum(weights)
+    total = weighted_sum(values, weights)
+    return total / jnp.sum(weights).astype(total.dtype)
+
+
+def weighted_sum(values: Array, weights: Array) -> Array:
+    """Returns the weighted sum of values [B] of any dtype, or of a scalar."""
+    with jax.numpy_dtype_promotion("standard"):  # an objective may count, or compute in float64
+        return jnp.sum(jnp.broadcast_to(values, weights.shape) * weights)
 
 
 def sums(terms: Terms, weights: Array) -> Metrics:
     """Sums the loss and the metrics over a batch with its weights; also returns the weight."""
     named = {"loss": terms.loss, **terms.metrics}
     totals = {
-        name: jnp.sum(jnp.broadcast_to(jax.lax.stop_gradient(value), weights.shape) * weights)
-        for name, value in named.items()
+        name: weighted_sum(jax.lax.stop_gradient(value), weights) for name, value in named.items()
     }
     return {**totals, "weight": jnp.sum(weights)}
 
@@ -255,7 +263,7 @@ def sums(terms: Terms, weights: Array) -> Metrics:
 def averages(totals: Metrics) -> Metrics:
     """Divides sums by their weight; leaves the count of skipped steps unchanged."""
     return {
-        name: value if name == "skipped_steps" else value / totals["weight"]
+        name: value if name == "skipped_steps" else value / totals["weight"].astype(value.dtype)
         for name, value in totals.items()
         if name != "weight"
     }

@@ -126,6 +126,7 @@ def test_parameters_and_images_of_other_dtypes_meet() -> None:
             return stacks.convolve(x, [(Conv(1), identity)], lambda fan_in: initializers)
 
     images = IMAGES.astype(jnp.bfloat16)
-    output, variables = Stack().init_with_output(jax.random.key(0), images)
+    with jax.numpy_dtype_promotion("standard"):
+        output, variables = Stack().init_with_output(jax.random.key(0), images)
     assert jax.tree.leaves(variables)[0].dtype == jnp.float32
     assert output.dtype == jnp.float32

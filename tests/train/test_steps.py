@@ -68,7 +68,9 @@ def test_an_optimizer_is_given_the_loss_as_in_a_loop_of_optax(name: str) -> None
             return (losses * batch.weights).sum() / batch.weights.sum()
 
         value, grad = jax.value_and_grad(value_fn)(params)
-        updates, memory = update(grad, memory, params, value=value, grad=grad, value_fn=value_fn)
+        with jax.numpy_dtype_promotion("standard"):  # which optax leaves to JAX
+            extra = {"value": value, "grad": grad, "value_fn": value_fn}
+            updates, memory = update(grad, memory, params, **extra)
         return optax.apply_updates(params, updates), memory
 
     together = run(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), noisy, optimizer)
