@@ -180,8 +180,8 @@ def _network(dataset: Dataset, settings: ClassifierSettings) -> Network:
     classes = len(dataset.class_names)
     if classes < 2:
         raise UserError(
-            f"{dataset.name} has {classes} classes: a classifier, on whose features FID and the "
-            "like rest, needs a dataset of two or more."
+            f"{dataset.name} has {classes} classes: a classifier, on whose features FID and "
+            "similar figures rest, needs a dataset of two or more"
         )
     layers = tuple(Conv(channels, stride=2) for channels in settings.channels)
     encoder = ConvEncoder(
@@ -207,8 +207,8 @@ def _apply(
     images = np.asarray(as_array("images", images))
     if images.shape[1:] != classifier.shape or len(images) == 0:
         raise UserError(
-            f"Images of shape {images.shape} were given to a classifier of {classifier.dataset}: "
-            f"it reads [N, {', '.join(map(str, classifier.shape))}], N 1 or more."
+            f"images of shape {images.shape} were given to a classifier of {classifier.dataset}: "
+            f"it reads [N, {', '.join(map(str, classifier.shape))}], N 1 or more"
         )
     images = canonicalize_array("images", images)
     if images.dtype != np.uint8:

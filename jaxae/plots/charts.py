@@ -27,13 +27,13 @@ def plane(images: ArrayLike, z1: ArrayLike, z2: ArrayLike, title: str) -> np.nda
     images, z1, z2 = np.asarray(images), np.asarray(z1), np.asarray(z2)
     if images.ndim != 5 or images.shape[:2] != (z2.size, z1.size):
         raise UserError(
-            f"Images of shape {images.shape} were given for {z1.size} values of z1 and {z2.size} "
-            "of z2; they must be [values of z2, values of z1, H, W, C]."
+            f"images of shape {images.shape} were given for {z1.size} values of z1 and {z2.size} "
+            "of z2: give [values of z2, values of z1, H, W, C]"
         )
     for z in (z1, z2):
         steps = np.diff(z)
         if z.ndim != 1 or z.size < 2 or steps[0] <= 0 or not np.allclose(steps, steps[0]):
-            raise UserError(f"z1 and z2 must ascend in equal steps, two values or more, not {z}.")
+            raise UserError(f"z1 and z2 must ascend in equal steps, two values or more, not {z}")
     mosaic = tile(images[::-1].reshape(-1, *images.shape[2:]), columns=z1.size)
     scale = max(1, round(560 / max(mosaic.shape[:2])))
     mosaic = mosaic.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -64,7 +64,7 @@ def latent_scatter(
     codes, labels = _checked_codes(codes, labels, dimension=2)
     classes = len(class_names)
     if labels.max() >= classes:
-        raise UserError(f"Label {labels.max()} needs a name; {classes} were given, from 0 on.")
+        raise UserError(f"label {labels.max()} needs a name; {classes} were given, from 0 on")
     figure = Figure((6.4, 5.2), _DPI, layout="constrained")
     axes = figure.add_subplot()
     colormap, limits = ListedColormap(_class_colors(classes)), (-0.5, classes - 0.5)
@@ -115,15 +115,15 @@ def curves(
 
     x = np.asarray(x)
     if x.ndim != 1 or not x.size or not series:
-        raise UserError(f"Curves need x [E] and series, not {x.shape}, {len(series)}.")
+        raise UserError(f"curves need x [E] and series, not {x.shape}, {len(series)}")
     figure = Figure((7, 4.2), _DPI, layout="constrained")
     axes = figure.add_subplot()
     for name, values in series.items():
         replicas = np.atleast_2d(values)
         if replicas.ndim != 2 or replicas.shape[1] != x.size or not len(replicas):
             raise UserError(
-                f"The series {name!r} has shape {np.shape(values)}; over {x.size} of x it "
-                f"must have [{x.size}] or [replicas, {x.size}]."
+                f"the series {name!r} has shape {np.shape(values)}: over {x.size} of x, give "
+                f"[{x.size}] or [replicas, {x.size}]"
             )
         mean = replicas.mean(axis=0)
         (line,) = axes.plot(x, mean, label=name, marker="o" if x.size == 1 else None)
@@ -146,11 +146,11 @@ def _checked_codes(
     integers = labels.size > 0 and np.issubdtype(labels.dtype, np.integer) and labels.min() >= 0
     if not integers or labels.ndim != 1 or codes.shape != (len(labels), dimension):
         raise UserError(
-            f"Codes {codes.shape} and labels {labels.dtype} {labels.shape} were given; they must "
-            f"be [N, {dimension}] and [N], N at least 1, and labels integers not below 0."
+            f"codes {codes.shape} and labels {labels.dtype} {labels.shape} were given: give codes "
+            f"[N, {dimension}] and labels [N], N at least 1, labels integers not below 0"
         )
     if not np.isfinite(codes).all():
-        raise UserError(f"Codes with NaN or infinity were given. {DIVERGED}")
+        raise UserError(f"codes with NaN or infinity were given: {DIVERGED}")
     return codes, labels
 
 

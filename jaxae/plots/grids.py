@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # slow to import, and not needed for grids
     pass
 
 
-DIVERGED = "If a model made them, its training diverged: try a smaller learning rate."
+DIVERGED = "if a model made them, its training diverged; try a smaller learning rate"
 
 
 def tile(images: ArrayLike, columns: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def tile(images: ArrayLike, columns: int) -> np.ndarray:
     """
     images = drawable(images)
     if columns < 1:
-        raise UserError(f"{columns} columns were asked of a picture; give 1 or more.")
+        raise UserError(f"{columns} columns were asked of a picture: give 1 or more")
     _, height, width, channels = images.shape
     cells = np.pad(images, ((0, -len(images) % columns), (0, 0), (0, 0), (0, 0)))
     rows = cells.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
@@ -40,7 +40,7 @@ def reconstruction_grid(
     pair = _alike(originals, reconstructions)
     if rows < 1 or columns < 1:
         raise UserError(
-            f"A grid of {rows} rows and {columns} columns was asked for; give 1 or more of both."
+            f"a grid of {rows} rows and {columns} columns was asked for: give 1 or more of both"
         )
     columns = min(columns, len(pair[0]))
     return np.concatenate([tile(images[: rows * columns], columns) for images in pair], axis=1)
@@ -61,8 +61,8 @@ def drawable(images: ArrayLike) -> np.ndarray:
     known = images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)
     if not known or images.ndim != 4 or not images.size:
         raise UserError(
-            f"An array {images.dtype} {images.shape} was given; images are uint8, or float in "
-            "[0, 1], [N, H, W, C], none of it empty. Convert or reshape it."
+            f"an array {images.dtype} {images.shape} was given: images are uint8, or float in "
+            "[0, 1], [N, H, W, C], none of it empty; convert or reshape it"
         )
     count, height, _, channels = images.shape
     if channels not in (1, 3):
@@ -70,7 +70,7 @@ def drawable(images: ArrayLike) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if np.isnan(images).any():
-        raise UserError(f"Images with NaN pixels were given. {DIVERGED}")
+        raise UserError(f"images with NaN pixels were given: {DIVERGED}")
     return np.rint(255 * images.clip(0, 1)).astype(np.uint8)
 
 
@@ -80,7 +80,7 @@ def _alike(*groups: ArrayLike) -> list[np.ndarray]:
     shapes = [array.shape for array in arrays]
     if len(set(shapes)) != 1:
         raise UserError(
-            f"Groups of images of shapes {shapes} were given; a picture takes one group or more, "
-            "all of one shape. Slice them to the same number."
+            f"groups of images of shapes {shapes} were given: a picture takes one group or more, "
+            "all of one shape; slice them to the same number"
         )
     return arrays

@@ -32,11 +32,11 @@ def save(
     path = Path(path)
     if picture.dtype != np.uint8 or picture.ndim < 2 or picture.shape[2:] not in ((), (3,)):
         raise UserError(
-            f"An array {picture.dtype} {picture.shape} was given; a picture is uint8 [H, W] or "
-            "[H, W, 3]. Make one with tile or another function of jaxae.plots."
+            f"an array {picture.dtype} {picture.shape} was given: a picture is uint8 [H, W] or "
+            "[H, W, 3]; make one with tile or another function of jaxae.plots"
         )
     if path.suffix.lower() != ".png":
-        raise UserError(f"The path {path} was given for a picture; its name must end in .png.")
+        raise UserError(f"the path {path} was given for a picture; its name must end in .png")
     image = Image.fromarray(picture)
     image = _with_strip(image, caption) if strip else image
     text = PngImagePlugin.PngInfo()

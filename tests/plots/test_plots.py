@@ -257,7 +257,7 @@ GOOD = flat_images([1, 2])
         (lambda: plots.plane(GOOD[None], [0, 1, 2], [0], "t"), "3 values of z1"),
         (lambda: plots.plane(GOOD[None].repeat(2, axis=0), [1, 0], [0, 1], "t"), "ascend"),
         (lambda: plots.plane(GOOD[None], [0, 1], [0], "t"), "two values"),
-        (lambda: plots.latent_scatter(np.zeros((3, 2)), [0, 1, 10], NAMES, "t"), "Label 10"),
+        (lambda: plots.latent_scatter(np.zeros((3, 2)), [0, 1, 10], NAMES, "t"), "label 10"),
         (lambda: plots.latent_scatter(np.zeros((3, 2)), [0, 1, -1], NAMES, "t"), "below 0"),
         (lambda: plots.latent_scatter(np.zeros((3, 2)), [0, 1], NAMES, "t"), r"\(3, 2\)"),
         (lambda: plots.latent_scatter(np.zeros((3, 3)), [0, 1, 2], NAMES, "t"), r"\[N, 2\]"),

@@ -59,7 +59,7 @@ def made(name: str, sources: Path) -> bytes:
     """The bundled file of the dataset `name`, from the archives in a subfolder of `sources`."""
     folder = archives.find(name, sources)
     if folder is None:
-        raise UserError(f"{sources} has no subfolder {name} with the four original archives.")
+        raise UserError(f"{sources} has no subfolder {name} with the four original archives")
     arrays = archives.read(name, {file: folder / file for file in archives.FILES})
     return npz_bytes(subset(arrays, preparation.class_names(name)))
 
