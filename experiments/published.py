@@ -24,7 +24,7 @@ from jaxae import data, metrics, plots, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.pages import put_section
-from jaxae.runs import Config, read_config, read_evaluation, read_summary
+from jaxae.runs import Config, format_figure, read_config, read_evaluation, read_summary
 from published_tables import TABLES, Job, jobs_of
 
 
@@ -191,12 +191,8 @@ def describe_classifier(row: Row) -> str:
 
 
 def number(figures: dict[str, Any], name: str) -> str:
-    """A figure to four digits with its standard deviation over replicas; a dash for none."""
-    if name not in figures:
-        return "-"
-    deviation = figures.get(f"{name}_std", math.nan)
-    text = f"{figures[name]:.4g}"
-    return text if math.isnan(deviation) else f"{text} ± {deviation:.2g}"
+    """A figure as text; a dash if there is none."""
+    return format_figure(figures, name) if name in figures else "-"
 
 
 def compare_with_pca(rows: list[Row], options: Options, section: str) -> str:

@@ -18,7 +18,9 @@ from jaxae import runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.pages import rewrite, sections_of
-from jaxae.runs import Config, read_config
+from jaxae.runs import Config, format_figure, read_config
+
+COLUMNS = ("train_loss", "test_loss", "test_mse", "test_psnr")
 
 # The length of each published recipe, so that a shorter run is seen to be one.
 PUBLISHED_EPOCHS = {
@@ -125,7 +127,10 @@ def table(finished: list[Finished]) -> str:
             f"[{run.name}](#{run.slug})",
             f"{run.summary['parameters']:,}",
             epochs(run),
-            *(number(run.summary, f) for f in ("train_loss", "test_loss", "test_mse", "test_psnr")),
+            *(
+                format_figure(run.summary, f)
+                for f in ("train_loss", "test_loss", "test_mse", "test_psnr")
+            ),
             f"{run.summary['training_seconds']:.0f}",
         ]
         rows.append(f"| {' | '.join(cells)} |")
@@ -136,13 +141,6 @@ def epochs(run: Finished) -> str:
     """How many a run has trained, of those that its published recipe has."""
     published = PUBLISHED_EPOCHS.get(run.config.experiment)
     return f"{run.summary['epoch']}" + ("" if published is None else f" of {published}")
-
-
-def number(record: dict[str, Any], name: str) -> str:
-    """A metric to four digits, with its standard deviation over replicas if there is one."""
-    deviation = record.get(f"{name}_std")
-    value = f"{record.get(name, math.nan):.4g}"
-    return value if deviation is None else f"{value} ± {deviation:.2g}"
 
 
 def section(run: Finished, pictures: Path) -> list[str]:
@@ -198,7 +196,9 @@ def milestones(lines: list[dict[str, Any]]) -> str:
     """Test losses at the first, the last and some epochs between."""
     wanted = {1, 5, 10, 20, 40, 60, 80, 100, lines[-1]["epoch"]}
     return ", ".join(
-        f"{line['epoch']}: {number(line, 'test_loss')}" for line in lines if line["epoch"] in wanted
+        f"{line['epoch']}: {format_figure(line, 'test_loss')}"
+        for line in lines
+        if line["epoch"] in wanted
     )
 
 

@@ -1,7 +1,6 @@
 """The page of a judged run, as `jaxae.pages` takes it: what its tables say."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from jaxae.evaluate import pictures
 from jaxae.evaluate.figures import EvaluationSettings, Images, Judged
 from jaxae.network import Trained
 from jaxae.pages import Page, Row, Table
-from jaxae.runs import Config, read_records
+from jaxae.runs import Config, format_figure, read_records
 
 Results = Mapping[str, Any]  # as evaluation.json has them
 
@@ -105,17 +104,6 @@ def experiment_name(config: Config) -> str:
     """The experiment, and the member of the family if it names one."""
     objective = config.options.objective
     return config.experiment if objective is None else f"{config.experiment}: {objective}"
-
-
-def format_figure(figures: Mapping[str, Any], name: str) -> str:
-    """A figure to four digits; over replicas, to two digits of its standard deviation behind it."""
-    value, deviation = figures[name], figures.get(f"{name}_std")
-    if deviation is None or not math.isfinite(deviation):
-        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    if deviation == 0:
-        return f"{value:.4g} ± 0"
-    decimals = min(max(1 - math.floor(math.log10(deviation)), 0), 6)
-    return f"{value:.{decimals}f} ± {deviation:.{decimals}f}"
 
 
 def make_tables(results: Results, settings: EvaluationSettings) -> tuple[Table, ...]:

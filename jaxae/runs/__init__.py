@@ -15,7 +15,7 @@ from jaxae.runs.loading import load, load_dataset
 from jaxae.runs.options import Options, OptionsType, RunOptions, check_options, check_same
 from jaxae.runs.pictures import draw_reconstructions, save_picture
 from jaxae.runs.progress import skip_failed_picture
-from jaxae.runs.reading import curve, read_evaluation, read_records, read_summary
+from jaxae.runs.reading import curve, format_figure, read_evaluation, read_records, read_summary
 from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstruction_recipe
 from jaxae.runs.records import flatten_replicas, pictures_by_epoch
 from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
@@ -43,6 +43,7 @@ __all__ = [
     "first_replica",
     "fixed_keys",
     "flatten_replicas",
+    "format_figure",
     "git_commit",
     "initial_state",
     "load",

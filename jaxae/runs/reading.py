@@ -123,3 +123,17 @@ def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     for index, row in enumerate(rows):
         values[: len(row), index] = row
     return values
+
+
+def format_figure(figures: Mapping[str, Any], name: str) -> str:
+    """Four significant digits, or mean ± standard deviation over replicas to its two digits.
+
+    NaN if there is no such figure.
+    """
+    value, deviation = figures.get(name, math.nan), figures.get(f"{name}_std")
+    if deviation is None or not math.isfinite(deviation) or not math.isfinite(value):
+        return f"{value:,.0f}" if math.isfinite(value) and abs(value) >= 10_000 else f"{value:.4g}"
+    if deviation == 0:
+        return f"{value:.4g} ± 0"
+    decimals = min(max(1 - math.floor(math.log10(deviation)), 0), 6)
+    return f"{value:.{decimals}f} ± {deviation:.{decimals}f}"

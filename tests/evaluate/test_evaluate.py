@@ -21,7 +21,6 @@ from jaxae import data, evaluate, likelihoods, models, objectives, plots, runs
 from jaxae.errors import UserError
 from jaxae.evaluate import classifier, command, pictures
 from jaxae.evaluate import figures as evaluate_figures
-from jaxae.evaluate import page as evaluate_page
 from jaxae.network import Network, Trained, condition
 from jaxae.runs import Binarization, RunOptions, with_binarization
 from support.commands import SECONDS, environment
@@ -437,20 +436,3 @@ def test_a_folder_that_is_no_run_ends_the_command_with_one_paragraph(tmp_path: P
     assert process.stdout == ""
     assert process.stderr.startswith(f"error: {tmp_path} is not a run")
     assert process.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("figures", "text"),
-    [
-        ({"a": 0.0430551}, "0.04306"),
-        ({"a": 815824}, "815,824"),
-        ({"a": 131.0115, "a_std": 1.196}, "131.0 ± 1.2"),
-        ({"a": 0.043006, "a_std": 0.000813}, "0.04301 ± 0.00081"),
-        ({"a": 20.0, "a_std": 0.0}, "20 ± 0"),
-        ({"a": 512.3, "a_std": 35.47}, "512 ± 35"),
-    ],
-)
-def test_a_figure_has_as_many_digits_as_its_deviation_allows(
-    figures: dict[str, float], text: str
-) -> None:
-    assert evaluate_page.format_figure(figures, "a") == text

@@ -183,9 +183,9 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
         "NLL, nats",
         "seconds, all replicas |",
     ]
-    first = ["15, 3", "0.25 ± 0.01", "-", "20 ± 2", "-", "-", "-", "60 |"]
+    first = ["15, 3", "0.250 ± 0.010", "-", "20.0 ± 2.0", "-", "-", "-", "60 |"]
     assert rows[0] == ["| rae-l2", "some/set", *first]
-    assert rows[2][3:6] == ["0.25 ± 0.01", "22 ± 2", "30 ± 3"]
+    assert rows[2][3:6] == ["0.250 ± 0.010", "22.0 ± 2.0", "30.0 ± 3.0"]
     assert rows[2][8] == "-9.5"
     assert "accuracy 0.9123 on the test images, digest `0123456789abcdef`" in page
     assert "    python published.py rae\n" in page

@@ -20,7 +20,7 @@ from jaxae.commands import train as family
 from jaxae.errors import UserError
 from jaxae.evaluate import command, figures, page, pictures
 from jaxae.pages import drawing
-from jaxae.runs import environment, load_dataset, read_config, records
+from jaxae.runs import environment, format_figure, load_dataset, read_config, records
 from jaxae.runs import folder as runs_folder
 from support import small_run
 from support.damage import damaged_contents, damaged_descriptions, damaged_lines
@@ -263,3 +263,20 @@ def test_a_picture_that_cannot_be_read_is_left_out_aloud(
     (tmp_path / "pictures" / "epoch_001.png").write_bytes(b"garbage")
     assert pictures.read_pictures(tmp_path) == []
     assert "epoch_001.png cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ({"a": 0.0430551}, "0.04306"),
+        ({"a": 815824}, "815,824"),
+        ({"a": 131.0115, "a_std": 1.196}, "131.0 ± 1.2"),
+        ({"a": 0.043006, "a_std": 0.000813}, "0.04301 ± 0.00081"),
+        ({"a": 20.0, "a_std": 0.0}, "20 ± 0"),
+        ({"a": 512.3, "a_std": 35.47}, "512 ± 35"),
+    ],
+)
+def test_a_figure_has_as_many_digits_as_its_deviation_allows(
+    figures: dict[str, float], text: str
+) -> None:
+    assert format_figure(figures, "a") == text
