@@ -10,18 +10,20 @@ Nothing here knows a model. An `Objective` is a function `(variables, key, batch
 `Metrics` are a dict from names to scalar float arrays, or [R] with R replicas.
 """
 
+from jaxae.train.arrays import (
+    apply_in_parts,
+    as_array,
+    canonicalize_array,
+    check_floats,
+    is_standardized,
+)
 from jaxae.train.batches import (
     Batch,
     Examples,
-    apply_in_parts,
-    as_array,
     canonicalize,
-    canonicalize_array,
     check_examples,
-    check_floats,
     epoch_order,
     gather,
-    is_standardized,
     pixels,
     steps_in_epoch,
 )

@@ -1,9 +1,7 @@
 """Examples in memory, their order in an epoch, and the batches that steps read."""
 
-import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +9,9 @@ import numpy as np
 from flax import struct
 from jax import Array
 from jax.core import Tracer
-from jax.errors import TracerArrayConversionError
 
-from jaxae.data import Column
 from jaxae.errors import UserError
-
-AT_ONCE = 500  # images; a convolutional network's activations for these fit in memory
+from jaxae.train.arrays import canonicalize_array, check_pixels
 
 
 @struct.dataclass
@@ -112,8 +107,6 @@ def steps_in_epoch(size: int, batch_size: int) -> int:
 
 ExamplesOrBatch = TypeVar("ExamplesOrBatch", Examples, Batch)
 
-PIXELS_ALLOWED = "give uint8 in 0..255, or floats in [0, 1]"
-
 
 def canonicalize(examples: ExamplesOrBatch) -> ExamplesOrBatch:
     """Converts examples, or a batch, to the dtypes that steps compute with.
@@ -142,89 +135,6 @@ def lists_to_arrays(examples: ExamplesOrBatch) -> ExamplesOrBatch:
     )
 
 
-def canonicalize_array(name: str, array: Any) -> Any:
-    """Converts one array; its name says whether it holds labels, codes, weights or pixels."""
-    if isinstance(array, Column):
-        return array
-    array = as_array(name, array)
-    dtype = canonical_dtype(name, array.dtype)
-    if array.dtype == dtype:
-        return array
-    if dtype.kind in "iu":
-        check_range(name, array, dtype)
-        return array.astype(dtype)
-    with np.errstate(over="ignore"):  # check_overflow raises a UserError instead
-        converted = array.astype(dtype)
-    check_overflow(name, array, converted)
-    return converted
-
-
-def as_array(name: str, values: Any) -> Array | np.ndarray:
-    """Converts lists and numbers to an array; returns arrays as they are.
-
-    Raises UserError for lists of unequal shapes. Lists of traced arrays become one traced array.
-    """
-    if isinstance(values, np.ndarray | Array):
-        return values
-    try:
-        return np.asarray(values)
-    except TracerArrayConversionError:
-        return jnp.stack([as_array(name, value) for value in values])
-    except ValueError:
-        raise UserError(f"{name} of unequal shapes were given: give one array") from None
-
-
-def canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
-    """Returns the dtype that steps compute with, for values of a name and dtype.
-
-    Integers may be labels or pixels; codes and weights become floats. Raises UserError for dtypes
-    that are not allowed.
-    """
-    is_label = name == "labels"
-    if jnp.issubdtype(dtype, np.floating):
-        widest = jnp.result_type(float)  # float64 where jax_enable_x64 is on
-        return np.dtype(widest if dtype.itemsize > 4 else np.float32)
-    is_integer = jnp.issubdtype(dtype, np.integer) and dtype.kind != "m"  # not np.timedelta64
-    if is_integer and name in ("codes", "weights"):
-        return np.dtype(np.float32)
-    if is_integer or (is_label and dtype == np.bool_):
-        return np.dtype(np.int32 if is_label else np.uint8)
-    allowed = {
-        "labels": "give whole numbers",
-        "codes": "give floats",
-        "weights": "give floats",
-    }.get(name, PIXELS_ALLOWED)
-    raise UserError(f"{name} of dtype {dtype} were given: {allowed}")
-
-
-def check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
-    """Raises UserError for integers out of a dtype's range; traced arrays are not checked."""
-    if isinstance(array, Tracer) or not array.size:
-        return
-    low, high, limits = int(array.min()), int(array.max()), np.iinfo(dtype)
-    if not limits.min <= low <= high <= limits.max:
-        allowed = f"give {dtype} from {limits.min} to {limits.max}"
-        raise UserError(
-            f"{name} of {array.dtype} from {low} to {high} were given: "
-            f"{allowed if name == 'labels' else PIXELS_ALLOWED}"
-        )
-
-
-def check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.ndarray) -> None:
-    """Raises UserError if a conversion made floats infinite; traced arrays are not checked."""
-    if isinstance(array, Tracer) or array.dtype.itemsize <= converted.dtype.itemsize:
-        return
-    before, after = np.asarray(array), np.asarray(converted)
-    overflowed = np.isfinite(before) & np.isinf(after)
-    if overflowed.any():
-        limit = np.finfo(after.dtype).max
-        range_allowed = f"give numbers from {-limit:g} to {limit:g}"
-        raise UserError(
-            f"{name} with {before[overflowed][0]} were given, which {after.dtype} cannot hold: "
-            f"{PIXELS_ALLOWED if name in ('images', 'inputs') else range_allowed}"
-        )
-
-
 def check_examples(examples: Examples, batch_size: int) -> Examples:
     """Returns canonical examples; raises UserError for bad examples or a bad batch size."""
     examples = canonicalize(examples)
@@ -247,42 +157,3 @@ def check_examples(examples: Examples, batch_size: int) -> Examples:
             f"a batch size of {batch_size} was given for {size} images: give from 1 to {size}"
         )
     return examples
-
-
-def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
-    """Raises UserError if a whole set is uint8 in the range of floats, or the reverse."""
-    if pixels.dtype != np.uint8:
-        check_floats(name, pixels)
-    elif pixels.max() == 1:
-        raise UserError(
-            f"{name} of integers from 0 to 1 were given, as if already scaled: {PIXELS_ALLOWED}"
-        )
-
-
-def is_standardized(pixels: Any) -> bool:
-    """Returns whether the pixels of a whole set are floats around 0 rather than in [0, 1]."""
-    return bool(pixels.dtype != np.uint8 and pixels.min() < 0)
-
-
-def check_floats(name: str, pixels: Array | np.ndarray, *, standardized: bool = False) -> None:
-    """Raises UserError for float pixels that are not finite, or seem to be in 0..255.
-
-    Pixels above 1 are allowed if some are negative, or if the set is known to be standardized.
-    """
-    low, high = float(pixels.min()), float(pixels.max())
-    if not math.isfinite(low + high):
-        raise UserError(f"{name} with NaN or infinite pixels were given: fix or drop them")
-    if low >= 0 and high > 1 and not standardized:
-        raise UserError(
-            f"{name} of floats from {low:g} to {high:g} were given: divide them by the largest "
-            f"value that they can have, or {PIXELS_ALLOWED}"
-        )
-
-
-def apply_in_parts(
-    function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = AT_ONCE
-) -> np.ndarray:
-    """Applies a function to arrays [N, ...] in chunks of `size`, at least once."""
-    starts = range(0, max(len(arrays[0]), 1), size)
-    parts = (slice(start, start + size) for start in starts)
-    return np.concatenate([function(*(array[part] for array in arrays)) for part in parts])
