@@ -21,7 +21,7 @@ from jaxae.runs import RunOptions
 class Options:
     """A deep ReLU autoencoder of MNIST, compared with PCA."""
 
-    latent: int = 196  # dimensions of the code, and components of the PCA
+    latent: int = 196  # number of dimensions of the code, and of components of the PCA
     run: RunOptions = RunOptions(epochs=5, batch_size=150, learning_rate=0.01)
 
 
@@ -68,4 +68,4 @@ def compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    run_main(main, Options)
+    run_main(main, Options, description=__doc__)

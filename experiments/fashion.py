@@ -20,7 +20,7 @@ from jaxae.runs import RunOptions
 class Options:
     """A dense autoencoder of Fashion-MNIST."""
 
-    latent: int = 20  # dimensions of the code
+    latent: int = 20  # number of dimensions of the code
     run: RunOptions = RunOptions(epochs=100, batch_size=512, learning_rate=1e-3)
 
 
@@ -42,4 +42,4 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 
 
 if __name__ == "__main__":
-    run_main(main, Options)
+    run_main(main, Options, description=__doc__)

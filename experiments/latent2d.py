@@ -24,11 +24,11 @@ from jaxae.train import Examples, Progress, steps_done, steps_in_epoch
 class Options:
     """A convolutional autoencoder of a thousand MNIST digits with a 2-D code."""
 
-    latent: int = 2  # dimensions of the code, of which the pictures show the first two
-    images: int = 1000  # train on the first so many
-    decay: float = 1.0  # the learning rate is multiplied by this ...
-    decay_epochs: int = 1  # ... each so many epochs
-    picture_steps: int = 100  # draw a random code each so many steps
+    latent: int = 2  # number of dimensions of the code; the pictures show the first two
+    images: int = 1000  # number of training images to use, from the first on
+    decay: float = 1.0  # factor that multiplies the learning rate every --decay-epochs epochs
+    decay_epochs: int = 1  # number of epochs between two decays of the learning rate
+    picture_steps: int = 100  # number of steps between two pictures of a random code
     run: RunOptions = RunOptions(epochs=200, batch_size=32, learning_rate=5e-4)
 
 
@@ -114,4 +114,4 @@ def check_options(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    run_main(main, Options)
+    run_main(main, Options, description=__doc__)

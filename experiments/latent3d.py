@@ -22,8 +22,9 @@ from jaxae.runs import RunOptions
 class Options:
     """A dense autoencoder of MNIST with a 3-D code and tanh output."""
 
-    latent: int = 3  # dimensions of the code, of which the pictures show the first three
-    code: tuple[float, ...] | None = None  # to decode at the end; None: 1.19 -3.36 2.06
+    latent: int = 3  # number of dimensions of the code; the pictures show the first three
+    # code to decode into a picture at the end (default: 1.19 -3.36 2.06)
+    code: tuple[float, ...] | None = None
     run: RunOptions = RunOptions(epochs=100, batch_size=128, learning_rate=1e-3)
 
 
@@ -68,4 +69,4 @@ def draw_codes(run: runs.Run, codes: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    run_main(main, Options)
+    run_main(main, Options, description=__doc__)

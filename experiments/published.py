@@ -32,14 +32,18 @@ from published_tables import TABLES, Job, jobs_of
 class Options:
     """Reproduces a table of published numbers."""
 
+    # table to make: vae, iwae, deep, pca or rae
     table: Annotated[Literal["vae", "iwae", "deep", "pca", "rae"], tyro.conf.Positional]
-    epochs: int | None = None  # of each training; None: as many as two cores carry
-    replicas: int = 3  # seeds
-    dataset: tuple[str, ...] | None = None  # None: the table's own
-    folder: Path = Path("results/published")  # where the runs go
-    page: Path = Path("results/README.md")  # that a table for each dataset goes into
-    data_dir: Path | None = None  # as in the experiments
-    sources: Path | None = None  # as in the experiments
+    # number of epochs of each training (default: as many as two cores carry)
+    epochs: int | None = None
+    replicas: int = 3  # number of seeds to train
+    dataset: tuple[str, ...] | None = None  # names of TFDS datasets (default: the table's own)
+    # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
+    data_dir: Path | None = None
+    # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
+    sources: Path | None = None
+    folder: Path = Path("results/published")  # folder to write the runs to
+    page: Path = Path("results/README.md")  # file to put a table for each dataset into
 
 
 def main(options: Options) -> None:
@@ -248,4 +252,4 @@ def run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main, Options)
+    run_tool(main, Options, description=__doc__)

@@ -47,8 +47,9 @@ ORIGINALS = {
 class Options:
     """Writes results/README.md from finished runs."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # their folders, in the page's order
-    out: Path = Path("results")  # where README.md and pictures/ go
+    # folders of finished runs, in the order of the page
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
+    out: Path = Path("results")  # folder to write README.md and pictures/ to
 
 
 @dataclass(frozen=True)
@@ -210,4 +211,4 @@ def shown(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    run_tool(main, Options)
+    run_tool(main, Options, description=__doc__)

@@ -27,10 +27,11 @@ from jaxae.runs import RunOptions, with_binarization
 class Options:
     """A dense variational autoencoder of binarized MNIST."""
 
-    latent: int = 20  # dimensions of the code
+    latent: int = 20  # number of dimensions of the code
     beta: float = 1.0  # weight of the KL term
-    binarization: Literal["dynamic", "static"] = "dynamic"  # training pixels drawn: each step; once
-    path: tuple[int, int] = (0, 1)  # the two test images whose codes the decoded path joins
+    # time at which training pixels are drawn as 0 or 1: each step (dynamic) or once (static)
+    binarization: Literal["dynamic", "static"] = "dynamic"
+    path: tuple[int, int] = (0, 1)  # numbers of the two test images that the decoded path joins
     run: RunOptions = RunOptions(epochs=30, batch_size=128, learning_rate=1e-3)
 
 
@@ -73,4 +74,4 @@ def draw_samples_and_path(
 
 
 if __name__ == "__main__":
-    run_main(main, Options)
+    run_main(main, Options, description=__doc__)

@@ -4,7 +4,7 @@
 
 Each measurement is a process of its own, and the contenders take turns. Writes its tables and the
 machine's description to results/speed.md. The peers come with pip install ".[bench]"; the page
-says which were not installed. It takes long; the options choose a part.
+says which were not installed. All of it takes hours; the options choose a part.
 """
 
 import sys
@@ -47,15 +47,19 @@ Scale = Literal["batch", "code", "images", "replicas", "devices"]
 class Options:
     """Times the recipes beside their peers, and writes a page of tables."""
 
+    # recipes to time
     recipes: tuple[Recipe, ...] = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
-    peers: tuple[Peer, ...] = ("pytorch", "sources")  # beside jaxae; none: jaxae alone
-    scaling: tuple[Scale, ...] = ("batch", "code", "images", "replicas", "devices")  # tables of
-    scaling_recipes: tuple[Recipe, ...] = ("fashion", "conv")  # of these, where among the recipes
-    pairs: int = 5  # rounds in which all contenders of a recipe take turns
-    scaling_pairs: int = 1  # the same, for each row of the other tables
-    steps: int | None = None  # timed in each process; None: each recipe's own
-    keras_python: Path | None = None  # an interpreter that has Keras; None: this one
-    out: Path = Path("results/speed.md")
+    # contenders beside jaxae; give none to time it alone
+    peers: tuple[Peer, ...] = ("pytorch", "sources")
+    # quantities that further tables scale
+    scaling: tuple[Scale, ...] = ("batch", "code", "images", "replicas", "devices")
+    scaling_recipes: tuple[Recipe, ...] = ("fashion", "conv")  # recipes in the tables that scale
+    pairs: int = 5  # number of rounds in which all contenders of a recipe take turns
+    scaling_pairs: int = 1  # number of rounds for each row of the tables that scale
+    # number of steps to time in each process (default: as suits the recipe)
+    steps: int | None = None
+    keras_python: Path | None = None  # Python interpreter that has Keras (default: this one)
+    out: Path = Path("results/speed.md")  # file to write the tables to
 
 
 def main(options: Options) -> None:
@@ -172,4 +176,4 @@ def sizes(scale: Scale, base: Workload) -> list[Workload]:
 
 
 if __name__ == "__main__":
-    run_tool(main, Options)
+    run_tool(main, Options, description=__doc__)

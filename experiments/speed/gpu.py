@@ -31,14 +31,17 @@ from gpu_parts import BEGUN, PARTS
 from gpu_rows import Row
 from gpu_sizes import RECIPES, TINY, Sizes, only
 from jaxae import family
+from jaxae.cli import wrap
 from jaxae.files import write_text
 from jaxae.runs import git_commit
+from jaxae.terminal import losing_output
 from speed_machine import describe_machine
 from speed_processes import last_error
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch")
 
 
+@losing_output()
 def main() -> None:
     """Measures all parts, or, as the process of one, that part."""
     options = parse()
@@ -54,21 +57,46 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage="gpu.py [OPTIONS]",
+        description=wrap(__doc__ or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, default=Path("results"), help="the folder to write to")
-    parser.add_argument("--minutes", type=float, default=12.0, help="for all parts together")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=list(PARTS),
+        metavar="PART",
+        help=f"parts to measure: {', '.join(PARTS)} (default: all)",
+    )
     parser.add_argument(
         "--only",
         nargs="+",
         choices=(*RECIPES, *family.FAMILY),
         default=[],
         metavar="NETWORK",
-        help="in parts with a row for each network",
+        help="networks to measure in the parts that have a row for each (default: all)",
     )
-    parser.add_argument("--tiny", action="store_true", help="small sizes, and on a CPU as well")
-    parser.add_argument("--golden", action="store_true", help="write the CPU's losses, and end")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=12.0,
+        metavar="FLOAT",
+        help="number of minutes for all parts together (default: 12)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="PATH",
+        help="folder to write to (default: results)",
+    )
+    parser.add_argument("--tiny", action="store_true", help="measure small sizes; runs on a CPU")
+    parser.add_argument(
+        "--golden",
+        action="store_true",
+        help="write the losses of this CPU to compare with, and end",
+    )
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -11,10 +11,8 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import jax
-import tyro
 
 from experiment_files import load_experiment
 from jaxae import data, runs, train
@@ -27,13 +25,15 @@ from speed_tables import markdown, spread
 class Options:
     """Measures streamed training beside training from memory."""
 
-    recipes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAMES")] = ("fashion", "conv")
-    dataset: str = "mnist"
-    workers: tuple[int, ...] = (0, 2)  # processes that read; 0: threads
-    rounds: int = 3  # in which all take turns
-    data_dir: Path | None = None  # as for the experiments
+    recipes: tuple[str, ...] = ("fashion", "conv")  # names of the experiments to time
+    rounds: int = 3  # number of rounds in which all take turns
+    dataset: str = "mnist"  # name of the TFDS dataset to train on
+    # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
+    data_dir: Path | None = None
+    # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
     sources: Path | None = None
-    out: Path = Path("results/streaming.md")
+    workers: tuple[int, ...] = (0, 2)  # numbers of processes that read images; 0 uses threads
+    out: Path = Path("results/streaming.md")  # file to write the table to
 
 
 @dataclass(frozen=True)
@@ -120,4 +120,4 @@ def page(options: Options, rows: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    run_tool(main, Options)
+    run_tool(main, Options, description=__doc__)

@@ -1,6 +1,7 @@
 """The command line: options out of arguments, and how errors and signals end a command."""
 
 from jaxae.cli.compilation import is_writable, use_cache
+from jaxae.cli.help import wrap
 from jaxae.cli.parsing import parse, run_main, run_tool
 
-__all__ = ["is_writable", "parse", "run_main", "run_tool", "use_cache"]
+__all__ = ["is_writable", "parse", "run_main", "run_tool", "use_cache", "wrap"]

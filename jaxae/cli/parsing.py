@@ -1,16 +1,16 @@
-"""The command line of an experiment: its options, read with tyro, and how errors end it."""
+"""The command line of a command: its options, read with tyro, and how errors end it."""
 
 import argparse
 import dataclasses
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from jaxae import data, devices, files
 from jaxae.cli import compilation
+from jaxae.cli.help import describe_options, format_help
 from jaxae.cli.signals import join_processes, stop_once
 from jaxae.errors import Terminated, UserError
 from jaxae.files import convert
@@ -43,9 +43,10 @@ def run_main(
     Args:
       main: what is called with the options.
       options_type: their class.
-      description: stands over the options in --help; by default the class's own.
+      description: says in --help what the command does, with an example; by default the class's
+        docstring.
       arguments: by default the process's.
-      program: what --help calls the command; by default the process's file.
+      program: the command's name in --help; by default that of the process's file.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -68,6 +69,7 @@ def run_tool(
     main: Callable[[ToolOptions], None],
     options_type: type[ToolOptions],
     *,
+    description: str | None = None,
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> None:
@@ -75,10 +77,9 @@ def run_tool(
 
     The arguments and the code are those of `run_main`, and the code is 2 after an OSError, too.
     """
-    import tyro
-
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = tyro.cli(options_type, args=arguments, prog=program)
+        options = parse_flags(options_type, arguments, None, description, program)
         files.settle_matplotlib()
         with stop_once():
             devices.check_platforms()
@@ -134,24 +135,68 @@ def parse(
 
 
 def parse_flags(
-    options_type: type[OptionsType],
+    options_type: type[ToolOptions],
     arguments: Sequence[str],
-    default: OptionsType | None,
+    defaults: ToolOptions | None,
     description: str | None,
     program: str | None,
-) -> OptionsType:
-    """Options from arguments alone; the flags of the shared ones have no prefix."""
+) -> ToolOptions:
+    """Options from arguments alone, or the help text and the end of the process.
+
+    The flags of options in nested dataclasses have no prefix.
+    """
     import tyro
 
-    parse_options = partial(
-        tyro.cli,
+    program = program or Path(sys.argv[0]).name
+    if {"-h", "--help"} & set(arguments):
+        text = description or options_type.__doc__ or ""
+        print(format_help(program, text, options_type, defaults), end="")
+        sys.exit()
+    return tyro.cli(
         options_type,
         prog=program,
         args=arguments,
+        default=tyro.MISSING_NONPROP if defaults is None else defaults,
         config=(tyro.conf.OmitArgPrefixes,),
-        description=description,
+        registry=_make_registry(),
     )
-    return parse_options() if default is None else parse_options(default=default)
+
+
+def _make_registry() -> Any:
+    """Makes tyro's errors show an option as the help text does."""
+    import tyro
+    from tyro.constructors import (
+        ConstructorRegistry,
+        StructConstructorSpec,
+        StructFieldSpec,
+        StructTypeInfo,
+    )
+
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def describe_dataclass(given: StructTypeInfo) -> StructConstructorSpec | None:
+        if not dataclasses.is_dataclass(given.type):
+            return None
+        defaults = given.default if isinstance(given.default, given.type) else None
+        hints = get_type_hints(given.type, include_extras=True)
+        described = describe_options(given.type, defaults)
+        specs = []
+        for field in dataclasses.fields(given.type):
+            hint: Any = hints[field.name]
+            option = described.get(field.name)
+            if option is not None:
+                shown = tyro.conf.arg(
+                    help=option.phrase, metavar=option.metavar, help_behavior_hint=option.default
+                )
+                hint = Annotated[hint, shown]
+            default = field.default if defaults is None else getattr(defaults, field.name)
+            if default is dataclasses.MISSING:
+                default = tyro.MISSING_NONPROP
+            specs.append(StructFieldSpec(field.name, hint, default))
+        return StructConstructorSpec(given.type, tuple(specs))
+
+    return registry
 
 
 def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:

@@ -27,6 +27,16 @@ COMMANDS = {
 }
 
 
+_DESCRIPTION = """\
+Trains autoencoders, judges them, and draws what their codes can do.
+
+    jaxae train --objective vae --dataset mnist_mini --out results/first
+    jaxae evaluate results/first
+    jaxae latents results/first
+
+Each takes a minute or two on two cores with the defaults."""
+
+
 @losing_output()
 def main() -> None:
     """Starts the subcommand that the process's first argument names."""
@@ -67,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxae",
         usage="jaxae COMMAND [OPTIONS]",
-        description="\n".join([f"{jaxae.__doc__}", "", "commands:", *lines]),
+        description="\n".join([_DESCRIPTION, "", "commands:", *lines]),
         epilog="`jaxae COMMAND --help` lists the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -1,18 +1,20 @@
 """What the codes of a trained run can do, in pictures.
 
-    jaxae latents results/family/RUN
+    jaxae latents results/family/RUN --priors normal mixture
 
-Writes to RUN/pictures, of six test images unless others are named:
+Writes these pictures of six test images, or of those that --images names, to RUN/pictures:
 
-samples_PRIOR.png   a hundred images decoded from new codes
-interpolations.png  each image and the next; between them the line, and below it the great circle
-morph.png, .gif     a closed path through all of them
-arithmetic.png      each image, and its code moved to each class by the difference of class means
-traversal.png       the first, one number of its code a row, from -2.5 to 2.5 standard deviations
-neighbours.png      each image, five training images nearest by codes, five nearest by pixels
+- samples_PRIOR.png: a hundred images decoded from new codes
+- interpolations.png: each image and the next, with the line between their codes decoded above, and
+  the great circle below
+- morph.png, morph.gif: a closed path through all of them
+- arithmetic.png: each image, and its code moved to each class by the difference of class means
+- traversal.png: the first image, with one number of its code per row going from -2.5 to 2.5
+  standard deviations
+- neighbours.png: each image, five training images nearest by codes, and five nearest by pixels
 
-A picture that cannot be drawn, as arithmetic with a class that no training image has, is left out,
-and a line says why.
+A picture that cannot be drawn, such as arithmetic with a class that no training image has, is left
+out, and a line says why.
 
 About a minute on two cores for codes of 20 numbers, most of it for the flow; two for codes of 128,
 most of it for the mixture. For quantized codes, of which the parts are resampled, a few seconds.
@@ -40,14 +42,17 @@ from jaxae.runs import load_dataset, skip_failed_picture
 class Options:
     """Draws samples, paths, class arithmetic, traversals and neighbours for a trained run."""
 
-    run: Annotated[Path, tyro.conf.Positional]  # its folder
-    out: Path | None = None  # where the pictures go; None: RUN/pictures
-    priors: tuple[Prior, ...] | None = None  # of new codes; None: all that suit the codes
-    images: tuple[int, ...] | None = None  # the test images shown; None: six
-    fit_images: int = 10_000  # the first so many training images are encoded, to fit and to search
-    seed: int = 0  # of the fits and the samples
-    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: your default
-    sources: Path | None = None  # original archives; None: your default
+    run: Annotated[Path, tyro.conf.Positional]  # folder of the run to draw
+    # priors to draw new codes from (default: all that suit the codes)
+    priors: tuple[Prior, ...] | None = None
+    images: tuple[int, ...] | None = None  # numbers of the test images to show (default: six)
+    fit_images: int = 10_000  # number of training images to fit priors to and to search
+    seed: int = 0  # seed of the fits and the samples
+    # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
+    data_dir: Path | None = None
+    # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
+    sources: Path | None = None
+    out: Path | None = None  # folder to write the pictures to (default: RUN/pictures)
 
 
 @dataclass(frozen=True)
@@ -228,4 +233,4 @@ def as_floats(images: np.ndarray) -> np.ndarray:
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Runs the command, by default on the process's own arguments, and ends as commands do."""
-    run_tool(main, Options, arguments=arguments, program=program)
+    run_tool(main, Options, description=__doc__, arguments=arguments, program=program)

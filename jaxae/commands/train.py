@@ -75,16 +75,22 @@ class Settings:
 class Options:
     """An autoencoder of the family."""
 
-    objective: Name = "vae"  # one of those listed above
-    latent: int = 20  # numbers in a code, or channels of a quantized map
-    network: Literal["dense", "conv"] = "dense"  # of the encoder and the decoder
-    hidden: tuple[int, ...] | None = None  # widths from the image on; None: 500, or 32 64 channels
-    activation: ActivationName = "relu"  # of all layers but the code's and the last
-    likelihood: LikelihoodName = "bernoulli"  # of a pixel, which is the reconstruction's loss
-    standard_deviation: float = 0.1  # of a gaussian pixel; pixels are in [0, 1]
-    binarization: Binarization = "none"  # training pixels drawn: each step (dynamic), once (static)
-    schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate; cosine ends at 0
-    weight_decay: float = 0.0  # of kernels, decoupled from the gradient as in AdamW
+    objective: Name = "vae"  # objective to train with
+    latent: int = 20  # number of dimensions of the code, or of channels of a quantized map
+    network: Literal["dense", "conv"] = "dense"  # kind of layers in the encoder and the decoder
+    # widths of the hidden layers, from the image on (default: 500 if dense, 32 64 if conv)
+    hidden: tuple[int, ...] | None = None
+    activation: ActivationName = "relu"  # activation of all layers but the code's and the last
+    likelihood: LikelihoodName = (
+        "bernoulli"  # likelihood of a pixel, which is the reconstruction loss
+    )
+    # standard deviation of a pixel in [0, 1] under the gaussian likelihood
+    standard_deviation: float = 0.1
+    # time at which training pixels are drawn as 0 or 1: never (none), each step (dynamic) or once
+    # (static)
+    binarization: Binarization = "none"
+    schedule: Literal["constant", "cosine"] = "constant"  # learning rate schedule; cosine ends at 0
+    weight_decay: float = 0.0  # weight decay of kernels, decoupled from the gradient as in AdamW
     settings: Settings = Settings()
     run: RunOptions = RunOptions(epochs=20, batch_size=128, learning_rate=1e-3)
 

@@ -3,4 +3,4 @@
 from jaxae.evaluate import start
 
 if __name__ == "__main__":
-    start()
+    start(program="python -m jaxae.evaluate")

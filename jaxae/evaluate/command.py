@@ -1,9 +1,9 @@
 """Judges a finished run: its figures as JSON, and a page with these and its pictures.
 
-    jaxae evaluate RUN
+    jaxae evaluate results/family/RUN --epoch best
 
 Writes evaluation.json and report.html into the run's folder. The same run, options and data give
-the same figures again.
+the same figures again. About two minutes on two cores for MNIST.
 """
 
 import time
@@ -32,15 +32,23 @@ from jaxae.runs import Config, load_dataset, read_config, read_records
 class Options:
     """Judges a finished run: writes evaluation.json and report.html."""
 
-    run: Annotated[Path, tyro.conf.Positional]  # its folder
-    step: int | Literal["best"] | None = None  # of the checkpoint; None: the latest
-    samples: int = 200  # of the posterior, to estimate the log-likelihood of an image
-    images: int | None = None  # test images whose log-likelihood is estimated; None: all
-    generated: int | None = None  # images, at most one for each test image; None: 10,000
-    seed: int = 0  # of the samples and the generated images
-    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: your default
-    sources: Path | None = None  # original archives; None: your default
-    out: Path | None = None  # the folder to write to; None: the run's
+    run: Annotated[Path, tyro.conf.Positional]  # folder of the run to judge
+    # epoch of the checkpoint to judge, or best for the lowest test loss (default: the latest)
+    epoch: int | Literal["best"] | None = None
+    # number of training steps at the checkpoint, in place of --epoch (default: the latest)
+    step: int | Literal["best"] | None = None
+    # number of posterior samples that estimate the log-likelihood of an image
+    samples: int = 200
+    # number of test images to estimate the log-likelihood of (default: all)
+    images: int | None = None
+    # number of images to generate, at most one for each test image (default: 10000)
+    generated: int | None = None
+    seed: int = 0  # seed of the posterior samples and the generated images
+    # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
+    data_dir: Path | None = None
+    # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
+    sources: Path | None = None
+    out: Path | None = None  # folder to write to (default: the run's folder)
 
 
 def main(options: Options) -> None:
@@ -99,14 +107,18 @@ def check_options(options: Options) -> None:
 
 
 def choose_step(options: Options) -> int:
-    """The step of the checkpoint that is asked for; UserError where the run has none."""
+    """Returns the step of the chosen checkpoint; UserError if the run does not have it."""
     folder = options.run / "checkpoints"
     available = checkpoint.steps(folder)
     if not available:
         raise UserError(f"{options.run} has no checkpoint: give a run that has trained")
-    if options.step == "best":
+    if options.epoch is not None and options.step is not None:
+        raise UserError("--epoch and --step both choose a checkpoint: give one of them")
+    if "best" in (options.epoch, options.step):
         return checkpoint.best_step(folder, available)
-    return checkpoint.latest_step(folder) if options.step is None else options.step
+    if isinstance(options.epoch, int):
+        return runs.step_of_epoch(options.run, options.epoch, flag="--epoch")
+    return checkpoint.latest_step(folder) if options.step is None else int(options.step)
 
 
 def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
@@ -157,4 +169,4 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Runs the command, by default on the process's own arguments, and ends as commands do."""
-    run_tool(main, Options, arguments=arguments, program=program)
+    run_tool(main, Options, description=__doc__, arguments=arguments, program=program)

@@ -10,9 +10,16 @@ from jaxae.runs.environment import (
     split_command,
     words_of,
 )
-from jaxae.runs.folder import Run, add_to_summary, start
+from jaxae.runs.folder import Run, add_to_summary, start, step_of_epoch
 from jaxae.runs.loading import load, load_dataset
-from jaxae.runs.options import Options, OptionsType, RunOptions, check_options, check_same
+from jaxae.runs.options import (
+    OPTION_GROUPS,
+    Options,
+    OptionsType,
+    RunOptions,
+    check_options,
+    check_same,
+)
 from jaxae.runs.pictures import draw_reconstructions, save_picture
 from jaxae.runs.progress import skip_failed_picture
 from jaxae.runs.reading import curve, format_figure, read_evaluation, read_records, read_summary
@@ -23,6 +30,7 @@ from jaxae.runs.training import train_epochs
 
 __all__ = [
     "CONFIG_FILE",
+    "OPTION_GROUPS",
     "Binarization",
     "Config",
     "Epoch",
@@ -61,6 +69,7 @@ __all__ = [
     "skip_failed_picture",
     "split_command",
     "start",
+    "step_of_epoch",
     "train_epochs",
     "with_binarization",
     "words_of",

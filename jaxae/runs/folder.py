@@ -253,16 +253,14 @@ def timed_folder(parent: Path) -> Path:
     raise AssertionError("itertools.count ends")
 
 
-def step_of_epoch(folder: Path, epoch: int | None) -> int | None:
-    """The step of a run's checkpoint after an epoch; None, the latest, for no epoch."""
-    if epoch is None:
-        return None
+def step_of_epoch(folder: Path, epoch: int, *, flag: str = "--initial-epoch") -> int:
+    """Returns the step of a run's checkpoint after an epoch; UserError, with the flag, if none."""
     steps_per_epoch = read_config(folder).steps_per_epoch
     steps = checkpoint.steps(folder / "checkpoints")
     kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
     if epoch not in kept:
         raise UserError(
-            f"--initial-epoch {epoch}: {folder} keeps the checkpoints after epochs "
+            f"{flag} {epoch}: {folder} keeps the checkpoints after epochs "
             f"{', '.join(map(str, kept))}; choose one of these"
         )
     return kept[epoch]

@@ -15,31 +15,49 @@ Binarization = Literal["none", "dynamic", "static"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options all experiments share; each has its own defaults for the first three."""
+    """The options that all experiments share; each experiment sets the first three.
 
-    epochs: int  # passes over the training images
-    batch_size: int  # images a step
-    learning_rate: float  # of Adam
-    dataset: str | None = None  # a TFDS name, taken exactly; None: the experiment's own
-    data_dir: Path | None = None  # where TFDS keeps prepared sets; None: $TFDS_DATA_DIR, or its own
-    sources: Path | None = None  # original archives, a subfolder a dataset; None: $JAXAE_SOURCES
-    stream: bool = False  # read training images while training, for sets larger than memory
-    workers: int = 0  # processes that read and decode them; 0: threads
-    seed: int = 0  # of the initial parameters, the order and the noise
-    precision: Literal["float32", "bf16"] = "float32"  # of the network's computation
-    replicas: int = 1  # seeds trained at once, from `seed` on; numbers become mean and std
-    out: Path | None = None  # the run's folder; None: results/EXPERIMENT/TIME
-    resume: Path | None = None  # go on with this run, in its folder and with its options
-    restart: bool = False  # with resume: from the start again; its checkpoints are set aside
-    load: Path | None = None  # no training: evaluate and draw this run's latest checkpoint
-    initial_epoch: int | None = None  # with load or resume: this epoch; resume deletes later ones
+    --help shows the comments.
+    """
+
+    epochs: int  # number of passes over the training images
+    batch_size: int  # number of training images per step
+    learning_rate: float  # learning rate of Adam
+    seed: int = 0  # seed of the initial parameters, the order of the images and the noise
+    precision: Literal["float32", "bf16"] = "float32"  # number format that the network computes in
+    replicas: int = 1  # number of seeds to train at once, counted up from --seed
+    # name of the TFDS dataset to train on, spelled exactly (default: the experiment's own)
+    dataset: str | None = None
+    # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
+    data_dir: Path | None = None
+    # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
+    sources: Path | None = None
+    # read training images from disk during training, for datasets larger than memory
+    stream: bool = False
+    workers: int = 0  # number of processes that read streamed images; 0 uses threads instead
+    # new folder to write the run to (default: results/EXPERIMENT/TIME)
+    out: Path | None = None
+    # folder of a run to continue with its own options (default: start a new run)
+    resume: Path | None = None
+    # train the run given by --resume from its start again; its checkpoints are set aside
+    restart: bool = False
+    # folder of a run to evaluate and draw instead of training (default: train)
+    load: Path | None = None
+    # epoch of the checkpoint to load, or to resume from; --resume deletes later checkpoints
+    # (default: the latest)
+    initial_epoch: int | None = None
     tensorboard: bool = False  # also write TensorBoard event files
-    compilation_cache: bool = True  # keep compiled programs for the next start
-    devices: int | None = None  # that share each batch; None: all
-    coordinator: str | None = None  # of several processes: HOST:PORT, or auto on a known cluster
-    processes: int | None = None  # how many there are, unless the cluster knows
-    process: int | None = None  # which one this is, from 0, unless the cluster knows
-    debug: bool = False  # stop at the first step that is not finite, and name the operation
+    compilation_cache: bool = True  # keep compiled programs, so that the next start is faster
+    devices: int | None = None  # number of devices that share each batch (default: all)
+    # address of the first of several processes as HOST:PORT, or auto on a cluster that JAX knows
+    # (default: train in one process)
+    coordinator: str | None = None
+    # number of processes that train together; needed with HOST:PORT (default: set by the cluster)
+    processes: int | None = None
+    # number of this process, from 0; needed with HOST:PORT (default: set by the cluster)
+    process: int | None = None
+    # stop at the first step whose numbers are not finite, and name the operation at fault
+    debug: bool = False
 
     @property
     def dtype(self) -> Any:
@@ -62,6 +80,23 @@ class Options(Protocol):
 
 
 OptionsType = TypeVar("OptionsType", bound=Options)
+
+OPTION_GROUPS = {
+    "training": ("epochs", "batch_size", "learning_rate", "seed", "precision", "replicas"),
+    "data": ("dataset", "data_dir", "sources", "stream", "workers"),
+    "run": (
+        "out",
+        "resume",
+        "restart",
+        "load",
+        "initial_epoch",
+        "tensorboard",
+        "compilation_cache",
+    ),
+    "several devices": ("devices", "coordinator", "processes", "process"),
+    "debugging": ("debug",),
+}
+"""The shared options by the groups that --help shows them in."""
 
 # What may differ between a run and its continuation.
 _FREE_ON_RESUME = {

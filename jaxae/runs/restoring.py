@@ -37,7 +37,8 @@ def starting_point(
         check_untrained(restored)
         print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
         return state, totals
-    step = step_of_epoch(restored, run.shared.initial_epoch)
+    epoch = run.shared.initial_epoch
+    step = None if epoch is None else step_of_epoch(restored, epoch)
     tree = {"state": state, "totals": totals}
     tree = checkpoint.restore(restored / "checkpoints", tree, step)
     return tree["state"], tree["totals"]
