@@ -40,7 +40,7 @@ def test_a_module_is_imported_from_the_package(name: str) -> None:
 def test_a_module_is_an_attribute_of_the_package(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`jaxae.train` after `import jaxae` alone: the attribute that an earlier import set is gone."""
+    """`jaxae.train` after `import jaxae` alone, without what an earlier import has set."""
     module = importlib.import_module(f"jaxae.{name}")
     monkeypatch.delattr(jaxae, name)
     assert getattr(jaxae, name) is module

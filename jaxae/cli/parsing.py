@@ -151,7 +151,7 @@ def parse_flags(
     if {"-h", "--help"} & set(arguments):
         text = description or options_type.__doc__ or ""
         print(format_help(program, text, options_type, defaults), end="")
-        sys.exit()
+        sys.exit(0)
     return tyro.cli(
         options_type,
         prog=program,

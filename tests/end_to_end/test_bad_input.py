@@ -85,8 +85,8 @@ SHORT = np.zeros(5, np.int32)
 
 CASES: dict[str, tuple[Callable[[], Any], str]] = {
     # Examples.
-    "no images": (lambda: fit(images(0, *SHAPE), batch_size=1), "at least one of each"),
-    "images without pixels": (lambda: fit(images(10, 0, 4, 1)), "at least one of each"),
+    "no images": (lambda: fit(images(0, *SHAPE), batch_size=1), "length 0"),
+    "images without pixels": (lambda: fit(images(10, 0, 4, 1)), "length 0"),
     "images without channels": (lambda: fit(images(10, 4, 4)), "add a last axis"),
     "one image alone": (lambda: fit(images(*SHAPE)), r"\[N, H, W, C\]"),
     "integers beyond a byte": (lambda: fit(TEN + np.int64(56)), "int64 from 256 to 256 .* 0..255"),
@@ -151,7 +151,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "one label": (lambda: fit(TEN, labels=np.array(3)), "one number was given as labels"),
     "evaluation of no images": (
         lambda: train.make_evaluation(objective, 5)({}, jax.random.key(0), Examples(TEN[:0])),
-        "at least one of each",
+        "length 0",
     ),
     "evaluation in batches of none": (
         lambda: train.make_evaluation(objective, 0),
@@ -172,7 +172,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "no channels": (lambda: models.denoise((28, 28, 0)), "image shape of"),
     "a network on rank 3": (lambda: call_model(1, 4, 4), "floats .*B, H, W, C"),
     "a network on bytes": (lambda: call_model(1, *SHAPE, dtype=np.uint8), "uint8 of shape"),
-    "a network on nothing": (lambda: call_model(0, *SHAPE), "at least one of each"),
+    "a network on nothing": (lambda: call_model(0, *SHAPE), "length 0"),
     "a network on other images": (lambda: call_model(1, 5, 4, 1), "5x4x1 into 4x4x1"),
     "encode another size": (lambda: apply("encode", 3, 5, 5, 1), r"shape \(3, 5, 5, 1\)"),
     "encode rank 3": (lambda: apply("encode", 3, 4, 4), "B, H, W, C"),

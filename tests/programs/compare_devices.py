@@ -37,6 +37,8 @@ CONV = models.Autoencoder(
 def main(dtype: str, what: str) -> None:
     """Prints the comparisons of the networks, or of members of the family."""
     jax.config.update("jax_enable_x64", dtype == "float64")
+    if dtype == "float64":  # Flax promotes float32 parameters to it
+        jax.config.update("jax_numpy_dtype_promotion", "standard")
     images = np.random.default_rng(0).random((45, *SHAPE)).astype(dtype)
     if what == "family":
         result = {name: compare_member(name, images) for name in MEMBERS}
