@@ -9,7 +9,7 @@ samples.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, make_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
@@ -37,38 +37,17 @@ if TYPE_CHECKING:
     Name = str
     LikelihoodName = str
     ActivationName = str
+
+    @dataclass(frozen=True)
+    class SettingOptions:
+        """An objective's own settings."""
+
+        def __init__(self, **settings: Any) -> None: ...
 else:
     Name = Literal[tuple(family.FAMILY)]
     LikelihoodName = Literal[tuple(likelihoods.BY_NAME)]
     ActivationName = Literal[tuple(ACTIVATIONS)]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """An objective's own settings; None: as in the list above."""
-
-    alpha: float | None = None  # info-vae: how much of the KL term is left away
-    active: int | None = None  # top-k: numbers of the code that are kept
-    anneal_steps: int | None = None  # capacity: until it is reached
-    beta: float | None = None  # of beta-vae, beta-tc, conditional: weight of KL, total correlation
-    capacity: float | None = None  # capacity: nats of the KL term at last
-    code_weight: float | None = None  # rae-l2, rae-gp: of half the code's squared norm
-    codebook: int | None = None  # vq: vectors in it
-    commitment: float | None = None  # vq: weight of the distance to the codebook
-    decay: float | None = None  # vq: of the codebook's moving averages
-    decoder_weight: float | None = None  # rae-l2: of the decoder's squared weights
-    dimension: int | None = None  # vq: numbers in a vector
-    gamma: float | None = None  # capacity: weight of the gap
-    gradient_weight: float | None = None  # rae-gp: of the decoder's squared gradient
-    groups: int | None = None  # miwae, piwae: bounds that are averaged
-    levels: tuple[int, ...] | None = None  # fsq: of each number of a group
-    mixture: float | None = None  # ciwae: weight of the ELBO
-    noise: float | None = None  # denoising: standard deviation, of pixels in [0, 1]
-    probes: int | None = None  # contractive-estimate: random directions
-    rate: float | None = None  # masking, salt-and-pepper: of pixels; sparse-kl: mean of a number
-    samples: int | None = None  # iwae, miwae, piwae, ciwae: in each bound
-    strength: float | None = None  # info-vae: weight of the discrepancy
-    weight: float | None = None  # sparse, contractive, wae: of what is added
+    SettingOptions = make_dataclass("SettingOptions", family.setting_fields(), frozen=True)
 
 
 @dataclass(frozen=True)
@@ -91,7 +70,7 @@ class Options:
     binarization: Binarization = "none"
     schedule: Literal["constant", "cosine"] = "constant"  # learning rate schedule; cosine ends at 0
     weight_decay: float = 0.0  # weight decay of kernels, decoupled from the gradient as in AdamW
-    settings: Settings = Settings()
+    settings: SettingOptions = SettingOptions()
     run: RunOptions = RunOptions(epochs=20, batch_size=128, learning_rate=1e-3)
 
 

@@ -13,15 +13,24 @@ from jaxae.family.members import (
     make_vector_quantized,
     objective_maker,
 )
-from jaxae.family.settings import Settings
-from jaxae.family.table import FAMILY, choose_settings, describe_members, make_model, make_objective
+from jaxae.family.settings import Setting, Settings, defaults_of
+from jaxae.family.table import (
+    FAMILY,
+    choose_settings,
+    describe_members,
+    make_model,
+    make_objective,
+    setting_fields,
+)
 
 __all__ = [
     "FAMILY",
     "Context",
     "Member",
+    "Setting",
     "Settings",
     "choose_settings",
+    "defaults_of",
     "denoising_maker",
     "describe_members",
     "make_conditional",
@@ -34,4 +43,5 @@ __all__ = [
     "make_variational",
     "make_vector_quantized",
     "objective_maker",
+    "setting_fields",
 ]

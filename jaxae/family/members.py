@@ -1,6 +1,6 @@
 """What a member of the family is, and the ways to make its network and its objective."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import flax.linen as nn
 
 from jaxae import models, objectives
-from jaxae.family.settings import Settings
+from jaxae.family.settings import Setting, Settings
 from jaxae.models import Design, limited_scale
 from jaxae.network import Network
 from jaxae.train import Objective, Variables
@@ -32,13 +32,13 @@ class Member:
     formula: str  # of the loss, in the metrics and settings of its objective
     make_objective: Callable[[Context], Objective]
     make_model: Callable[[Design, int, Settings], nn.Module]  # the int: classes of the dataset
-    settings: Settings = field(default_factory=dict)  # of the objective, with their defaults
-    model_settings: Settings = field(default_factory=dict)
+    settings: Mapping[str, Setting] = field(default_factory=dict)  # of the objective
+    model_settings: Mapping[str, Setting] = field(default_factory=dict)
     prior: Literal["normal", "mixture", "resample"] = "normal"  # where new codes come from
     collections: Callable[[], Variables] | None = None  # of the objective, as they are at first
 
     @property
-    def all_settings(self) -> Settings:
+    def all_settings(self) -> Mapping[str, Setting]:
         """Those of the network, and those of the objective."""
         return {**self.model_settings, **self.settings}
 

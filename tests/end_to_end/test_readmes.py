@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxae import cli, likelihoods, models
+from jaxae import cli, family, likelihoods, models
 from jaxae.family import Context
 from jaxae.network import Network
 from jaxae.train import Batch
@@ -110,8 +110,8 @@ def test_a_new_member_is_a_row():
     exec(example, names)
     member = names["member"]
     design = models.Design((4, 4, 1), 2, hidden=(3,))
-    model = member.make_model(design, 10, member.model_settings)
-    context = Context(Network(model, likelihoods.BERNOULLI), 1, member.settings)
+    model = member.make_model(design, 10, {})
+    context = Context(Network(model, likelihoods.BERNOULLI), 1, family.defaults_of(member.settings))
     images = jnp.ones((1, 4, 4, 1))
     terms = member.make_objective(context)(
         model.init(jax.random.key(0), images),

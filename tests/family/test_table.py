@@ -249,12 +249,36 @@ def test_settings_are_those_of_the_table_unless_given() -> None:
 
 
 def test_every_setting_is_a_flag_and_none_is_left_over() -> None:
-    flags = {field.name for field in dataclasses.fields(train_command.Settings)}
-    known = {
-        name for member in FAMILY.values() for name in (*member.settings, *member.model_settings)
-    }
-    assert flags == known
-    assert set(settings.RANGES) <= known
+    flags = {field.name for field in dataclasses.fields(train_command.SettingOptions)}
+    assert flags == {name for member in FAMILY.values() for name in member.all_settings}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_default_is_in_its_range_and_what_is_beyond_is_not(name: str) -> None:
+    for setting in FAMILY[name].all_settings.values():
+        assert setting.allows(setting.default)
+        assert not setting.allows(setting.low - 1)
+        assert not setting.allows(setting.high + 1)
+        assert not setting.allows(float("nan"))
+        assert setting.allows(2.5) == (setting.kind is float and setting.low <= 2.5 <= setting.high)
+
+
+def test_an_option_says_what_it_is_for_each_member_that_has_it() -> None:
+    rate = {field.name: field for field in dataclasses.fields(train_command.SettingOptions)}["rate"]
+    assert rate.metadata["help"] == (
+        "fraction of pixels set to 0 (masking 0.25); fraction of pixels set to 0 or 1 "
+        "(salt-and-pepper 0.25); target mean activation of each unit (sparse-kl 0.05)"
+    )
+    assert rate.default is None
+
+
+def test_a_new_row_brings_its_option_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = dataclasses.replace(
+        FAMILY["vae"], settings={"warmth": settings.Setting(3, help="number of degrees")}
+    )
+    monkeypatch.setitem(FAMILY, "warm-vae", member)
+    options = {name: (kind, each.metadata) for name, kind, each in family.setting_fields()}
+    assert options["warmth"] == (int | None, {"help": "number of degrees (warm-vae 3)"})
 
 
 def test_the_help_has_a_line_and_a_reference_of_each_member(

@@ -10,7 +10,7 @@ import pytest
 from jax import Array
 
 from jaxae.errors import UserError
-from jaxae.family import settings
+from jaxae.family import FAMILY
 from jaxae.models import (
     Codebook,
     FiniteScalarQuantizer,
@@ -87,7 +87,7 @@ def test_every_code_is_reached_and_has_a_number_of_its_own(levels: tuple[int, ..
         np.testing.assert_allclose(found, possible, atol=1e-6)
 
 
-@pytest.mark.parametrize("levels", [2, 8, settings.RANGES["levels"][1]])
+@pytest.mark.parametrize("levels", [2, 8, int(FAMILY["fsq"].model_settings["levels"].high)])
 def test_features_of_limited_scale_reach_every_level(levels: int) -> None:
     features = limited_scale(jnp.linspace(-50, 50, 40_001)[:, None])
     reached = jax.jit(FiniteScalarQuantizer((int(levels),)))(features)

@@ -16,7 +16,7 @@ from jax.scipy.stats import multivariate_normal
 from scipy import stats
 
 from jaxae import likelihoods, losses, metrics, models, objectives
-from jaxae.family import FAMILY, Context, Member
+from jaxae.family import FAMILY, Context, Member, defaults_of
 from jaxae.network import Network, apply
 from jaxae.train import Batch, Objective, Terms, pixels
 from support import linear_gaussian
@@ -75,7 +75,7 @@ def test_the_table_has_every_objective() -> None:
 
 def function_of(member: Member) -> str:
     """The name of the function that a member of the family minimizes."""
-    made: Any = member.make_objective(Context(NETWORK, 1, member.settings))
+    made: Any = member.make_objective(Context(NETWORK, 1, defaults_of(member.settings)))
     while isinstance(made, partial):
         made = made.func
     return made.__name__
