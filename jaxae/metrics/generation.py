@@ -72,8 +72,8 @@ def kernel_distance(
     size = min(_SUBSET_SIZE, smaller // 2) if subset_size is None else subset_size
     if subsets < 1 or not 2 <= size <= smaller:
         raise UserError(
-            f"The kernel distance was asked of {subsets} subsets of {size}: give 1 or more, of "
-            f"2 to {smaller} features, as many as the smaller set has."
+            f"the kernel distance was asked of {subsets} subsets of {size}: give 1 or more, of "
+            f"2 to {smaller} features, as many as the smaller set has"
         )
     generator = np.random.default_rng(seed)
     distances = [
@@ -96,7 +96,7 @@ def precision_and_recall(
     Raises UserError unless both have one D and more points than neighbours, and are finite.
     """
     if neighbours < 1:
-        raise UserError(f"{neighbours} neighbours were asked for: give 1 or more.")
+        raise UserError(f"{neighbours} neighbours were asked for: give 1 or more")
     real, generated = _checked_pair(real, generated, least=neighbours + 1)
     # Distances do not change, and the products that give them lose fewer digits.
     center = (real.mean(axis=0) + generated.mean(axis=0)) / 2
@@ -117,14 +117,14 @@ def inception_score(probabilities: np.ndarray) -> float:
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or 0 in probabilities.shape:
         raise UserError(
-            f"Probabilities of shape {probabilities.shape} were given: give [N, classes], with at "
-            "least one of each."
+            f"probabilities of shape {probabilities.shape} were given: give [N, classes], with at "
+            "least one of each"
         )
     totals = probabilities.sum(axis=1, keepdims=True)
     if not (probabilities >= 0).all() or not np.allclose(totals, 1, atol=1e-3):
         raise UserError(
-            "The inception score was given rows that are no probabilities: each must be 0 or more "
-            "and add up to 1. Take the softmax of logits."
+            "the inception score was given rows that are no probabilities: each must be 0 or more "
+            "and add up to 1; take the softmax of logits"
         )
     probabilities = probabilities / totals
     divergences = scipy.special.rel_entr(probabilities, probabilities.mean(axis=0, keepdims=True))
@@ -185,14 +185,14 @@ def _checked_pair(
     features, others = np.asarray(features, np.float64), np.asarray(others, np.float64)
     if features.ndim != 2 or others.ndim != 2 or features.shape[1:] != others.shape[1:]:
         raise UserError(
-            f"Features of shapes {features.shape} and {others.shape} were compared: give [N, D] "
-            "and [M, D], from one network."
+            f"features of shapes {features.shape} and {others.shape} were compared: give [N, D] "
+            "and [M, D], from one network"
         )
     if min(len(features), len(others)) < least or features.shape[1] == 0:
         raise UserError(
             f"{len(features)} and {len(others)} features of {features.shape[1]} numbers were "
-            f"compared: give {least} or more of each, of one number or more."
+            f"compared: give {least} or more of each, of one number or more"
         )
     if not (np.isfinite(features).all() and np.isfinite(others).all()):
-        raise UserError("Features with NaN or infinite numbers were compared. Mend or drop them.")
+        raise UserError("features with NaN or infinite numbers were compared; mend or drop them")
     return features, others

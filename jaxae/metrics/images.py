@@ -45,7 +45,7 @@ def ssim(images: jax.typing.ArrayLike, targets: jax.typing.ArrayLike) -> jax.Arr
     if min(images.shape[1:3]) < _WINDOW_SIZE:
         raise UserError(
             f"SSIM was given images of {images.shape[1]}x{images.shape[2]} pixels; its window "
-            f"needs {_WINDOW_SIZE}x{_WINDOW_SIZE} or more. Use mse or psnr, or larger images."
+            f"needs {_WINDOW_SIZE}x{_WINDOW_SIZE} or more; use mse or psnr, or larger images"
         )
     # A variance is the same without the channel's own mean, and E[x^2] - E[x]^2 then loses fewer
     # digits; for constant images none.
@@ -88,14 +88,14 @@ def _checked_pair(
     images, targets = jnp.asarray(images), jnp.asarray(targets)
     if images.ndim != 4 or images.shape != targets.shape:
         raise UserError(
-            f"Images of shape {images.shape} were compared with targets of shape {targets.shape}; "
-            "both must have one shape [B, H, W, C]. Reshape or slice them to match."
+            f"images of shape {images.shape} were compared with targets of shape {targets.shape}; "
+            "both must have one shape [B, H, W, C]; reshape or slice them to match"
         )
     for array in (images, targets):
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise UserError(
-                f"Images of type {array.dtype} were given; metrics take floats in [0, 1]. "
-                "Convert uint8 pixels by images / 255."
+                f"images of type {array.dtype} were given; metrics take floats in [0, 1]; "
+                "convert uint8 pixels by images / 255"
             )
     dtype = jnp.float64 if jnp.float64 in (images.dtype, targets.dtype) else jnp.float32
     return images.astype(dtype), targets.astype(dtype)

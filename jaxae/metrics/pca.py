@@ -30,8 +30,8 @@ class PCA:
         dimension = math.prod(images.shape[1:])
         if dimension != len(self.mean):
             raise UserError(
-                f"Images of shape {images.shape[1:]} have {dimension} numbers each; this PCA was "
-                f"fitted to {len(self.mean)}. Fit one to images of this shape."
+                f"images of shape {images.shape[1:]} have {dimension} numbers each; this PCA was "
+                f"fitted to {len(self.mean)}; fit one to images of this shape"
             )
         codes = [(chunk - self.mean) @ self.components.T for chunk in _float64_chunks(images)]
         return np.concatenate(codes).astype(np.float32)
@@ -44,8 +44,8 @@ class PCA:
         codes = np.asarray(codes)
         if codes.ndim != 2 or codes.shape[1] != len(self.components):
             raise UserError(
-                f"Codes of shape {codes.shape} were given; this PCA decodes "
-                f"[N, {len(self.components)}]. Take them from its encode."
+                f"codes of shape {codes.shape} were given; this PCA decodes "
+                f"[N, {len(self.components)}]; take them from its encode"
             )
         images = np.empty((len(codes), len(self.mean)), np.float32)
         for start in range(0, len(codes), _CHUNK):
@@ -73,12 +73,12 @@ def fit_pca(images: np.ndarray, components: int) -> PCA:
     if not 1 <= components <= min(count, dimension):
         raise UserError(
             f"{components} principal components were asked of {count} images of {dimension} "
-            f"numbers each; ask for 1 to {min(count, dimension)}."
+            f"numbers each; ask for 1 to {min(count, dimension)}"
         )
     mean = sum((chunk.sum(axis=0) for chunk in _float64_chunks(images)), np.zeros(dimension))
     mean /= count
     if not np.isfinite(mean).all():
-        raise UserError("PCA was given images with NaN or infinite pixels. Mend or drop them.")
+        raise UserError("PCA was given images with NaN or infinite pixels; mend or drop them")
     scatter = np.zeros((dimension, dimension))
     for chunk in _float64_chunks(images):
         chunk -= mean
@@ -100,9 +100,9 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.size == 0:
         raise UserError(
-            f"An array of shape {images.shape} was given; PCA takes images [N, H, W, C], none of "
-            "the four zero. Reshape it, with C = 1 for grey images."
+            f"an array of shape {images.shape} was given; PCA takes images [N, H, W, C], none of "
+            "the four zero; reshape it, with C = 1 for grey images"
         )
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise UserError(f"Images of type {images.dtype} were given; PCA takes uint8 or floats.")
+        raise UserError(f"images of type {images.dtype} were given; PCA takes uint8 or floats")
     return images

@@ -32,7 +32,7 @@ def linear_probe_accuracy(
 
     train_codes, test_codes = _checked_codes(train_codes, train_labels, test_codes, test_labels)
     if len(np.unique(train_labels)) < 2:
-        raise UserError("A linear probe was given training labels of one class: give two or more.")
+        raise UserError("a linear probe was given training labels of one class: give two or more")
     regression = LogisticRegression(tol=_TOLERANCE, max_iter=_ITERATIONS)
     probe = make_pipeline(StandardScaler(), regression)
     # With one thread, sums have one order; and on a busy machine several were ten times slower.
@@ -60,7 +60,7 @@ def neighbour_accuracy(
     if not 1 <= neighbours <= len(train_codes):
         raise UserError(
             f"{neighbours} neighbours were asked of {len(train_codes)} codes: give from 1 to as "
-            "many."
+            "many"
         )
     probe = KNeighborsClassifier(neighbours, algorithm="brute").fit(train_codes, train_labels)
     return float(probe.score(test_codes, test_labels))
@@ -75,8 +75,8 @@ def _checked_codes(
     """Both codes as float32 [N, D]."""
     if train_codes.shape[1:] != test_codes.shape[1:]:
         raise UserError(
-            f"A probe was given training codes of shape {train_codes.shape} and test codes of "
-            f"{test_codes.shape}: take both from one network."
+            f"a probe was given training codes of shape {train_codes.shape} and test codes of "
+            f"{test_codes.shape}: take both from one network"
         )
     return _flat_codes(train_codes, train_labels), _flat_codes(test_codes, test_labels)
 
@@ -84,10 +84,10 @@ def _checked_codes(
 def _flat_codes(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if codes.size == 0 or np.shape(labels) != codes.shape[:1]:
         raise UserError(
-            f"A probe was given codes of shape {codes.shape} and labels of {np.shape(labels)}: "
-            "give codes [N, ...], N and their size 1 or more, and a label for each."
+            f"a probe was given codes of shape {codes.shape} and labels of {np.shape(labels)}: "
+            "give codes [N, ...], N and their size 1 or more, and a label for each"
         )
     flat = np.asarray(codes, np.float32).reshape(len(codes), -1)
     if not np.isfinite(flat).all():
-        raise UserError("A probe was given codes with NaN or infinite numbers: mend or drop them.")
+        raise UserError("a probe was given codes with NaN or infinite numbers: mend or drop them")
     return flat
