@@ -26,8 +26,8 @@ from jaxae.models.bottlenecks import (
     update_codebook,
 )
 from jaxae.models.descriptions import build, describe
+from jaxae.models.design import Design, make_pair
 from jaxae.models.layers import Conv, Pool, lecun, limited_scale, logistic
-from jaxae.models.pairs import Design, make_pair
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
 
 __all__ = [

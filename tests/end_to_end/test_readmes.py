@@ -1,4 +1,4 @@
-"""Every code block of the README does what it says, as it stands there."""
+"""Every code block of the READMEs does what it says, as it stands there."""
 
 import os
 import re
@@ -19,12 +19,22 @@ from jaxae.train import Batch
 from support.commands import REPOSITORY
 from support.experiments import options_of
 
-README = (REPOSITORY / "README.md").read_text()
+PAGES = {
+    name: (REPOSITORY / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "jaxae/README.md",
+        "experiments/README.md",
+        "tests/README.md",
+        ".github/CONTRIBUTING.md",
+    )
+}
+README, ARCHITECTURE, EXPERIMENTS, *_ = PAGES.values()
 
 
-def blocks(language: str) -> list[str]:
-    """The README's fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -57,12 +67,33 @@ def test_opens_with_the_two_commands():
 
 
 def test_no_block_goes_untested():
-    languages = re.findall(r"^```(\w+)$", README, flags=re.MULTILINE)
-    assert sorted(languages) == ["console", "console", *["python"] * 4, "sh", "sh"]
+    languages = {
+        name: re.findall(r"^```(\w+)$", page, flags=re.MULTILINE) for name, page in PAGES.items()
+    }
+    assert languages == {
+        "README.md": ["python", "python"],
+        "jaxae/README.md": ["text", "python", "python"],
+        "experiments/README.md": ["sh", "sh", "console", "console"],
+        "tests/README.md": [],
+        ".github/CONTRIBUTING.md": [],
+    }
+
+
+def test_the_first_page_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_that_a_page_names_is_there(name):
+    page, folder = PAGES[name], (REPOSITORY / name).parent
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", page)
+    assert [link for link in links if not (folder / link).exists()] == []
+    paths = re.findall(r"`((?:jaxae|experiments|tests|results|\.ci)/[\w./]*\w/?)`", page)
+    assert [path for path in paths if not (REPOSITORY / path).exists() and path.islower()] == []
 
 
 def test_research_example_trains(checkout):
-    example, *_ = blocks("python")
+    example, _ = blocks(README, "python")
     (checkout / "example.py").write_text(example)
     losses = [float(x) for x in re.findall(r"'loss': Array\((\S+),", run(["example.py"], checkout))]
     assert len(losses) == 3
@@ -70,16 +101,16 @@ def test_research_example_trains(checkout):
 
 
 def test_drop_ins_example_encodes(checkout):
-    _, example, *_ = blocks("python")
+    _, example = blocks(ARCHITECTURE, "python")
     (checkout / "example.py").write_text(example + "print(codes.shape)\n")
     assert run(["example.py"], checkout) == "(8, 7, 7, 8)\n"
 
 
 def test_shell_commands_run_in_order(checkout):
-    commands, _ = blocks("sh")
+    commands, _ = blocks(EXPERIMENTS, "sh")
     assert all("_mini" in output for output in run_all(commands, checkout))
     assert (checkout / "results/fashion/again/summary.json").exists()
-    *_, example = blocks("python")
+    _, example = blocks(README, "python")
     (checkout / "example.py").write_text(example + "print(codes.shape, images.shape)\n")
     assert run(["example.py"], checkout) == "(2, 20) (2, 28, 28, 1)\n"
 
@@ -95,7 +126,7 @@ def run_all(commands: str, folder: Path) -> list[str]:
 
 
 def test_a_member_is_trained_judged_and_drawn(checkout):
-    _, commands = blocks("sh")
+    _, commands = blocks(EXPERIMENTS, "sh")
     run_all(commands, checkout)
     folder = checkout / "results/family/first"
     assert {"evaluation.json", "report.html"} <= {path.name for path in folder.iterdir()}
@@ -105,7 +136,7 @@ def test_a_member_is_trained_judged_and_drawn(checkout):
 
 
 def test_a_new_member_is_a_row():
-    _, _, example, _ = blocks("python")
+    example, _ = blocks(ARCHITECTURE, "python")
     names = {}
     exec(example, names)
     member = names["member"]
@@ -123,7 +154,7 @@ def test_a_new_member_is_a_row():
 
 
 def test_commands_for_several_hosts_are_taken():
-    lines = [line for block in blocks("console") for line in block.splitlines()]
+    lines = [line for block in blocks(EXPERIMENTS, "console") for line in block.splitlines()]
     assert len(lines) == 3
     for line in lines:
         _, arguments = line.split("python experiments/fashion.py ")
