@@ -172,7 +172,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "no channels": (lambda: models.denoise((28, 28, 0)), "image shape of"),
     "a network on rank 3": (lambda: call_model(1, 4, 4), "floats .*B, H, W, C"),
     "a network on bytes": (lambda: call_model(1, *SHAPE, dtype=np.uint8), "uint8 of shape"),
-    "a network on nothing": (lambda: call_model(0, *SHAPE), "length 0"),
+    "a network on nothing": (lambda: call_model(0, *SHAPE), "at least one of each"),
     "a network on other images": (lambda: call_model(1, 5, 4, 1), "5x4x1 into 4x4x1"),
     "encode another size": (lambda: apply("encode", 3, 5, 5, 1), r"shape \(3, 5, 5, 1\)"),
     "encode rank 3": (lambda: apply("encode", 3, 4, 4), "B, H, W, C"),
