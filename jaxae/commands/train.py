@@ -60,9 +60,8 @@ class Options:
     # widths of the hidden layers, from the image on (default: 500 if dense, 32 64 if conv)
     hidden: tuple[int, ...] | None = None
     activation: ActivationName = "relu"  # activation of all layers but the code's and the last
-    likelihood: LikelihoodName = (
-        "bernoulli"  # likelihood of a pixel, which is the reconstruction loss
-    )
+    # likelihood of a pixel, which is the reconstruction loss
+    likelihood: LikelihoodName = "bernoulli"
     # standard deviation of a pixel in [0, 1] under the gaussian likelihood
     standard_deviation: float = 0.1
     # time at which training pixels are drawn as 0 or 1: never (none), each step (dynamic) or once

@@ -131,6 +131,13 @@ def test_an_experiment_shows_its_groups_in_order_and_all_shared_options(name: st
     assert "(default: all)" in groups["several devices"]["--devices INT"]
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_phrase_stands_before_the_choices(name: str) -> None:
+    for options in groups_of(help_of(name)).values():
+        for flag, phrase in options.items():
+            assert re.match(r"\w+ \w", phrase.partition(":")[0]), f"{flag}: {phrase}"
+
+
 def test_every_shared_option_is_in_one_group() -> None:
     names = [name for group in OPTION_GROUPS.values() for name in group]
     assert sorted(names) == sorted(RunOptions.__dataclass_fields__)
