@@ -1,4 +1,4 @@
-"""What a decoder's logits mean: how they become an image, and how they are compared with one."""
+"""Likelihoods p(image | logits), which turn logits into images and score images against them."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from jaxae import losses
 from jaxae.errors import UserError
@@ -15,84 +16,92 @@ from jaxae.errors import UserError
 
 @dataclass(frozen=True)
 class Likelihood:
-    """p(image | logits), as three pure functions.
+    """p(image | logits) as three pure functions.
 
-    Logits have k numbers a channel: [B, ..., k C] for images [B, ..., C]. Where k is 2, the first C
-    channels are for the means, and the last C for the spreads.
+    Logits have k numbers per channel: [B, ..., k C] for images [B, ..., C]. If k is 2, the first C
+    channels hold means and the last C hold spreads.
     """
 
-    scale: Callable[[Array], Array]  # pixels in [0, 1] to the range the network reads
+    scale: Callable[[Array], Array]  # pixels in [0, 1] to the network's range
     image: Callable[[Array], Array]  # logits [B, ..., k C] to pixels [B, ..., C] in [0, 1]
     loss: Callable[[Array, Array], Array]  # logits and scaled pixels to [B], summed over pixels
     logits_per_channel: int = 1  # k
-    normalized: bool = False  # the loss is -log p in nats, of a p that sums or integrates to one
+    normalized: bool = False  # whether the loss is -log p in nats of a p that sums to one
 
 
-def unscaled(pixels: Array) -> Array:
-    """Pixels in [0, 1] as they are."""
+def unscaled(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns pixels in [0, 1] unchanged."""
     return pixels
 
 
-def symmetric(pixels: Array) -> Array:
-    """Pixels in [0, 1] as [-1, 1]."""
+def symmetric(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Scales pixels from [0, 1] to [-1, 1]."""
     return 2 * pixels - 1
 
 
 # Activations and their squared errors.
 
 
-def tanh_image(logits: Array) -> Array:
-    """tanh(logits), moved from [-1, 1] to [0, 1]."""
+def tanh_image(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """tanh(logits), scaled from [-1, 1] to [0, 1]."""
     return (nn.tanh(logits) + 1) / 2
 
 
-def clipped(logits: Array) -> Array:
-    """relu(logits), cut at 1."""
+def clipped(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """relu(logits), clipped at 1."""
     return jnp.clip(logits, 0, 1)
 
 
-def sigmoid_error(logits: Array, pixels: Array) -> Array:
-    """Squared error of sigmoid(logits), [B, ...] to [B]."""
+def sigmoid_error(
+    logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
+) -> Float[Array, " batch"]:
+    """Squared error of sigmoid(logits)."""
     return losses.squared_error(nn.sigmoid(logits), pixels)
 
 
-def tanh_error(logits: Array, pixels: Array) -> Array:
-    """Squared error of tanh(logits), [B, ...] to [B]."""
+def tanh_error(
+    logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
+) -> Float[Array, " batch"]:
+    """Squared error of tanh(logits)."""
     return losses.squared_error(nn.tanh(logits), pixels)
 
 
-def relu_error(logits: Array, pixels: Array) -> Array:
-    """Squared error of relu(logits), [B, ...] to [B]."""
+def relu_error(
+    logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
+) -> Float[Array, " batch"]:
+    """Squared error of relu(logits)."""
     return losses.squared_error(nn.relu(logits), pixels)
 
 
-# Densities with one logit a channel.
+# Densities with one logit per channel.
 
 
-def continuous_bernoulli_mean(logits: Array) -> Array:
-    """The mean of each pixel's density, which is nearer to 1/2 than sigmoid(logits) is.
+def continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The mean of each pixel's density, which is closer to 1/2 than sigmoid(logits).
 
-    As in any exponential family, the mean is where the loss has no slope by the logit.
+    As in any exponential family, the loss has zero gradient where the target equals the mean.
     """
     slope = jax.grad(lambda x: losses.continuous_bernoulli_log_normalizer(x).sum())(logits)
     return nn.sigmoid(logits) - slope
 
 
-@dataclass(frozen=True)  # so that two of one standard deviation are equal, and compiled once
+@dataclass(frozen=True)  # equal standard deviations compare equal, so they compile once
 class GaussianLoss:
-    """-log N(pixels; sigmoid(logits), standard_deviation^2) in nats, [B, ...] to [B]."""
+    """-log N(pixels; sigmoid(logits), standard_deviation^2) in nats."""
 
     standard_deviation: float
 
-    def __call__(self, logits: Array, pixels: Array) -> Array:
+    def __call__(
+        self, logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
+    ) -> Float[Array, " batch"]:
         log_variance = jnp.full_like(logits, 2 * math.log(self.standard_deviation))
         return losses.gaussian(nn.sigmoid(logits), log_variance, pixels)
 
 
 def gaussian(standard_deviation: float) -> Likelihood:
-    """Gaussian pixels of one fixed standard deviation, in units of pixels in [0, 1].
+    """Gaussian pixels with one fixed standard deviation, in units of pixels in [0, 1].
 
-    UserError unless it is above zero and finite.
+    Raises `UserError` unless it is finite and above zero.
     """
     if not 0 < standard_deviation < math.inf:
         raise UserError(
@@ -102,72 +111,84 @@ def gaussian(standard_deviation: float) -> Likelihood:
     return Likelihood(unscaled, nn.sigmoid, loss, normalized=True)
 
 
-# Two logits a channel: a mean and a spread.
+# Two logits per channel: a mean and a spread.
 
-LOG_VARIANCE_BOUND = 12.0  # standard deviations from 0.0025, below a level of grey, to 400
-LOG_SCALE_BOUND = 8.0  # the least, a twelfth of a level, puts 99 % of the mass on one level
+_LOG_VARIANCE_BOUND = 12.0  # standard deviations from 0.0025, less than a gray level, to 400
+_LOG_SCALE_BOUND = 8.0  # the smallest scale, a twelfth of a level, puts 99 % of the mass on one
 
 
-def means_and_spreads(logits: Array) -> tuple[Array, Array]:
-    """The two halves of the channels, [B, ..., 2 C] to two of [B, ..., C]; else UserError."""
+def means_and_spreads(
+    logits: Float[Array, "*shape channels"],
+) -> tuple[Float[Array, "*shape half"], Float[Array, "*shape half"]]:
+    """Splits the channels in half, [B, ..., 2 C] to two arrays [B, ..., C].
+
+    Raises `UserError` if the number of channels is odd or logits have no batch axis.
+    """
     if logits.ndim < 2 or logits.shape[-1] % 2:
         raise UserError(
-            f"logits of shape {logits.shape} were given to a likelihood that reads two a channel, "
-            "a mean and a spread: give a decoder twice the channels that its images have"
+            f"logits of shape {logits.shape} were given to a likelihood that reads two per "
+            "channel, a mean and a spread: give a decoder twice the channels that its images have"
         )
     mean, spread = jnp.split(logits, 2, axis=-1)
     return mean, spread
 
 
-def bounded(values: Array, bound: float) -> Array:
-    """Small values nearly as they are, large ones within ±bound: bound tanh(values / bound)."""
+def _soft_clip(values: Array, bound: float) -> Array:
+    """bound tanh(values / bound): nearly unchanged near zero, and always within ±bound."""
     return bound * nn.tanh(values / bound)
 
 
-def mean_image(logits: Array) -> Array:
+def mean_image(logits: Float[Array, "*shape logits"]) -> Float[Array, "*shape channels"]:
     """sigmoid of the means, [B, ..., 2 C] to [B, ..., C]."""
     return nn.sigmoid(means_and_spreads(logits)[0])
 
 
-def gaussian_learned_loss(logits: Array, pixels: Array) -> Array:
-    """-log N(pixels; sigmoid(mean), exp(spread)) in nats, [B, ..., 2 C] to [B].
+def gaussian_learned_loss(
+    logits: Float[Array, "batch *shape logits"], pixels: Float[Array, "batch *shape channels"]
+) -> Float[Array, " batch"]:
+    """-log N(pixels; sigmoid(mean), exp(spread)) in nats.
 
-    The log variance is held within ±12, so that the density of a pixel that never changes, black
-    at an edge say, does not grow for ever.
+    The log variance is softly clipped to ±12. Otherwise the density of a pixel that never changes,
+    such as a black corner, would grow without bound.
     """
     mean, spread = means_and_spreads(logits)
-    return losses.gaussian(nn.sigmoid(mean), bounded(spread, LOG_VARIANCE_BOUND), pixels)
+    log_variance = _soft_clip(spread, _LOG_VARIANCE_BOUND)
+    return losses.gaussian(nn.sigmoid(mean), log_variance, pixels)
 
 
-def discretized_logistic_loss(logits: Array, pixels: Array) -> Array:
-    """-log P(level of each pixel) in nats, about sigmoid(mean), [B, ..., 2 C] to [B].
+def discretized_logistic_loss(
+    logits: Float[Array, "batch *shape logits"], pixels: Float[Array, "batch *shape channels"]
+) -> Float[Array, " batch"]:
+    """-log P(level of each pixel) in nats, for a logistic located at sigmoid(mean).
 
-    The log of the scale is the spread, held within ±8.
+    The spread is the log scale, softly clipped to ±8.
     """
     mean, spread = means_and_spreads(logits)
-    return losses.discretized_logistic(nn.sigmoid(mean), bounded(spread, LOG_SCALE_BOUND), pixels)
+    return losses.discretized_logistic(
+        nn.sigmoid(mean), _soft_clip(spread, _LOG_SCALE_BOUND), pixels
+    )
 
 
-# Independent Bernoulli pixels: cross-entropy in nats. Normalized for binary pixels; for grey ones
-# it is a loss without a density.
+# Independent Bernoulli pixels: cross-entropy in nats. Normalized for binary pixels; for gray pixels
+# the loss has no density.
 BERNOULLI = Likelihood(unscaled, nn.sigmoid, losses.bernoulli, normalized=True)
 
-# Densities of pixels in [0, 1]. Images are their means, which have the least squared error.
+# Densities of pixels in [0, 1]. The images are their means, which minimize the squared error.
 CONTINUOUS_BERNOULLI = Likelihood(
     unscaled, continuous_bernoulli_mean, losses.continuous_bernoulli, normalized=True
 )
-GAUSSIAN = gaussian(0.1)  # a variance of 0.01: a small autoencoder's squared error a pixel of MNIST
+GAUSSIAN = gaussian(0.1)  # variance 0.01, a small autoencoder's squared error per pixel on MNIST
 GAUSSIAN_LEARNED = Likelihood(
     unscaled, mean_image, gaussian_learned_loss, logits_per_channel=2, normalized=True
 )
 
-# A probability of 256 levels of grey. The image is of the locations, which are the medians.
+# Probabilities of 256 gray levels. The image shows the locations, which are the medians.
 DISCRETIZED_LOGISTIC = Likelihood(
     unscaled, mean_image, discretized_logistic_loss, logits_per_channel=2, normalized=True
 )
 
-# Gaussians of fixed variance about an activation, without their constants: squared errors, of
-# pixels in [0, 1], [-1, 1] and [0, 1] with a mean that may exceed 1.
+# Gaussians of fixed variance around an activation, without their constants: squared errors of
+# pixels in [0, 1], [-1, 1], and [0, 1] with a mean that may exceed 1.
 GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, sigmoid_error)
 GAUSSIAN_TANH = Likelihood(symmetric, tanh_image, tanh_error)
 GAUSSIAN_RELU = Likelihood(unscaled, clipped, relu_error)
@@ -185,7 +206,7 @@ BY_NAME = {
 
 
 def name_of(likelihood: Likelihood) -> str | None:
-    """What `named` takes to give the likelihood again; None for one that is not of this file."""
+    """The name for which `named` returns this likelihood; None if this file does not define it."""
     for name, known in BY_NAME.items():
         if likelihood == known:
             return name
@@ -195,7 +216,10 @@ def name_of(likelihood: Likelihood) -> str | None:
 
 
 def named(name: str) -> Likelihood:
-    """One of BY_NAME, or "gaussian S" with a standard deviation S; KeyError for any other name."""
+    """Returns a likelihood of `BY_NAME`, or "gaussian S" with standard deviation S.
+
+    Raises `KeyError` for any other name.
+    """
     kind, _, standard_deviation = name.partition(" ")
     if kind != "gaussian" or not standard_deviation:
         return BY_NAME[name]

@@ -1,16 +1,21 @@
-"""Strictness for every test: promoting a rank or a dtype raises; warnings are errors."""
+"""Strictness for every test: warnings, promotions of rank or dtype, and wrong shapes are errors."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jaxtyping
 import pytest
 from threadpoolctl import threadpool_limits
 
 from support.browser import browser
 
 __all__ = ["browser"]  # a fixture
+
+# Checks the shapes and dtypes in the signatures of these rooms, which are imported after this.
+ANNOTATED = ["losses", "likelihoods", "models", "objectives", "metrics", "latents", "priors"]
+jaxtyping.install_import_hook([f"jaxae.{room}" for room in ANNOTATED], "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -50,6 +55,12 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(shared / "programs_of_commands"))
         patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
         yield
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signatures go unchecked, as for users, so that a test can pass a wrong shape."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

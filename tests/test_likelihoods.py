@@ -187,12 +187,18 @@ def test_loss_of_an_example_does_not_depend_on_its_batch(name: str) -> None:
 
 
 @every_likelihood
-def test_logits_of_colour_images_and_of_other_shapes(name: str) -> None:
+def test_logits_of_color_images(name: str) -> None:
     likelihood = BY_NAME[name]
-    channels = 3 * likelihood.logits_per_channel
-    logits = jnp.zeros((2, 4, 4, channels))
+    logits = jnp.zeros((2, 4, 4, 3 * likelihood.logits_per_channel))
     assert jax.eval_shape(likelihood.image, logits).shape == (2, 4, 4, 3)
     assert jax.eval_shape(likelihood.loss, logits, jnp.zeros((2, 4, 4, 3))).shape == (2,)
+
+
+@every_likelihood
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_pixels_of_another_shape_are_refused(name: str) -> None:
+    likelihood = BY_NAME[name]
+    logits = jnp.zeros((2, 4, 4, 3 * likelihood.logits_per_channel))
     for other in ((2, 4, 4, 1), (2, 4, 3, 3), (1, 4, 4, 3), (2, 4, 4, 6)):
         with pytest.raises(UserError, match="shape"):
             likelihood.loss(logits, jnp.zeros(other))

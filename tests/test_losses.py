@@ -285,6 +285,7 @@ def test_each_example_has_its_own_sum(loss: Callable, count: int) -> None:
 
 
 @every_loss
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_no_argument_is_broadcast(loss: Callable, count: int) -> None:
     for other in range(count):
         arrays = [jnp.ones((2, 4, 1) if i == other else (2, 4, 3)) for i in range(count)]

@@ -11,7 +11,7 @@ from support.commands import REPOSITORY, environment, run_program
 SLOW_TO_IMPORT = {"matplotlib", "orbax", "requests", "tensorboardX", "tensorflow_datasets"}
 
 # What a machine that is lent for an hour is likely to have. Flax and Optax import absl.
-FEW = {"jax", "flax", "optax", "numpy", "scipy", "pillow", "absl-py"}
+FEW = {"jax", "flax", "optax", "numpy", "scipy", "pillow", "absl-py", "jaxtyping"}
 
 
 def run(name: str, *arguments: str, variables: dict[str, str]) -> str:
