@@ -1,27 +1,23 @@
-"""Where new codes come from: a standard normal, or a distribution fitted on the codes of images.
+"""Priors to sample new codes from: a standard normal, or a distribution fitted to images' codes.
 
-A sampler takes a typed key and a count, and returns codes float32 [count, *shape of a code]; equal
-keys give equal codes. Codes to fit on are float [N, *shape]: vectors or feature maps. Where they
-hold NaN or infinity, or are too few, UserError is raised.
+A `Sampler` takes a typed PRNG key and a count, and returns codes float32 [count, *shape]; equal
+keys give equal codes. Codes to fit are floats [N, *shape], vectors or feature maps. Fitting raises
+`UserError` if codes are too few or not finite.
 """
-
-from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike
+from jaxtyping import ArrayLike, Float, Int, Key, Real
 
 from jaxae.errors import UserError
 from jaxae.models import TopK
-
-if TYPE_CHECKING:
-    from jaxae.network import Trained
+from jaxae.network import Trained
 
 Sampler = Callable[[Array, int], np.ndarray]
 
@@ -36,36 +32,42 @@ DESCRIPTIONS: dict[Prior, str] = {
 
 
 def of_network(
-    trained: Trained, images: np.ndarray, labels: np.ndarray, prior: Prior, *, seed: int = 0
+    trained: Trained,
+    images: Real[np.ndarray, "N height width channels"],
+    labels: Int[np.ndarray, " N"],
+    prior: Prior,
+    *,
+    seed: int = 0,
 ) -> Sampler:
-    """New codes for a network, from a prior that is fitted on its codes of images.
+    """Fits a prior for a network to its codes of images; only conditional networks read the labels.
 
-    Images [N, H, W, C] with labels int [N], which only a conditional network reads. Raises
-    UserError as `fit`.
+    Raises `UserError` as `fit` does.
     """
     count = 1 if prior == "normal" else None
     codes = trained.encode(images[:count], labels[:count])
     return fit(trained, codes, prior, seed=seed)
 
 
-def fit(trained: Trained, codes: ArrayLike, prior: Prior, *, seed: int = 0) -> Sampler:
-    """A prior by name for a network, from its codes [N, *shape]; the normal one reads their shape.
+def fit(
+    trained: Trained, codes: Float[ArrayLike, "N *shape"], prior: Prior, *, seed: int = 0
+) -> Sampler:
+    """Fits the named prior to a network's codes; the normal prior only needs their shape.
 
-    Raises UserError where codes are to be resampled and the network's are not quantized, and where
-    they are too few or too much alike to fit anything on.
+    Raises `UserError` if codes are too few or too similar to fit, and if `prior` is "resample" but
+    the network does not quantize its codes.
     """
     quantizer = trained.network.quantizer
     group_size = None if quantizer is None else quantizer.group_size
-    sample = fit_by_name(codes, prior, group_size, seed)
+    sample = _fit_by_name(codes, prior, group_size, seed)
     bottleneck = trained.network.bottleneck
     if not isinstance(bottleneck, TopK):
         return sample
-    # Of these codes the network only ever decodes the largest numbers.
+    # A network with a top-k bottleneck only decodes the k largest numbers of a code.
     return lambda key, count: np.asarray(bottleneck(jnp.asarray(sample(key, count))))
 
 
-def fit_by_name(codes: ArrayLike, prior: Prior, group_size: int | None, seed: int) -> Sampler:
-    """A prior for codes, of which so many numbers are quantized together, or None."""
+def _fit_by_name(codes: ArrayLike, prior: Prior, group_size: int | None, seed: int) -> Sampler:
+    """Fits the named prior; `group_size` numbers of a code are quantized together, None if none."""
     if prior == "normal":
         return normal(np.shape(codes)[1:])
     if prior == "mixture":
@@ -74,14 +76,14 @@ def fit_by_name(codes: ArrayLike, prior: Prior, group_size: int | None, seed: in
         return fit_flow(jax.random.key(seed), codes)
     if group_size is None:
         raise UserError(
-            "codes were to be resampled from those of a network that does not quantize them: give "
-            "one that does, or choose the prior normal, mixture or flow"
+            "the prior resample was given for a network that does not quantize its codes: give a "
+            "network that does, or choose the prior normal, mixture or flow"
         )
     return resample(codes, group_size)
 
 
 def normal(shape: tuple[int, ...]) -> Sampler:
-    """Independent standard normal numbers, in codes of a shape."""
+    """Samples codes of the given shape, without the batch axis, from a standard normal."""
 
     def sample(key: Array, count: int) -> np.ndarray:
         return np.asarray(jax.random.normal(key, (count, *shape), jnp.float32))
@@ -89,11 +91,13 @@ def normal(shape: tuple[int, ...]) -> Sampler:
     return sample
 
 
-def fit_mixture(codes: ArrayLike, components: int = 10, seed: int = 0) -> Sampler:
-    """A mixture of Gaussians with full covariances (Ghosh et al. 2020, section 4).
+def fit_mixture(
+    codes: Float[ArrayLike, "N *shape"], components: int = 10, seed: int = 0
+) -> Sampler:
+    """Fits a mixture of Gaussians with full covariances (Ghosh et al. 2020, section 4).
 
-    scikit-learn's, fitted by expectation maximization on standardized codes; a millionth of each
-    number's variance is added to the covariances. The seed is of its initialization.
+    scikit-learn fits it to standardized codes by expectation maximization, from an initialization
+    that the seed determines, and adds a millionth of each number's variance to the covariances.
     """
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
@@ -102,11 +106,11 @@ def fit_mixture(codes: ArrayLike, components: int = 10, seed: int = 0) -> Sample
     distinct = len(np.unique(numbers, axis=0))
     if not 1 <= components <= distinct:
         raise UserError(
-            f"a mixture of {components} components was to be fitted on {distinct} distinct codes: "
-            "give 1 component or more, and no more of them than codes"
+            f"a mixture of {components} components was to be fitted to {distinct} distinct codes: "
+            "give 1 component or more, and no more components than codes"
         )
     mixture = GaussianMixture(components, random_state=seed, max_iter=200, reg_covar=1e-6)
-    # With one thread, sums have one order; and several wait for each other on a busy machine.
+    # One thread sums in one order; several threads wait for each other on a busy machine.
     with threadpool_limits(1, user_api="blas"):
         mixture.fit(numbers)
     weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)
@@ -125,8 +129,8 @@ def fit_mixture(codes: ArrayLike, components: int = 10, seed: int = 0) -> Sample
 
 
 def fit_flow(
-    key: Array,
-    codes: ArrayLike,
+    key: Key[Array, ""],
+    codes: Float[ArrayLike, "N *shape"],
     *,
     layers: int = 5,
     width: int | None = None,
@@ -135,17 +139,17 @@ def fit_flow(
     patience: int = 5,
     batch_size: int = 256,
 ) -> Sampler:
-    """A masked autoregressive flow (Papamakarios et al. 2017), of flowjax, on standardized codes.
+    """Fits flowjax's masked autoregressive flow (Papamakarios et al. 2017) to standardized codes.
 
     Args:
-      key: of its initial parameters and the order of the codes.
-      codes: float [N, *shape], a tenth of which says when to stop.
-      layers: autoregressive transformations, affine ones.
-      width: of the hidden layer in each; None: two for each number of a code, within 64 and 512.
-      learning_rate: of Adam.
-      epochs: at most; the best is kept.
-      patience: epochs without improvement after which training ends.
-      batch_size: codes a step.
+      key: determines the initial parameters and the order of the codes.
+      codes: the codes to fit, a tenth of which are held out for early stopping.
+      layers: number of affine autoregressive transformations.
+      width: hidden units per layer; None means twice the numbers in a code, between 64 and 512.
+      learning_rate: Adam's learning rate.
+      epochs: the maximum number of epochs; the best epoch is kept.
+      patience: epochs without improvement before training stops.
+      batch_size: codes per step.
     """
     from flowjax.distributions import Normal
     from flowjax.flows import masked_autoregressive_flow
@@ -153,10 +157,10 @@ def fit_flow(
 
     numbers, restore = _standardize(codes)
     if len(numbers) < 10:
-        raise UserError(f"a flow was to be fitted on {len(numbers)} codes: give 10 or more")
+        raise UserError(f"a flow was to be fitted to {len(numbers)} codes: give 10 or more")
     size = numbers.shape[1]
     model_key, fit_key = jax.random.split(key)
-    with _as_flowjax_is_written():
+    with _promotions_of_flowjax():
         untrained = masked_autoregressive_flow(
             model_key,
             base_dist=Normal(jnp.zeros(size)),
@@ -176,81 +180,81 @@ def fit_flow(
     draw = jax.jit(lambda key, count: flow.sample(key, (count,)), static_argnums=1)
 
     def sample(key: Array, count: int) -> np.ndarray:
-        with _as_flowjax_is_written():
+        with _promotions_of_flowjax():
             return restore(np.asarray(draw(key, count)))
 
     return sample
 
 
 @contextlib.contextmanager
-def _as_flowjax_is_written() -> Iterator[None]:
-    """Within it JAX promotes ranks and dtypes, which flowjax and its optimizer leave to JAX."""
+def _promotions_of_flowjax() -> Iterator[None]:
+    """Allows JAX's promotions of rank and dtype, which flowjax and its optimizer rely on."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
 
 
-def resample(codes: ArrayLike, dimension: int) -> Sampler:
-    """New codes whose parts each were seen at their place, for codes of a codebook.
+def resample(codes: Float[ArrayLike, "N *shape"], dimension: int) -> Sampler:
+    """Samples codes whose every part occurs at its place in some given code, for codebooks.
 
-    Each `dimension` numbers along the last axis are a part, and drawn independently of the others
-    from those of all codes.
+    A part is `dimension` consecutive numbers of the last axis. Each part is drawn independently
+    from the parts that all codes have at that place.
     """
-    codes = _checked_codes(codes)
-    channels = codes.shape[-1]
+    numbers = _checked_codes(codes)
+    channels = numbers.shape[-1]
     if dimension < 1 or channels % dimension:
         raise UserError(
             f"codes whose last axis has {channels} numbers were to be split into parts of "
-            f"{dimension}: give a divisor"
+            f"{dimension}: give a divisor of {channels}"
         )
-    parts = codes.reshape(len(codes), -1, dimension)  # [N, places, dimension]
+    parts = numbers.reshape(len(numbers), -1, dimension)  # [N, places, dimension]
     places = parts.shape[1]
 
     def sample(key: Array, count: int) -> np.ndarray:
         chosen = _numpy_generator(key).integers(len(parts), size=(count, places))
-        return parts[chosen, np.arange(places)].reshape(count, *codes.shape[1:])
+        return parts[chosen, np.arange(places)].reshape(count, *numbers.shape[1:])
 
     return sample
 
 
 def _standardize(codes: ArrayLike) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Codes as float64 [N, D] of mean 0 and variance 1, and the way back to float32 [N, *shape].
+    """Standardizes codes to float64 [N, D], and returns the inverse, to float32 [N, *shape].
 
-    D leaves out numbers that are the same in all codes, as those of a unit that is dead.
+    D excludes numbers that are the same in all codes, such as those of a dead unit.
     """
-    codes = _checked_codes(codes)
-    flat = codes.reshape(len(codes), -1).astype(np.float64)
+    checked = _checked_codes(codes)
+    flat = checked.reshape(len(checked), -1).astype(np.float64)
     varies = np.ptp(flat, axis=0) > 0
     if not varies.any():
         raise UserError(
-            f"{len(flat)} codes that are all the same were given: nothing can be fitted on them; "
-            "give those of several images, from a network that tells these apart"
+            f"{len(flat)} codes that are all the same were given: nothing can be fitted to them; "
+            "give codes of several images, from a network that tells the images apart"
         )
     mean, deviation = flat.mean(axis=0), flat.std(axis=0)[varies]
 
     def restore(numbers: np.ndarray) -> np.ndarray:
         restored = np.tile(mean, (len(numbers), 1))
         restored[:, varies] += deviation * numbers
-        return restored.reshape(-1, *codes.shape[1:]).astype(np.float32)
+        return restored.reshape(-1, *checked.shape[1:]).astype(np.float32)
 
     return (flat - mean)[:, varies] / deviation, restore
 
 
 def _checked_codes(codes: ArrayLike) -> np.ndarray:
-    """Codes as float32 [N, *shape], if they are finite."""
-    codes = np.asarray(codes, np.float32)
-    if codes.ndim < 2 or not codes.size:
+    """Returns codes as float32 [N, *shape]; they must be finite."""
+    checked = np.asarray(codes, np.float32)
+    if checked.ndim < 2 or not checked.size:
         raise UserError(
-            f"codes of shape {codes.shape} were given: they are [N, latent] or feature maps "
-            "[N, h, w, C], N at least 1"
+            f"codes of shape {checked.shape} were given: give vectors [N, latent] or feature maps "
+            "[N, height, width, channels], N at least 1"
         )
-    if not np.isfinite(codes).all():
+    if not np.isfinite(checked).all():
         raise UserError(
             "codes with NaN or infinity were given: if a network made them, its training diverged; "
             "try a smaller learning rate"
         )
-    return codes
+    return checked
 
 
 def _numpy_generator(key: Array) -> np.random.Generator:
-    """numpy's generator, seeded with all bits of a key."""
+    """Returns a NumPy generator seeded with all bits of a key."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))

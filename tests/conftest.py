@@ -9,20 +9,23 @@ import jaxtyping
 import pytest
 from threadpoolctl import threadpool_limits
 
+import support.signatures
 from support.browser import browser
 
 __all__ = ["browser"]  # a fixture
 
 # Checks the shapes and dtypes in the signatures of these rooms, which are imported after this.
 ANNOTATED = ["losses", "likelihoods", "models", "objectives", "metrics", "latents", "priors"]
-jaxtyping.install_import_hook([f"jaxae.{room}" for room in ANNOTATED], "beartype.beartype")
+jaxtyping.install_import_hook(
+    [f"jaxae.{room}" for room in ANNOTATED], f"{support.signatures.__name__}.check"
+)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 os.environ |= {"JAX_NUMPY_RANK_PROMOTION": "raise", "JAX_NUMPY_DTYPE_PROMOTION": "strict"}
-# Most programs here run once, so they are compiled with little effort, and without the emitters
-# of fused loops, which take longer to compile. It is an extra option, so that another release of
-# XLA may not know it. The commands that tests start inherit all these settings.
+# Most programs here run once, so they are compiled with little effort, and without the emitters of
+# fused loops, which take longer to compile. That is an extra option because other releases of XLA
+# may lack it. The commands that tests start inherit all these settings.
 jax.config.update("jax_disable_most_optimizations", True)
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["XLA_FLAGS"] = " ".join(
@@ -35,7 +38,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread_of_blas() -> Iterator[None]:
-    """NumPy with one thread, for there is a process of tests on each core."""
+    """Limits NumPy to one thread, because each core runs a process of tests."""
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, user_api="blas"):
         patch.setenv("OPENBLAS_NUM_THREADS", "1")
         yield
@@ -43,10 +46,10 @@ def one_thread_of_blas() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Where the tests, and the commands they start, keep compiled programs: not with the user's.
+    """Keeps compiled programs and classifiers in a temporary folder, away from the user's caches.
 
-    Nor do they keep classifiers there. All commands share a folder, also with those of another
-    worker, so that each of their programs is compiled once, and each classifier trained once.
+    The commands that tests start share one folder among all workers, so that each of their programs
+    is compiled once, and each classifier trained once.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -65,7 +68,7 @@ def unchecked_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def sources() -> Path:
-    """The folder of the original archives, one subfolder a dataset; skips where there is none."""
+    """The folder of the original archives, one subfolder per dataset; skips if there is none."""
     folder = os.environ.get("JAXAE_SOURCES")
     if not folder:
         pytest.skip("needs the original archives: set JAXAE_SOURCES to a folder that holds them")

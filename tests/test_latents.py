@@ -135,8 +135,8 @@ def test_neighbours_are_those_that_brute_force_finds(shape: tuple[int, ...]) -> 
 
 def test_of_equally_near_codes_the_first_is_nearest() -> None:
     codes = np.array([[1.0], [-1.0], [3.0], [1.0], [0.5]])
-    assert latents.nearest_neighbours([[0.0]], codes, 3).tolist() == [[4, 0, 1]]
-    assert latents.nearest_neighbours([[0.0]], codes, 5).tolist() == [[4, 0, 1, 3, 2]]
+    assert latents.nearest_neighbours(np.zeros((1, 1)), codes, 3).tolist() == [[4, 0, 1]]
+    assert latents.nearest_neighbours(np.zeros((1, 1)), codes, 5).tolist() == [[4, 0, 1, 3, 2]]
     images = np.array([[255, 0], [0, 0]], np.uint8)  # which would wrap around
     assert latents.nearest_neighbours(np.array([[0, 1]], np.uint8), images, 1).tolist() == [[1]]
 
@@ -163,6 +163,7 @@ NAN = np.full(2, np.nan)
         (latents.nearest_neighbours, (np.ones((1, 2)), NAN[None], 1), "NaN"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_does_not_fit_is_refused(
     function: Callable[..., Any], arguments: tuple[Any, ...], message: str
 ) -> None:

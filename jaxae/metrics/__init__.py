@@ -1,6 +1,6 @@
-"""Numbers about images and codes.
+"""Metrics of images and codes.
 
-The log-likelihood, which needs a network, is in `jaxae.log_likelihood`.
+The log-likelihood needs a network, so `jaxae.evaluate` estimates it.
 """
 
 from jaxae.metrics.codes import active_units, perplexity

@@ -1,31 +1,32 @@
-"""How much of a code is in use: the units of a posterior, the vectors of a codebook."""
+"""Measures of how much of a code is used: a posterior's active units, a codebook's perplexity."""
 
 import numpy as np
+from jaxtyping import Float, Integer
 
 from jaxae.errors import UserError
 
 
-def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
-    """How many dimensions of a code vary with the image.
+def active_units(means: Float[np.ndarray, "N latent"], threshold: float = 0.01) -> int:
+    """The number of dimensions of a code that vary with the image.
 
-    Those whose posterior mean, float [N, latent] of N images, has a variance over the images above
-    the threshold (Burda, Grosse and Salakhutdinov 2016, section 5.2). Raises UserError for another
-    shape, fewer than two images, and numbers that are not finite.
+    A unit is active if the variance of its posterior mean over N images exceeds the threshold
+    (Burda, Grosse and Salakhutdinov 2016, section 5.2). Raises `UserError` for another shape, fewer
+    than two images, and numbers that are not finite.
     """
     means = np.asarray(means, np.float64)
     if means.ndim != 2 or len(means) < 2 or not np.isfinite(means).all():
         raise UserError(
-            f"posterior means of shape {means.shape} were given: active units are counted in "
-            "finite numbers [N, latent] of two images or more"
+            f"posterior means of shape {means.shape} were given: give finite numbers [N, latent] "
+            "of two images or more"
         )
     return int((means.var(axis=0) > threshold).sum())
 
 
-def perplexity(indices: np.ndarray, size: int) -> float:
-    """exp(entropy) of how often each of `size` codes is used, from 1 to size.
+def perplexity(indices: Integer[np.ndarray, "..."], size: int) -> float:
+    """exp(entropy) of the frequencies of `size` codes, from 1 to size.
 
-    As many codes, used evenly, would have the same entropy. Indices are integers from 0 to
-    size - 1, of any shape. Raises UserError for others, and for none at all.
+    This is the number of codes that would have the same entropy if used evenly. Indices are
+    integers from 0 to size - 1. Raises `UserError` for other indices, and for none at all.
     """
     indices = np.asarray(indices)
     whole = np.issubdtype(indices.dtype, np.integer)

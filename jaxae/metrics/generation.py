@@ -1,7 +1,7 @@
-"""How near generated images are to real ones, from features or class probabilities of both.
+"""Distances between sets of generated and real images, from features or class probabilities.
 
-Everything is float64 NumPy. Features are [N, D], of any network, the same for both sets: figures
-from different networks do not compare.
+Everything is computed in float64 with NumPy. Features can come from any network, but from the same
+one for both sets; distances in the features of different networks cannot be compared.
 """
 
 from collections.abc import Iterator
@@ -9,71 +9,84 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.special
+from jaxtyping import Float
 
 from jaxae.errors import UserError
 
 _SUBSET_SIZE = 1000  # as in Binkowski et al. 2018, section 5
-_ROWS = 256  # of a matrix of distances held at a time
-_ROUNDING = 1e-12  # of a squared distance by a product, as a share of the largest squared norm
+_ROWS = 256  # rows of a distance matrix in memory at a time
+_ROUNDING = (
+    1e-12  # error of a squared distance from a product, relative to the largest squared norm
+)
 
 
 class KernelDistance(NamedTuple):
-    """Mean and standard deviation of the squared MMD over random subsets."""
+    """The mean and standard deviation of the squared MMD over random subsets."""
 
     mean: float
     standard_deviation: float
 
 
 class PrecisionAndRecall(NamedTuple):
-    """Shares in [0, 1]: of generated among real features, and of real among generated ones."""
+    """Shares, in [0, 1]: of generated features near real ones, and of real near generated ones."""
 
     precision: float
     recall: float
 
 
-def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
-    """Squared Fréchet distance of the Gaussians fitted to two sets: [N, D], [M, D] -> 0 or more.
+def frechet_distance(
+    features: Float[np.ndarray, "N dimension"], others: Float[np.ndarray, "M dimension"]
+) -> float:
+    """The squared Fréchet distance between the Gaussians fitted to two sets; 0 or greater.
 
-    |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)), Heusel et al. 2017, eq. 6; the same for both orders.
-    Covariances divide by N - 1 and may be singular, as for N <= D. Computed without a difference
-    of traces, as the least |S - S' U|^2 over orthogonal U, where S S^T = C and S' S'^T = C'
-    (Bhatia, Jain and Lim 2019, theorem 1). Biased upwards for few examples: compare equal N and M.
-    Raises UserError unless N, M >= 2, both have one D, and all features are finite.
+    |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)), Heusel et al. 2017, eq. 6; symmetric in its arguments.
+    Covariances divide by N - 1 and may be singular, as they are if N is not above the dimension.
+    Instead of subtracting traces, this minimizes |S - S' U|^2 over orthogonal U, where S S^T = C
+    and S' S'^T = C' (Bhatia, Jain and Lim 2019, theorem 1). The estimate is biased upwards for few
+    examples, so compare equal N and M. Raises `UserError` unless N, M >= 2, both have one
+    dimension, and all features are finite.
     """
     features, others = _checked_pair(features, others, least=2)
     root, other_root = _covariance_root(features), _covariance_root(others)
     between_means = np.sum(np.square(features.mean(axis=0) - others.mean(axis=0)))
-    # Equal but for rounding; their mean does not depend on the order.
+    # The two differ by rounding only; their mean is exactly symmetric.
     between_roots = _procrustes(root, other_root) + _procrustes(other_root, root)
     return float(between_means + between_roots / 2)
 
 
 def kernel_distance(
-    features: np.ndarray,
-    others: np.ndarray,
+    features: Float[np.ndarray, "N dimension"],
+    others: Float[np.ndarray, "M dimension"],
     *,
     subsets: int = 100,
     subset_size: int | None = None,
     seed: int = 0,
 ) -> KernelDistance:
-    """Kernel distance of two sets of features, [N, D] and [M, D]: squared MMD over random subsets.
+    """The kernel distance between two sets of features: the squared MMD over random subsets.
 
-    Binkowski et al. 2018, section 4: the unbiased estimate, which is 0 in the mean for equal
-    distributions and so may be below 0, with the kernel (x^T y / D + 1)^3. Each subset is drawn
+    Binkowski et al. 2018, section 4, with the kernel (x^T y / dimension + 1)^3. The estimate is
+    unbiased: its mean is 0 for equal distributions, so it can be negative. Subsets are drawn
     without replacement.
 
-    subset_size: of each set; None: 1,000, or half of the smaller set where that is less.
-    seed: of NumPy's generator, which draws the subsets.
-    Raises UserError unless N, M >= 4, both have one D, all features are finite, subsets >= 1 and
-    2 <= subset_size <= min(N, M).
+    Args:
+      features: features of one set, float [N, dimension].
+      others: features of the other set, float [M, dimension].
+      subsets: the number of subsets.
+      subset_size: features per subset; None means 1,000, or half of the smaller set if that is
+        fewer.
+      seed: the seed of the NumPy generator that draws the subsets.
+
+    Raises:
+      UserError: unless N, M >= 4, both have one dimension, all features are finite, subsets >= 1,
+        and 2 <= subset_size <= min(N, M).
     """
     features, others = _checked_pair(features, others, least=4)
     smaller = min(len(features), len(others))
     size = min(_SUBSET_SIZE, smaller // 2) if subset_size is None else subset_size
     if subsets < 1 or not 2 <= size <= smaller:
         raise UserError(
-            f"the kernel distance was asked of {subsets} subsets of {size}: give 1 or more, of "
-            f"2 to {smaller} features, as many as the smaller set has"
+            f"the kernel distance was asked of {subsets} subsets of {size} features: give 1 subset "
+            f"or more, of 2 to {smaller} features, the size of the smaller set"
         )
     generator = np.random.default_rng(seed)
     distances = [
@@ -87,32 +100,35 @@ def kernel_distance(
 
 
 def precision_and_recall(
-    real: np.ndarray, generated: np.ndarray, neighbours: int = 5
+    real: Float[np.ndarray, "N dimension"],
+    generated: Float[np.ndarray, "M dimension"],
+    neighbours: int = 5,
 ) -> PrecisionAndRecall:
-    """Shares of each set within the manifold of the other: features [N, D] and [M, D].
+    """The share of each set that lies within the manifold of the other.
 
-    Kynkäänniemi et al. 2019, eq. 1 and 2, where neighbours is 3: a manifold is the union of balls
-    around a set's points, each as far as the k-th nearest other point of the set.
-    Raises UserError unless both have one D and more points than neighbours, and are finite.
+    Kynkäänniemi et al. 2019, eq. 1 and 2 (with 3 neighbours): the manifold of a set is the union of
+    balls around its points, each with the distance to the k-th nearest other point as its radius.
+    Raises `UserError` unless both sets have one dimension, more points than neighbours, and finite
+    features.
     """
     if neighbours < 1:
         raise UserError(f"{neighbours} neighbours were asked for: give 1 or more")
     real, generated = _checked_pair(real, generated, least=neighbours + 1)
-    # Distances do not change, and the products that give them lose fewer digits.
+    # Centering leaves distances unchanged, and their products lose fewer digits.
     center = (real.mean(axis=0) + generated.mean(axis=0)) / 2
     real, generated = real - center, generated - center
     largest = max(np.square(real).sum(axis=1).max(), np.square(generated).sum(axis=1).max())
-    tolerance = _ROUNDING * largest  # so that a point lies in a ball of radius 0 around itself
+    tolerance = _ROUNDING * largest  # keeps a point within the ball of radius 0 around it
     precision = _share_within(generated, real, _squared_radii(real, neighbours) + tolerance)
     recall = _share_within(real, generated, _squared_radii(generated, neighbours) + tolerance)
     return PrecisionAndRecall(precision, recall)
 
 
-def inception_score(probabilities: np.ndarray) -> float:
-    """exp of the mean KL(p(y | x) || p(y)) over images, from class probabilities [N, classes].
+def inception_score(probabilities: Float[np.ndarray, "N classes"]) -> float:
+    """exp of the mean KL(p(y | x) || p(y)) over images, from their class probabilities.
 
-    Salimans et al. 2016, section 4, over all images at once: from 1, where all have the same
-    probabilities, to the number of classes. Raises UserError unless each row adds up to 1.
+    Salimans et al. 2016, section 4, over all images at once. It ranges from 1, if all images have
+    the same probabilities, to the number of classes. Raises `UserError` unless each row sums to 1.
     """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or 0 in probabilities.shape:
@@ -123,8 +139,8 @@ def inception_score(probabilities: np.ndarray) -> float:
     totals = probabilities.sum(axis=1, keepdims=True)
     if not (probabilities >= 0).all() or not np.allclose(totals, 1, atol=1e-3):
         raise UserError(
-            "the inception score was given rows that are no probabilities: each must be 0 or more "
-            "and add up to 1; take the softmax of logits"
+            "the inception score was given rows that are not probabilities: give numbers of 0 or "
+            "more that add up to 1, such as the softmax of logits"
         )
     probabilities = probabilities / totals
     divergences = scipy.special.rel_entr(probabilities, probabilities.mean(axis=0, keepdims=True))
@@ -132,7 +148,7 @@ def inception_score(probabilities: np.ndarray) -> float:
 
 
 def _covariance_root(features: np.ndarray) -> np.ndarray:
-    """A lower triangular S [D, D] with S S^T the covariance of features [N, D]."""
+    """Returns a lower triangular S [D, D] with S S^T = the covariance of features [N, D]."""
     count, dimension = features.shape
     _, upper = np.linalg.qr(features - features.mean(axis=0))
     return np.pad(upper.T, ((0, 0), (0, dimension - len(upper)))) / np.sqrt(count - 1)
@@ -145,7 +161,7 @@ def _procrustes(root: np.ndarray, other: np.ndarray) -> float:
 
 
 def _squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """The unbiased estimate from as many x as y, [N, D] each; Binkowski et al. 2018, eq. 4."""
+    """The unbiased estimate from x and y, both [N, D]; Binkowski et al. 2018, eq. 4."""
     count = len(x)
     pairs = count * (count - 1)
     within = sum((k.sum() - k.trace()) / pairs for k in (_kernel(x, x), _kernel(y, y)))
@@ -160,7 +176,7 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _squared_radii(points: np.ndarray, neighbours: int) -> np.ndarray:
     """The squared distance of each point to its k-th nearest other point: [N, D] -> [N]."""
-    # The nearest of all, index 0, is the point itself.
+    # Index 0 is the point itself.
     radii = [np.partition(d, neighbours)[:, neighbours] for d in _squared_distances(points, points)]
     return np.concatenate(radii)
 
@@ -172,7 +188,7 @@ def _share_within(points: np.ndarray, centers: np.ndarray, squared_radii: np.nda
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
-    """All squared distances of x [N, D] and y [M, D], some hundred rows [*, M] at a time."""
+    """Yields the squared distances of x [N, D] and y [M, D], a block of rows [*, M] at a time."""
     y_norms = np.square(y).sum(axis=1)
     for start in range(0, len(x), _ROWS):
         rows = x[start : start + _ROWS]
@@ -194,5 +210,5 @@ def _checked_pair(
             f"compared: give {least} or more of each, of one number or more"
         )
     if not (np.isfinite(features).all() and np.isfinite(others).all()):
-        raise UserError("features with NaN or infinite numbers were compared; mend or drop them")
+        raise UserError("features with NaN or infinite numbers were compared; fix or drop them")
     return features, others

@@ -1,12 +1,13 @@
-"""Errors of images against others, one number per image.
+"""Errors of images against target images, one number per image.
 
-`mse`, `psnr` and `ssim` are pure, can be jitted, and return one number per image, unreduced. They
-take floats in [0, 1], shape [B, H, W, C]; float16 and bfloat16 are widened to float32 first.
+`mse`, `psnr` and `ssim` are pure functions that can be jitted. Images are floats in [0, 1]; float16
+and bfloat16 are widened to float32 first.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Float
 
 from jaxae.errors import UserError
 
@@ -15,30 +16,39 @@ _WINDOW_SIZE, _WINDOW_SIGMA = 11, 1.5  # Wang et al. 2004, section III.B
 _LUMINANCE_CONSTANT, _CONTRAST_CONSTANT = 0.01**2, 0.03**2  # C1 and C2 at data range 1
 
 
-def mse(images: jax.typing.ArrayLike, targets: jax.typing.ArrayLike) -> jax.Array:
-    """Mean squared error over the pixels and channels of each image: [B, H, W, C] twice -> [B].
+def mse(
+    images: Float[ArrayLike, "batch height width channels"],
+    targets: Float[ArrayLike, "batch height width channels"],
+) -> Float[jax.Array, " batch"]:
+    """The mean squared error over the pixels and channels of each image.
 
-    Raises UserError unless both are float arrays of one shape [B, H, W, C].
+    Raises `UserError` unless both are float arrays of one shape [B, H, W, C].
     """
     images, targets = _checked_pair(images, targets)
     return jnp.mean(jnp.square(images - targets), axis=(1, 2, 3))
 
 
-def psnr(images: jax.typing.ArrayLike, targets: jax.typing.ArrayLike) -> jax.Array:
-    """Peak signal-to-noise ratio of each image, in dB at data range 1: [B, H, W, C] twice -> [B].
+def psnr(
+    images: Float[ArrayLike, "batch height width channels"],
+    targets: Float[ArrayLike, "batch height width channels"],
+) -> Float[jax.Array, " batch"]:
+    """The peak signal-to-noise ratio of each image in dB, for a data range of 1.
 
-    -10 log10(MSE), with the MSE held at or above 1e-10: equal images have 100 dB, not infinity.
-    Raises UserError unless both are float arrays of one shape [B, H, W, C].
+    -10 log10(MSE), with the MSE held at or above 1e-10, so that equal images have 100 dB instead of
+    infinity. Raises `UserError` unless both are float arrays of one shape [B, H, W, C].
     """
     return -10 * jnp.log10(jnp.maximum(mse(images, targets), _SMALLEST_MSE))
 
 
-def ssim(images: jax.typing.ArrayLike, targets: jax.typing.ArrayLike) -> jax.Array:
-    """Structural similarity of each image, at most 1: [B, H, W, C] twice -> [B].
+def ssim(
+    images: Float[ArrayLike, "batch height width channels"],
+    targets: Float[ArrayLike, "batch height width channels"],
+) -> Float[jax.Array, " batch"]:
+    """The structural similarity of each image, at most 1.
 
-    Wang, Bovik, Sheikh and Simoncelli 2004, equation 13: Gaussian window of 11x11 pixels and sigma
-    1.5, K1 = 0.01, K2 = 0.03, data range 1; the mean over all windows that lie inside the image and
-    over the channels. Raises UserError unless both are float arrays of one shape [B, H, W, C] with
+    Wang, Bovik, Sheikh and Simoncelli 2004, equation 13, with a Gaussian window of 11x11 pixels and
+    sigma 1.5, K1 = 0.01, K2 = 0.03 and data range 1, averaged over channels and all windows inside
+    the image. Raises `UserError` unless both are float arrays of one shape [B, H, W, C] with
     H, W >= 11.
     """
     images, targets = _checked_pair(images, targets)
@@ -47,8 +57,8 @@ def ssim(images: jax.typing.ArrayLike, targets: jax.typing.ArrayLike) -> jax.Arr
             f"SSIM was given images of {images.shape[1]}x{images.shape[2]} pixels; its window "
             f"needs {_WINDOW_SIZE}x{_WINDOW_SIZE} or more; use mse or psnr, or larger images"
         )
-    # A variance is the same without the channel's own mean, and E[x^2] - E[x]^2 then loses fewer
-    # digits; for constant images none.
+    # Subtracting a channel's mean leaves its variance unchanged, and E[x^2] - E[x]^2 then loses
+    # fewer digits, for constant images none.
     image_offset = jnp.mean(images, axis=(1, 2), keepdims=True)
     target_offset = jnp.mean(targets, axis=(1, 2), keepdims=True)
     x, y = images - image_offset, targets - target_offset
@@ -66,15 +76,15 @@ def ssim(images: jax.typing.ArrayLike, targets: jax.typing.ArrayLike) -> jax.Arr
 
 
 def _window_mean(images: jax.Array) -> jax.Array:
-    """Gaussian-weighted mean over every window inside the image: [B,H,W,C] -> [B,H-10,W-10,C]."""
+    """The Gaussian-weighted mean of each window inside the image, [B, H - 10, W - 10, C]."""
     across, down = (_window_matrix(size) for size in (images.shape[2], images.shape[1]))
-    # Two matrix products are faster than a convolution on a CPU; by default a GPU or TPU would
-    # round their inputs.
+    # Two matrix products are faster than a convolution on a CPU. HIGHEST, because by default a GPU
+    # or TPU rounds their inputs.
     return jnp.einsum("ih,bhwc,jw->bijc", down, images, across, precision=jax.lax.Precision.HIGHEST)
 
 
 def _window_matrix(size: int) -> np.ndarray:
-    """Row i holds the window's weights from column i on: float32 [size - 10, size]."""
+    """A band matrix, float32 [size - 10, size]: row i has the window's weights from column i on."""
     radius = _WINDOW_SIZE // 2
     window = np.exp(-0.5 * (np.arange(-radius, radius + 1) / _WINDOW_SIGMA) ** 2)
     places = size - 2 * radius
@@ -82,9 +92,7 @@ def _window_matrix(size: int) -> np.ndarray:
     return np.sum(bands, axis=0).astype(np.float32)
 
 
-def _checked_pair(
-    images: jax.typing.ArrayLike, targets: jax.typing.ArrayLike
-) -> tuple[jax.Array, jax.Array]:
+def _checked_pair(images: ArrayLike, targets: ArrayLike) -> tuple[jax.Array, jax.Array]:
     images, targets = jnp.asarray(images), jnp.asarray(targets)
     if images.ndim != 4 or images.shape != targets.shape:
         raise UserError(
@@ -95,7 +103,7 @@ def _checked_pair(
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise UserError(
                 f"images of type {array.dtype} were given; metrics take floats in [0, 1]; "
-                "convert uint8 pixels by images / 255"
+                "convert uint8 pixels with images / 255"
             )
     dtype = jnp.float64 if jnp.float64 in (images.dtype, targets.dtype) else jnp.float32
     return images.astype(dtype), targets.astype(dtype)

@@ -1,10 +1,11 @@
-"""The PCA baseline."""
+"""PCA, the linear baseline of autoencoders."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Float32, Real
 
 from jaxae.errors import UserError
 
@@ -15,16 +16,19 @@ _CHUNK = 4096  # images converted to float64 at a time
 class PCA:
     """The linear autoencoder of least squared error: codes (x - mean) W^T, images mean + z W.
 
-    Works on images in the scale that it was fitted in (0..255 for uint8), flattened to D = H*W*C.
+    Images are flattened to D = H*W*C numbers, in the scale in which they were fitted (0 to 255 for
+    uint8).
     """
 
     mean: np.ndarray  # float64 [D]
     components: np.ndarray  # float64 [K, D], orthonormal rows, largest variance first
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Codes of images: uint8 or float [N, H, W, C] -> float32 [N, K].
+    def encode(
+        self, images: Real[np.ndarray, "N height width channels"]
+    ) -> Float32[np.ndarray, "N components"]:
+        """Returns the codes of images, uint8 or float.
 
-        Raises UserError unless H*W*C is the D that was fitted.
+        Raises `UserError` unless H*W*C is the D that was fitted.
         """
         images = _checked_images(images)
         dimension = math.prod(images.shape[1:])
@@ -36,10 +40,10 @@ class PCA:
         codes = [(chunk - self.mean) @ self.components.T for chunk in _float64_chunks(images)]
         return np.concatenate(codes).astype(np.float32)
 
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Flat images of codes: float [N, K] -> float32 [N, D], not clipped to the pixels' range.
+    def decode(self, codes: Float[np.ndarray, "N components"]) -> Float32[np.ndarray, "N pixels"]:
+        """Returns the flat images of codes, not clipped to the pixels' range.
 
-        Raises UserError unless codes have shape [N, K].
+        Raises `UserError` unless codes have shape [N, K].
         """
         codes = np.asarray(codes)
         if codes.ndim != 2 or codes.shape[1] != len(self.components):
@@ -53,20 +57,23 @@ class PCA:
             images[chunk] = codes[chunk].astype(np.float64) @ self.components + self.mean
         return images
 
-    def reconstruct(self, images: np.ndarray) -> np.ndarray:
-        """Images through the code and back, in the same scale: [N, H, W, C] -> float32, same shape.
+    def reconstruct(
+        self, images: Real[np.ndarray, "N height width channels"]
+    ) -> Float32[np.ndarray, "N height width channels"]:
+        """Encodes and decodes images, in the same scale.
 
-        Raises UserError unless H*W*C is the D that was fitted.
+        Raises `UserError` unless H*W*C is the D that was fitted.
         """
         return self.decode(self.encode(images)).reshape(np.shape(images))
 
 
-def fit_pca(images: np.ndarray, components: int) -> PCA:
-    """The first principal components of images, uint8 or float [N, H, W, C], N >= 1.
+def fit_pca(images: Real[np.ndarray, "N height width channels"], components: int) -> PCA:
+    """Computes the first principal components of images, uint8 or float.
 
-    Exact, and the same for the same images: eigenvectors of the covariance, summed in float64, each
-    with the sign that makes its entry of largest magnitude positive. Holds D x D float64 numbers.
-    Raises UserError for other arrays, for NaN, and unless 1 <= components <= min(N, D).
+    They are exact and deterministic: eigenvectors of the covariance, which is summed in float64,
+    each with the sign that makes its entry of largest magnitude positive. Needs memory for D x D
+    float64 numbers. Raises `UserError` for other arrays, for NaN, and unless
+    1 <= components <= min(N, D).
     """
     images = _checked_images(images)
     count, dimension = len(images), math.prod(images.shape[1:])
@@ -78,7 +85,7 @@ def fit_pca(images: np.ndarray, components: int) -> PCA:
     mean = sum((chunk.sum(axis=0) for chunk in _float64_chunks(images)), np.zeros(dimension))
     mean /= count
     if not np.isfinite(mean).all():
-        raise UserError("PCA was given images with NaN or infinite pixels; mend or drop them")
+        raise UserError("PCA was given images with NaN or infinite pixels; fix or drop them")
     scatter = np.zeros((dimension, dimension))
     for chunk in _float64_chunks(images):
         chunk -= mean
@@ -90,7 +97,7 @@ def fit_pca(images: np.ndarray, components: int) -> PCA:
 
 
 def _float64_chunks(images: np.ndarray) -> Iterator[np.ndarray]:
-    """The images flattened, a fresh float64 copy of a few thousand at a time."""
+    """Yields flattened images, a float64 copy of a few thousand at a time."""
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK]
         yield chunk.reshape(len(chunk), -1).astype(np.float64)
@@ -100,8 +107,8 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.size == 0:
         raise UserError(
-            f"an array of shape {images.shape} was given; PCA takes images [N, H, W, C], none of "
-            "the four zero; reshape it, with C = 1 for grey images"
+            f"an array of shape {images.shape} was given; PCA takes images [N, H, W, C] with no "
+            "axis of length 0; reshape it, with C = 1 for gray images"
         )
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise UserError(f"images of type {images.dtype} were given; PCA takes uint8 or floats")

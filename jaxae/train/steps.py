@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,7 @@ class Terms:
     collections: Variables = struct.field(default_factory=dict)
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A function `(variables, key, batch) -> Terms`, which training minimizes.
 

@@ -19,6 +19,7 @@ def test_active_units_are_those_whose_mean_varies_over_the_images() -> None:
 @pytest.mark.parametrize(
     "means", [np.zeros(4), np.zeros((1, 4)), np.zeros((3, 2, 2, 1)), np.full((3, 2), np.nan)]
 )
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_means_of_another_kind_are_refused(means: np.ndarray) -> None:
     with pytest.raises(UserError, match="posterior means of shape"):
         active_units(means)
@@ -44,6 +45,7 @@ def test_perplexity_of_uneven_use() -> None:
 @pytest.mark.parametrize(
     "indices", [np.array([], int), np.array([0, 4]), np.array([-1, 0]), np.array([0.0, 1.0])]
 )
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_indices_of_no_code_are_refused(indices: np.ndarray) -> None:
     with pytest.raises(UserError, match=r"for 4 codes: give one or more integers from 0 to 3"):
         perplexity(indices, 4)

@@ -84,11 +84,13 @@ def test_low_precision_images_are_compared_in_float32():
         (np.zeros((2, 16, 16, 1), np.uint8), np.zeros((2, 16, 16, 1)), "uint8"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_arrays_that_cannot_be_compared_are_refused(metric, images, targets, message):
     with pytest.raises(UserError, match=message):
         metric(images, targets)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_ssim_refuses_images_smaller_than_its_window():
     with pytest.raises(UserError, match="10x28"):
         metrics.ssim(np.zeros((1, 10, 28, 1)), np.zeros((1, 10, 28, 1)))
@@ -149,11 +151,13 @@ def test_pca_of_constant_images_returns_them():
 
 
 @pytest.mark.parametrize("components", [0, -1, 61, 301])
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_pca_refuses_impossible_numbers_of_components(components):
     with pytest.raises(UserError, match="1 to 60"):
         metrics.fit_pca(uint8_images(), components)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_pca_refuses_other_arrays():
     images = uint8_images()
     pca = metrics.fit_pca(images, 2)

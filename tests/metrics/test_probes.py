@@ -78,6 +78,7 @@ def test_neighbour_accuracy_equals_a_sort_of_all_distances():
 
 
 @pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_codes_that_cannot_be_probed_are_refused(probe):
     codes, labels = clusters(0)
     with pytest.raises(UserError, match="one network"):
@@ -90,6 +91,7 @@ def test_codes_that_cannot_be_probed_are_refused(probe):
         probe(np.full_like(codes, np.nan), labels, codes, labels)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_one_class_and_impossible_numbers_of_neighbours_are_refused():
     codes, labels = clusters(0)
     with pytest.raises(UserError, match="one class"):
