@@ -34,7 +34,7 @@ def unscaled(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return pixels
 
 
-def symmetric(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _symmetric(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Scales pixels from [0, 1] to [-1, 1]."""
     return 2 * pixels - 1
 
@@ -42,31 +42,31 @@ def symmetric(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 # Activations and their squared errors.
 
 
-def tanh_image(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _tanh_image(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """tanh(logits), scaled from [-1, 1] to [0, 1]."""
     return (nn.tanh(logits) + 1) / 2
 
 
-def clipped(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _clipped(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """relu(logits), clipped at 1."""
     return jnp.clip(logits, 0, 1)
 
 
-def sigmoid_error(
+def _sigmoid_error(
     logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
 ) -> Float[Array, " batch"]:
     """Squared error of sigmoid(logits)."""
     return losses.squared_error(nn.sigmoid(logits), pixels)
 
 
-def tanh_error(
+def _tanh_error(
     logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
 ) -> Float[Array, " batch"]:
     """Squared error of tanh(logits)."""
     return losses.squared_error(nn.tanh(logits), pixels)
 
 
-def relu_error(
+def _relu_error(
     logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
 ) -> Float[Array, " batch"]:
     """Squared error of relu(logits)."""
@@ -76,7 +76,7 @@ def relu_error(
 # Densities with one logit per channel.
 
 
-def continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The mean of each pixel's density, which is closer to 1/2 than sigmoid(logits).
 
     As in any exponential family, the loss has zero gradient where the target equals the mean.
@@ -86,7 +86,7 @@ def continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*
 
 
 @dataclass(frozen=True)  # equal standard deviations compare equal, so they compile once
-class GaussianLoss:
+class _GaussianLoss:
     """-log N(pixels; sigmoid(logits), standard_deviation^2) in nats."""
 
     standard_deviation: float
@@ -107,7 +107,7 @@ def gaussian(standard_deviation: float) -> Likelihood:
         raise UserError(
             f"a standard deviation of {standard_deviation} was given: it is a finite number above 0"
         )
-    loss = GaussianLoss(float(standard_deviation))
+    loss = _GaussianLoss(float(standard_deviation))
     return Likelihood(unscaled, nn.sigmoid, loss, normalized=True)
 
 
@@ -117,7 +117,7 @@ _LOG_VARIANCE_BOUND = 12.0  # standard deviations from 0.0025, less than a gray 
 _LOG_SCALE_BOUND = 8.0  # the smallest scale, a twelfth of a level, puts 99 % of the mass on one
 
 
-def means_and_spreads(
+def _means_and_spreads(
     logits: Float[Array, "*shape channels"],
 ) -> tuple[Float[Array, "*shape half"], Float[Array, "*shape half"]]:
     """Splits the channels in half, [B, ..., 2 C] to two arrays [B, ..., C].
@@ -138,12 +138,12 @@ def _soft_clip(values: Array, bound: float) -> Array:
     return bound * nn.tanh(values / bound)
 
 
-def mean_image(logits: Float[Array, "*shape logits"]) -> Float[Array, "*shape channels"]:
+def _mean_image(logits: Float[Array, "*shape logits"]) -> Float[Array, "*shape channels"]:
     """sigmoid of the means, [B, ..., 2 C] to [B, ..., C]."""
-    return nn.sigmoid(means_and_spreads(logits)[0])
+    return nn.sigmoid(_means_and_spreads(logits)[0])
 
 
-def gaussian_learned_loss(
+def _gaussian_learned_loss(
     logits: Float[Array, "batch *shape logits"], pixels: Float[Array, "batch *shape channels"]
 ) -> Float[Array, " batch"]:
     """-log N(pixels; sigmoid(mean), exp(spread)) in nats.
@@ -151,19 +151,19 @@ def gaussian_learned_loss(
     The log variance is softly clipped to ±12. Otherwise the density of a pixel that never changes,
     such as a black corner, would grow without bound.
     """
-    mean, spread = means_and_spreads(logits)
+    mean, spread = _means_and_spreads(logits)
     log_variance = _soft_clip(spread, _LOG_VARIANCE_BOUND)
     return losses.gaussian(nn.sigmoid(mean), log_variance, pixels)
 
 
-def discretized_logistic_loss(
+def _discretized_logistic_loss(
     logits: Float[Array, "batch *shape logits"], pixels: Float[Array, "batch *shape channels"]
 ) -> Float[Array, " batch"]:
     """-log P(level of each pixel) in nats, for a logistic located at sigmoid(mean).
 
     The spread is the log scale, softly clipped to ±8.
     """
-    mean, spread = means_and_spreads(logits)
+    mean, spread = _means_and_spreads(logits)
     return losses.discretized_logistic(
         nn.sigmoid(mean), _soft_clip(spread, _LOG_SCALE_BOUND), pixels
     )
@@ -175,23 +175,23 @@ BERNOULLI = Likelihood(unscaled, nn.sigmoid, losses.bernoulli, normalized=True)
 
 # Densities of pixels in [0, 1]. The images are their means, which minimize the squared error.
 CONTINUOUS_BERNOULLI = Likelihood(
-    unscaled, continuous_bernoulli_mean, losses.continuous_bernoulli, normalized=True
+    unscaled, _continuous_bernoulli_mean, losses.continuous_bernoulli, normalized=True
 )
 GAUSSIAN = gaussian(0.1)  # variance 0.01, a small autoencoder's squared error per pixel on MNIST
 GAUSSIAN_LEARNED = Likelihood(
-    unscaled, mean_image, gaussian_learned_loss, logits_per_channel=2, normalized=True
+    unscaled, _mean_image, _gaussian_learned_loss, logits_per_channel=2, normalized=True
 )
 
 # Probabilities of 256 gray levels. The image shows the locations, which are the medians.
 DISCRETIZED_LOGISTIC = Likelihood(
-    unscaled, mean_image, discretized_logistic_loss, logits_per_channel=2, normalized=True
+    unscaled, _mean_image, _discretized_logistic_loss, logits_per_channel=2, normalized=True
 )
 
 # Gaussians of fixed variance around an activation, without their constants: squared errors of
 # pixels in [0, 1], [-1, 1], and [0, 1] with a mean that may exceed 1.
-GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, sigmoid_error)
-GAUSSIAN_TANH = Likelihood(symmetric, tanh_image, tanh_error)
-GAUSSIAN_RELU = Likelihood(unscaled, clipped, relu_error)
+GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, _sigmoid_error)
+GAUSSIAN_TANH = Likelihood(_symmetric, _tanh_image, _tanh_error)
+GAUSSIAN_RELU = Likelihood(unscaled, _clipped, _relu_error)
 
 BY_NAME = {
     "bernoulli": BERNOULLI,
@@ -210,7 +210,7 @@ def name_of(likelihood: Likelihood) -> str | None:
     for name, known in BY_NAME.items():
         if likelihood == known:
             return name
-    if isinstance(likelihood.loss, GaussianLoss):
+    if isinstance(likelihood.loss, _GaussianLoss):
         return f"gaussian {likelihood.loss.standard_deviation}"
     return None
 

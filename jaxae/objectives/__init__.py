@@ -1,7 +1,7 @@
-"""Objectives: from (variables, key, batch) to terms; `functools.partial` gives them their model.
+"""Objectives: functions (variables, key, batch) -> Terms, with a network bound by `partial`.
 
-A variant changes the batch or a weight and calls another: denoising is reconstruction from
-corrupted inputs, a beta-VAE is the ELBO with another weight. `jaxae.family` lists them all.
+A variant changes the batch or a weight and calls another objective: denoising is reconstruction
+from corrupted inputs, a beta-VAE is the ELBO with another weight. `jaxae.family` lists them all.
 """
 
 from jaxae.objectives.corruptions import (

@@ -1,7 +1,8 @@
-"""Bounds on the evidence from several weighted samples, tighter than the ELBO.
+"""Bounds on the evidence that use several weighted samples and are tighter than the ELBO.
 
-All are per example, in nats, with the plain reparameterized gradient; with one sample each is the
-negative ELBO with its KL term sampled. Metrics: the bound, and the ELBO of the same samples.
+Losses are per example, in nats, with the plain reparameterized gradient. With one sample, each loss
+is the negative ELBO with a sampled KL term. The metrics are the negative bound, and the negative
+ELBO of the same samples.
 """
 
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float, Key
 
 from jaxae.errors import UserError
 from jaxae.network import Network
@@ -22,76 +24,76 @@ from jaxae.train import Batch, Terms, Variables
 
 def iwae(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     samples: int = 5,
 ) -> Terms:
-    """-log of the mean weight of a number of samples (Burda et al. 2016, eq. 8)."""
+    """-log of the mean importance weight of the samples (Burda et al. 2016, eq. 8)."""
     return miwae(variables, key, batch, network=network, samples=samples, groups=1)
 
 
 def miwae(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     samples: int = 8,
     groups: int = 8,
 ) -> Terms:
-    """The mean of the IWAE's loss over groups of samples; `samples` are those of one group.
+    """The mean of the IWAE's loss over groups of `samples` samples each.
 
     MIWAE(groups, samples) of Rainforth et al. 2018.
     """
-    weights = grouped_log_weights(
+    weights = _grouped_log_weights(
         variables, key, batch, network=network, samples=samples, groups=groups
     )
-    return terms_of(mean_bound(weights), weights)
+    return _bound_terms(_mean_bound(weights), weights)
 
 
 def piwae(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     samples: int = 8,
     groups: int = 8,
 ) -> Terms:
-    """The IWAE's loss of all samples, whose gradient for the encoder is that of the MIWAE.
+    """The IWAE's loss of all samples for the decoder, and the MIWAE's gradient for the encoder.
 
-    PIWAE(groups, samples) of Rainforth et al. 2018. The decoder is the parameters of that
-    name, the encoder all others, a conditional network's label images among them.
+    PIWAE(groups, samples) of Rainforth et al. 2018. The decoder is the parameters of that name; all
+    other parameters, including a conditional network's label images, belong to the encoder.
     """
     draw = partial(
-        grouped_log_weights,
+        _grouped_log_weights,
         key=key,
         batch=batch,
         network=network,
         samples=samples,
         groups=groups,
     )
-    weights = draw(hold(variables, decoder=False))
+    weights = draw(_stop_gradient(variables, decoder=False))
     bound = log_mean_exp(weights.reshape(-1, weights.shape[-1]))
-    encoder_bound = mean_bound(draw(hold(variables, decoder=True)))
-    # The difference is 0, with the gradient of its first part.
-    return terms_of(bound + (encoder_bound - jax.lax.stop_gradient(encoder_bound)), weights)
+    encoder_bound = _mean_bound(draw(_stop_gradient(variables, decoder=True)))
+    # The difference is 0, but its gradient is that of the encoder's bound.
+    return _bound_terms(bound + (encoder_bound - jax.lax.stop_gradient(encoder_bound)), weights)
 
 
 def ciwae(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     samples: int = 8,
     mixture: float = 0.5,
 ) -> Terms:
-    """mixture * negative ELBO + (1 - mixture) * the IWAE's loss, of the same samples.
+    """mixture * negative ELBO + (1 - mixture) * the IWAE's loss, with the same samples.
 
-    CIWAE of Rainforth et al. 2018. Raises UserError unless the mixture is in [0, 1].
+    CIWAE of Rainforth et al. 2018. Raises `UserError` unless the mixture is in [0, 1].
     """
     if not 0 <= mixture <= 1:
         raise UserError(f"mixture = {mixture} was given: give 0 (the IWAE) to 1 (the ELBO)")
@@ -100,9 +102,9 @@ def ciwae(
     return Terms(mixture * elbo + (1 - mixture) * bound, terms.metrics)
 
 
-def grouped_log_weights(
+def _grouped_log_weights(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
@@ -111,7 +113,7 @@ def grouped_log_weights(
 ) -> Array:
     """The log weights of samples from each posterior, float [groups, samples, B].
 
-    The encoder runs once. Raises UserError for less than one sample or group.
+    The encoder runs once. Raises `UserError` for less than one sample or group.
     """
     check_count("samples", samples)
     check_count("groups", groups)
@@ -122,19 +124,21 @@ def grouped_log_weights(
     return weights.reshape(groups, samples, -1)
 
 
-def mean_bound(weights: Array) -> Array:
-    """The mean over groups of their bounds, from log weights [groups, samples, B] to [B]."""
+def _mean_bound(weights: Float[Array, "groups samples batch"]) -> Float[Array, " batch"]:
+    """The mean of the groups' bounds, from log weights."""
     return jnp.mean(jax.vmap(log_mean_exp)(weights), axis=0)
 
 
-def terms_of(bound: Array, weights: Array) -> Terms:
-    """The loss of a bound [B], and the metrics of log weights [groups, samples, B]."""
+def _bound_terms(
+    bound: Float[Array, " batch"], weights: Float[Array, "groups samples batch"]
+) -> Terms:
+    """Returns the terms of a bound and of the log weights it comes from."""
     metrics = {"negative_bound": -bound, "negative_elbo": -jnp.mean(weights, axis=(0, 1))}
     return Terms(-bound, metrics)
 
 
-def hold(variables: Variables, *, decoder: bool) -> Variables:
-    """The same variables, where no gradient goes through the decoder, or through all but it."""
+def _stop_gradient(variables: Variables, *, decoder: bool) -> Variables:
+    """Stops the gradient through the decoder's parameters, or through all others."""
     params = {
         name: jax.lax.stop_gradient(value) if (name == "decoder") == decoder else value
         for name, value in variables["params"].items()

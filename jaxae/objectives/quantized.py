@@ -1,8 +1,9 @@
-"""The objective of codes from a codebook; other quantized codes need `reconstruction` alone."""
+"""The objective that trains a codebook; other quantizers need only `reconstruction`."""
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import entr
+from jaxtyping import Float, Key
 
 from jaxae import losses
 from jaxae.errors import UserError
@@ -21,7 +22,7 @@ from jaxae.train import Batch, Terms, Variables
 
 def vector_quantized(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
@@ -29,15 +30,16 @@ def vector_quantized(
     decay: float = 0.99,
     threshold: float = 0.1,
 ) -> Terms:
-    """Reconstruction and commitment to a codebook that follows the encoder by moving averages.
+    """Reconstruction plus commitment to a codebook that moving averages of the encoder update.
 
-    van den Oord et al. 2017, eq. 3, whose second term appendix A.1 replaces by the averages.
-    "commitment_error" is the squared distance of the encoder's outputs to their codes, summed over
-    the code as "reconstruction" is over the image; "perplexity" is that of the batch's use of
-    codes, a scalar. The collections have the updated codebook: see `update_codebook`, with decay
-    and threshold. Raises UserError unless the model's bottleneck is a `VectorQuantizer`.
+    van den Oord et al. 2017, eq. 3, with the moving averages of appendix A.1 instead of the second
+    term. The metric "commitment_error" is the squared distance from the encoder's outputs to their
+    codes, summed over the code just as "reconstruction" is summed over the image; "perplexity" is
+    that of the batch's codes, a scalar. The collections hold the updated codebook; `decay` and
+    `threshold` are those of `update_codebook`. Raises `UserError` unless the model's bottleneck is
+    a `VectorQuantizer`.
     """
-    codebook = codebook_of(network, variables)
+    codebook = _codebook_of(network, variables)
     size, dimension = codebook.vectors.shape
     x = network.scale(batch.network_inputs)
     features = network.apply(variables, x, batch.labels, method="features")
@@ -55,14 +57,14 @@ def vector_quantized(
         {
             "reconstruction": reconstruction,
             "commitment_error": error,
-            "perplexity": perplexity(count_uses(indices, batch.weights, size)),
+            "perplexity": _perplexity(count_uses(indices, batch.weights, size)),
         },
         {"codebook": {"bottleneck": dict(vars(updated))}},
     )
 
 
-def codebook_of(network: Network, variables: Variables) -> Codebook:
-    """The codebook among a network's variables; UserError if its bottleneck has none."""
+def _codebook_of(network: Network, variables: Variables) -> Codebook:
+    """Returns the codebook in a network's variables; raises `UserError` if it has none."""
     if not isinstance(network.quantizer, VectorQuantizer):
         raise UserError(
             f"a quantizer of {network.quantizer!r} has no codebook to train: give an Autoencoder a "
@@ -71,6 +73,6 @@ def codebook_of(network: Network, variables: Variables) -> Codebook:
     return Codebook(**variables["codebook"]["bottleneck"])
 
 
-def perplexity(counts: Array) -> Array:
-    """exp(entropy) of how often each code was used, float [size]: from 1 to size, a scalar."""
+def _perplexity(counts: Float[Array, " size"]) -> Float[Array, ""]:
+    """exp(entropy) of the codes' frequencies, from 1 to size."""
     return jnp.exp(entr(counts / counts.sum()).sum())

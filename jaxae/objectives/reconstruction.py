@@ -1,8 +1,9 @@
-"""Objectives of networks whose code is a function of the image."""
+"""The reconstruction objective, for networks whose code is a function of the image."""
 
 from dataclasses import replace
 
 from jax import Array
+from jaxtyping import Key
 
 from jaxae import metrics
 from jaxae.network import Network
@@ -11,13 +12,13 @@ from jaxae.train import Batch, Objective, Terms, Variables, pixels
 
 def reconstruction(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     per_pixel: bool = False,
 ) -> Terms:
-    """The likelihood's loss of each image; per_pixel divides it by the number of pixels."""
+    """The likelihood's loss of each image; `per_pixel` divides it by the number of pixels."""
     del key
     targets = network.scale(batch.images)
     logits = network.apply(variables, network.scale(batch.network_inputs), batch.labels)
@@ -27,15 +28,15 @@ def reconstruction(
 
 def with_image_errors(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     objective: Objective,
     network: Network,
 ) -> Terms:
-    """The objective, and "mse" and "psnr" of each reconstruction on [0, 1], for evaluation.
+    """Adds the "mse" and "psnr" of each reconstruction, on [0, 1], to an objective's metrics.
 
-    The reconstruction is of the batch's own inputs, before the objective corrupts them.
+    The reconstruction starts from the batch's own inputs, before the objective corrupts them.
     """
     terms = objective(variables, key, batch)
     images = network.reconstruct(variables, batch.network_inputs, batch.labels)

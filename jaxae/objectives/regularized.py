@@ -1,4 +1,4 @@
-"""Reconstruction and a penalty on the code, or on how it hangs together with the image."""
+"""Reconstruction with a penalty on the code, or on the Jacobian of the encoder or decoder."""
 
 from collections.abc import Callable
 
@@ -6,25 +6,27 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import xlogy
+from jaxtyping import Float, Key
 
 from jaxae.losses import sum_per_example
 from jaxae.network import Network
 from jaxae.train import Batch, Terms, Variables
 
-_MARGIN = 1e-6  # by which mean activations are kept from 0 and 1
+_MARGIN = 1e-6  # keeps mean activations away from 0 and 1
 
 
 def sparse_l1(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     weight: float = 0.1,
 ) -> Terms:
-    """Reconstruction and the sum of the code's absolute values.
+    """Reconstruction plus the sum of the code's absolute values.
 
-    Nothing holds the decoder's scale: in time a smaller code and larger weights lower the penalty.
+    Nothing constrains the decoder's scale: over time, training can lower the penalty by shrinking
+    the code and growing the decoder's weights.
     """
     del key
     z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
@@ -34,17 +36,17 @@ def sparse_l1(
 
 def sparse_kl(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     rate: float = 0.05,
     weight: float = 3.0,
 ) -> Terms:
-    """Reconstruction and the KL divergence of a target rate to each number's mean over the batch.
+    """Reconstruction plus the KL divergence from a target rate to each unit's mean activation.
 
-    For codes between 0 and 1 (Ng 2011, CS294A lecture notes, section 3). "rate_kl", in nats, is
-    summed over the code, a scalar.
+    Codes must lie between 0 and 1; means are over the batch (Ng 2011, CS294A lecture notes, section
+    3). The metric "rate_kl", in nats, is a scalar, summed over the code.
     """
     del key
     z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
@@ -54,14 +56,18 @@ def sparse_kl(
     )
 
 
-def mean_over_batch(z: Array, weights: Array) -> Array:
-    """The mean of each number of codes [B, ...] over the examples with weight: float [D]."""
+def mean_over_batch(
+    z: Float[Array, "batch *shape"], weights: Float[Array, " batch"]
+) -> Float[Array, " dimension"]:
+    """The mean of each number of the codes over the examples of weight 1."""
     codes = jnp.where(weights[:, None] > 0, z.reshape(z.shape[0], -1), 0)
     return jnp.sum(codes, axis=0) / jnp.sum(weights)
 
 
-def kl_of_rate(rate: float, means: Array) -> Array:
-    """KL(Bernoulli(rate) || Bernoulli(mean)) in nats of means [D] in [0, 1], finite at the ends."""
+def kl_of_rate(
+    rate: float | Float[Array, ""], means: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """KL(Bernoulli(rate) || Bernoulli(mean)) in nats, for means in [0, 1]; finite at both ends."""
     means = _MARGIN + (1 - 2 * _MARGIN) * jnp.clip(means, 0, 1)
     negative_entropy = xlogy(rate, rate) + xlogy(1 - rate, 1 - rate)
     return negative_entropy - rate * jnp.log(means) - (1 - rate) * jnp.log1p(-means)
@@ -69,51 +75,54 @@ def kl_of_rate(rate: float, means: Array) -> Array:
 
 def contractive(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     weight: float = 0.1,
 ) -> Terms:
-    """Reconstruction and the squared Frobenius norm of the code's Jacobian, computed exactly.
+    """Reconstruction plus the squared Frobenius norm of the encoder's Jacobian, computed exactly.
 
-    By what the network reads, one row for each number of the code. Rifai et al. 2011 tie the
-    decoder's weights to the encoder's; here nothing holds the decoder's scale, and in time a
-    smaller code and larger weights lower the penalty.
+    The Jacobian is taken with respect to the network's input, one row per number of the code. Rifai
+    et al. 2011 tie the decoder's weights to the encoder's. Here nothing constrains the decoder's
+    scale: over time, training can lower the penalty by shrinking the code and growing the decoder's
+    weights.
     """
     del key
-    z, squared_norms = encode_with_jacobian(variables, batch, network)
+    z, squared_norms = _encode_with_jacobian(variables, batch, network)
     rows = jnp.eye(z[0].size, dtype=z.dtype).reshape(-1, 1, *z.shape[1:])
     contraction = squared_norms(rows).sum(axis=0)
-    return contracted(variables, z, contraction, batch, network, weight)
+    return _contractive_terms(variables, z, contraction, batch, network, weight)
 
 
 def contractive_estimate(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     weight: float = 0.1,
     probes: int = 1,
 ) -> Terms:
-    """`contractive` by Hutchinson's unbiased estimate, from the mean over random directions.
+    """`contractive` with Hutchinson's unbiased estimate of the norm, averaged over random probes.
 
-    E |J^T v|^2 = |J|^2 for independent signs v, whose variance is the least (Hutchinson 1989).
+    E |J^T v|^2 = |J|^2 for vectors v of independent random signs, which have the least variance
+    (Hutchinson 1989).
     """
-    z, squared_norms = encode_with_jacobian(variables, batch, network)
+    z, squared_norms = _encode_with_jacobian(variables, batch, network)
     signs = jax.random.rademacher(key, (probes, *z.shape), z.dtype)
     contraction = squared_norms(signs).mean(axis=0)
-    return contracted(variables, z, contraction, batch, network, weight)
+    return _contractive_terms(variables, z, contraction, batch, network, weight)
 
 
-def encode_with_jacobian(
+def _encode_with_jacobian(
     variables: Variables, batch: Batch, network: Network
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """The codes z of a batch, and a function of their Jacobian J by what the network reads.
+    """Returns the codes z of a batch, and a function that probes their Jacobian in directions.
 
-    It returns |J^T v|^2 of each example, float [N, B], for directions v, [N, *z.shape], or with an
-    axis of 1 in place of the batch's. No example may depend on another.
+    For directions v, [N, *z.shape] or with a batch axis of 1, the function returns |J^T v|^2 of
+    each example, float [N, B]. The Jacobian J is taken with respect to the network's input, and no
+    example's code may depend on another example.
     """
 
     def encode(x: Array) -> Array:
@@ -125,11 +134,11 @@ def encode_with_jacobian(
         (product,) = pull_back(jnp.broadcast_to(direction, z.shape))
         return sum_per_example(jnp.square(product))
 
-    # One by one: all at once, convolutions take three times the memory, and longer on a CPU.
+    # In a loop, because vmap takes three times the memory with convolutions, and longer on a CPU.
     return z, lambda directions: lax.map(squared_norm, directions)
 
 
-def contracted(
+def _contractive_terms(
     variables: Variables,
     z: Array,
     contraction: Array,
@@ -137,7 +146,7 @@ def contracted(
     network: Network,
     weight: float,
 ) -> Terms:
-    """The terms of codes and their contraction."""
+    """Returns the terms of codes and their contraction [B]."""
     reconstruction = network.distortion(variables, z, batch)
     return Terms(
         reconstruction + weight * contraction,
@@ -147,16 +156,16 @@ def contracted(
 
 def rae_l2(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     code_weight: float = 0.1,
     decoder_weight: float = 1e-4,
 ) -> Terms:
-    """Reconstruction, half the code's squared norm, and the decoder's parameters' squared norm.
+    """Reconstruction plus half the code's squared norm and the decoder parameters' squared norm.
 
-    Ghosh et al. 2020, section 3. "decoder_norm", of kernels and biases, is a scalar.
+    Ghosh et al. 2020, section 3. The metric "decoder_norm", over kernels and biases, is a scalar.
     """
     del key
     z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
@@ -175,17 +184,18 @@ def rae_l2(
 
 def rae_gp(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     code_weight: float = 0.1,
     gradient_weight: float = 0.1,
 ) -> Terms:
-    """Reconstruction, half the code's squared norm, and the decoder's squared Jacobian.
+    """Reconstruction plus half the code's squared norm and the decoder's squared Jacobian norm.
 
-    Ghosh et al. 2020, section 3. "decoder_gradient" is Hutchinson's unbiased estimate, from one
-    random direction, of the squared Frobenius norm of the decoded image's Jacobian by the code.
+    Ghosh et al. 2020, section 3. The metric "decoder_gradient" is Hutchinson's unbiased estimate,
+    from one random direction, of the squared Frobenius norm of the decoded image's Jacobian with
+    respect to the code.
     """
     z, reconstruction = encode_and_reconstruct(variables, batch, network=network)
 
@@ -208,7 +218,7 @@ def rae_gp(
 
 def encode_and_reconstruct(
     variables: Variables, batch: Batch, *, network: Network
-) -> tuple[Array, Array]:
-    """The codes of a batch, and the loss [B] of what they decode to."""
+) -> tuple[Float[Array, "batch *shape"], Float[Array, " batch"]]:
+    """Returns the codes of a batch, and the loss [B] of their reconstructions."""
     z = network.encode(variables, batch.network_inputs, batch.labels)
     return z, network.distortion(variables, z, batch)

@@ -1,9 +1,10 @@
-"""The ELBO with its KL term in three parts, of which the total correlation has a weight."""
+"""The beta-TC-VAE: the ELBO with its KL term in three parts and a weight on total correlation."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.nn import logsumexp
+from jaxtyping import Float, Key
 
 from jaxae.models import Gaussian
 from jaxae.network import Network
@@ -17,18 +18,19 @@ from jaxae.train import Batch, Terms, Variables
 
 def beta_tc(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
     size: int,
     beta: float = 6.0,
 ) -> Terms:
-    """Reconstruction, mutual information, beta times total correlation, and dimension-wise KL.
+    """Reconstruction + mutual information + beta * total correlation + dimension-wise KL.
 
     Chen et al. 2018, eq. 4 with alpha = gamma = 1, in nats, with one sample of z; `size` is the
-    number of training images. The last three metrics of the four add up to the sampled KL, log
-    q(z | x) - log p(z). Raises UserError for a size less than 1.
+    number of training images. The metrics hold the four terms without beta, and "kl", the sampled
+    KL log q(z | x) - log p(z), to which the last three terms add up. Raises `UserError` if the size
+    is less than 1.
     """
     check_count("size", size)
     posterior = network.posterior(variables, batch.network_inputs, batch.labels)
@@ -42,11 +44,15 @@ def beta_tc(
     return Terms(loss, {"reconstruction": reconstruction, **parts, "kl": kl})
 
 
-def kl_parts(posterior: Gaussian, noise: Array, shares: Array) -> dict[str, Array]:
-    """The three parts of the KL term at codes that noise [B, latent] picks, each float [B].
+def kl_parts(
+    posterior: Gaussian,
+    noise: Float[Array, "batch latent"],
+    shares: Float[Array, "batch batch"],
+) -> dict[str, Float[Array, " batch"]]:
+    """Returns the three parts of the KL term at the codes that correspond to the noise.
 
-    `shares` [B, B] is the log of what each posterior, along axis 1, counts for in the estimate of
-    the aggregate posterior q(z) at each code. (Chen et al. 2018, eq. 2)
+    Entry [i, j] of `shares` is the log weight of example j's posterior in the estimate of the
+    aggregate posterior q(z) at example i's code (Chen et al. 2018, eq. 2).
     """
     densities = log_densities(posterior, noise)
     log_posterior = -(jnp.square(noise) + posterior.log_variance).sum(axis=1) / 2
@@ -60,10 +66,12 @@ def kl_parts(posterior: Gaussian, noise: Array, shares: Array) -> dict[str, Arra
     }
 
 
-def log_densities(posterior: Gaussian, noise: Array) -> Array:
-    """log q(z_i | x_j) of each dimension, [B, B, latent], without the constant log(2 pi) / 2."""
+def log_densities(
+    posterior: Gaussian, noise: Float[Array, "batch latent"]
+) -> Float[Array, "batch batch latent"]:
+    """log q(z_i | x_j) of each dimension, without the constant log(2 pi) / 2."""
     mean, log_variance = posterior.mean, posterior.log_variance
-    # To another's code a posterior narrower than this is as far away; nothing overflows.
+    # The bound prevents overflow; at another example's code a narrower posterior is as negligible.
     inverse_scale = jnp.exp(-jnp.maximum(log_variance, -55) / 2)
     codes = codes_at(posterior, noise)
     distances = (codes[:, None] - mean[None]) * inverse_scale[None]
@@ -72,13 +80,13 @@ def log_densities(posterior: Gaussian, noise: Array) -> Array:
     return -(jnp.square(distances) + log_variance[None]) / 2
 
 
-def log_shares(weights: Array, size: int) -> Array:
-    """The log of what example j of a batch stands for in q(z) at the code of i, float [B, B].
+def log_shares(weights: Float[Array, " batch"], size: int) -> Float[Array, "batch batch"]:
+    """The log weight of each example j in the estimate of q(z) at the code of each example i.
 
-    Of all `size` images i stands for itself, and the others of the batch, less those of weight 0,
-    for the rest. This is the mean of the minibatch stratified estimates (Chen et al. 2018, appendix
-    C) over all orders of the batch: unbiased as each of them, with less variance, exact for a batch
-    of all images, and positive for a batch of more. An example alone stands for all.
+    Example i represents itself among `size` images, and the other examples of weight 1 represent
+    the rest. This is the mean of the minibatch stratified estimates (Chen et al. 2018, appendix C)
+    over all orders of the batch: unbiased like each of them, with less variance, exact if the batch
+    holds all images, and positive if it holds more. A single example represents all images.
     """
     others = jnp.sum(weights) - 1
     own = jnp.where(others > 0, 1 / size, 1.0)

@@ -1,7 +1,8 @@
-"""Objectives of networks whose code is drawn from a posterior: the ELBO and its kin."""
+"""The ELBO and its variants, for networks whose code is drawn from a posterior."""
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Key
 
 from jaxae import losses
 from jaxae.errors import UserError
@@ -12,7 +13,7 @@ from jaxae.train import Batch, Terms, Variables, weighted_mean
 
 def negative_elbo(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
@@ -21,7 +22,7 @@ def negative_elbo(
     """-E_q log p(x | z) + beta KL(q(z | x) || N(0, 1)), in nats, with one sample of z.
 
     Kingma and Welling 2014, eq. 10; beta as in Higgins et al. 2017. The metrics are the negative
-    ELBO itself (beta 1) and its two terms, which add up to it.
+    ELBO (with beta = 1) and the two terms that add up to it.
     """
     posterior = network.posterior(variables, batch.network_inputs, batch.labels)
     z = draw(key, posterior)
@@ -35,7 +36,7 @@ def negative_elbo(
 
 def capacity_annealed(
     variables: Variables,
-    key: Array,
+    key: Key[Array, ""],
     batch: Batch,
     *,
     network: Network,
@@ -43,12 +44,12 @@ def capacity_annealed(
     capacity: float = 25.0,
     anneal_steps: int = 100_000,
 ) -> Terms:
-    """Reconstruction and gamma |KL - C|, where C grows from 0 to `capacity` nats.
+    """Reconstruction + gamma |KL - C|, where C grows from 0 to `capacity` nats.
 
-    Burgess et al. 2018, eq. 8. The KL term is the batch's mean, for a capacity is an average over
-    images, not what each has to use. C is linear in the steps counted in the variables' "schedule",
-    up to `anneal_steps`; the count returns among the collections, one higher.
-    Raises UserError without a schedule, and for less than one step.
+    Burgess et al. 2018, eq. 8. The KL term is the mean over the batch, because the capacity limits
+    the average over images, not each image. C grows linearly with the steps counted in the
+    variables' "schedule", up to `anneal_steps`; the collections return the count plus one. Raises
+    `UserError` without a schedule, and if `anneal_steps` is less than 1.
     """
     check_count("anneal_steps", anneal_steps)
     if "schedule" not in variables:
@@ -65,5 +66,5 @@ def capacity_annealed(
 
 
 def capacity_schedule() -> Variables:
-    """The collection in which `capacity_annealed` counts its steps, before the first."""
+    """Returns the collection in which `capacity_annealed` counts steps, with a count of 0."""
     return {"schedule": {"steps": jnp.zeros((), jnp.int32)}}
