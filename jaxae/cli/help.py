@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from jaxae.runs import OPTION_GROUPS, RunOptions
 
-REQUIRED = dataclasses.MISSING
+_REQUIRED = dataclasses.MISSING
 """The default of an option that must be given."""
 
 _WIDEST = 100  # columns of a help text, however wide the terminal is
@@ -46,7 +46,7 @@ def format_help(
       defaults: an instance of it; by default its own defaults.
     """
     width = _width()
-    groups = group_options(options_type, defaults)
+    groups = _group_options(options_type, defaults)
     arguments = [option for options in groups.values() for option in options if option.positional]
     parser = argparse.ArgumentParser(
         usage=" ".join([program, "[OPTIONS]", *(f"{option.metavar}" for option in arguments)]),
@@ -79,7 +79,7 @@ def _add_option(group: Any, option: Option) -> None:
         group.add_argument(f"--{flag}", metavar=option.metavar, help=text)
 
 
-def group_options(options_type: type, defaults: Any | None = None) -> dict[str, list[Option]]:
+def _group_options(options_type: type, defaults: Any | None = None) -> dict[str, list[Option]]:
     """The options of a command by the titles of their groups, in the order of the help text.
 
     An experiment's own fields are its recipe, a dataclass among them is a group with the field's
@@ -110,7 +110,7 @@ def describe_options(options_type: type, defaults: Any | None = None) -> dict[st
     import tyro
 
     hints = get_type_hints(options_type, include_extras=True)
-    comments = read_comments(options_type)
+    comments = _read_comments(options_type)
     described = {}
     for field in dataclasses.fields(options_type):
         given, extras = _split_annotated(hints[field.name])
@@ -133,7 +133,7 @@ def describe_options(options_type: type, defaults: Any | None = None) -> dict[st
     return described
 
 
-def read_comments(cls: type) -> dict[str, str]:
+def _read_comments(cls: type) -> dict[str, str]:
     """The comments on the fields of a class, each beside its field or on the lines above it."""
     try:
         source = inspect.getsource(cls)
@@ -213,7 +213,7 @@ def _split_default(comment: str) -> tuple[str, str]:
 
 
 def _describe_default(default: Any) -> str:
-    if default is REQUIRED:
+    if default is _REQUIRED:
         return "(required)"
     if isinstance(default, bool):
         return "(default: on)" if default else "(default: off)"

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-SUSPICIOUS = re.compile(r"coordination.service|preemption_sync_manager", re.IGNORECASE)
-NEEDLESS = "SIGTERM caught at"
+_SUSPICIOUS = re.compile(r"coordination.service|preemption_sync_manager", re.IGNORECASE)
+_NEEDLESS = "SIGTERM caught at"
 FATAL = "JAX distributed service detected fatal errors"
 MOST_HELD = 100  # lines: more than JAX writes before it says that an error is fatal
 ENDED = (
@@ -55,9 +55,9 @@ def shorten(lines: Iterable[str]) -> Iterator[str]:
             yield from (each for each in held if each.startswith(("error: ", "warning: ")))
             yield ENDED
             return
-        if held or SUSPICIOUS.search(line):
+        if held or _SUSPICIOUS.search(line):
             held.append(line)
-        elif NEEDLESS not in line:
+        elif _NEEDLESS not in line:
             yield line
         if len(held) == MOST_HELD:
             yield from held

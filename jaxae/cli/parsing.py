@@ -23,7 +23,7 @@ from jaxae.runs import (
 )
 from jaxae.terminal import losing_output
 
-ToolOptions = TypeVar("ToolOptions")
+_ToolOptions = TypeVar("_ToolOptions")
 
 
 @losing_output()
@@ -66,8 +66,8 @@ def run_main(
 
 @losing_output()
 def run_tool(
-    main: Callable[[ToolOptions], None],
-    options_type: type[ToolOptions],
+    main: Callable[[_ToolOptions], None],
+    options_type: type[_ToolOptions],
     *,
     description: str | None = None,
     arguments: Sequence[str] | None = None,
@@ -79,7 +79,7 @@ def run_tool(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse_flags(options_type, arguments, None, description, program)
+        options = _parse_flags(options_type, arguments, None, description, program)
         files.settle_matplotlib()
         with stop_once():
             devices.check_platforms()
@@ -119,13 +119,13 @@ def parse(
     found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
     restored = found.resume or found.load
     if restored is None:
-        options = parse_flags(options_type, arguments, None, description, program)
+        options = _parse_flags(options_type, arguments, None, description, program)
         check_options(options.run)
         return options
-    saved = read_options(restored, options_type)
+    saved = _read_options(restored, options_type)
     here = dataclasses.replace(saved.run, data_dir=None, sources=None)
     defaults = dataclasses.replace(saved, run=here)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    options = parse_flags(options_type, arguments, defaults, description, program)
+    options = _parse_flags(options_type, arguments, defaults, description, program)
     check_options(options.run)
     if options.run.resume is not None:
         check_same(options, saved)
@@ -134,13 +134,13 @@ def parse(
     return options
 
 
-def parse_flags(
-    options_type: type[ToolOptions],
+def _parse_flags(
+    options_type: type[_ToolOptions],
     arguments: Sequence[str],
-    defaults: ToolOptions | None,
+    defaults: _ToolOptions | None,
     description: str | None,
     program: str | None,
-) -> ToolOptions:
+) -> _ToolOptions:
     """Options from arguments alone, or the help text and the end of the process.
 
     The flags of options in nested dataclasses have no prefix.
@@ -199,7 +199,7 @@ def _make_registry() -> Any:
     return registry
 
 
-def read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
+def _read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
     """The options in a run's config.json, without the place it wrote to.
 
     Raises:

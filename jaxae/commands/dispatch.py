@@ -41,20 +41,20 @@ Each takes a minute or two on two cores with the defaults."""
 def main() -> None:
     """Starts the subcommand that the process's first argument names."""
     arguments = sys.argv[1:]
-    parser = make_parser()
+    parser = _make_parser()
     if not arguments:
         parser.print_help(sys.stderr)
         sys.exit(2)
     name, *rest = arguments
     if name in COMMANDS:
-        import_command(COMMANDS[name].module).start(rest, program=f"jaxae {name}")
+        _import_command(COMMANDS[name].module).start(rest, program=f"jaxae {name}")
         return
     parser.parse_known_args([name])  # which ends here for --help and --version
-    print(f"error: {describe_unknown(name)}", file=sys.stderr)
+    print(f"error: {_describe_unknown(name)}", file=sys.stderr)
     sys.exit(2)
 
 
-def import_command(module: str) -> Any:
+def _import_command(module: str) -> Any:
     """Imports a command's module; a Ctrl-C meanwhile ends the process at once.
 
     There is nothing to save yet, and some imported packages would swallow a KeyboardInterrupt. A
@@ -70,7 +70,7 @@ def import_command(module: str) -> Any:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     """What `jaxae` takes before a command."""
     width = max(map(len, COMMANDS))
     lines = (f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
@@ -86,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def describe_unknown(name: str) -> str:
+def _describe_unknown(name: str) -> str:
     """What to say of a word that is no command."""
     nearest = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else "--help says what each does"

@@ -56,7 +56,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Group:
+class _Group:
     """Images as the network was trained to read them, and their codes."""
 
     images: np.ndarray  # [N, H, W, C], uint8 or in [0, 1]
@@ -78,8 +78,8 @@ def main(options: Options) -> None:
     test_labels = images.test_labels[:]
     chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)
     train_labels = images.train_labels[: options.fit_images]
-    test = encode(trained, images.test[chosen], test_labels[chosen])
-    train = encode(trained, images.train[: options.fit_images], train_labels)
+    test = _encode(trained, images.test[chosen], test_labels[chosen])
+    train = _encode(trained, images.train[: options.fit_images], train_labels)
 
     folder, drawn = options.out or options.run / "pictures", []
     prefix = f"{config.experiment}, {dataset.name}: "
@@ -96,13 +96,13 @@ def main(options: Options) -> None:
     for prior in options.priors or suitable:
         with skip_failed_picture(f"samples_{prior}"):
             sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
-            picture = draw_samples(trained, sampler, options.seed, len(dataset.class_names))
+            picture = _draw_samples(trained, sampler, options.seed, len(dataset.class_names))
             save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
     with skip_failed_picture("interpolations"):
         caption = "between test images, pair by pair: linear interpolation above, spherical below"
-        save("interpolations", draw_interpolations(trained, test), caption)
+        save("interpolations", _draw_interpolations(trained, test), caption)
     with skip_failed_picture("morph"):
-        decode = decode_as(trained, test.labels[0])
+        decode = _decode_as(trained, test.labels[0])
         caption = f"a closed path through the codes of test images {', '.join(map(str, chosen))}"
         frames = latents.morph(decode, test.codes, steps=12)
         save("morph", plots.tile(frames, columns=12), caption)
@@ -112,9 +112,9 @@ def main(options: Options) -> None:
         caption = (
             "test images, and their codes moved by the difference of class means to each class"
         )
-        save("arithmetic", draw_arithmetic(trained, train, test), caption)
+        save("arithmetic", _draw_arithmetic(trained, train, test), caption)
     with skip_failed_picture("traversal"):
-        dimensions, picture = draw_traversal(trained, train, test)
+        dimensions, picture = _draw_traversal(trained, train, test)
         caption = (
             f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard "
             f"deviations a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
@@ -122,7 +122,7 @@ def main(options: Options) -> None:
         save("traversal", picture, caption)
     with skip_failed_picture("neighbours"):
         caption = "test images, training images with the nearest codes, and with the nearest pixels"
-        save("neighbours", draw_neighbours(train, test), caption)
+        save("neighbours", _draw_neighbours(train, test), caption)
     if not drawn:
         raise UserError(
             f"none of the pictures of {options.run} could be drawn, for the reasons above: give "
@@ -155,27 +155,27 @@ def choose_images(
     return chosen
 
 
-def encode(trained: Trained, images: np.ndarray, labels: np.ndarray) -> Group:
+def _encode(trained: Trained, images: np.ndarray, labels: np.ndarray) -> _Group:
     """Images with their codes."""
-    return Group(images, labels, trained.encode(images, labels))
+    return _Group(images, labels, trained.encode(images, labels))
 
 
-def decode_as(trained: Trained, label: int) -> latents.Decode:
+def _decode_as(trained: Trained, label: int) -> latents.Decode:
     """Decoding to images of a class, or just decoding where the network knows none."""
     return lambda codes: trained.decode(codes, np.full(len(codes), label))
 
 
-def draw_samples(trained: Trained, sampler: priors.Sampler, seed: int, classes: int) -> np.ndarray:
+def _draw_samples(trained: Trained, sampler: priors.Sampler, seed: int, classes: int) -> np.ndarray:
     """A hundred images of new codes, ten a row; of the classes in turn if the network knows any."""
     codes = sampler(jax.random.fold_in(runs.fixed_keys().pictures, seed), 100)
     return plots.tile(trained.decode(codes, np.arange(100) % classes), columns=10)
 
 
-def draw_interpolations(trained: Trained, test: Group, steps: int = 10) -> np.ndarray:
+def _draw_interpolations(trained: Trained, test: _Group, steps: int = 10) -> np.ndarray:
     """Each image and the next at the ends of two rows: the line and the great circle between."""
     if len(test.images) < 2:
         raise UserError("there is no second test image to draw a path to")
-    decode, images = decode_as(trained, test.labels[0]), as_floats(test.images)
+    decode, images = _decode_as(trained, test.labels[0]), _as_floats(test.images)
     rows = []
     for i in range(len(images) - 1):
         for path in (latents.interpolate_linearly, latents.interpolate_spherically):
@@ -184,7 +184,7 @@ def draw_interpolations(trained: Trained, test: Group, steps: int = 10) -> np.nd
     return plots.tile(np.concatenate(rows), columns=steps + 2)
 
 
-def draw_arithmetic(trained: Trained, train: Group, test: Group) -> np.ndarray:
+def _draw_arithmetic(trained: Trained, train: _Group, test: _Group) -> np.ndarray:
     """A row for each image: itself, and its code moved to each of the first ten classes."""
     classes, numbers = np.unique(train.labels, return_inverse=True)
     missing = np.setdiff1d(test.labels, classes)
@@ -195,14 +195,14 @@ def draw_arithmetic(trained: Trained, train: Group, test: Group) -> np.ndarray:
         )
     means = latents.class_means(train.codes, numbers)
     own = means[np.searchsorted(classes, test.labels)]
-    columns = [as_floats(test.images)]
+    columns = [_as_floats(test.images)]
     for label, mean in list(zip(classes, means, strict=True))[:10]:
-        columns.append(decode_as(trained, label)(latents.add_difference(test.codes, own, mean)))
+        columns.append(_decode_as(trained, label)(latents.add_difference(test.codes, own, mean)))
     cells = np.stack(columns, axis=1)  # [rows, columns, H, W, C]
     return plots.tile(cells.reshape(-1, *cells.shape[2:]), columns=len(columns))
 
 
-def draw_traversal(trained: Trained, train: Group, test: Group) -> tuple[np.ndarray, np.ndarray]:
+def _draw_traversal(trained: Trained, train: _Group, test: _Group) -> tuple[np.ndarray, np.ndarray]:
     """The at most ten dimensions of greatest variance, and a row for each."""
     deviation = train.codes.std(axis=0)
     dimensions = np.argsort(-deviation, axis=None, kind="stable")[:10]
@@ -210,23 +210,23 @@ def draw_traversal(trained: Trained, train: Group, test: Group) -> tuple[np.ndar
     values = np.linspace(-2.5, 2.5, 11)
     standardized = latents.traverse((test.codes[0] - mean) / scale, values, dimensions.tolist())
     codes = mean + scale * standardized.reshape(-1, *mean.shape)
-    images = decode_as(trained, test.labels[0])(codes)
+    images = _decode_as(trained, test.labels[0])(codes)
     return dimensions, plots.tile(images, columns=len(values))
 
 
-def draw_neighbours(train: Group, test: Group, count: int = 5) -> np.ndarray:
+def _draw_neighbours(train: _Group, test: _Group, count: int = 5) -> np.ndarray:
     """A row for each image: itself, the nearest by their codes, and the nearest by their pixels."""
     count = min(count, len(train.images))
     by_code = latents.nearest_neighbours(test.codes, train.codes, count)
     by_pixels = latents.nearest_neighbours(test.images, train.images, count)
-    images = as_floats(test.images)
+    images = _as_floats(test.images)
     gap = np.ones_like(images[:, None])
-    near, alike = (as_floats(train.images[found]) for found in (by_code, by_pixels))
+    near, alike = (_as_floats(train.images[found]) for found in (by_code, by_pixels))
     cells = np.concatenate([images[:, None], gap, near, gap, alike], axis=1)
     return plots.tile(cells.reshape(-1, *images.shape[1:]), columns=cells.shape[1])
 
 
-def as_floats(images: np.ndarray) -> np.ndarray:
+def _as_floats(images: np.ndarray) -> np.ndarray:
     """Images in [0, 1]."""
     return images / np.float32(255) if images.dtype == np.uint8 else images
 

@@ -26,7 +26,7 @@ from jaxae.runs import Binarization, RunOptions, binarized_train, with_binarizat
 from jaxae.train import steps_in_epoch
 
 # The activations, each with the first weights that suit it.
-ACTIVATIONS = {
+_ACTIVATIONS = {
     "relu": (nn.relu, lecun),
     "elu": (nn.elu, lecun),
     "tanh": (nn.tanh, lecun),
@@ -34,9 +34,9 @@ ACTIVATIONS = {
 }
 
 if TYPE_CHECKING:
-    Name = str
-    LikelihoodName = str
-    ActivationName = str
+    _Name = str
+    _LikelihoodName = str
+    _ActivationName = str
 
     @dataclass(frozen=True)
     class SettingOptions:
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
         def __init__(self, **settings: Any) -> None: ...
 else:
-    Name = Literal[tuple(family.FAMILY)]
-    LikelihoodName = Literal[tuple(likelihoods.BY_NAME)]
-    ActivationName = Literal[tuple(ACTIVATIONS)]
+    _Name = Literal[tuple(family.FAMILY)]
+    _LikelihoodName = Literal[tuple(likelihoods.BY_NAME)]
+    _ActivationName = Literal[tuple(_ACTIVATIONS)]
     SettingOptions = make_dataclass("SettingOptions", family.setting_fields(), frozen=True)
 
 
@@ -54,14 +54,14 @@ else:
 class Options:
     """An autoencoder of the family."""
 
-    objective: Name = "vae"  # objective to train with
+    objective: _Name = "vae"  # objective to train with
     latent: int = 20  # number of dimensions of the code, or of channels of a quantized map
     network: Literal["dense", "conv"] = "dense"  # kind of layers in the encoder and the decoder
     # widths of the hidden layers, from the image on (default: 500 if dense, 32 64 if conv)
     hidden: tuple[int, ...] | None = None
-    activation: ActivationName = "relu"  # activation of all layers but the code's and the last
+    activation: _ActivationName = "relu"  # activation of all layers but the code's and the last
     # likelihood of a pixel, which is the reconstruction loss
-    likelihood: LikelihoodName = "bernoulli"
+    likelihood: _LikelihoodName = "bernoulli"
     # standard deviation of a pixel in [0, 1] under the gaussian likelihood
     standard_deviation: float = 0.1
     # time at which training pixels are drawn as 0 or 1: never (none), each step (dynamic) or once
@@ -86,15 +86,15 @@ def main(options: Options) -> None:
                 f"epoch {before}; leave --epochs away, or start a new run"
             )
     with runs.start("family", options, dataset="mnist") as run:
-        recipe = make_recipe(options, settings, run)
+        recipe = _make_recipe(options, settings, run)
         for epoch in runs.train_epochs(run, recipe):
             if epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5"):
                 runs.draw_reconstructions(run, epoch)
             if epoch.last:
-                draw_samples(run, epoch, options)
+                _draw_samples(run, epoch, options)
 
 
-def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:
+def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:
     """A member's network, its objective and its optimizer."""
     if not 0 <= options.weight_decay < math.inf:
         raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
@@ -103,8 +103,8 @@ def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) ->
             f"--latent {options.latent} --hidden {options.hidden}: give widths of 1 or more"
         )
     member = family.FAMILY[options.objective]
-    likelihood = choose_likelihood(options)
-    activation, initialization = ACTIVATIONS[options.activation]
+    likelihood = _choose_likelihood(options)
+    activation, initialization = _ACTIVATIONS[options.activation]
     design = models.Design(
         run.shape,
         options.latent,
@@ -134,7 +134,7 @@ def make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) ->
     return with_binarization(recipe, run.dataset, options.binarization)
 
 
-def choose_likelihood(options: Options) -> likelihoods.Likelihood:
+def _choose_likelihood(options: Options) -> likelihoods.Likelihood:
     """The likelihood of the options' name; UserError for a standard deviation it does not have."""
     if options.likelihood == "gaussian":
         return likelihoods.gaussian(options.standard_deviation)
@@ -159,7 +159,7 @@ def make_optimizer(
     return optax.adamw(rate, weight_decay=weight_decay, mask=kernels)
 
 
-def draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
+def _draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
     """Draws a hundred images decoded from new codes; a conditional network gets each class."""
     trained, prior = epoch.trained, family.FAMILY[options.objective].prior
     split = run.dataset.train

@@ -54,7 +54,7 @@ class Options:
 def main(options: Options) -> None:
     """Judges each replica, and writes the figures and the page."""
     started = time.perf_counter()
-    check_options(options)
+    _check_options(options)
     cli.use_cache(wanted=True)
     config = read_config(options.run)
     step = choose_step(options)
@@ -97,7 +97,7 @@ def main(options: Options) -> None:
     write(options.out or options.run, results, pages.render(shown))
 
 
-def check_options(options: Options) -> None:
+def _check_options(options: Options) -> None:
     """UserError for the first number out of its range."""
     least = {"samples": 1, "images": 1, "generated": figures.LEAST_GENERATED, "seed": 0}
     for name, low in least.items():

@@ -87,14 +87,14 @@ def judge(
     test_codes = trained.encode(images.test, images.test_labels)
     reconstructions = trained.reconstruct(images.test, images.test_labels)
     figures = {
-        **judge_reconstructions(reconstructions, images.test),
+        **_judge_reconstructions(reconstructions, images.test),
         **judge_code_use(trained, test_codes),
     }
     if trained.classes is None:  # else the codes have been told the classes
-        figures |= probe(train_codes, images.train_labels, test_codes, images.test_labels)
+        figures |= _probe(train_codes, images.train_labels, test_codes, images.test_labels)
     if has_likelihood(trained, images.test):
         weighed = slice(settings.weighed)
-        figures["negative_log_likelihood"] = negative_log_likelihood(
+        figures["negative_log_likelihood"] = _negative_log_likelihood(
             trained,
             sample_key,
             images.test[weighed],
@@ -110,15 +110,15 @@ def judge(
             sample = priors.fit(trained, train_codes[:_FITTED], prior, seed=settings.seed)
         except UserError:  # codes that have collapsed are too few: all else is judged still
             continue
-        new = generate(trained, sample, images.test_labels, settings.generated, generate_key)
-        judged = judge_generated(new, real, classes, seed=settings.seed)
-        figures |= judged if prior == settings.prior else prefix(f"{prior}_", judged)
+        new = _generate(trained, sample, images.test_labels, settings.generated, generate_key)
+        judged = _judge_generated(new, real, classes, seed=settings.seed)
+        figures |= judged if prior == settings.prior else _prefix(f"{prior}_", judged)
     compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
     figures["reconstruction_fid"] = metrics.frechet_distance(*compared)
     return Judged(figures, new[:_KEPT].copy())
 
 
-def judge_reconstructions(reconstructions: np.ndarray, images: np.ndarray) -> Figures:
+def _judge_reconstructions(reconstructions: np.ndarray, images: np.ndarray) -> Figures:
     """Means over images of MSE, PSNR in dB and SSIM; no SSIM of images that are too small for it.
 
     Reconstructions float in [0, 1], images uint8, both [N, H, W, C].
@@ -144,7 +144,7 @@ def has_likelihood(trained: Trained, images: np.ndarray) -> bool:
     return trained.network.has_posterior and trained.network.likelihood.normalized and fits
 
 
-def negative_log_likelihood(
+def _negative_log_likelihood(
     trained: Trained, key: jax.Array, images: np.ndarray, labels: np.ndarray, *, samples: int
 ) -> float:
     """The mean of -log p(x) over images, in nats, by importance sampling."""
@@ -185,7 +185,7 @@ def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
     }
 
 
-def generate(
+def _generate(
     trained: Trained, sample: priors.Sampler, labels: np.ndarray, count: int, key: jax.Array
 ) -> np.ndarray:
     """Images decoded from new codes, float in [0, 1], [count, H, W, C].
@@ -195,7 +195,7 @@ def generate(
     return trained.decode(sample(key, count), np.resize(labels, count))
 
 
-def judge_generated(
+def _judge_generated(
     generated: np.ndarray, real: np.ndarray, classes: Classifier, *, seed: int
 ) -> Figures:
     """How near generated images [N, H, W, C] are to real ones [M, H, W, C], by a classifier."""
@@ -222,18 +222,18 @@ def judge_references(
     count = settings.generated
     training, real = (split.images[:count] for split in (images.dataset.train, images.dataset.test))
     figures = {
-        **prefix("pixels_", probe(*train, *test)),
-        **prefix("training_", judge_generated(training, real, classes, seed=settings.seed)),
+        **_prefix("pixels_", _probe(*train, *test)),
+        **_prefix("training_", _judge_generated(training, real, classes, seed=settings.seed)),
     }
     if images.test[0].size > _LARGEST_PCA:
         return figures
     code = trained.encode(images.test[:1], images.test_labels[:1])
     pca = metrics.fit_pca(images.train, min(code.size, images.test[0].size, len(images.train)))
     pca_train, pca_test = ((pca.encode(pixels), labels) for pixels, labels in (train, test))
-    return figures | prefix("pca_", probe(*pca_train, *pca_test))
+    return figures | _prefix("pca_", _probe(*pca_train, *pca_test))
 
 
-def probe(
+def _probe(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> Figures:
     """How well classes are told from codes or images, [N, ...] and [M, ...]."""
@@ -245,6 +245,6 @@ def probe(
     }
 
 
-def prefix(start: str, figures: Figures) -> Figures:
+def _prefix(start: str, figures: Figures) -> Figures:
     """The figures under longer names."""
     return {start + name: value for name, value in figures.items()}

@@ -33,7 +33,7 @@ def log_likelihood(
     """
     check_count("samples", samples)
     check_count("chunk", chunk)
-    check_density(network)
+    _check_density(network)
     batch = Batch(images, labels, None, jnp.ones(len(images)))
     posterior = network.posterior(variables, images, labels)
     distortions = partial(network.distortions, variables, batch=batch)
@@ -45,7 +45,7 @@ def log_likelihood(
     return log_mean_exp(jax.lax.map(weights, keys, batch_size=min(chunk, samples)))
 
 
-def check_density(network: Network) -> None:
+def _check_density(network: Network) -> None:
     """UserError if a network gives images no density."""
     if not network.has_posterior:
         raise UserError(

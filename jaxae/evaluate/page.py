@@ -12,7 +12,7 @@ from jaxae.network import Trained
 from jaxae.pages import Page, Row, Table
 from jaxae.runs import Config, format_figure, read_records
 
-Results = Mapping[str, Any]  # as evaluation.json has them
+_Results = Mapping[str, Any]  # as evaluation.json has them
 
 _RECONSTRUCTION = {
     "test_mse": ("MSE", "mean squared error of a pixel in [0, 1]"),
@@ -59,7 +59,7 @@ _HIGHLIGHTS = {
 def make_page(
     run: Path,
     config: Config,
-    results: Results,
+    results: _Results,
     trained: Trained,
     images: Images,
     judged: Judged,
@@ -91,7 +91,7 @@ def make_page(
             for name, title in _HIGHLIGHTS.items()
             if name in figures
         ),
-        tables=make_tables(results, settings),
+        tables=_make_tables(results, settings),
         charts=pictures.make_charts(read_records(run)),
         galleries=pictures.make_galleries(run, trained, images, judged.generated, settings.prior),
         scatter=pictures.make_scatter(trained, images),
@@ -106,7 +106,7 @@ def experiment_name(config: Config) -> str:
     return config.experiment if objective is None else f"{config.experiment}: {objective}"
 
 
-def make_tables(results: Results, settings: EvaluationSettings) -> tuple[Table, ...]:
+def _make_tables(results: _Results, settings: EvaluationSettings) -> tuple[Table, ...]:
     """The figures by what they are of; those that a network does not have are left out."""
     figures, cost, judge = (results[name] for name in ("figures", "cost", "classifier"))
     known = {**figures, **results["references"], **cost}
@@ -123,16 +123,16 @@ def make_tables(results: Results, settings: EvaluationSettings) -> tuple[Table, 
     generated = {"": "generated", "mixture_": "by a mixture", "training_": "training images"}
     compared = {prefix: head for prefix, head in generated.items() if f"{prefix}fid" in known}
     tables = (
-        make_table("Reconstruction", _RECONSTRUCTION, {"": ""}, known, words),
-        make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),
-        make_table("Classes told from codes", _PROBES, probed, known, words),
-        make_table("Generated images", _GENERATION, compared, known, words, features),
-        make_table("Cost", _COST, {"": ""}, known, words),
+        _make_table("Reconstruction", _RECONSTRUCTION, {"": ""}, known, words),
+        _make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),
+        _make_table("Classes told from codes", _PROBES, probed, known, words),
+        _make_table("Generated images", _GENERATION, compared, known, words, features),
+        _make_table("Cost", _COST, {"": ""}, known, words),
     )
     return tuple(table for table in tables if table.rows)
 
 
-def make_table(
+def _make_table(
     title: str,
     names: Mapping[str, tuple[str, str]],
     columns: Mapping[str, str],

@@ -55,16 +55,16 @@ def make_galleries(
     run: Path, trained: Trained, images: Images, generated: np.ndarray, prior: Prior
 ) -> tuple[Gallery, ...]:
     """Reconstructions, also by epoch if the run has drawn any; samples; interpolations."""
-    columns = columns_of(images)
+    columns = _columns_of(images)
     given = "" if trained.classes is None else " with the labels of the test images, in their order"
     pairs, samples, paths = [], [], []
     with skip_failed_picture("of reconstructions"):
-        pairs.append(Picture(reconstructions(trained, images, columns)))
+        pairs.append(Picture(_reconstructions(trained, images, columns)))
     if len(generated):
         with skip_failed_picture("of samples"):
             samples.append(Picture(plots.tile(generated[: _ROWS * columns], columns)))
     with skip_failed_picture("of interpolations"):
-        paths.append(Picture(interpolations(trained, images, columns)))
+        paths.append(Picture(_interpolations(trained, images, columns)))
     galleries = [
         Gallery(
             "Reconstructions",
@@ -91,25 +91,25 @@ def make_galleries(
     return tuple(gallery for gallery in galleries if gallery.pictures)
 
 
-def columns_of(images: Images) -> int:
+def _columns_of(images: Images) -> int:
     """How many images fit side by side."""
     return max(4, min(_ROW_WIDTH // images.test.shape[2], len(images.test)))
 
 
-def reconstructions(trained: Trained, images: Images, columns: int) -> np.ndarray:
+def _reconstructions(trained: Trained, images: Images, columns: int) -> np.ndarray:
     """Rows of the first test images, and under each the row of their reconstructions."""
     count = columns * min(_ROWS // 2, max(1, len(images.test) // columns))
     originals, labels = images.test[:count], images.test_labels[:count]
-    return interleave(originals, trained.reconstruct(originals, labels), columns)
+    return _interleave(originals, trained.reconstruct(originals, labels), columns)
 
 
-def interleave(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
+def _interleave(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
     """A picture with rows of images in turn from two arrays [rows * columns, H, W, C]."""
     parts = (slice(start, start + columns) for start in range(0, len(above), columns))
     return np.concatenate([plots.stack_rows(above[part], below[part]) for part in parts])
 
 
-def interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray:
+def _interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray:
     """A row for each pair of classes: test images at its ends, and decoded codes between them."""
     classes = np.unique(images.test_labels)
     firsts = [int(np.argmax(images.test_labels == label)) for label in classes[:_ROWS]]
@@ -149,11 +149,11 @@ def read_pictures(run: Path) -> list[Picture]:
 def make_scatter(trained: Trained, images: Images) -> Scatter | None:
     """The codes of the first test images in the plane; None where they cannot be drawn."""
     with skip_failed_picture("of codes"):
-        return scatter_codes(trained, images)
+        return _scatter_codes(trained, images)
     return None
 
 
-def scatter_codes(trained: Trained, images: Images) -> Scatter:
+def _scatter_codes(trained: Trained, images: Images) -> Scatter:
     """The codes of the first test images: as they are if of two numbers, else projected to two."""
     count = min(_POINTS, len(images.test))
     shown, labels = images.test[:count], images.test_labels[:count]

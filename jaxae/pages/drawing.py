@@ -13,7 +13,7 @@ from jaxae import plots
 from jaxae.errors import UserError
 from jaxae.pages.page import Chart, Picture, Scatter
 
-COLORS = (
+_COLORS = (
     "#4e79a7", "#f28e2b", "#e15759", "#3f9c96", "#59a14f",
     "#c9a227", "#b07aa1", "#e87b8c", "#9c755f", "#8c8c8c",
 )  # fmt: skip
@@ -25,7 +25,7 @@ _LARGEST_SPRITE = 32  # pixels a side
 
 
 @dataclass(frozen=True)
-class Axis:
+class _Axis:
     """Where numbers from `low` to `high` lie on a line from `start` to `stop`."""
 
     low: float
@@ -46,14 +46,14 @@ def draw_picture(picture: Picture) -> dict[str, Any]:
     height, width = picture.pixels.shape[:2]
     scale = max(1, min(4, picture.room // width))
     return {
-        "url": data_url(picture.pixels),
+        "url": _data_url(picture.pixels),
         "caption": picture.caption,
         "width": width * scale,
         "height": height * scale,
     }
 
 
-def data_url(pixels: np.ndarray) -> str:
+def _data_url(pixels: np.ndarray) -> str:
     """A picture, uint8 [H, W] or [H, W, 3], as the data URL of a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
@@ -68,9 +68,9 @@ def draw_chart(chart: Chart, colors: dict[str, str]) -> dict[str, Any]:
     if not means:
         return {"curves": []}
     finite = np.concatenate([mean[np.isfinite(mean)] for mean in means.values()])
-    y_ticks = choose_ticks(float(finite.min()), float(finite.max()))
-    x = Axis(chart.epochs[0], chart.epochs[-1], 46, width - 10)
-    y = Axis(y_ticks[0], y_ticks[-1], height - 26, 10)
+    y_ticks = _choose_ticks(float(finite.min()), float(finite.max()))
+    x = _Axis(chart.epochs[0], chart.epochs[-1], 46, width - 10)
+    y = _Axis(y_ticks[0], y_ticks[-1], height - 26, 10)
     curves = []
     for name, mean in means.items():
         kept = np.isfinite(mean)
@@ -79,24 +79,24 @@ def draw_chart(chart: Chart, colors: dict[str, str]) -> dict[str, Any]:
         if len(chart.curves[name]) > 1:
             deviation = np.std(chart.curves[name], axis=0, ddof=1)[kept]
             edges = y.place([mean[kept] + deviation, mean[kept] - deviation]).clip(10, height - 26)
-            band = path_of(
+            band = _path_of(
                 np.concatenate([columns, columns[::-1]]), np.concatenate([edges[0], edges[1, ::-1]])
             )
-        line = path_of(columns, y.place(mean[kept]))
+        line = _path_of(columns, y.place(mean[kept]))
         curves.append({"name": name, "color": colors[name], "line": line, "band": band})
     return {
         "title": chart.title,
         "width": width,
         "height": height,
-        "x_ticks": placed_ticks(x, choose_ticks(x.low, x.high, integer=True)),
-        "y_ticks": placed_ticks(y, y_ticks),
+        "x_ticks": _placed_ticks(x, _choose_ticks(x.low, x.high, integer=True)),
+        "y_ticks": _placed_ticks(y, y_ticks),
         "curves": curves,
     }
 
 
 def draw_scatter(scatter: Scatter) -> dict[str, Any]:
     """A scatter as coordinates and one sheet of thumbnails, in rows of 50."""
-    check_scatter(scatter)
+    _check_scatter(scatter)
     width, height = _SCATTER_SIZE
     middle = (scatter.points.max(axis=0) + scatter.points.min(axis=0)) / 2
     extent = np.ptp(scatter.points, axis=0)
@@ -115,7 +115,7 @@ def draw_scatter(scatter: Scatter) -> dict[str, Any]:
         "height": height,
         "points": [(x, y, label) for (x, y), label in zip(places, scatter.labels, strict=True)],
         "classes": classes,
-        "sheet": data_url(plots.tile(sprites, _SPRITE_COLUMNS)),
+        "sheet": _data_url(plots.tile(sprites, _SPRITE_COLUMNS)),
         "columns": _SPRITE_COLUMNS,
         "rows": -(-len(sprites) // _SPRITE_COLUMNS),
         "sprite_width": sprites.shape[2],
@@ -123,7 +123,7 @@ def draw_scatter(scatter: Scatter) -> dict[str, Any]:
     }
 
 
-def check_scatter(scatter: Scatter) -> None:
+def _check_scatter(scatter: Scatter) -> None:
     """UserError unless there are N finite points, known labels and thumbnails, N at least 1."""
     count = len(scatter.points)
     shapes = [np.shape(a) for a in (scatter.points, scatter.labels, scatter.thumbnails)]
@@ -154,12 +154,12 @@ def shrink(images: np.ndarray) -> np.ndarray:
 
 def class_colors(count: int) -> Sequence[str]:
     """One CSS colour each: distinct ones for up to ten, else hues around the circle."""
-    if count <= len(COLORS):
-        return COLORS[:count]
+    if count <= len(_COLORS):
+        return _COLORS[:count]
     return [f"hsl({360 * index / count:.0f} 60% 52%)" for index in range(count)]
 
 
-def choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarray:
+def _choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarray:
     """Round numbers in equal steps, about five: around low and high, or integers within them."""
     from matplotlib.ticker import MaxNLocator  # as in jaxae.plots, slow to import
 
@@ -168,11 +168,11 @@ def choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarra
     return ticks[(ticks >= low) & (ticks <= high)] if integer else ticks
 
 
-def placed_ticks(axis: Axis, ticks: np.ndarray) -> list[tuple[float, str]]:
+def _placed_ticks(axis: _Axis, ticks: np.ndarray) -> list[tuple[float, str]]:
     """Each tick's place and its text."""
     return [(float(axis.place(tick)), f"{tick:g}") for tick in ticks]
 
 
-def path_of(x: np.ndarray, y: np.ndarray) -> str:
+def _path_of(x: np.ndarray, y: np.ndarray) -> str:
     """Points [P] joined by lines, as an SVG path."""
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))

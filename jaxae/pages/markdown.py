@@ -28,7 +28,7 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
 def with_section(page: str, name: str, text: str) -> str:
     """A page with a section, as `put_section` puts it."""
     section = f"<!-- {name} -->\n{text.strip()}\n<!-- end of {name} -->\n"
-    found = re.search(pattern(re.escape(name)), page, re.DOTALL)
+    found = re.search(_pattern(re.escape(name)), page, re.DOTALL)
     if found:
         return page[: found.start()] + section + page[found.end() :]
     return f"{page.rstrip()}\n\n{section}" if page.strip() else section
@@ -36,9 +36,9 @@ def with_section(page: str, name: str, text: str) -> str:
 
 def sections_of(page: str) -> list[str]:
     """The sections of a page as they stand, each with its two comments."""
-    return [found.group(0) for found in re.finditer(pattern(r"[\w.+-]+"), page, re.DOTALL)]
+    return [found.group(0) for found in re.finditer(_pattern(r"[\w.+-]+"), page, re.DOTALL)]
 
 
-def pattern(name: str) -> str:
+def _pattern(name: str) -> str:
     """What matches a section whose name matches."""
     return rf"<!-- (?P<name>{name}) -->\n.*?<!-- end of (?P=name) -->\n"

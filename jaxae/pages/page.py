@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLUMN = 672  # the page's width, in CSS pixels
+_COLUMN = 672  # the page's width, in CSS pixels
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Picture:
 
     pixels: np.ndarray  # uint8 [H, W] or [H, W, 3]
     caption: str = ""
-    room: int = COLUMN  # CSS pixels for its width, to fill by squares of 4 at most
+    room: int = _COLUMN  # CSS pixels for its width, to fill by squares of 4 at most
 
 
 @dataclass(frozen=True)
