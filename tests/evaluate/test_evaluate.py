@@ -250,6 +250,40 @@ def test_options_choose_the_checkpoint_and_how_many_images(
     assert results["figures"]["fid"] != plain.figures["fid"]
 
 
+@pytest.mark.parametrize("epoch", ["1", "2", "best"])
+def test_an_epoch_chooses_its_checkpoint(epoch: str, plain: Evaluated, tmp_path: Path) -> None:
+    evaluate.start([str(plain.folder), "--epoch", epoch, "--images", "5", "--out", str(tmp_path)])
+    records = {line["epoch"]: line for line in runs.read_records(plain.folder)}
+    best = min(records, key=lambda number: records[number]["test_loss"])
+    chosen = best if epoch == "best" else int(epoch)
+    results = Evaluated(tmp_path, {}).results
+    assert (results["step"], results["epoch"]) == (2 * chosen, chosen)
+    np.testing.assert_allclose(
+        results["figures"]["test_mse"], records[chosen]["test_mse"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--epoch 3", "--epoch 3: {run} keeps the checkpoints after epochs 1, 2; choose one"),
+        ("--epoch 0", "--epoch 0: {run} keeps the checkpoints after epochs 1, 2; choose one"),
+        ("--epoch 1 --step 2", "--epoch and --step both choose a checkpoint: give one of them"),
+        ("--epoch best --step best", "--epoch and --step both choose a checkpoint"),
+    ],
+)
+def test_a_checkpoint_that_is_not_there_or_is_chosen_twice_is_one_error(
+    line: str, message: str, plain: Evaluated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        evaluate.start([str(plain.folder), *line.split()])
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: " + message.format(run=plain.folder))
+    assert told.err.count("\n") == 1
+
+
 def test_the_page_says_what_was_judged(variational: Evaluated, plain: Evaluated) -> None:
     page = variational.page
     assert "<title>small on mnist</title>" in page
