@@ -34,14 +34,20 @@ class Options:
 
     # table to make: vae, iwae, deep, pca or rae
     table: Annotated[Literal["vae", "iwae", "deep", "pca", "rae"], tyro.conf.Positional]
+
+    # --- training ---
     # number of epochs of each training (default: as many as two cores carry)
     epochs: int | None = None
     replicas: int = 3  # number of seeds to train
+
+    # --- data ---
     dataset: tuple[str, ...] | None = None  # names of TFDS datasets (default: the table's own)
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
     # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
     sources: Path | None = None
+
+    # --- output ---
     folder: Path = Path("results/published")  # folder to write the runs to
     page: Path = Path("results/README.md")  # file to put a table for each dataset into
 

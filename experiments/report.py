@@ -49,6 +49,8 @@ class Options:
 
     # folders of finished runs, in the order of the page
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
+
+    # --- output ---
     out: Path = Path("results")  # folder to write README.md and pictures/ to
 
 

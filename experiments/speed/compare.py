@@ -47,18 +47,23 @@ Scale = Literal["batch", "code", "images", "replicas", "devices"]
 class Options:
     """Times the recipes beside their peers, and writes a page of tables."""
 
+    # --- comparison ---
     # recipes to time
     recipes: tuple[Recipe, ...] = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
     # contenders beside jaxae; give none to time it alone
     peers: tuple[Peer, ...] = ("pytorch", "sources")
-    # quantities that further tables scale
-    scaling: tuple[Scale, ...] = ("batch", "code", "images", "replicas", "devices")
-    scaling_recipes: tuple[Recipe, ...] = ("fashion", "conv")  # recipes in the tables that scale
     pairs: int = 5  # number of rounds in which all contenders of a recipe take turns
-    scaling_pairs: int = 1  # number of rounds for each row of the tables that scale
     # number of steps to time in each process (default: as suits the recipe)
     steps: int | None = None
     keras_python: Path | None = None  # Python interpreter that has Keras (default: this one)
+
+    # --- scaling ---
+    # quantities that further tables scale
+    scaling: tuple[Scale, ...] = ("batch", "code", "images", "replicas", "devices")
+    scaling_recipes: tuple[Recipe, ...] = ("fashion", "conv")  # recipes in the tables that scale
+    scaling_pairs: int = 1  # number of rounds for each row of the tables that scale
+
+    # --- output ---
     out: Path = Path("results/speed.md")  # file to write the tables to
 
 

@@ -60,8 +60,10 @@ def parse() -> argparse.Namespace:
         usage="gpu.py [OPTIONS]",
         description=wrap(__doc__ or ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
-    parser.add_argument(
+    measurement = parser.add_argument_group("measurement")
+    measurement.add_argument(
         "--parts",
         nargs="+",
         choices=PARTS,
@@ -69,7 +71,7 @@ def parse() -> argparse.Namespace:
         metavar="PART",
         help=f"parts to measure: {', '.join(PARTS)} (default: all)",
     )
-    parser.add_argument(
+    measurement.add_argument(
         "--only",
         nargs="+",
         choices=(*RECIPES, *family.FAMILY),
@@ -77,26 +79,31 @@ def parse() -> argparse.Namespace:
         metavar="NETWORK",
         help="networks to measure in the parts that have a row for each (default: all)",
     )
-    parser.add_argument(
+    measurement.add_argument(
         "--minutes",
         type=float,
         default=12.0,
         metavar="FLOAT",
         help="number of minutes for all parts together (default: 12)",
     )
-    parser.add_argument(
+    measurement.add_argument(
+        "--tiny", action="store_true", help="measure small sizes; runs on a CPU"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--out",
         type=Path,
         default=Path("results"),
         metavar="PATH",
         help="folder to write to (default: results)",
     )
-    parser.add_argument("--tiny", action="store_true", help="measure small sizes; runs on a CPU")
-    parser.add_argument(
+    output.add_argument(
         "--golden",
         action="store_true",
         help="write the losses of this CPU to compare with, and end",
     )
+    last = parser.add_argument_group("help")
+    last.add_argument("-h", "--help", action="help", help="show this help and exit")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

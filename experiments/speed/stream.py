@@ -25,14 +25,19 @@ from speed_tables import markdown, spread
 class Options:
     """Measures streamed training beside training from memory."""
 
+    # --- timing ---
     recipes: tuple[str, ...] = ("fashion", "conv")  # names of the experiments to time
     rounds: int = 3  # number of rounds in which all take turns
+
+    # --- data ---
     dataset: str = "mnist"  # name of the TFDS dataset to train on
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
     # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
     sources: Path | None = None
     workers: tuple[int, ...] = (0, 2)  # numbers of processes that read images; 0 uses threads
+
+    # --- output ---
     out: Path = Path("results/streaming.md")  # file to write the table to
 
 

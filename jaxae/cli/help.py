@@ -80,19 +80,22 @@ def _add_option(group: Any, option: Option) -> None:
 
 
 def _group_options(options_type: type, defaults: Any | None = None) -> dict[str, list[Option]]:
-    """The options of a command by the titles of their groups, in the order of the help text.
+    """Returns the options of a command by the title of their group, in the help text's order.
 
-    An experiment's own fields are its recipe, a dataclass among them is a group with the field's
-    name, and the shared options follow in groups of their own.
+    A field is in the group whose title stands above it in the source; without one it is in the
+    "recipe" of an experiment, or the "options" of another command. A nested dataclass is a group
+    named after its field, and the shared options come last, in groups of their own.
     """
     hints = get_type_hints(options_type)
     own = "recipe" if RunOptions in hints.values() else "options"
-    groups: dict[str, list[Option]] = {own: []}
+    groups: dict[str, list[Option]] = {}
     shared: dict[str, list[Option]] = {}
+    _, titles = _read_comments(options_type)
     described = describe_options(options_type, defaults)
     for field in dataclasses.fields(options_type):
         if not dataclasses.is_dataclass(hints[field.name]):
-            groups[own].append(described[field.name])
+            title = titles.get(field.name, own)
+            groups.setdefault(title, []).append(described[field.name])
             continue
         nested = field.default if defaults is None else getattr(defaults, field.name)
         options = describe_options(type(nested), nested)
@@ -110,7 +113,7 @@ def describe_options(options_type: type, defaults: Any | None = None) -> dict[st
     import tyro
 
     hints = get_type_hints(options_type, include_extras=True)
-    comments = _read_comments(options_type)
+    comments, _ = _read_comments(options_type)
     described = {}
     for field in dataclasses.fields(options_type):
         given, extras = _split_annotated(hints[field.name])
@@ -133,21 +136,29 @@ def describe_options(options_type: type, defaults: Any | None = None) -> dict[st
     return described
 
 
-def _read_comments(cls: type) -> dict[str, str]:
-    """The comments on the fields of a class, each beside its field or on the lines above it."""
+def _read_comments(cls: type) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the comments on the fields of a class, and the titles of the fields' groups.
+
+    A comment stands beside its field or on the lines above it. A title stands above the first
+    field of its group, as `# --- data ---`.
+    """
     try:
         source = inspect.getsource(cls)
     except (OSError, TypeError):  # made at run time, or installed without its source
-        return {}
-    comments, above = {}, []
+        return {}, {}
+    comments, titles, above, title = {}, {}, [], None
     for line in source.splitlines():
-        if found := re.fullmatch(r" {4}# (.*)", line):
+        if found := re.fullmatch(r" {4}# --- (.*) ---", line):
+            title = found[1]
+        elif found := re.fullmatch(r" {4}# (.*)", line):
             above.append(found[1])
             continue
-        if found := re.fullmatch(r" {4}(\w+): .*?(?:  # (.*))?", line):
+        elif found := re.fullmatch(r" {4}(\w+): .*?(?:  # (.*))?", line):
             comments[found[1]] = found[2] or " ".join(above)
+            if title is not None:
+                titles[found[1]] = title
         above = []
-    return comments
+    return comments, titles
 
 
 def wrap(text: str, width: int | None = None) -> str:

@@ -43,15 +43,21 @@ class Options:
     """Draws samples, paths, class arithmetic, traversals and neighbours for a trained run."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of the run to draw
+
+    # --- pictures ---
     # priors to draw new codes from (default: all that suit the codes)
     priors: tuple[Prior, ...] | None = None
     images: tuple[int, ...] | None = None  # numbers of the test images to show (default: six)
     fit_images: int = 10_000  # number of training images to fit priors to and to search
     seed: int = 0  # seed of the fits and the samples
+
+    # --- data ---
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
     # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
     sources: Path | None = None
+
+    # --- output ---
     out: Path | None = None  # folder to write the pictures to (default: RUN/pictures)
 
 

@@ -33,10 +33,14 @@ class Options:
     """Judges a finished run: writes evaluation.json and report.html."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of the run to judge
+
+    # --- checkpoint ---
     # epoch of the checkpoint to judge, or best for the lowest test loss (default: the latest)
     epoch: int | Literal["best"] | None = None
     # number of training steps at the checkpoint, in place of --epoch (default: the latest)
     step: int | Literal["best"] | None = None
+
+    # --- estimates ---
     # number of posterior samples that estimate the log-likelihood of an image
     samples: int = 200
     # number of test images to estimate the log-likelihood of (default: all)
@@ -44,10 +48,14 @@ class Options:
     # number of images to generate, at most one for each test image (default: 10000)
     generated: int | None = None
     seed: int = 0  # seed of the posterior samples and the generated images
+
+    # --- data ---
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
     # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
     sources: Path | None = None
+
+    # --- output ---
     out: Path | None = None  # folder to write to (default: the run's folder)
 
 

@@ -30,6 +30,20 @@ COMMANDS = [
     *(f"jaxae {name}" for name in commands.COMMANDS),
     "python -m jaxae.evaluate",
 ]
+EVALUATION = ["arguments", "checkpoint", "estimates", "data", "output", "help"]
+DRAWING = ["arguments", "pictures", "data", "output", "help"]
+TOOLS = {
+    "jaxae evaluate": EVALUATION,
+    "python -m jaxae.evaluate": EVALUATION,
+    "jaxae latents": DRAWING,
+    "latents.py": DRAWING,
+    "report.py": ["arguments", "output", "help"],
+    "published.py": ["arguments", "training", "data", "output", "help"],
+    "compare.py": ["comparison", "scaling", "output", "help"],
+    "gpu.py": ["measurement", "output", "help"],
+    "stream.py": ["timing", "data", "output", "help"],
+    "jaxae": ["commands", "options"],
+}
 TITLES = ["recipe", "training", "data", "run", "several devices", "debugging", "help"]
 CONTINUATIONS = re.compile(
     r"(after|as|at|before|beside|by|for|from|in|into|of|on|over|that|to|when|where|which|with|without)\b"
@@ -100,7 +114,6 @@ def test_the_text_fits_the_terminal_and_has_an_example_and_how_long_it_takes(nam
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_option_has_a_phrase_that_can_be_read_alone(name: str) -> None:
     groups = groups_of(help_of(name))
-    groups.pop("settings", None)
     flags = [flag for options in groups.values() for flag in options]
     assert "-h, --help" in flags
     for options in groups.values():
@@ -131,6 +144,23 @@ def test_an_experiment_shows_its_groups_in_order_and_all_shared_options(name: st
     assert "(default: all)" in groups["several devices"]["--devices INT"]
 
 
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_shows_its_groups_in_order(name: str) -> None:
+    assert list(groups_of(help_of(name))) == TOOLS[name]
+
+
+def test_every_command_has_its_groups_tested() -> None:
+    assert {*TOOLS, *EXPERIMENTS} == {*COMMANDS}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_option_is_in_the_same_group_in_every_command(name: str) -> None:
+    group_of = {"--dataset": "data", "--data-dir": "data", "--sources": "data", "--help": "help"}
+    for title, options in groups_of(help_of(name)).items():
+        for flag in " ".join(options).replace(",", "").split():
+            assert group_of.get(flag, title) == title or name == "jaxae", flag
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_phrase_stands_before_the_choices(name: str) -> None:
     for options in groups_of(help_of(name)).values():
@@ -141,6 +171,34 @@ def test_each_phrase_stands_before_the_choices(name: str) -> None:
 def test_every_shared_option_is_in_one_group() -> None:
     names = [name for group in OPTION_GROUPS.values() for name in group]
     assert sorted(names) == sorted(RunOptions.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Titled:
+    """Options in groups."""
+
+    size: int = 3  # number of things
+
+    # --- the colors ---
+    # color of the things, in
+    # two words
+    color: str = "dark red"
+    paper: str = "white"  # color of the paper
+
+    # --- output ---
+    out: str = "here"  # folder to write to
+
+
+def test_a_title_is_that_of_all_fields_below_it() -> None:
+    assert groups_of(help_texts.format_help("do", "Does it.", Titled)) == {
+        "options": {"--size INT": "number of things (default: 3)"},
+        "the colors": {
+            "--color STR": "color of the things, in two words (default: dark red)",
+            "--paper STR": "color of the paper (default: white)",
+        },
+        "output": {"--out STR": "folder to write to (default: here)"},
+        "help": {"-h, --help": "show this help and exit"},
+    }
 
 
 @dataclass(frozen=True)
