@@ -1,4 +1,4 @@
-"""The command line: options out of arguments, and how errors and signals end a command."""
+"""The command line: reads options, and ends a command on errors and signals."""
 
 from jaxae.cli.compilation import is_writable, use_cache
 from jaxae.cli.help import wrap

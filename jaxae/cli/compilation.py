@@ -1,4 +1,4 @@
-"""JAX's persistent compilation cache: what XLA compiled for one process serves the next."""
+"""JAX's persistent compilation cache: a process reuses what an earlier one compiled."""
 
 import os
 import warnings
@@ -10,10 +10,11 @@ from jaxae import files
 
 
 def use_cache(*, wanted: bool) -> None:
-    """Has JAX keep compiled programs in the user's cache folder, or where JAX was told to; or not.
+    """Turns JAX's persistent compilation cache on or off.
 
-    For the start of a process, before anything is compiled. A folder that cannot be written and
-    entries that cannot be read cost time and nothing else.
+    Call it at the start of a process, before anything is compiled. The cache is in the user's
+    cache folder unless JAX is configured with another. A folder that cannot be written, or an
+    entry that cannot be read, costs only the time to compile again.
     """
     if not wanted:
         jax.config.update("jax_enable_compilation_cache", False)
@@ -23,15 +24,15 @@ def use_cache(*, wanted: bool) -> None:
         if not is_writable(folder):
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    # JAX would keep only what took a second, and no program of a small network takes that.
+    # By default JAX keeps only what took a second to compile; a small network takes less.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    # A warning a program, where one compilation more is all that happens.
+    # There would be one warning per program, and all that happens is that it is compiled again.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be written to a folder, which is made if need be."""
+    """Returns whether files can be written to a folder; creates it if needed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""Help texts: what a command does, and its options in groups, each with its type and default."""
+"""Help texts: what a command does, and its options in groups, with types and defaults."""
 
 import argparse
 import dataclasses
@@ -14,12 +14,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from jaxae.runs import OPTION_GROUPS, RunOptions
 
-_REQUIRED = dataclasses.MISSING
-"""The default of an option that must be given."""
-
+_REQUIRED = dataclasses.MISSING  # the default of an option that must be given
 _WIDEST = 100  # columns of a help text, however wide the terminal is
-_LONGEST = 32  # characters of choices beside an option's name; more are listed in its phrase
-_UNBROKEN = 36  # characters of a default that stays on one line
+_LONGEST = 32  # characters of choices beside an option's name; longer lists go into its phrase
+_UNBROKEN = 36  # characters; a default up to this long is not broken across lines
 _HARD_SPACE = "\xa0"
 
 
@@ -27,9 +25,9 @@ _HARD_SPACE = "\xa0"
 class Option:
     """An option as help texts and error messages show it."""
 
-    name: str  # of its field
-    metavar: str | None  # stands for its value, such as INT; None: a pair of flags without one
-    phrase: str  # says what it is
+    name: str  # the field's name
+    metavar: str | None  # stands for its value, such as INT; None for a pair of flags
+    phrase: str  # what it is
     default: str  # in parentheses
     positional: bool
 
@@ -37,13 +35,13 @@ class Option:
 def format_help(
     program: str, description: str, options_type: type, defaults: Any | None = None
 ) -> str:
-    """The help text of a command, wrapped to the terminal.
+    """Returns the help text of a command, wrapped to the terminal.
 
     Args:
-      program: stands in the usage line.
-      description: docstring-like text that says what the command does, with an example.
-      options_type: a dataclass whose fields have a comment each.
-      defaults: an instance of it; by default its own defaults.
+      program: the command's name in the usage line.
+      description: what the command does, with an example, as in a module's docstring.
+      options_type: a dataclass with a comment on each field.
+      defaults: an instance that gives the defaults; None for those of the class.
     """
     width = _width()
     groups = _group_options(options_type, defaults)
@@ -109,7 +107,7 @@ def _group_options(options_type: type, defaults: Any | None = None) -> dict[str,
 
 
 def describe_options(options_type: type, defaults: Any | None = None) -> dict[str, Option]:
-    """The options in a dataclass by name, without those in dataclasses inside it."""
+    """Returns a dataclass's own options by name, without those of nested dataclasses."""
     import tyro
 
     hints = get_type_hints(options_type, include_extras=True)
@@ -162,7 +160,7 @@ def _read_comments(cls: type) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def wrap(text: str, width: int | None = None) -> str:
-    """Fills the paragraphs and lists of a text; indented lines stay as they are."""
+    """Wraps the paragraphs and lists of a text; leaves indented lines as they are."""
     width = width or _width()
     return "\n\n".join(_wrap_block(block, width) for block in re.split(r"\n\s*\n", text.rstrip()))
 
@@ -188,7 +186,7 @@ def _width() -> int:
 
 
 def _split_annotated(hint: Any) -> tuple[Any, Sequence[Any]]:
-    """A type and what is annotated on it."""
+    """Returns a type and its `Annotated` extras."""
     if get_origin(hint) is not Annotated:
         return hint, ()
     given, *extras = get_args(hint)
@@ -196,7 +194,7 @@ def _split_annotated(hint: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def _describe_type(given: Any) -> tuple[str | None, Sequence[str]]:
-    """What stands for a value of a type, and the choices that this leaves out."""
+    """Returns the metavar of a type, and its choices if they are too long for the metavar."""
     if given is bool:
         return None, ()
     parts = get_args(given)
@@ -218,7 +216,7 @@ def _describe_type(given: Any) -> tuple[str | None, Sequence[str]]:
 
 
 def _split_default(comment: str) -> tuple[str, str]:
-    """A comment without the default that it names in parentheses at its end, and that default."""
+    """Splits off the default that a comment ends with, in parentheses."""
     found = re.fullmatch(r"(.*) (\(default: [^()]*\))", comment)
     return (found[1], found[2]) if found else (comment, "")
 

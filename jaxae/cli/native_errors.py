@@ -1,7 +1,8 @@
 """Replaces the C++ stack trace that JAX prints when a peer dies with one line.
 
-JAX ends a process at once, with a trace of the stack, where another one has ended or cannot be
-reached. Python has no say in that. So a process of its own reads, passes on and replaces it.
+If another process of the run ends or cannot be reached, JAX's C++ code prints a stack trace and
+ends this process at once, and Python cannot prevent it. So a separate process filters what is
+written to standard error.
 """
 
 import contextlib
@@ -17,20 +18,20 @@ from typing import Any
 _SUSPICIOUS = re.compile(r"coordination.service|preemption_sync_manager", re.IGNORECASE)
 _NEEDLESS = "SIGTERM caught at"
 FATAL = "JAX distributed service detected fatal errors"
-MOST_HELD = 100  # lines: more than JAX writes before it says that an error is fatal
+MOST_HELD = 100  # lines; JAX writes fewer before it says that an error is fatal
 ENDED = (
     "error: another process of this run died or cannot be reached, so this one stops: see what the "
-    "other has printed, and start them all again with --resume\n"
+    "other one printed, and start all of them again with --resume\n"
 )
 
 
 @contextlib.contextmanager
 def one_line_at_a_peers_end() -> Iterator[None]:
-    """From here on descriptor 2 is filtered, until the process ends; Python's stderr is not."""
-    from jaxae.terminal import LossyStream  # the process started here could not import it
+    """Filters descriptor 2 until the process ends; within it, Python's stderr is not filtered."""
+    from jaxae.terminal import LossyStream  # which the filter, run with -IS, could not import
 
     line = [sys.executable, "-IS", str(Path(__file__))]
-    # In a session of its own, where no Ctrl-C reaches it.
+    # In a session of its own, so that Ctrl-C does not reach it.
     reader = subprocess.Popen(
         line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -44,10 +45,11 @@ def one_line_at_a_peers_end() -> Iterator[None]:
 
 
 def shorten(lines: Iterable[str]) -> Iterator[str]:
-    """The lines as they come, held back from the first that may announce a fatal error on.
+    """Yields lines, but replaces the announcement of a fatal error with `ENDED`.
 
-    If one is announced, of those held only our own are passed on, and then `ENDED`; if none is
-    within `MOST_HELD` lines, all are.
+    From the first line that may lead up to a fatal error, lines are held back. If the error comes,
+    only our own messages among them are yielded, and then `ENDED`; if it does not come within
+    `MOST_HELD` lines, all of them are.
     """
     held: list[str] = []
     for line in lines:
@@ -68,11 +70,11 @@ def shorten(lines: Iterable[str]) -> Iterator[str]:
 def main() -> None:
     """Filters standard input to standard error."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # its end is that of its input
+        signal.signal(number, signal.SIG_IGN)  # it ends when its input does
     for line in shorten(sys.stdin):
         sys.stderr.write(line)
         sys.stderr.flush()
-    for _ in sys.stdin:  # so that who writes it can still write
+    for _ in sys.stdin:  # so that the writer does not get a broken pipe
         pass
 
 

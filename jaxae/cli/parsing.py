@@ -1,4 +1,4 @@
-"""The command line of a command: its options, read with tyro, and how errors end it."""
+"""Runs a command: reads its options with tyro, and turns errors into exit codes."""
 
 import argparse
 import dataclasses
@@ -35,18 +35,18 @@ def run_main(
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> None:
-    """Parses the command line, calls main, and exits.
+    """Parses the command line of a command that trains, and calls main.
 
-    The code is 0, or 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM, else 1 where some of
-    what was printed is lost.
+    Exits with 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM, and else with 1 if some of
+    the output could not be written.
 
     Args:
-      main: what is called with the options.
-      options_type: their class.
-      description: says in --help what the command does, with an example; by default the class's
+      main: is called with the options.
+      options_type: the class of the options.
+      description: says in --help what the command does, with an example; None for the class's
         docstring.
-      arguments: by default the process's.
-      program: the command's name in --help; by default that of the process's file.
+      arguments: None for the process's own.
+      program: the command's name in --help; None for the name of the process's file.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -58,7 +58,7 @@ def run_main(
             main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        warnings.simplefilter("ignore")  # of what a failed save leaves, which says so at the end
+        warnings.simplefilter("ignore")  # objects that a failed save leaves behind warn at exit
         sys.exit(2)
     except KeyboardInterrupt as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
@@ -73,9 +73,9 @@ def run_tool(
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> None:
-    """Parses the command line of a command that trains nothing itself, calls main, and exits.
+    """Parses the command line of a command without training options, and calls main.
 
-    The arguments and the code are those of `run_main`, and the code is 2 after an OSError, too.
+    Takes the arguments of `run_main`, and exits as it does; an OSError exits with 2, too.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -105,16 +105,16 @@ def parse(
     description: str | None = None,
     program: str | None = None,
 ) -> OptionsType:
-    """Options from command-line arguments; a run to resume or to load gives the defaults.
+    """Returns options from arguments; a run to resume or load gives the defaults.
 
-    It gives none for where data are opened.
+    It gives no defaults for --data-dir and --sources.
 
     Raises:
-      UserError: a value is out of range, a resumed run is told to become another, or the run's
-        data lie where the user has not named.
+      UserError: a value is out of range, an option differs that a resumed run cannot change, or
+        the run's data are in a folder that the arguments do not name.
     """
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--resume", type=Path, nargs="?")  # tyro will say that a value is missing
+    peek.add_argument("--resume", type=Path, nargs="?")  # tyro reports a missing value
     peek.add_argument("--load", type=Path, nargs="?")
     found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
     restored = found.resume or found.load
@@ -141,7 +141,7 @@ def _parse_flags(
     description: str | None,
     program: str | None,
 ) -> _ToolOptions:
-    """Options from arguments alone, or the help text and the end of the process.
+    """Returns options from arguments; for --help, prints the help text and exits.
 
     The flags of options in nested dataclasses have no prefix.
     """
@@ -163,7 +163,7 @@ def _parse_flags(
 
 
 def _make_registry() -> Any:
-    """Makes tyro's errors show an option as the help text does."""
+    """Returns rules that make tyro's errors show an option as the help text does."""
     import tyro
     from tyro.constructors import (
         ConstructorRegistry,
@@ -200,10 +200,10 @@ def _make_registry() -> Any:
 
 
 def _read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
-    """The options in a run's config.json, without the place it wrote to.
+    """Returns the options in a run's config.json, without those of a single start.
 
     Raises:
-      UserError: the folder is not a run's, or is another experiment's.
+      UserError: the folder is not a run, or is a run of another experiment.
     """
     config = read_config(folder)
     try:
@@ -231,6 +231,6 @@ def _read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         check_options(run)
     except UserError as error:
         raise UserError(
-            f"{folder / CONFIG_FILE} holds an option that no run has: {error}"
+            f"{folder / CONFIG_FILE} holds an option out of its range: {error}"
         ) from None
     return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]

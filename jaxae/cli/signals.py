@@ -13,18 +13,16 @@ from typing import Any
 from jaxae import devices
 from jaxae.cli.native_errors import one_line_at_a_peers_end
 from jaxae.errors import Terminated
-from jaxae.runs import (
-    RunOptions,
-)
+from jaxae.runs import RunOptions
 
 
 @contextlib.contextmanager
 def stop_once() -> Iterator[None]:
-    """Within it the first SIGTERM raises Terminated, and the first Ctrl-C KeyboardInterrupt.
+    """Within it, the first SIGTERM raises Terminated, or the first Ctrl-C KeyboardInterrupt.
 
-    Any after it are ignored, so that saving can end. Where Python ignores what was raised, as in a
-    finalizer or a callback of the garbage collector, of which JAX has one, it is raised again, at
-    the main thread's next line of Python.
+    Later ones are ignored, so that saving can finish. Python ignores exceptions in finalizers and
+    in callbacks of the garbage collector, of which JAX has one. An interrupt that is lost there is
+    raised again shortly after, in the main thread's Python code.
     """
     stopped, hook, main_thread = False, sys.unraisablehook, threading.main_thread()
 
@@ -45,17 +43,17 @@ def stop_once() -> Iterator[None]:
             hook(unraisable)
             return
         number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
-        # Not at once, for what is raised in this hook is ignored, too.
+        # Not at once, because an exception raised in this hook is ignored, too.
         timer = threading.Timer(0.05, send_again, (number,))
-        timer.daemon = True  # to start any other, Python takes a lock that may be held just now
+        timer.daemon = True  # starting any other takes a lock, which may be held right now
         timer.start()
-        timers.callback(timer.join)  # once it is cancelled, or has fired
+        timers.callback(timer.join)  # after the next line's cancel: callbacks run last to first
         timers.callback(timer.cancel)
 
     before = {
         number: signal.signal(number, stop)
         for number in (signal.SIGTERM, signal.SIGINT)
-        if signal.getsignal(number) is not signal.SIG_IGN  # as it is in the background of a script
+        if signal.getsignal(number) is not signal.SIG_IGN  # as it is in a script's background jobs
     }
     sys.unraisablehook = report
     try:
@@ -69,13 +67,14 @@ def stop_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def join_processes(run: RunOptions) -> Iterator[None]:
-    """Within it this process is one of several; only the first prints.
+    """Within it, this process is one of several that train together; only the first prints.
 
-    JAX then looks after SIGTERM itself, so that all stop after the same step. Ctrl-C sends that.
+    JAX handles SIGTERM itself, so that all processes stop after the same step. Ctrl-C sends this
+    process SIGTERM.
     """
     assert run.coordinator is not None
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if not ignored:  # while it waits for the others, in C++, nothing is there to be saved
+    if not ignored:  # while it waits for the others, in C++, there is nothing to save
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_line_at_a_peers_end())
@@ -90,6 +89,6 @@ def join_processes(run: RunOptions) -> Iterator[None]:
         try:
             yield
         except Terminated:
-            if not devices.is_first_process():  # which says how to go on
+            if not devices.is_first_process():  # the first process says how to go on
                 print("interrupted, as all processes of this run are", file=sys.stderr)
             raise

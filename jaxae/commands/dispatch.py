@@ -1,4 +1,4 @@
-"""The command `jaxae`: what it can be told to do, and the module that does it."""
+"""The command `jaxae`: its subcommands, each with the module that runs it."""
 
 import argparse
 import difflib
@@ -17,18 +17,18 @@ class Command:
     """A subcommand."""
 
     summary: str
-    module: str  # whose `start` it calls; imported only then, for JAX takes seconds
+    module: str  # has `start`; imported only when needed, because JAX takes seconds
 
 
 COMMANDS = {
     "train": Command("train any member of the family of autoencoders", "jaxae.commands.train"),
-    "evaluate": Command("judge a run: figures as JSON, and a page of them", "jaxae.evaluate"),
-    "latents": Command("draw what the codes of a run can do", "jaxae.commands.latents"),
+    "evaluate": Command("judge a run: figures as JSON, and an HTML page", "jaxae.evaluate"),
+    "latents": Command("draw pictures that explore the codes of a run", "jaxae.commands.latents"),
 }
 
 
 _DESCRIPTION = """\
-Trains autoencoders, judges them, and draws what their codes can do.
+Trains autoencoders, judges them, and explores their codes in pictures.
 
     jaxae train --objective vae --dataset mnist_mini --out results/first
     jaxae evaluate results/first
@@ -49,17 +49,16 @@ def main() -> None:
     if name in COMMANDS:
         _import_command(COMMANDS[name].module).start(rest, program=f"jaxae {name}")
         return
-    parser.parse_known_args([name])  # which ends here for --help and --version
+    parser.parse_known_args([name])  # exits for --help and --version
     print(f"error: {_describe_unknown(name)}", file=sys.stderr)
     sys.exit(2)
 
 
 def _import_command(module: str) -> Any:
-    """Imports a command's module; a Ctrl-C meanwhile ends the process at once.
+    """Imports a command's module; Ctrl-C ends the process at once meanwhile.
 
     There is nothing to save yet, and some imported packages would swallow a KeyboardInterrupt. A
-    process that ignores Ctrl-C, as those that a script starts in the background do, still ignores
-    it.
+    process that ignores Ctrl-C, as a script's background job does, still ignores it.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return importlib.import_module(module)
@@ -71,7 +70,7 @@ def _import_command(module: str) -> Any:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    """What `jaxae` takes before a command."""
+    """Returns the parser of `jaxae` without a subcommand."""
     width = max(map(len, COMMANDS))
     lines = (f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -87,7 +86,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _describe_unknown(name: str) -> str:
-    """What to say of a word that is no command."""
+    """Returns the error message for a word that is not a subcommand."""
     nearest = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else "--help says what each does"
     return f"jaxae {name}: give one of the commands {', '.join(COMMANDS)}; {hint}"

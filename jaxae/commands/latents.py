@@ -1,23 +1,24 @@
-"""What the codes of a trained run can do, in pictures.
+"""Draws pictures that explore the codes of a trained run.
 
     jaxae latents results/family/RUN --priors normal mixture
 
 Writes these pictures of six test images, or of those that --images names, to RUN/pictures:
 
 - samples_PRIOR.png: a hundred images decoded from new codes
-- interpolations.png: each image and the next, with the line between their codes decoded above, and
-  the great circle below
-- morph.png, morph.gif: a closed path through all of them
+- interpolations.png: each image and the next, with decoded codes between them: above from the line
+  between their codes, below from the great circle
+- morph.png, morph.gif: a closed path through the codes of all images
 - arithmetic.png: each image, and its code moved to each class by the difference of class means
-- traversal.png: the first image, with one number of its code per row going from -2.5 to 2.5
+- traversal.png: the first image, with one number of its code per row varied from -2.5 to 2.5
   standard deviations
-- neighbours.png: each image, five training images nearest by codes, and five nearest by pixels
+- neighbours.png: each image, its five nearest training images by code, and the five by pixels
 
 A picture that cannot be drawn, such as arithmetic with a class that no training image has, is left
 out, and a line says why.
 
-About a minute on two cores for codes of 20 numbers, most of it for the flow; two for codes of 128,
-most of it for the mixture. For quantized codes, of which the parts are resampled, a few seconds.
+Takes about a minute on two cores for codes of 20 numbers, mostly to fit the flow, and two minutes
+for codes of 128, mostly to fit the mixture. Quantized codes, whose parts are resampled, take a few
+seconds.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ from jaxae.runs import load_dataset, skip_failed_picture
 
 @dataclass(frozen=True)
 class Options:
-    """Draws samples, paths, class arithmetic, traversals and neighbours for a trained run."""
+    """Draws samples, paths, class arithmetic, traversals and neighbors for a trained run."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of the run to draw
 
@@ -63,7 +64,7 @@ class Options:
 
 @dataclass(frozen=True)
 class _Group:
-    """Images as the network was trained to read them, and their codes."""
+    """Images as the network reads them, and their codes."""
 
     images: np.ndarray  # [N, H, W, C], uint8 or in [0, 1]
     labels: np.ndarray  # int [N]
@@ -122,8 +123,8 @@ def main(options: Options) -> None:
     with skip_failed_picture("traversal"):
         dimensions, picture = _draw_traversal(trained, train, test)
         caption = (
-            f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard "
-            f"deviations a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
+            f"test image {chosen[0]}, one number of its code per row from -2.5 to 2.5 standard "
+            f"deviations: numbers {', '.join(map(str, dimensions))}, those that vary most"
         )
         save("traversal", picture, caption)
     with skip_failed_picture("neighbours"):
@@ -140,9 +141,11 @@ def main(options: Options) -> None:
 def choose_images(
     asked: tuple[int, ...] | None, labels: np.ndarray, *, conditional: bool
 ) -> np.ndarray:
-    """Indices of the test images to show, of one class if the network is conditional.
+    """Returns the indices of the test images to show.
 
-    Those asked for, which must be two or more, else the first six.
+    By default up to six: the first ones or, for a conditional network, the first ones of a class
+    that has several. Raises UserError if fewer than two are asked for, an index is out of range,
+    or a conditional network is asked for several classes.
     """
     if asked is None:
         if not conditional:
@@ -155,30 +158,30 @@ def choose_images(
     chosen = np.array(asked)
     if conditional and len(set(labels[chosen])) > 1:
         raise UserError(
-            f"--images {given}: this network is told the class, so that paths stay within one; "
-            f"give images of one class, and not of classes {sorted(set(labels[chosen].tolist()))}"
+            f"--images {given}: the network is conditional, so a path stays within one class; "
+            f"give images of one class, not of classes {sorted(set(labels[chosen].tolist()))}"
         )
     return chosen
 
 
 def _encode(trained: Trained, images: np.ndarray, labels: np.ndarray) -> _Group:
-    """Images with their codes."""
+    """Returns images with their codes."""
     return _Group(images, labels, trained.encode(images, labels))
 
 
 def _decode_as(trained: Trained, label: int) -> latents.Decode:
-    """Decoding to images of a class, or just decoding where the network knows none."""
+    """Returns a function that decodes codes, as images of the class if conditional."""
     return lambda codes: trained.decode(codes, np.full(len(codes), label))
 
 
 def _draw_samples(trained: Trained, sampler: priors.Sampler, seed: int, classes: int) -> np.ndarray:
-    """A hundred images of new codes, ten a row; of the classes in turn if the network knows any."""
+    """Draws a hundred images of new codes, ten a row, of the classes in turn if conditional."""
     codes = sampler(jax.random.fold_in(runs.fixed_keys().pictures, seed), 100)
     return plots.tile(trained.decode(codes, np.arange(100) % classes), columns=10)
 
 
 def _draw_interpolations(trained: Trained, test: _Group, steps: int = 10) -> np.ndarray:
-    """Each image and the next at the ends of two rows: the line and the great circle between."""
+    """Draws two rows from each image to the next: along the line, and along the great circle."""
     if len(test.images) < 2:
         raise UserError("there is no second test image to draw a path to")
     decode, images = _decode_as(trained, test.labels[0]), _as_floats(test.images)
@@ -191,13 +194,13 @@ def _draw_interpolations(trained: Trained, test: _Group, steps: int = 10) -> np.
 
 
 def _draw_arithmetic(trained: Trained, train: _Group, test: _Group) -> np.ndarray:
-    """A row for each image: itself, and its code moved to each of the first ten classes."""
+    """Draws a row per image: itself, and its code moved to each of the first ten classes."""
     classes, numbers = np.unique(train.labels, return_inverse=True)
     missing = np.setdiff1d(test.labels, classes)
     if missing.size:
         raise UserError(
             f"class {missing[0]} of a test image is not among {len(train.labels)} training images: "
-            "give more of these by --fit-images, or --images of other classes"
+            "give more of them with --fit-images, or --images of other classes"
         )
     means = latents.class_means(train.codes, numbers)
     own = means[np.searchsorted(classes, test.labels)]
@@ -209,7 +212,7 @@ def _draw_arithmetic(trained: Trained, train: _Group, test: _Group) -> np.ndarra
 
 
 def _draw_traversal(trained: Trained, train: _Group, test: _Group) -> tuple[np.ndarray, np.ndarray]:
-    """The at most ten dimensions of greatest variance, and a row for each."""
+    """Returns the dimensions of greatest variance, ten at most, and a picture of a row each."""
     deviation = train.codes.std(axis=0)
     dimensions = np.argsort(-deviation, axis=None, kind="stable")[:10]
     mean, scale = train.codes.mean(axis=0), np.where(deviation > 0, deviation, 1)
@@ -221,7 +224,7 @@ def _draw_traversal(trained: Trained, train: _Group, test: _Group) -> tuple[np.n
 
 
 def _draw_neighbours(train: _Group, test: _Group, count: int = 5) -> np.ndarray:
-    """A row for each image: itself, the nearest by their codes, and the nearest by their pixels."""
+    """Draws a row per image: itself, its nearest images by code, and the nearest by pixels."""
     count = min(count, len(train.images))
     by_code = latents.nearest_neighbours(test.codes, train.codes, count)
     by_pixels = latents.nearest_neighbours(test.images, train.images, count)
@@ -233,10 +236,10 @@ def _draw_neighbours(train: _Group, test: _Group, count: int = 5) -> np.ndarray:
 
 
 def _as_floats(images: np.ndarray) -> np.ndarray:
-    """Images in [0, 1]."""
+    """Returns images as floats in [0, 1]."""
     return images / np.float32(255) if images.dtype == np.uint8 else images
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
-    """Runs the command, by default on the process's own arguments, and ends as commands do."""
+    """Runs the command on arguments, by default the process's own."""
     run_tool(main, Options, description=__doc__, arguments=arguments, program=program)

@@ -1,10 +1,9 @@
-"""Any member of the family of autoencoders, on any dataset, dense or convolutional.
+"""Trains any member of the family of autoencoders on any dataset, dense or convolutional.
 
     jaxae train --objective beta-tc --beta 4
 
-The loss is the member's own; `--help` lists all with their sources, and what each can be set to.
-About a minute for 20 epochs of MNIST through the dense network on two cores, more with several
-samples.
+Each member has its own loss; `--help` lists all members with their sources and settings. The dense
+network takes about a minute for 20 epochs of MNIST on two cores, longer with several samples.
 """
 
 import math
@@ -25,7 +24,7 @@ from jaxae.network import Network
 from jaxae.runs import Binarization, RunOptions, binarized_train, with_binarization
 from jaxae.train import steps_in_epoch
 
-# The activations, each with the first weights that suit it.
+# The activations, each with the initialization that suits it.
 _ACTIVATIONS = {
     "relu": (nn.relu, lecun),
     "elu": (nn.elu, lecun),
@@ -57,10 +56,10 @@ class Options:
     objective: _Name = "vae"  # objective to train with
     latent: int = 20  # number of dimensions of the code, or of channels of a quantized map
     network: Literal["dense", "conv"] = "dense"  # kind of layers in the encoder and the decoder
-    # widths of the hidden layers, from the image on (default: 500 if dense, 32 64 if conv)
+    # widths of the hidden layers, starting at the image (default: 500 if dense, 32 64 if conv)
     hidden: tuple[int, ...] | None = None
     activation: _ActivationName = "relu"  # activation of all layers but the code's and the last
-    # likelihood of a pixel, which is the reconstruction loss
+    # likelihood of a pixel, which gives the reconstruction loss
     likelihood: _LikelihoodName = "bernoulli"
     # standard deviation of a pixel in [0, 1] under the gaussian likelihood
     standard_deviation: float = 0.1
@@ -74,7 +73,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Trains; draws reconstructions at epochs 1, 2, 5, 10, ... and samples of the prior at last."""
+    """Trains; draws reconstructions at epochs 1, 2, 5, 10, ..., and samples at the end."""
     given = {name: value for name, value in asdict(options.settings).items() if value is not None}
     settings = family.choose_settings(options.objective, given)
     resumed = options.run.resume
@@ -83,7 +82,7 @@ def main(options: Options) -> None:
         if before != options.run.epochs:
             raise UserError(
                 f"--epochs {options.run.epochs}: the learning rate of {resumed} falls to 0 at "
-                f"epoch {before}; leave --epochs away, or start a new run"
+                f"epoch {before}; leave out --epochs, or start a new run"
             )
     with runs.start("family", options, dataset="mnist") as run:
         recipe = _make_recipe(options, settings, run)
@@ -95,7 +94,7 @@ def main(options: Options) -> None:
 
 
 def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:
-    """A member's network, its objective and its optimizer."""
+    """Returns the network, objective and optimizer of a member of the family."""
     if not 0 <= options.weight_decay < math.inf:
         raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
     if options.latent < 1 or min(options.hidden or (1,)) < 1:
@@ -135,13 +134,13 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
 
 
 def _choose_likelihood(options: Options) -> likelihoods.Likelihood:
-    """The likelihood of the options' name; UserError for a standard deviation it does not have."""
+    """Returns the named likelihood; UserError if it does not take the standard deviation."""
     if options.likelihood == "gaussian":
         return likelihoods.gaussian(options.standard_deviation)
     if options.standard_deviation != Options.standard_deviation:
         raise UserError(
-            f"--standard-deviation {options.standard_deviation}: pixels of --likelihood "
-            f"{options.likelihood} have none that is given; leave it away, or choose gaussian"
+            f"--standard-deviation {options.standard_deviation}: --likelihood "
+            f"{options.likelihood} does not take one; leave it out, or choose gaussian"
         )
     return likelihoods.BY_NAME[options.likelihood]
 
@@ -149,7 +148,7 @@ def _choose_likelihood(options: Options) -> likelihoods.Likelihood:
 def make_optimizer(
     rate: optax.ScalarOrSchedule, weight_decay: float
 ) -> optax.GradientTransformation:
-    """Adam, or AdamW, which makes kernels smaller and leaves biases as they are."""
+    """Returns Adam or, with weight decay, AdamW, which decays kernels but not biases."""
     if not weight_decay:
         return optax.adam(rate)
 
@@ -160,11 +159,11 @@ def make_optimizer(
 
 
 def _draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
-    """Draws a hundred images decoded from new codes; a conditional network gets each class."""
+    """Draws a hundred images decoded from new codes, of the classes in turn if conditional."""
     trained, prior = epoch.trained, family.FAMILY[options.objective].prior
     split = run.dataset.train
     images, labels = split.images[:10_000], split.labels[:10_000]
-    if options.binarization != "none" and prior != "normal":  # which reads a code's shape alone
+    if options.binarization != "none" and prior != "normal":  # the normal prior needs no images
         images = np.asarray(binarized_train(run.dataset).images[:10_000])
     with runs.skip_failed_picture("samples"):
         sampler = priors.of_network(trained, images, labels, prior)
@@ -175,6 +174,6 @@ def _draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
-    """Runs the command, by default on the process's own arguments, and ends as commands do."""
+    """Runs the command on arguments, by default the process's own."""
     description = f"{__doc__}\n{family.describe_members()}"
     run_main(main, Options, description=description, arguments=arguments, program=program)

@@ -1,4 +1,4 @@
-"""A small classifier that jaxae trains itself: the features that FID, KID and the like rest on.
+"""A small classifier, trained by jaxae, that gives FID, KID and similar figures their features.
 
 >>> judge = load_or_train(data.load("mnist"))
 >>> frechet_distance(features(judge, real_images), features(judge, generated_images))
@@ -55,25 +55,25 @@ _BATCH_SIZE = 1000  # images classified at a time
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """What decides, with the dataset, which classifier training gives; part of its cache's key."""
+    """The network and its training; with the dataset, the key of a classifier in the cache."""
 
     version: int = 1  # of the network and its training: raise it when either changes
-    channels: tuple[int, ...] = (32, 64)  # of convolutions that each halve the sides
-    features: int = 64  # numbers in the layer before the logits
+    channels: tuple[int, ...] = (32, 64)  # of convolutions, each of which halves the sides
+    features: int = 64  # width of the layer before the logits
     epochs: int = 5
     batch_size: int = 128
-    learning_rate: float = 2e-3  # of Adam at the start; it falls to 0 by a cosine
+    learning_rate: float = 2e-3  # of Adam at the start; falls to 0 along a cosine
     seed: int = 0
 
 
 class Network(nn.Module):
-    """An encoder to features, and a head from these to the logits of classes."""
+    """An encoder that gives features, and a head that turns them into logits of classes."""
 
     encoder: nn.Module
     head: nn.Module
 
     def features(self, x: Array) -> Array:
-        """The layer before the logits, [B, D], of float images [B, H, W, C]."""
+        """Returns the layer before the logits: float images [B, H, W, C] -> [B, D]."""
         return self.encoder(x)
 
     def __call__(self, x: Array) -> Array:
@@ -82,28 +82,28 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A trained network, with what tells it from others."""
+    """A trained network, with its accuracy and what identifies it."""
 
     model: Network
     variables: Variables  # what `model.apply` takes
     shape: Shape  # (H, W, C) of the images it reads
     accuracy: float  # on the dataset's test split, in [0, 1]
     digest: str  # SHA-256 of its parameters
-    dataset: str  # its name
+    dataset: str  # the name
 
 
 def features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """The layer before the logits, 0 or more: images [N, H, W, C] -> float32 [N, D].
+    """Returns the layer before the logits, 0 or more: images [N, H, W, C] -> float32 [N, D].
 
-    Images are uint8, or floats in [0, 1]; raises UserError for others, and other shapes.
+    Images are uint8, or floats in [0, 1]; raises UserError for others, and for other shapes.
     """
     return _apply(_features, classifier, images)
 
 
 def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """The probability of each class: images [N, H, W, C] -> float32 [N, classes].
+    """Returns the probability of each class: images [N, H, W, C] -> float32 [N, classes].
 
-    Images are uint8, or floats in [0, 1]; raises UserError for others, and other shapes.
+    Images are uint8, or floats in [0, 1]; raises UserError for others, and for other shapes.
     """
     return _apply(_probabilities, classifier, images)
 
@@ -113,13 +113,19 @@ def load_or_train(
     folder: Path | None = None,
     settings: ClassifierSettings = ClassifierSettings(),
 ) -> Classifier:
-    """The classifier of a dataset, from the cache, or trained and then cached.
+    """Returns the classifier of a dataset from the cache, or trains and caches it.
 
-    A cached one whose digest does not match is trained anew; a second process waits for the one
-    that trains. A folder that cannot be written costs the training, each time.
+    A cached classifier whose digest does not match is trained again. While one process trains,
+    others wait for it. If the folder cannot be written, each call without a cached classifier
+    trains one.
 
-    folder: where classifiers are kept; None: the user's cache folder.
-    Raises UserError for a dataset of fewer than two classes.
+    Args:
+      dataset: the images and labels to train on.
+      folder: the cache; None for the user's cache folder.
+      settings: the network and its training.
+
+    Raises:
+      UserError: the dataset has fewer than two classes.
     """
     folder = files.cache_folder() / "classifiers" if folder is None else folder
     file = folder / f"{dataset.name.replace('/', '.')}-{_cache_key(dataset, settings)}.npz"
@@ -149,7 +155,7 @@ def train(dataset: Dataset, settings: ClassifierSettings = ClassifierSettings())
     optimizer = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, steps))
     make = partial(seeded_state, model=model, optimizer=optimizer, shape=shape)
     effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    state = jax.jit(make, compiler_options=effort)(settings.seed)  # as `initial_state`, see there
+    state = jax.jit(make, compiler_options=effort)(settings.seed)  # as in `runs.initial_state`
     for progress in fit(
         state,
         examples,
@@ -180,8 +186,8 @@ def _network(dataset: Dataset, settings: ClassifierSettings) -> Network:
     classes = len(dataset.class_names)
     if classes < 2:
         raise UserError(
-            f"{dataset.name} has {classes} classes: a classifier, on whose features FID and "
-            "similar figures rest, needs a dataset of two or more"
+            f"{dataset.name} has {classes} classes: FID and similar figures need a classifier, so "
+            "give a dataset of two or more"
         )
     layers = tuple(Conv(channels, stride=2) for channels in settings.channels)
     encoder = ConvEncoder(
@@ -203,7 +209,7 @@ def _probabilities(variables: Variables, images: Array, *, model: Network) -> Ar
 def _apply(
     function: Callable[..., Array], classifier: Classifier, images: np.ndarray
 ) -> np.ndarray:
-    """A function of variables and images over all images, [N, H, W, C] -> float32 [N, ...]."""
+    """Applies a jitted function to images in batches: [N, H, W, C] -> float32 [N, ...]."""
     images = np.asarray(as_array("images", images))
     if images.shape[1:] != classifier.shape or len(images) == 0:
         raise UserError(
@@ -217,7 +223,7 @@ def _apply(
     size = min(count, _BATCH_SIZE)
     outputs = []
     for start in range(0, count, size):
-        # The last batch overlaps the one before: one program for all.
+        # The last batch overlaps the one before, so that one compiled program serves all.
         batch = images[min(start, count - size) :][:size]
         output = function(classifier.variables, batch, model=classifier.model)
         outputs.append(np.asarray(output)[start - count :])
@@ -225,7 +231,7 @@ def _apply(
 
 
 def _digest(variables: Variables) -> str:
-    """The SHA-256 of the names, shapes, dtypes and bytes of parameters, by name."""
+    """Returns the SHA-256 of the parameters' names, dtypes, shapes and bytes, in name order."""
     digest = hashlib.sha256()
     for name, array in sorted(traverse_util.flatten_dict(dict(variables), sep="/").items()):
         digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
@@ -238,13 +244,13 @@ def _cache_key(dataset: Dataset, settings: ClassifierSettings) -> str:
 
 
 def _read(file: Path, dataset: Dataset, settings: ClassifierSettings) -> Classifier | None:
-    """The classifier in a file; None where it is missing or damaged."""
+    """Returns the classifier in a file; None if it is missing or damaged."""
     try:
-        # NumPy leaves a file open that it opened and could not read.
+        # If NumPy opened the file itself and could not read it, it would leave it open.
         with file.open("rb") as stream, np.load(stream) as arrays:
             contents = dict(arrays)
         accuracy, digest = contents.pop("accuracy").item(), contents.pop("digest").item()
-    except Exception:  # absent, or whatever NumPy, zipfile and tokenize make of damage
+    except Exception:  # missing, or whatever NumPy, zipfile and tokenize raise for damage
         return None
     variables = traverse_util.unflatten_dict(contents, sep="/")
     if _digest(variables) != digest:
@@ -254,7 +260,7 @@ def _read(file: Path, dataset: Dataset, settings: ClassifierSettings) -> Classif
 
 
 def _write(file: Path, classifier: Classifier) -> None:
-    """Writes a classifier whole, or not at all where there is no room: it is then trained again."""
+    """Writes a classifier whole; if there is no room, not at all, and it is trained again."""
     arrays: dict[str, Any] = traverse_util.flatten_dict(dict(classifier.variables), sep="/")
     with contextlib.suppress(OSError), whole(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, accuracy=classifier.accuracy, digest=classifier.digest, **arrays)

@@ -1,9 +1,9 @@
-"""Judges a finished run: its figures as JSON, and a page with these and its pictures.
+"""Judges a finished run: writes its figures as JSON, and a page of figures and pictures.
 
     jaxae evaluate results/family/RUN --epoch best
 
 Writes evaluation.json and report.html into the run's folder. The same run, options and data give
-the same figures again. About two minutes on two cores for MNIST.
+the same figures again. Takes about two minutes on two cores for MNIST.
 """
 
 import time
@@ -106,7 +106,7 @@ def main(options: Options) -> None:
 
 
 def _check_options(options: Options) -> None:
-    """UserError for the first number out of its range."""
+    """Raises UserError for the first number out of its range."""
     least = {"samples": 1, "images": 1, "generated": figures.LEAST_GENERATED, "seed": 0}
     for name, low in least.items():
         value = getattr(options, name)
@@ -130,14 +130,14 @@ def choose_step(options: Options) -> int:
 
 
 def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
-    """The networks of a run, one a replica; UserError where a step or a description is missing."""
+    """Loads a run's networks, one per replica; UserError if a step or description is missing."""
     first = jaxae.load(run, step)
     count = config.options.run.replicas
     return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]
 
 
 def over_replicas(figures: list[Figures]) -> dict[str, Any]:
-    """Figures as JSON: of several replicas the mean, standard deviation and each one's."""
+    """Returns figures for JSON; several replicas give a mean, a standard deviation and a list."""
     alone = len(figures) == 1
     return runs.flatten_replicas(
         "",
@@ -150,7 +150,7 @@ def over_replicas(figures: list[Figures]) -> dict[str, Any]:
 
 
 def describe_cost(run: Path, network: Trained, epochs: float) -> dict[str, float]:
-    """What a network has cost: parameters, epochs, and seconds of training, of all replicas."""
+    """Returns a network's parameters and epochs, and the training seconds of all replicas."""
     lines = [line for line in read_records(run) if line["epoch"] <= epochs]
     return {
         "parameters": count_parameters(network.variables),
@@ -160,15 +160,15 @@ def describe_cost(run: Path, network: Trained, epochs: float) -> dict[str, float
 
 
 def write(folder: Path, results: dict[str, Any], page: str) -> None:
-    """Writes evaluation.json and report.html, each whole or not at all, and says where."""
+    """Writes evaluation.json and report.html, each whole or not at all, and prints where."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "evaluation.json", results)
         write_whole(folder / "report.html", page)
     except OSError as error:
         raise UserError(
-            f"{error.filename or folder} cannot be written ({error.strerror or error}): give a "
-            "folder that can be with --out"
+            f"{error.filename or folder} cannot be written ({error.strerror or error}): give "
+            "another folder with --out"
         ) from None
     names = (name for name in results["figures"] if not name.endswith("_replicas"))
     print("  ".join(f"{name} {results['figures'][name]:.5g}" for name in names))
@@ -176,5 +176,5 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
-    """Runs the command, by default on the process's own arguments, and ends as commands do."""
+    """Runs the command on arguments, by default the process's own."""
     run_tool(main, Options, description=__doc__, arguments=arguments, program=program)

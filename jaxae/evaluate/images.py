@@ -9,21 +9,22 @@ from jaxae import data, runs
 
 @dataclass(frozen=True)
 class Images:
-    """What networks are judged on: a dataset, and its images as the run's networks read them.
+    """A dataset, and its images as the run's networks read them.
 
-    These are not corrupted: of denoise.py, which is itself tested on noisy inputs, the clean ones.
+    They are never corrupted: runs of denoise.py, which test on noisy images, are judged on clean
+    ones.
     """
 
     dataset: data.Dataset
     train: np.ndarray  # uint8 [N, H, W, C], the dataset's, or binarized once
     train_labels: np.ndarray  # int32 [N]
-    test: np.ndarray  # uint8 [M, H, W, C], as those for training
+    test: np.ndarray  # uint8 [M, H, W, C], likewise
     test_labels: np.ndarray  # int32 [M]
     binarization: runs.Binarization
 
 
 def make_images(dataset: data.Dataset, how: runs.Binarization) -> Images:
-    """A dataset's images, all of them in memory, binarized once if a run has binarized them."""
+    """Returns a dataset's images, all in memory, binarized once if the run binarized them."""
     if how == "none":
         train, test = dataset.train.images, dataset.test.images
     else:

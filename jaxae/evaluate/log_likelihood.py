@@ -23,13 +23,15 @@ def log_likelihood(
     samples: int,
     chunk: int = 16,
 ) -> Array:
-    """An estimate of log p(x), or log p(x | y), of images [B, H, W, C], in nats: float [B].
+    """Estimates log p(x), or log p(x | y), of images [B, H, W, C], in nats: float [B].
 
-    The log of the mean weight of samples from the posterior, which is on average too low, and less
-    so with more samples (Burda et al. 2016, eq. 8). `chunk` samples are decoded at a time, so that
-    memory is that of chunk * B images; the result is the same for any.
-    Raises UserError for less than one sample, a model without a posterior, and a likelihood whose
-    loss is not the logarithm of a density. The Bernoulli is one of binary pixels alone.
+    The estimate is the log of the mean importance weight of posterior samples (Burda et al. 2016,
+    eq. 8). On average it is too low, and less so with more samples. `chunk` samples are decoded at
+    a time, which bounds memory to that of chunk * B images and does not change the result. The
+    Bernoulli likelihood is a density for binary pixels only.
+
+    Raises UserError for fewer than one sample, a model without a posterior, or a likelihood whose
+    loss is not the negative log of a density.
     """
     check_count("samples", samples)
     check_count("chunk", chunk)
@@ -46,14 +48,14 @@ def log_likelihood(
 
 
 def _check_density(network: Network) -> None:
-    """UserError if a network gives images no density."""
+    """Raises UserError if a network gives images no density."""
     if not network.has_posterior:
         raise UserError(
-            f"the log-likelihood of a {type(network.model).__name__} was asked for: only a "
-            "variational autoencoder, whose codes have a posterior, has one"
+            f"the log-likelihood of a {type(network.model).__name__} was asked for: give a "
+            "variational autoencoder, because the estimate needs a posterior"
         )
     if not network.likelihood.normalized:
         raise UserError(
-            "a log-likelihood was asked for under a squared error, which leaves out its Gaussian's "
-            "constant: train with a likelihood that is normalized, such as bernoulli"
+            "a log-likelihood was asked for under a squared error, which leaves out the "
+            "Gaussian's constant: train with a likelihood that is normalized, such as bernoulli"
         )

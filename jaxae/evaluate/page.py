@@ -1,4 +1,4 @@
-"""The page of a judged run, as `jaxae.pages` takes it: what its tables say."""
+"""Makes the page of a judged run: its tables, and the words around them."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from jaxae.network import Trained
 from jaxae.pages import Page, Row, Table
 from jaxae.runs import Config, format_figure, read_records
 
-_Results = Mapping[str, Any]  # as evaluation.json has them
+_Results = Mapping[str, Any]  # as in evaluation.json
 
 _RECONSTRUCTION = {
     "test_mse": ("MSE", "mean squared error of a pixel in [0, 1]"),
@@ -27,21 +27,24 @@ _CODES = {
     ),
     "active_units": ("Active units", "dimensions whose posterior mean has a variance above 0.01"),
     "codes_used": ("Codes used", "of the codebook's {codebook_size:.0f}, by the test images"),
-    "codebook_perplexity": ("Codebook perplexity", "as many codes, used evenly, differ as much"),
+    "codebook_perplexity": (
+        "Codebook perplexity",
+        "number of evenly used codes with the same entropy",
+    ),
 }
 _PROBES = {
     "linear_probe_accuracy": ("Linear probe", "accuracy of a logistic regression"),
-    "neighbour_accuracy": ("Nearest neighbours", "accuracy of the vote of five"),
+    "neighbour_accuracy": ("Nearest neighbors", "accuracy of a vote of five"),
 }
 _GENERATION = {
     "fid": ("FID", "Fréchet distance to test images; 0 is best"),
     "kid": ("KID", "kernel distance to test images; 0 is best"),
-    "precision": (
-        "Precision",
-        "share of these that lie among test images, by five neighbours",
-    ),
+    "precision": ("Precision", "share of these that lie among test images, by five neighbors"),
     "recall": ("Recall", "share of test images that lie among these"),
-    "inception_score": ("Inception Score", "sure and varied classes; at most their number"),
+    "inception_score": (
+        "Inception Score",
+        "high for clear and varied classes; at most their number",
+    ),
 }
 _COST = {
     "parameters": ("Parameters", ""),
@@ -65,21 +68,21 @@ def make_page(
     judged: Judged,
     settings: EvaluationSettings,
 ) -> Page:
-    """The page of a run in its folder; pictures are of its first replica, which `judged` is of."""
+    """Returns the page of a run; `trained` and `judged`, for pictures, are of its first replica."""
     figures = results["figures"]
     replicas = results["replicas"]
     several = f", mean ± standard deviation of {replicas} replicas" if replicas > 1 else ""
-    pictured = " Pictures are of the first replica." if replicas > 1 else ""
+    pictured = " Pictures show the first replica." if replicas > 1 else ""
     seen = {
         "none": "as they are in the dataset",
         "static": "binarized once; so were the training images (static binarization)",
         "dynamic": "binarized once; training images anew at each step (dynamic binarization)",
     }[images.binarization]
     corrupted = config.corrupted_tests
-    if corrupted is None:  # of a run that is older than this key
+    if corrupted is None:  # the run is older than this key
         corrupted = config.experiment == "denoise"
     clean = (
-        " Inputs are clean; the run's own figures, as those of the curves, are of corrupted ones."
+        " Inputs are clean; the run's own figures, such as its curves, are of corrupted ones."
         if corrupted
         else ""
     )
@@ -101,13 +104,13 @@ def make_page(
 
 
 def experiment_name(config: Config) -> str:
-    """The experiment, and the member of the family if it names one."""
+    """Returns the name of the experiment, with the member of the family if it has one."""
     objective = config.options.objective
     return config.experiment if objective is None else f"{config.experiment}: {objective}"
 
 
 def _make_tables(results: _Results, settings: EvaluationSettings) -> tuple[Table, ...]:
-    """The figures by what they are of; those that a network does not have are left out."""
+    """Returns the tables of figures, without the rows and tables that do not apply."""
     figures, cost, judge = (results[name] for name in ("figures", "cost", "classifier"))
     known = {**figures, **results["references"], **cost}
     words = {**asdict(settings), "codebook_size": figures.get("codebook_size")}
@@ -115,17 +118,17 @@ def _make_tables(results: _Results, settings: EvaluationSettings) -> tuple[Table
     features = (
         f"{judge['note']} The classifier's accuracy on the test images is "
         f"{judge['accuracy']:.4f}; its digest begins with {judge['digest'][:12]}. "
-        f"{settings.generated:,} images of each kind are compared with the dataset's own, "
-        "which are grey even where a run has binarized them."
+        f"{settings.generated:,} images of each kind are compared with the dataset's own images, "
+        "which are not binarized even if the run's are."
     )
     heads = {"": "codes", "pca_": "PCA of the same size", "pixels_": "pixels"}
     probed = {prefix: heads[prefix] for prefix in heads if f"{prefix}neighbour_accuracy" in known}
-    generated = {"": "generated", "mixture_": "by a mixture", "training_": "training images"}
+    generated = {"": "generated", "mixture_": "from a mixture", "training_": "training images"}
     compared = {prefix: head for prefix, head in generated.items() if f"{prefix}fid" in known}
     tables = (
         _make_table("Reconstruction", _RECONSTRUCTION, {"": ""}, known, words),
         _make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),
-        _make_table("Classes told from codes", _PROBES, probed, known, words),
+        _make_table("Classes predicted from codes", _PROBES, probed, known, words),
         _make_table("Generated images", _GENERATION, compared, known, words, features),
         _make_table("Cost", _COST, {"": ""}, known, words),
     )
@@ -140,7 +143,7 @@ def _make_table(
     words: Mapping[str, Any],
     note: str = "",
 ) -> Table:
-    """A row for each figure that is known; a column for each prefix of its name, with a head."""
+    """Returns a table: a row per known figure, a column with a head per prefix of its name."""
     rows = [
         Row(
             row_title,

@@ -1,4 +1,4 @@
-"""What the page of a judged run shows: curves, reconstructions, samples, interpolations, codes."""
+"""Curves, reconstructions, samples, interpolations and codes for the page of a judged run."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from jaxae.priors import Prior
 from jaxae.runs import skip_failed_picture
 
 _POINTS = 2000  # test images whose codes are drawn
-_ROW_WIDTH = 336  # pixels of images side by side, half of the page's
-_ROWS = 8  # of a grid of images
+_ROW_WIDTH = 336  # pixels for images side by side, half of the page's width
+_ROWS = 8  # in a grid of images
 _MOST_CHARTS = 6
 _EPOCHS_SHOWN = 4
 _CHART_TITLES = {"psnr": "PSNR, dB", "kl": "KL", "negative_elbo": "Negative ELBO"}
 
 
 def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
-    """The loss and what else a run has on record by epoch, training and test."""
+    """Returns charts of the loss and other recorded figures by epoch, training and test."""
     if not lines:
         return ()
     names = [name.removeprefix("test_") for name in lines[-1] if name.startswith("test_")]
@@ -54,7 +54,7 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
 def make_galleries(
     run: Path, trained: Trained, images: Images, generated: np.ndarray, prior: Prior
 ) -> tuple[Gallery, ...]:
-    """Reconstructions, also by epoch if the run has drawn any; samples; interpolations."""
+    """Returns reconstructions, those that the run drew by epoch, samples and interpolations."""
     columns = _columns_of(images)
     given = "" if trained.classes is None else " with the labels of the test images, in their order"
     pairs, samples, paths = [], [], []
@@ -73,7 +73,7 @@ def make_galleries(
         ),
         Gallery(
             "Reconstructions by epoch",
-            "As the run drew them while it trained.",
+            "Drawn by the run while it trained.",
             tuple(read_pictures(run)),
         ),
         Gallery(
@@ -83,8 +83,8 @@ def make_galleries(
         ),
         Gallery(
             "Interpolations",
-            "From a test image, on the left, to another, on the right: what the codes decode to "
-            "that lie at equal steps on the line between theirs.",
+            "From a test image on the left to another on the right: between them, decoded codes at "
+            "equal steps on the line between theirs.",
             tuple(paths),
         ),
     ]
@@ -92,29 +92,29 @@ def make_galleries(
 
 
 def _columns_of(images: Images) -> int:
-    """How many images fit side by side."""
+    """Returns how many images fit side by side."""
     return max(4, min(_ROW_WIDTH // images.test.shape[2], len(images.test)))
 
 
 def _reconstructions(trained: Trained, images: Images, columns: int) -> np.ndarray:
-    """Rows of the first test images, and under each the row of their reconstructions."""
+    """Draws rows of the first test images, and under each the row of their reconstructions."""
     count = columns * min(_ROWS // 2, max(1, len(images.test) // columns))
     originals, labels = images.test[:count], images.test_labels[:count]
     return _interleave(originals, trained.reconstruct(originals, labels), columns)
 
 
 def _interleave(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
-    """A picture with rows of images in turn from two arrays [rows * columns, H, W, C]."""
+    """Draws rows of images in turn from two arrays [rows * columns, H, W, C]."""
     parts = (slice(start, start + columns) for start in range(0, len(above), columns))
     return np.concatenate([plots.stack_rows(above[part], below[part]) for part in parts])
 
 
 def _interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray:
-    """A row for each pair of classes: test images at its ends, and decoded codes between them."""
+    """Draws a row per pair of classes: test images at its ends, decoded codes between them."""
     classes = np.unique(images.test_labels)
     firsts = [int(np.argmax(images.test_labels == label)) for label in classes[:_ROWS]]
     rows = []
-    # A conditional network decodes both ends under one label: there they are of one class.
+    # A conditional network decodes a row under one label, so both of its ends are of one class.
     seconds = [int(np.flatnonzero(images.test_labels == label)[-1]) for label in classes[:_ROWS]]
     lasts = np.roll(firsts, -1) if trained.classes is None else seconds
     for start, stop in zip(firsts, lasts, strict=True):
@@ -129,7 +129,7 @@ def _interpolations(trained: Trained, images: Images, columns: int) -> np.ndarra
 
 
 def read_pictures(run: Path) -> list[Picture]:
-    """A few of the pictures that a run has drawn by epoch, first and last among them."""
+    """Reads a few of the pictures that a run drew by epoch, the first and the last among them."""
     drawn = list(runs.pictures_by_epoch(run).items())
     if not drawn:
         return []
@@ -147,14 +147,14 @@ def read_pictures(run: Path) -> list[Picture]:
 
 
 def make_scatter(trained: Trained, images: Images) -> Scatter | None:
-    """The codes of the first test images in the plane; None where they cannot be drawn."""
+    """Returns the codes of the first test images in the plane; None if they cannot be drawn."""
     with skip_failed_picture("of codes"):
         return _scatter_codes(trained, images)
     return None
 
 
 def _scatter_codes(trained: Trained, images: Images) -> Scatter:
-    """The codes of the first test images: as they are if of two numbers, else projected to two."""
+    """Returns codes of the first test images, projected onto two dimensions if they have more."""
     count = min(_POINTS, len(images.test))
     shown, labels = images.test[:count], images.test_labels[:count]
     codes = trained.encode(shown, labels).reshape(count, -1)
@@ -163,14 +163,14 @@ def _scatter_codes(trained: Trained, images: Images) -> Scatter:
         vectors = codes.reshape(count, 1, 1, size)
         codes = metrics.fit_pca(vectors, min(2, count)).encode(vectors)
         axes = ("the first principal component of the codes", "the second")
-        text = f"The {size} numbers of each code, projected on their first two principal components"
+        text = f"The {size} numbers of each code, projected onto the first two principal components"
     else:
         axes = ("the code's first number", "its second")
         text = "The two numbers of each code" if size == 2 else "The one number of each code"
     return Scatter(
         "Codes",
-        f"{text}, for the first {count:,} test images. Point at one to see its image, its class "
-        "and its number; click the name of a class to see it alone.",
+        f"{text}, for the first {count:,} test images. Point at one to see its image, class and "
+        "number; click the name of a class to see it alone.",
         np.pad(codes, ((0, 0), (0, 2 - codes.shape[1]))),
         labels,
         images.dataset.class_names,
