@@ -51,8 +51,8 @@ def _check_density(network: Network) -> None:
     """Raises UserError if a network gives images no density."""
     if not network.has_posterior:
         raise UserError(
-            f"the log-likelihood of a {type(network.model).__name__} was asked for: give a "
-            "variational autoencoder, because the estimate needs a posterior"
+            f"a log-likelihood was asked for under {type(network.model).__name__}, which has no "
+            "posterior: give a variational autoencoder"
         )
     if not network.likelihood.normalized:
         raise UserError(

@@ -13,11 +13,11 @@ from jaxae import plots
 from jaxae.errors import UserError
 from jaxae.pages.page import Chart, Picture, Scatter
 
+# For up to ten classes or curves; distinct on white and on black.
 _COLORS = (
     "#4e79a7", "#f28e2b", "#e15759", "#3f9c96", "#59a14f",
     "#c9a227", "#b07aa1", "#e87b8c", "#9c755f", "#8c8c8c",
 )  # fmt: skip
-"""Of up to ten classes or curves, to be told apart on white and on black."""
 
 _CHART_SIZE, _SCATTER_SIZE = (328, 210), (672, 504)  # width and height, in the SVG's own units
 _SPRITE_COLUMNS = 50
@@ -26,7 +26,7 @@ _LARGEST_SPRITE = 32  # pixels a side
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where numbers from `low` to `high` lie on a line from `start` to `stop`."""
+    """Maps numbers from `low` to `high` onto a line from `start` to `stop`."""
 
     low: float
     high: float
@@ -34,7 +34,7 @@ class _Axis:
     stop: float
 
     def place(self, values: Any) -> np.ndarray:
-        """The places of values, float64 of their shape; all at the middle where low is high."""
+        """Returns the places of values, float64 of their shape; the middle if low equals high."""
         values = np.asarray(values, np.float64)
         if self.high == self.low:
             return np.full(values.shape, (self.start + self.stop) / 2)
@@ -42,7 +42,7 @@ class _Axis:
 
 
 def draw_picture(picture: Picture) -> dict[str, Any]:
-    """A picture's data URL, caption, and size in CSS pixels, a whole number for each of its own."""
+    """Returns a picture's data URL, its caption, and its size in CSS pixels, up to 4 per pixel."""
     height, width = picture.pixels.shape[:2]
     scale = max(1, min(4, picture.room // width))
     return {
@@ -54,14 +54,14 @@ def draw_picture(picture: Picture) -> dict[str, Any]:
 
 
 def _data_url(pixels: np.ndarray) -> str:
-    """A picture, uint8 [H, W] or [H, W, 3], as the data URL of a PNG."""
+    """Returns a picture, uint8 [H, W] or [H, W, 3], as the data URL of a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def draw_chart(chart: Chart, colors: dict[str, str]) -> dict[str, Any]:
-    """A chart as coordinates, its curves in colours by name; one that is nowhere finite is not."""
+    """Returns a chart as coordinates, colors by name, without curves that are nowhere finite."""
     width, height = _CHART_SIZE
     means = {name: np.mean(values, axis=0) for name, values in chart.curves.items()}
     means = {name: mean for name, mean in means.items() if np.isfinite(mean).any()}
@@ -95,12 +95,12 @@ def draw_chart(chart: Chart, colors: dict[str, str]) -> dict[str, Any]:
 
 
 def draw_scatter(scatter: Scatter) -> dict[str, Any]:
-    """A scatter as coordinates and one sheet of thumbnails, in rows of 50."""
+    """Returns a scatter as coordinates, and a sheet of its thumbnails in rows of 50."""
     _check_scatter(scatter)
     width, height = _SCATTER_SIZE
     middle = (scatter.points.max(axis=0) + scatter.points.min(axis=0)) / 2
     extent = np.ptp(scatter.points, axis=0)
-    units = max(*(extent / (width - 32, height - 32)), 1e-9)  # both axes have one scale
+    units = max(*(extent / (width - 32, height - 32)), 1e-9)  # both axes have the same scale
     places = (scatter.points - middle) / units * (1, -1) + (width / 2, height / 2)
     colors = class_colors(len(scatter.class_names))
     classes = []
@@ -124,24 +124,24 @@ def draw_scatter(scatter: Scatter) -> dict[str, Any]:
 
 
 def _check_scatter(scatter: Scatter) -> None:
-    """UserError unless there are N finite points, known labels and thumbnails, N at least 1."""
+    """Raises UserError unless there are N finite points, labels and thumbnails, N at least 1."""
     count = len(scatter.points)
     shapes = [np.shape(a) for a in (scatter.points, scatter.labels, scatter.thumbnails)]
     fits = shapes[:2] == [(count, 2), (count,)] and len(shapes[2]) == 4 and shapes[2][0] == count
     if not (count and fits and np.isfinite(scatter.points).all()):
         raise UserError(
-            f"points, labels and thumbnails of shapes {shapes} were given: they are [N, 2], [N] "
-            "and [N, H, W, C], N at least 1, and all points finite"
+            f"points, labels and thumbnails of shapes {shapes} were given: give [N, 2], [N] and "
+            "[N, H, W, C], N at least 1, and only finite points"
         )
     if not 0 <= scatter.labels.min() <= scatter.labels.max() < len(scatter.class_names):
         raise UserError(
             f"labels from {scatter.labels.min()} to {scatter.labels.max()} were given for "
-            f"{len(scatter.class_names)} class names: they count from 0"
+            f"{len(scatter.class_names)} class names: give a name for each label, from 0 on"
         )
 
 
 def shrink(images: np.ndarray) -> np.ndarray:
-    """Images, uint8 [N, H, W, C], with sides of at most 32 pixels, averaged where they are more."""
+    """Averages images, uint8 [N, H, W, C], to sides of 32 pixels at most."""
     height, width = images.shape[1:3]
     factor = _LARGEST_SPRITE / max(height, width)
     if factor >= 1:
@@ -153,14 +153,14 @@ def shrink(images: np.ndarray) -> np.ndarray:
 
 
 def class_colors(count: int) -> Sequence[str]:
-    """One CSS colour each: distinct ones for up to ten, else hues around the circle."""
+    """Returns CSS colors: distinct ones for up to ten, else hues around the circle."""
     if count <= len(_COLORS):
         return _COLORS[:count]
     return [f"hsl({360 * index / count:.0f} 60% 52%)" for index in range(count)]
 
 
 def _choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarray:
-    """Round numbers in equal steps, about five: around low and high, or integers within them."""
+    """Returns about five round numbers in equal steps: around low and high, or integers within."""
     from matplotlib.ticker import MaxNLocator  # as in jaxae.plots, slow to import
 
     locator = MaxNLocator(5, integer=integer, min_n_ticks=1)
@@ -169,10 +169,10 @@ def _choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarr
 
 
 def _placed_ticks(axis: _Axis, ticks: np.ndarray) -> list[tuple[float, str]]:
-    """Each tick's place and its text."""
+    """Returns the place and the text of each tick."""
     return [(float(axis.place(tick)), f"{tick:g}") for tick in ticks]
 
 
 def _path_of(x: np.ndarray, y: np.ndarray) -> str:
-    """Points [P] joined by lines, as an SVG path."""
+    """Returns points [P], joined by lines, as an SVG path."""
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))

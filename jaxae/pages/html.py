@@ -1,4 +1,4 @@
-"""A page as one self-contained file of HTML."""
+"""A page as one self-contained HTML file."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from jaxae.pages.page import Page
 
 
 def render(page: Page) -> str:
-    """The page as HTML that reads nothing from elsewhere, and needs JavaScript only for hovering.
+    """Returns the page as HTML that loads no other file; JavaScript serves only the scatter.
 
-    Raises UserError where a scatter's arrays do not belong together.
+    Raises UserError if a scatter's arrays do not fit together.
     """
     import jinja2  # slow to import, and needed only here
 

@@ -9,7 +9,7 @@ _COLUMN = 672  # the page's width, in CSS pixels
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: what it is about, and what is to say of it."""
+    """A row of a table, with an explanation under its name."""
 
     name: str
     cells: tuple[str, ...]
@@ -21,7 +21,7 @@ class Table:
     """Rows of figures."""
 
     title: str
-    head: tuple[str, ...]  # over the cells of each row, as many as these; all empty: none is drawn
+    head: tuple[str, ...]  # one for each cell of a row; if all are empty, no head is drawn
     rows: tuple[Row, ...]
     note: str = ""
 
@@ -32,16 +32,16 @@ class Chart:
 
     title: str
     epochs: np.ndarray  # int [E], ascending
-    curves: dict[str, np.ndarray]  # float [R, E] each; what is not finite is left out
+    curves: dict[str, np.ndarray]  # float [R, E] each; numbers that are not finite are left out
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in whole pixels, which are drawn as squares."""
+    """A picture whose pixels are drawn as sharp squares."""
 
     pixels: np.ndarray  # uint8 [H, W] or [H, W, 3]
     caption: str = ""
-    room: int = _COLUMN  # CSS pixels for its width, to fill by squares of 4 at most
+    room: int = _COLUMN  # CSS pixels for its width; squares are at most 4 wide
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Scatter:
     labels: np.ndarray  # int [N], indices into the names
     class_names: tuple[str, ...]
     thumbnails: np.ndarray  # uint8 [N, H, W, C]
-    axes: tuple[str, str]  # what the two numbers are
+    axes: tuple[str, str]  # what the two coordinates are
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,4 @@ class Page:
     galleries: tuple[Gallery, ...]
     scatter: Scatter | None
     notes: tuple[str, ...]
-    config: str  # as it is, in a font of fixed pitch
+    config: str  # shown as it is, in a monospaced font

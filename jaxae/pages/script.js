@@ -9,7 +9,7 @@ const names = new Map(buttons.map(button => [button.dataset.label, button.textCo
 const ring = document.createElementNS(svg.namespaceURI, "circle");
 ring.setAttribute("class", "ring");
 ring.setAttribute("r", 6);
-let shown = null, only = null;  // the point in the tooltip; the one class that is looked at
+let shown = null, only = null;  // the point in the tooltip; the class shown alone
 
 function show(index) {
   shown = index;
@@ -36,7 +36,7 @@ function hide() {
   ring.remove();
 }
 
-/* The point of least distance, as a function of its offsets; null where all are infinite. */
+/* Returns the point with the least distance(dx, dy) from x, y; null if all are infinite. */
 function closest(x, y, distance) {
   let best = null, least = Infinity;
   places.forEach(([a, b], index) => {

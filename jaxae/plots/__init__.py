@@ -1,10 +1,10 @@
 """Arrays in, pictures out: grids of images, decoded planes, scatters of codes, curves.
 
 Images are uint8, or float in [0, 1] (a float x is drawn as round(255 clip(x, 0, 1))), of shape
-[N, H, W, C]; NaN is an error, since black would hide a diverged run. C = 1 is grey, 3 is colour;
-any other number of channels is drawn as so many grey images side by side. A picture, which
-functions return and `save` writes, is uint8, [H, W] if grey, [H, W, 3] in colour. Arrays of another
-kind, or of shapes that do not fit together, raise UserError.
+[N, H, W, C]. NaN is an error, because drawing it in black would hide a diverged run. C = 1 is gray,
+3 is color; any other number of channels is drawn as that many gray images side by side. A picture,
+which functions return and `save` writes, is uint8: [H, W] if gray, [H, W, 3] in color. Arrays of
+another kind, and shapes that do not fit together, raise UserError.
 """
 
 from jaxae.plots.charts import curves, latent_digits_3d, latent_scatter, plane

@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxae.errors import UserError
+from jaxae.plots.grids import DIVERGED, tile
 
 if TYPE_CHECKING:  # slow to import, and not needed for grids
     from matplotlib.figure import Figure
-from jaxae.plots.grids import DIVERGED, tile
 
 _DPI = 100
 
 
 def plane(images: ArrayLike, z1: ArrayLike, z2: ArrayLike, title: str) -> np.ndarray:
-    """The decoded plane of a two-dimensional latent space, z1 to the right and z2 upwards.
+    """Draws the decoded plane of a two-dimensional latent space, z1 to the right and z2 upwards.
 
     images[i, j] is decoded from the code (z1[j], z2[i]), as np.meshgrid(z1, z2) orders them:
-    [R2, R1, H, W, C], with z1 [R1] and z2 [R2] ascending in equal steps. An image's centre lies at
-    its code, and its pixels are drawn whole. Grey if the images are.
+    [R2, R1, H, W, C], with z1 [R1] and z2 [R2] ascending in equal steps. The center of an image
+    lies at its code, and its pixels are not resampled. The picture is gray if the images are.
     """
     from matplotlib.figure import Figure
 
@@ -54,9 +54,9 @@ def plane(images: ArrayLike, z1: ArrayLike, z2: ArrayLike, title: str) -> np.nda
 def latent_scatter(
     codes: ArrayLike, labels: ArrayLike, class_names: Sequence[str], title: str
 ) -> np.ndarray:
-    """Two-dimensional codes as points coloured by class, with a colour bar that names the classes.
+    """Draws two-dimensional codes as points, with a color bar that names the classes.
 
-    Codes [N, 2], labels integer [N] in 0..len(class_names)-1. Both axes have one scale.
+    Codes [N, 2], labels integer [N] in 0..len(class_names)-1. Both axes have the same scale.
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
@@ -64,7 +64,9 @@ def latent_scatter(
     codes, labels = _checked_codes(codes, labels, dimension=2)
     classes = len(class_names)
     if labels.max() >= classes:
-        raise UserError(f"label {labels.max()} needs a name; {classes} were given, from 0 on")
+        raise UserError(
+            f"label {labels.max()} was given with {classes} class names: give one for each label"
+        )
     figure = Figure((6.4, 5.2), _DPI, layout="constrained")
     axes = figure.add_subplot()
     colormap, limits = ListedColormap(_class_colors(classes)), (-0.5, classes - 0.5)
@@ -80,7 +82,7 @@ def latent_scatter(
 
 
 def latent_digits_3d(codes: ArrayLike, labels: ArrayLike, title: str) -> np.ndarray:
-    """Three-dimensional codes, each drawn as its label, a digit, on a background of its class.
+    """Draws three-dimensional codes, each as its label, a digit, on a background of its class.
 
     Codes [N, 3], labels integer [N], 0 or more.
     """
@@ -92,10 +94,10 @@ def latent_digits_3d(codes: ArrayLike, labels: ArrayLike, title: str) -> np.ndar
     axes = figure.add_subplot(projection="3d", position=(0, 0.02, 0.95, 0.94))
     axes.set(xlabel="$z_1$", ylabel="$z_2$", zlabel="$z_3$")
     x, y, z = codes.T
-    axes.auto_scale_xyz(x, y, z)  # text alone does not
+    axes.auto_scale_xyz(x, y, z)  # text alone does not set the limits
     colors = _class_colors(int(labels.max()) + 1)
     depth = proj3d.proj_transform(x, y, z, axes.get_proj())[2]
-    for i in np.argsort(-depth):  # matplotlib does not sort text: the nearest comes last
+    for i in np.argsort(-depth):  # matplotlib does not sort text; draw the nearest last
         box = {"facecolor": colors[labels[i]], "edgecolor": "none", "pad": 1.5}
         text = axes.text(x[i], y[i], z[i], str(labels[i]), ha="center", va="center", bbox=box)
         text.set(fontsize=8, fontweight="bold", color="white")
@@ -106,7 +108,7 @@ def latent_digits_3d(codes: ArrayLike, labels: ArrayLike, title: str) -> np.ndar
 def curves(
     x: ArrayLike, series: Mapping[str, ArrayLike], ylabel: str, title: str, xlabel: str = "epoch"
 ) -> np.ndarray:
-    """Named curves over epochs or other whole numbers [E]: each [E], or [R, E] for R replicas.
+    """Draws named curves over epochs or other integers [E]: each [E], or [R, E] for R replicas.
 
     Replicas are drawn as their mean and, for R > 1, a band of ± one sample standard deviation.
     """
@@ -115,14 +117,16 @@ def curves(
 
     x = np.asarray(x)
     if x.ndim != 1 or not x.size or not series:
-        raise UserError(f"curves need x [E] and series, not {x.shape}, {len(series)}")
+        raise UserError(
+            f"x {x.shape} and {len(series)} series were given: give x [E] and one or more"
+        )
     figure = Figure((7, 4.2), _DPI, layout="constrained")
     axes = figure.add_subplot()
     for name, values in series.items():
         replicas = np.atleast_2d(values)
         if replicas.ndim != 2 or replicas.shape[1] != x.size or not len(replicas):
             raise UserError(
-                f"the series {name!r} has shape {np.shape(values)}: over {x.size} of x, give "
+                f"the series {name!r} has shape {np.shape(values)}: for {x.size} values of x, give "
                 f"[{x.size}] or [replicas, {x.size}]"
             )
         mean = replicas.mean(axis=0)
@@ -155,7 +159,7 @@ def _checked_codes(
 
 
 def _class_colors(classes: int) -> np.ndarray:
-    """One RGBA colour a class, [classes, 4]: distinct ones for up to ten, else along a rainbow."""
+    """Returns an RGBA color per class, [classes, 4]: distinct for up to ten, else a rainbow."""
     import matplotlib
 
     if classes <= 10:
@@ -164,7 +168,7 @@ def _class_colors(classes: int) -> np.ndarray:
 
 
 def _render(figure: "Figure") -> np.ndarray:
-    """The figure's pixels, uint8 [H, W, 3], by a canvas of its own: no pyplot, no display."""
+    """Returns the figure's pixels, uint8 [H, W, 3], without pyplot or a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

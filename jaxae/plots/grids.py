@@ -1,27 +1,21 @@
 """Grids of images: tiled, or beside their reconstructions."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxae.errors import UserError
 
-if TYPE_CHECKING:  # slow to import, and not needed for grids
-    pass
-
-
 DIVERGED = "if a model made them, its training diverged; try a smaller learning rate"
 
 
 def tile(images: ArrayLike, columns: int) -> np.ndarray:
-    """Images in reading order, `columns` a row, without gaps; what the last row lacks is black.
+    """Tiles images in reading order, `columns` a row, without gaps; empty cells are black.
 
     [N, H, W, C] -> uint8 picture [ceil(N / columns) H, columns W] or the same by 3.
     """
     images = drawable(images)
     if columns < 1:
-        raise UserError(f"{columns} columns were asked of a picture: give 1 or more")
+        raise UserError(f"{columns} columns were asked for: give 1 or more")
     _, height, width, channels = images.shape
     cells = np.pad(images, ((0, -len(images) % columns), (0, 0), (0, 0), (0, 0)))
     rows = cells.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
@@ -32,10 +26,10 @@ def tile(images: ArrayLike, columns: int) -> np.ndarray:
 def reconstruction_grid(
     originals: ArrayLike, reconstructions: ArrayLike, rows: int = 10, columns: int = 5
 ) -> np.ndarray:
-    """Originals in the left half, their reconstructions in the same places of the right half.
+    """Draws originals in the left half, their reconstructions in the same places of the right one.
 
     The first rows * columns of each, [N, H, W, C], in reading order within the half -> uint8
-    picture [rows H, 2 columns W] or the same by 3; fewer rows, or columns, where there are fewer.
+    picture [rows H, 2 columns W] or the same by 3; fewer images give fewer rows or columns.
     """
     pair = _alike(originals, reconstructions)
     if rows < 1 or columns < 1:
@@ -47,22 +41,22 @@ def reconstruction_grid(
 
 
 def stack_rows(*groups: ArrayLike) -> np.ndarray:
-    """Each group of images [N, H, W, C] as one row, the first on top: noisy, denoised, clean.
+    """Draws each group of images [N, H, W, C] as one row, the first on top.
 
-    Groups must have one shape -> uint8 picture [groups H, N W] or the same by 3.
+    Groups must have the same shape -> uint8 picture [groups H, N W] or the same by 3.
     """
     rows = _alike(*groups)
     return tile(np.concatenate(rows), columns=len(rows[0]))
 
 
 def drawable(images: ArrayLike) -> np.ndarray:
-    """Images [N, H, W, C] as uint8 [N, H, W, 1 or 3], or [N, H, C W, 1] of other channels."""
+    """Returns images [N, H, W, C] as uint8 [N, H, W, 1 or 3], or [N, H, C W, 1] for other C."""
     images = np.asarray(images)
     known = images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)
     if not known or images.ndim != 4 or not images.size:
         raise UserError(
-            f"an array {images.dtype} {images.shape} was given: images are uint8, or float in "
-            "[0, 1], [N, H, W, C], none of it empty; convert or reshape it"
+            f"an array {images.dtype} {images.shape} was given: images are [N, H, W, C], not "
+            "empty, and uint8 or float in [0, 1]; convert or reshape it"
         )
     count, height, _, channels = images.shape
     if channels not in (1, 3):
@@ -75,7 +69,7 @@ def drawable(images: ArrayLike) -> np.ndarray:
 
 
 def _alike(*groups: ArrayLike) -> list[np.ndarray]:
-    """Groups of images as uint8, checked to have one shape."""
+    """Returns groups of images as uint8; UserError unless all have one shape."""
     arrays = [drawable(group) for group in groups]
     shapes = [array.shape for array in arrays]
     if len(set(shapes)) != 1:

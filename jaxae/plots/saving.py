@@ -4,7 +4,6 @@ import math
 import os
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,21 +11,18 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from jaxae.errors import UserError
 from jaxae.files import whole
-
-if TYPE_CHECKING:  # slow to import, and not needed for grids
-    pass
 from jaxae.plots.grids import tile
 
-_SMALLEST = 140  # pixels across, to which smaller images are enlarged if whole pixels allow
+_SMALLEST = 140  # pixels across; smaller images are enlarged by whole pixels up to this
 
 
 def save(
     picture: np.ndarray, path: str | os.PathLike[str], *, caption: str, strip: bool = False
 ) -> None:
-    """Write a picture, uint8 [H, W] or [H, W, 3], as a PNG with its caption as "Description".
+    """Writes a picture, uint8 [H, W] or [H, W, 3], as a PNG with its caption as "Description".
 
     `strip` also writes the caption under the picture, in lines that fit its width. Missing folders
-    are made. The file appears whole or not at all, and replaces one of the same name. Raises
+    are created. The file appears whole or not at all, and replaces one of the same name. Raises
     UserError for another array, or a path that does not end in .png.
     """
     path = Path(path)
@@ -47,10 +43,10 @@ def save(
 
 
 def _with_strip(image: Image.Image, caption: str) -> Image.Image:
-    """The image with its caption in black on white under it."""
+    """Returns the image with its caption under it, in black on white."""
     import matplotlib
 
-    # Of fixed pitch, so a line holds a number of characters; Pillow's own font knows few of them.
+    # Monospaced, so that a line holds a fixed number of characters; Pillow's own font has few.
     font_path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")
     font = ImageFont.truetype(font_path, size=10)
     pad, width = 4, max(image.width, 160)  # words do not fit in less
@@ -64,17 +60,17 @@ def _with_strip(image: Image.Image, caption: str) -> Image.Image:
 
 
 def save_gif(frames: ArrayLike, path: Path, *, seconds_per_frame: float, caption: str) -> None:
-    """Writes frames [T, H, W, C] as an animated GIF that starts anew at its end.
+    """Writes frames [T, H, W, C] as an animated GIF that repeats forever.
 
     Frames are drawn as `jaxae.plots` draws images; small ones are enlarged by whole pixels,
-    and the caption is the file's comment. A GIF counts time in hundredths of a second, colours up
-    to 256 a frame. The file is written whole or not at all; missing folders are made.
+    and the caption is the file's comment. A GIF counts time in hundredths of a second, and has at
+    most 256 colors a frame. The file appears whole or not at all; missing folders are created.
     """
     milliseconds = 10 * round(100 * seconds_per_frame) if 0 < seconds_per_frame < 655 else 0
     if milliseconds < 20:
         raise UserError(
-            f"{seconds_per_frame} seconds a frame were asked of a GIF: give 0.02, below which "
-            "viewers play slowly, or more, and less than 655"
+            f"{seconds_per_frame} seconds a frame were asked for: give less than 655, and 0.02 or "
+            "more, below which viewers play slowly"
         )
     column = tile(frames, columns=1)
     images = column.reshape(-1, np.shape(frames)[1], *column.shape[1:])  # [T, H, W] or by 3
@@ -88,6 +84,6 @@ def save_gif(frames: ArrayLike, path: Path, *, seconds_per_frame: float, caption
             save_all=True,
             append_images=rest,
             duration=milliseconds,
-            loop=0,  # without end
+            loop=0,  # forever
             comment=caption.encode(),
         )

@@ -119,7 +119,7 @@ def test_bytes_are_as_floats_and_labels_condition() -> None:
         ({"network": replace(NETWORK, likelihood=likelihoods.GAUSSIAN_SIGMOID)}, "squared error"),
         (
             {"network": replace(NETWORK, model=models.fashion(linear_gaussian.SHAPE))},
-            "of a Autoencoder",
+            "Autoencoder, which has no posterior",
         ),
     ],
 )
