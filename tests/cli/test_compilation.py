@@ -1,4 +1,4 @@
-"""What a start costs: what it imports, and what it keeps compiled for the next one."""
+"""The cost of starting: which packages are imported, and which programs are kept compiled."""
 
 import importlib.metadata
 import re
@@ -10,12 +10,12 @@ from support.commands import REPOSITORY, environment, run_program
 
 SLOW_TO_IMPORT = {"matplotlib", "orbax", "requests", "tensorboardX", "tensorflow_datasets"}
 
-# What a machine that is lent for an hour is likely to have. Flax and Optax import absl.
+# Packages that a machine rented for an hour is likely to have. Flax and Optax import absl.
 FEW = {"jax", "flax", "optax", "numpy", "scipy", "pillow", "absl-py", "jaxtyping"}
 
 
 def run(name: str, *arguments: str, variables: dict[str, str]) -> str:
-    """What a program of tests/programs prints; it says nothing on stderr."""
+    """The output of a program of tests/programs, which must print nothing on stderr."""
     done = run_program(name, *arguments, variables=variables)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -23,13 +23,13 @@ def run(name: str, *arguments: str, variables: dict[str, str]) -> str:
 
 
 def users(folder: Path) -> dict[str, str]:
-    """The environment of a user whose caches are in a folder, and who has told JAX nothing."""
+    """An environment whose caches are in a folder, without settings of JAX's own cache."""
     told = {name: value for name, value in environment(folder).items() if "JAX" not in name}
     return told | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
 
 
 def programs(folder: Path) -> dict[Path, bytes]:
-    """The compiled programs below a folder."""
+    """The compiled programs in a folder and below."""
     return {path: path.read_bytes() for path in folder.rglob("jit_*") if path.is_file()}
 
 

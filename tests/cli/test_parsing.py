@@ -1,4 +1,4 @@
-"""Command lines: what they mean, what is refused and how, what config.json brings back."""
+"""Command lines: what they mean, how errors are reported, and how config.json restores them."""
 
 import dataclasses
 import io
@@ -49,7 +49,7 @@ def dataset() -> data.Dataset:
 
 @pytest.fixture
 def saved(tmp_path: Path, dataset: data.Dataset) -> Path:
-    """The folder of a run of fashion.py that the user gave no dataset."""
+    """The folder of a run of fashion.py, started without --dataset."""
     options = parse("fashion", "--latent 7 --epochs 3 --out elsewhere --replicas 2")
     folder = tmp_path / "saved"
     folder.mkdir()
@@ -260,7 +260,7 @@ def test_run_main_ends_as_a_command_does(
 
 @dataclasses.dataclass(frozen=True)
 class Unusual:
-    """Options of kinds that jaxae itself does not have."""
+    """Options of types that jaxae itself does not use."""
 
     counts: list[int]
     power: Literal[1, 2]
@@ -285,14 +285,14 @@ def test_run_main_reports_a_wrong_flag_without_calling_main(
 
 
 def broken_pipe() -> TextIO:
-    """A stream that nobody reads any more."""
+    """A stream whose reader has gone."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     return os.fdopen(write_end, "w")
 
 
 def full_disk() -> TextIO:
-    """A stream that has no room."""
+    """A stream to a full disk."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     return Path("/dev/full").open("w")

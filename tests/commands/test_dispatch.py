@@ -1,4 +1,4 @@
-"""The command `jaxae`: its help, what it starts, and what it makes of a slip."""
+"""The command `jaxae`: its help, its subcommands, and how it answers a typo."""
 
 import re
 import signal

@@ -14,7 +14,7 @@ from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from support.commands import command, start
 
-# Width and height without the caption; that of the bundled subset comes below.
+# Width and height without the caption, which is under pictures of the bundled subset.
 PICTURES = {
     "samples_normal": (280, 280),
     "samples_mixture": (280, 280),
@@ -50,7 +50,7 @@ def test_every_picture_is_drawn_with_its_caption(place: Path) -> None:
         assert caption.startswith("fashion, fashion_mnist_mini: ")
         assert picture.shape[1] == width
         assert picture.shape[0] > height
-        assert len(np.unique(picture[:height])) > 9, "an image, not one grey"
+        assert len(np.unique(picture[:height])) > 9, "an image, not one gray"
     with Image.open(place / "drawn" / "morph.gif") as image:
         assert getattr(image, "n_frames", 1) > 6
         assert image.size == (140, 140)

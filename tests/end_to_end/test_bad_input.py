@@ -1,7 +1,7 @@
-"""What a user may get wrong, one line a case: one paragraph that says what, and nothing written.
+"""Wrong input, one line per case: each gives an error of one paragraph, and nothing is written.
 
-Flags are in test_cli and test_stops, damaged and foreign data in test_archives, test_prepare and
-test_damaged_sets, pictures in test_plots, checkpoints in test_checkpoint.
+More flags are in tests/cli and tests/runs/test_stops.py, damaged and foreign data in tests/data,
+pictures in tests/plots, and checkpoints in tests/checkpoint.
 """
 
 import math

@@ -23,8 +23,8 @@ from support.commands import SECONDS, Finished, command, environment, run_progra
 
 
 def with_devices(folder: Path, count: int) -> dict[str, str]:
-    """The environment of a command that finds so many devices."""
-    # With a proxy in its environment a process would look for its peers there.
+    """The environment of a command that has that many virtual devices."""
+    # With a proxy in its environment, a process would contact its peers through it.
     plain = {name: value for name, value in environment(folder).items() if "proxy" not in name}
     flags = f"{plain['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
     return plain | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -137,7 +137,7 @@ def test_debug_names_the_operation_on_several_devices(tmp_path: Path) -> None:
 def start_two(
     line: str, folder: Path, experiment: str = "fashion"
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """Two processes of two devices each that run one experiment together; none is left at last."""
+    """Starts two processes of two devices each for one experiment; kills them at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -165,7 +165,7 @@ def start_two(
 def test_two_processes_train_together_and_one_goes_on(
     tmp_path: Path,
 ) -> None:
-    """The objective has noise, so that each example must be taken once."""
+    """The objective has noise, so equal losses mean that each example was used once."""
     alone = start("vae", f"{LINE} --epochs 2 --out single", tmp_path)
     assert alone.returncode == 0, alone.stderr
     with start_two(f"{LINE} --epochs 1 --out run", tmp_path, "vae") as processes:
@@ -190,7 +190,7 @@ def wait_for_training(folder: Path, processes: list[subprocess.Popen[str]]) -> N
 
 @pytest.mark.slow
 def test_ctrl_c_at_one_of_two_processes_stops_both(tmp_path: Path) -> None:
-    """JAX stops them after the same step for a SIGTERM, which Ctrl-C becomes."""
+    """Ctrl-C becomes a SIGTERM, for which JAX stops both after the same step."""
     with start_two(f"{LINE} --epochs 2000 --out run", tmp_path) as processes:
         wait_for_training(tmp_path / "run", processes)
         processes[1].send_signal(signal.SIGINT)

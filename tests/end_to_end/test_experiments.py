@@ -1,4 +1,4 @@
-"""Every experiment as a user starts it: what it leaves, draws and says."""
+"""Every experiment as a user starts it: its files, its pictures and its output."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from jaxae.data import archives
 from support.commands import REPOSITORY, Finished, start
 
 MNIST = "--dataset mnist_mini --epochs 1"
-# fashion.py is told neither dataset nor folder.
+# fashion.py is started without a dataset and a folder.
 COMMANDS = {
     "latent2d": f"{MNIST} --images 64 --batch-size 32 --picture-steps 1 --out latent2d",
     "denoise": f"{MNIST} --batch-size 1000 --out denoise",
@@ -25,7 +25,7 @@ COMMANDS = {
     "deep": f"{MNIST} --batch-size 500 --out deep",
     "fashion": "--epochs 1 --batch-size 500",
 }
-# Width and height; the caption of a bundled subset comes below. None: drawn by matplotlib.
+# Width and height without the caption of a bundled subset; None if matplotlib draws it.
 PICTURES: dict[str, dict[str, tuple[int, int] | None]] = {
     "fashion": {"epoch_001": (280, 280)},
     "denoise": {"epoch_001": (280, 84)},
@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(place: Path) -> Iterator[dict[str, Future]]:
-    """All of them, two at a time."""
+    """Starts all experiments, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         yield {name: pool.submit(start, name, line, place) for name, line in COMMANDS.items()}
 
@@ -67,7 +67,7 @@ def finished(name: str, started: dict[str, Future], place: Path) -> Finished:
 
 @pytest.fixture(params=sorted(COMMANDS))
 def run(request: pytest.FixtureRequest, started: dict[str, Future], place: Path) -> Finished:
-    """Each of them, finished."""
+    """Each experiment, after it has finished."""
     return finished(request.param, started, place)
 
 

@@ -24,7 +24,7 @@ compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 14 megabytes, which two checkpoints of fashion fill."""
+    """A file system of 14 megabytes, which two checkpoints of fashion fill."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", str(folder)]
@@ -39,7 +39,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def assert_one_error(process: subprocess.CompletedProcess[str], words: str) -> None:
-    """Asserts that a command has ended with one paragraph, which has these words."""
+    """Asserts that a command ended with an error of one paragraph that has these words."""
     assert process.returncode == 2, process.stderr
     assert process.stderr.startswith("error: ")
     assert process.stderr.count("\n") == 1
@@ -95,7 +95,7 @@ def test_a_folder_that_vanishes_is_one_error(tmp_path: Path) -> None:
 
 
 def as_nobody_special(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs fashion without root's right to write everywhere."""
+    """Runs fashion without root's permission to write everywhere."""
     rights = "-dac_override,-dac_read_search"
     prefix = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
     if os.geteuid() != 0:
@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written_is_one_error_and_stays_as_it_was(tmp_pa
             process = as_nobody_special(options, tmp_path)
             assert_one_error(process, "Permission denied")
         loaded = as_nobody_special("--load run --out loaded", tmp_path)
-        assert loaded.returncode == 0, loaded.stderr  # for which nothing is written there
+        assert loaded.returncode == 0, loaded.stderr  # loading writes nothing there
     finally:
         for folder in folders:
             folder.chmod(0o755)

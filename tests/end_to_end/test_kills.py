@@ -1,4 +1,4 @@
-"""Runs that are killed without a word, again and again, and still end at the same bits."""
+"""Runs that are killed with SIGKILL, again and again, and still end with the same bits."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What differs between systems and is easily forgotten."""
+"""Differences between operating systems that are easily forgotten."""
 
 import ast
 
@@ -10,7 +10,7 @@ FILES = [*(REPOSITORY / "jaxae").rglob("*.py"), *(REPOSITORY / "experiments").gl
 
 
 def opens_text(call: ast.Call) -> bool:
-    """Whether this opens, reads or writes a text file by a method of a path."""
+    """Whether a call opens, reads or writes a text file through a method of a path."""
     if not isinstance(call.func, ast.Attribute):
         return False
     if ast.unparse(call.func.value) in ("Image", "os", "tensorstore.KvStore"):

@@ -1,4 +1,4 @@
-"""Every code block of the READMEs does what it says, as it stands there."""
+"""Every code block of the READMEs, run as it stands there."""
 
 import os
 import re
@@ -33,7 +33,7 @@ README, ARCHITECTURE, EXPERIMENTS, *_ = PAGES.values()
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of a language on a page."""
+    """The fenced code blocks of a language on a page."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
 
 

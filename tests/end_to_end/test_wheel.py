@@ -1,4 +1,4 @@
-"""The wheel: what is in it, what it requires, and that it is enough to train, judge and load."""
+"""The wheel: its files and requirements, and that it suffices to train, judge and load."""
 
 import ast
 import email
@@ -29,7 +29,7 @@ def metadata_of(wheel: Path) -> Message:
 
 
 def normalized(distribution: str) -> str:
-    """A distribution's name as indexes compare it."""
+    """The normalized name of a distribution."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 

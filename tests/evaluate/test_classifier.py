@@ -1,4 +1,4 @@
-"""The classifier that judges generated images: it learns, is the same again, and is cached."""
+"""The classifier that judges generated images: it learns, is reproducible, and is cached."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ FEW = ClassifierSettings(
 
 
 def some_of(dataset: Dataset, train: int, test: int) -> Dataset:
-    """The first images of a set."""
+    """The first images of a dataset."""
 
     def first(split: Split, count: int) -> Split:
         return Split(split.images[:count], split.labels[:count])

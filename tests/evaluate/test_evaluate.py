@@ -1,4 +1,4 @@
-"""Judging a run: its figures, its page, and what is refused."""
+"""Judging a run: its figures, its page, and the errors of wrong input."""
 
 import json
 import re
@@ -27,7 +27,7 @@ from support.commands import SECONDS, environment
 from support.damage import expect_other_numbers
 from support.small_run import compiled_once  # noqa: F401
 
-CHANGING = ("evaluation_seconds", "environment")  # the latter as this checkout's files change
+CHANGING = ("evaluation_seconds", "environment")  # the latter changes with this checkout's files
 RUN = RunOptions(epochs=2, batch_size=50, learning_rate=1e-2, dataset="mnist")
 LIKELIHOOD = likelihoods.BERNOULLI
 ENCODER, DECODER = models.DenseEncoder((16,), 4), models.DenseDecoder((16,), (12, 12, 1))
@@ -48,7 +48,7 @@ class Options:
 def train(
     folder: Path, model: Any, binarization: Binarization = "none", **shared: Any
 ) -> dict[str, Any]:
-    """A run of a network in a folder; returns its last record."""
+    """Trains a network into a folder; returns the run's last record."""
     variational = isinstance(model, models.VariationalAutoencoder)
     objective = objectives.negative_elbo if variational else objectives.reconstruction
     objective = partial(objective, network=Network(model, LIKELIHOOD))
@@ -65,10 +65,10 @@ def train(
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A run that was judged."""
+    """A run after its evaluation."""
 
     folder: Path
-    record: dict[str, Any]  # its own last one
+    record: dict[str, Any]  # the last one of its training
 
     @property
     def results(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Evaluated:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every dataset is the middles of 100 training and 30 test images, with a small classifier."""
+    """Every dataset is the centers of 100 training and 30 test images; the classifier is small."""
     mini = data.load("mnist_mini")
     middle = np.s_[:, 8:20, 8:20]
     train, test = (
@@ -119,12 +119,12 @@ def variational(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
-    """An autoencoder on grey images."""
+    """An autoencoder on gray images."""
     return judged_once(tmp_path_factory, AUTOENCODER, "none", 1)
 
 
 def untrained(model: Any) -> Trained:
-    """A network as it is at first."""
+    """A network with its initial parameters."""
     labels = condition(model, jnp.zeros(1, jnp.int32))
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 12, 12, 1)), *labels)
     return Trained(Network(model, LIKELIHOOD), variables)
@@ -212,15 +212,15 @@ def test_a_quantized_code_has_a_perplexity() -> None:
     np.testing.assert_allclose(figures["codebook_perplexity"], 4**0.25 * (8 / 3) ** 0.75)
 
 
-def test_grey_images_have_no_likelihood_under_bernoulli_pixels(variational: Evaluated) -> None:
+def test_gray_images_have_no_likelihood_under_bernoulli_pixels(variational: Evaluated) -> None:
     trained = Trained(Network(VARIATIONAL, LIKELIHOOD), {})
-    grey = np.full((1, 2, 2, 1), 7, np.uint8)
-    assert not evaluate_figures.has_likelihood(trained, grey)
-    assert evaluate_figures.has_likelihood(trained, 255 * (grey > 0).astype(np.uint8))
+    gray = np.full((1, 2, 2, 1), 7, np.uint8)
+    assert not evaluate_figures.has_likelihood(trained, gray)
+    assert evaluate_figures.has_likelihood(trained, 255 * (gray > 0).astype(np.uint8))
     density = replace(
         trained, network=Network(VARIATIONAL, likelihoods.BY_NAME["continuous_bernoulli"])
     )
-    assert evaluate_figures.has_likelihood(density, grey)
+    assert evaluate_figures.has_likelihood(density, gray)
 
 
 def test_judging_twice_gives_the_same_numbers_and_page(
@@ -412,7 +412,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(
     assert f"{copy / 'checkpoints' / '4'} is damaged" in capsys.readouterr().err
     judged = Evaluated(copy, {})
     assert judged.results["step"] == 2
-    # And a run that was tested on corrupted inputs is not taken for one like the other.
+    # The page also says if the run tested on corrupted inputs.
     assert "Inputs are clean" in judged.page
     assert "Inputs are clean" not in plain.page
 

@@ -1,4 +1,4 @@
-"""The page of figures: its text and its pictures, and how it behaves in a browser."""
+"""The HTML page: its text and pictures, and its behavior in a browser."""
 
 import base64
 import io
@@ -57,8 +57,8 @@ PAGE = pages.Page(
             "Samples",
             "",
             (
-                pages.Picture(GENERATOR.integers(0, 256, (56, 84), np.uint8), "grey"),
-                pages.Picture(GENERATOR.integers(0, 256, (30, 20, 3), np.uint8), "coloured"),
+                pages.Picture(GENERATOR.integers(0, 256, (56, 84), np.uint8), "gray"),
+                pages.Picture(GENERATOR.integers(0, 256, (30, 20, 3), np.uint8), "colored"),
             ),
         ),
     ),
@@ -165,7 +165,7 @@ def test_a_chart_has_curves_where_numbers_are_finite_and_a_band_for_replicas() -
 
 
 def hostile(number: int) -> str:
-    """Text that ends whatever it is in, and would then run."""
+    """Text that would close any element or attribute around it, and then run a script."""
     return f"""'"--></pre></style></script></title><img src=x onerror=alert({number})>{number}"""
 
 
@@ -270,7 +270,7 @@ def test_two_thousand_points_are_a_page_of_less_than_three_megabytes() -> None:
 
 @pytest.fixture
 def opened(browser: Any, html: str, tmp_path: Path) -> Any:
-    """The page in the browser, which has nothing to complain of before and after the test."""
+    """The page in the browser, whose log must be empty before and after the test."""
     path = tmp_path / "page.html"
     path.write_text(html, encoding="utf-8")
     browser.get(path.as_uri())
@@ -309,8 +309,8 @@ def check_tooltip(driver: Any, index: int) -> None:
         shown = np.asarray(image.convert("RGB"))
     scale = 128 // 6
     assert shown.shape == (6 * scale, 4 * scale, 3)
-    centres = shown[scale // 2 :: scale, scale // 2 :: scale]
-    np.testing.assert_array_equal(centres, THUMBNAILS[index])
+    centers = shown[scale // 2 :: scale, scale // 2 :: scale]
+    np.testing.assert_array_equal(centers, THUMBNAILS[index])
 
 
 @pytest.mark.parametrize("index", [0, 9, 49, 50, 69])
@@ -359,7 +359,7 @@ def test_a_class_can_be_looked_at_alone(opened: Any) -> None:
     opened.execute_script("arguments[0].click()", buttons[1])
     faint = ["faint" in (point.get_attribute("class") or "") for point in points(opened)]
     assert faint == [index % 3 != 1 for index in range(70)]
-    hover(opened, 20)  # its nearest is of another class: none is near enough, or one of the class
+    hover(opened, 20)  # of another class: no point of the chosen one may be near enough
     tip = opened.find_element("css selector", ".tip")
     assert not tip.is_displayed() or "<one>" in tip.text
     opened.execute_script("arguments[0].click()", buttons[1])

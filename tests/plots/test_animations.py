@@ -20,7 +20,7 @@ def read(path: Path, mode: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("floats", [False, True])
-def test_grey_frames_are_exact_and_enlarged_by_whole_pixels(tmp_path: Path, floats: bool) -> None:
+def test_gray_frames_are_exact_and_enlarged_by_whole_pixels(tmp_path: Path, floats: bool) -> None:
     path = tmp_path / "new" / "strip.gif"
     frames = FRAMES / 255 if floats else FRAMES
     plots.save_gif(frames, path, seconds_per_frame=0.25, caption="four frames, größer")
@@ -33,9 +33,9 @@ def test_grey_frames_are_exact_and_enlarged_by_whole_pixels(tmp_path: Path, floa
     assert durations == [250] * 4
 
 
-def test_colours_are_kept_and_large_frames_are_not_enlarged(tmp_path: Path) -> None:
-    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-    frames = np.broadcast_to(colours[:, None, None], (3, 150, 100, 3))
+def test_colors_are_kept_and_large_frames_are_not_enlarged(tmp_path: Path) -> None:
+    colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    frames = np.broadcast_to(colors[:, None, None], (3, 150, 100, 3))
     plots.save_gif(frames, tmp_path / "a.gif", seconds_per_frame=0.02, caption="")
     np.testing.assert_array_equal(read(tmp_path / "a.gif", "RGB"), frames)
 

@@ -1,4 +1,4 @@
-"""Pictures by the exact positions of their pixels; figures by what must show in them."""
+"""Grids, whose pixels must be exact, and charts, which must show certain features."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ NAMES = [f"class {i}" for i in range(10)]
 
 
 def flat_images(values, height=2, width=3, channels=1):
-    """One image a value, of that value throughout: uint8 [N, height, width, channels]."""
+    """An image per value, filled with it: uint8 [N, height, width, channels]."""
     values = np.asarray(values, np.uint8)
     return np.tile(values[:, None, None, None], (1, height, width, channels))
 
@@ -65,7 +65,7 @@ def test_a_grid_of_fewer_images_has_fewer_rows_or_columns():
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_channels_that_are_no_colour_lie_side_by_side(channels):
+def test_channels_that_are_no_color_lie_side_by_side(channels):
     images = random_images(4, height=3, width=5, channels=channels)
     picture = plots.tile(images, columns=2).reshape(2, 3, 2, channels, 5)
     np.testing.assert_array_equal(picture, images.reshape(2, 2, 3, 5, -1).transpose(0, 2, 1, 4, 3))
@@ -78,14 +78,14 @@ def test_stack_rows_puts_the_first_group_on_top():
 
 
 def dark_segments(line):
-    """The middles of the runs of black in a line of pixels."""
+    """The centers of the black segments in a line of pixels."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], line < 128, [0]])))
     return (edges[::2] + edges[1::2] - 1) / 2
 
 
 def test_plane_has_z1_to_the_right_and_z2_upwards():
     z1, z2 = np.linspace(-1, 2, 4), np.linspace(0, 2, 3)
-    # Image (i, j) of brightness 130 + 40 i + 3 j: by z2 mostly, by z1 a little.
+    # Image (i, j) has the brightness 130 + 40 i + 3 j, which changes mostly with z2.
     values = 130 + 40 * np.arange(3)[:, None] + 3 * np.arange(4)
     images = flat_images(values.ravel(), height=28, width=28).reshape(3, 4, 28, 28, 1)
     picture = plots.plane(images, z1, z2, "mnist")
@@ -95,13 +95,13 @@ def test_plane_has_z1_to_the_right_and_z2_upwards():
     top, left = 45, 70
     height, width = mosaic.shape
     np.testing.assert_array_equal(picture[top : top + height, left : left + width], mosaic)
-    # Ticks at -1, 0, 1, 2 and 0, 1, 2 among others: each column's centre has one under it.
+    # Ticks at -1, 0, 1, 2 and 0, 1, 2 among others: each column's center has one under it.
     ticks = left + dark_segments(picture[top + height + 2, left : left + width])
-    centres = left + 28 * scale * (np.arange(4) + 0.5)
-    assert np.abs(ticks[:, None] - centres).min(axis=0).max() < 1.5
+    centers = left + 28 * scale * (np.arange(4) + 0.5)
+    assert np.abs(ticks[:, None] - centers).min(axis=0).max() < 1.5
 
 
-def test_plane_in_colour_keeps_its_pixels():
+def test_plane_in_color_keeps_its_pixels():
     images = random_images(6, channels=3).reshape(2, 3, 28, 28, 3)
     picture = plots.plane(images, [0, 1, 2], [0, 1], "cifar10")
     assert picture.ndim == 3
@@ -116,16 +116,16 @@ def class_color(label):
 
 
 def near(picture, color):
-    """Where a picture has a colour, up to what antialiasing and rounding do."""
+    """A mask of the pixels of a color, up to antialiasing and rounding."""
     return np.abs(picture.astype(int) - color).max(axis=-1) <= 2
 
 
-def test_latent_scatter_shows_each_point_in_the_colour_of_its_class():
+def test_latent_scatter_shows_each_point_in_the_color_of_its_class():
     codes = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]]).repeat(300, axis=0)
     codes += np.random.default_rng(0).uniform(0, 1, size=codes.shape)
-    labels = np.repeat([0, 3, 8], 300)  # not 7: text, antialiased, has its grey
+    labels = np.repeat([0, 3, 8], 300)  # not 7, whose gray also occurs in antialiased text
     picture = plots.latent_scatter(codes, labels, NAMES, "mnist")
-    points = picture[:, : int(0.8 * picture.shape[1])]  # without the colour bar
+    points = picture[:, : int(0.8 * picture.shape[1])]  # without the color bar
     rows, columns = zip(
         *(np.argwhere(near(points, class_color(c))).mean(axis=0) for c in (0, 3, 8)), strict=True
     )
