@@ -1,11 +1,11 @@
-"""The numbers that papers print, met: each table is one command, which can be killed and resumed.
+"""Reproduces tables of published numbers, each by one command that can be killed and resumed.
 
     python experiments/published.py rae
 
 Trains what the table needs with `jaxae train`, evaluates each run with `jaxae evaluate`, and puts
 the table, mean ± standard deviation over replicas, into results/README.md. What is finished is not
-done again, and a run that was stopped goes on from its last checkpoint; after kill -9 wait until
-the run in progress has ended. With the default epochs a table takes from ten minutes to some hours
+repeated, and a run that was stopped continues from its last checkpoint; after kill -9, wait until
+the run in progress has ended. With the default epochs, a table takes from ten minutes to some hours
 on two cores. The tables and their runs are in published_tables.py.
 """
 

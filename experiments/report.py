@@ -1,8 +1,8 @@
-"""The page of results, made from the folders of finished runs.
+"""Makes the page of results from the folders of finished runs.
 
     python experiments/report.py results/fashion/RUN results/vae/RUN ...
 
-Writes results/README.md and copies the pictures it shows to results/pictures/. A few seconds.
+Writes results/README.md and copies the pictures it shows to results/pictures/. Takes a few seconds.
 """
 
 import math

@@ -1,10 +1,10 @@
-"""All six recipes beside PyTorch, and beside the way their sources train; how their cost grows.
+"""Times all six recipes beside PyTorch and the way their sources train, and how cost grows.
 
     python experiments/speed/compare.py
 
 Each measurement is a process of its own, and the contenders take turns. Writes its tables and the
 machine's description to results/speed.md. The peers come with pip install ".[bench]"; the page
-says which were not installed. All of it takes hours; the options choose a part.
+says which were not installed. All of it takes hours; the options select a part.
 """
 
 import sys

@@ -1,14 +1,14 @@
-"""All that jaxae promises on one GPU, measured in about twelve minutes, beside PyTorch.
+"""Measures all that jaxae promises on one GPU, beside PyTorch, in about twelve minutes.
 
     python experiments/speed/gpu.py
     python experiments/speed/gpu.py --parts steps growth --only denoise latent2d conv
 
-Needs JAX, Flax, Optax, NumPy, SciPy and Pillow, and for the comparison PyTorch; where jaxae is not
-installed, PYTHONPATH=. before the command. Each part is a process of its own that is stopped when
-its time is over; what it had by then stays, and so do parts of an earlier start that --parts leaves
-out. After each part speed_gpu.json and speed_gpu.md are written anew into the folder --out; its
-folder speed_gpu has what each part has printed. The first losses of all networks on a CPU, which
-part 1 compares with, lie beside this file, written by --golden.
+Needs JAX, Flax, Optax, NumPy, SciPy and Pillow, and PyTorch for the comparison. If jaxae is not
+installed, put PYTHONPATH=. before the command. Each part is a process of its own, which is stopped
+when its time is over; its results up to then are kept, and so are earlier results of parts that
+--parts leaves out. After each part, speed_gpu.json and speed_gpu.md in the folder --out are written
+again; its folder speed_gpu holds what each part printed. The part correctness compares with the
+first losses of all networks on a CPU, which --golden writes beside this file.
 """
 
 import argparse

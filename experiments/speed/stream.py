@@ -1,9 +1,9 @@
-"""Training from disk beside training from memory, on the same images in the same order.
+"""Times training from disk beside training from memory, on the same images in the same order.
 
     python experiments/speed/stream.py
 
-Writes results/streaming.md: images a second of whole epochs, in turns. About five minutes on two
-cores.
+Writes images per second over whole epochs, measured in turns, to results/streaming.md. Takes about
+five minutes on two cores.
 """
 
 import statistics
