@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxae.errors import UserError
 
-HEARTBEAT_SECONDS = 20  # JAX treats a process that is silent for this long as dead
+_HEARTBEAT_SECONDS = 20  # JAX treats a process that is silent for this long as dead
 LEAVE_SECONDS = 10  # time to print an error and shut down with the other processes
 
 
@@ -117,10 +117,10 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     """
     try:
         if coordinator == "auto":
-            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+            jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
         else:
             jax.distributed.initialize(
-                coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+                coordinator, processes, process, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS
             )
     except (RuntimeError, ValueError) as error:
         raise UserError(
@@ -140,7 +140,7 @@ def leave_on_error() -> Iterator[None]:
     except Exception as error:
         own = isinstance(error, UserError) and isinstance(error.__cause__, OSError | None)
         if not own:  # a dead peer may be the cause: then JAX ends this process during the sleep
-            time.sleep(HEARTBEAT_SECONDS + 5)
+            time.sleep(_HEARTBEAT_SECONDS + 5)
         leave = threading.Timer(
             LEAVE_SECONDS, os._exit, (2 if isinstance(error, UserError) else 1,)
         )

@@ -49,7 +49,7 @@ def losing_output() -> Iterator[None]:
     The process then exits with 1, or with its own code if not 0. A pipe that is closed while
     `--help` is printed does not count as a loss.
     """
-    take_closed_descriptors()
+    _take_closed_descriptors()
     before = sys.stdout, sys.stderr
     output = LossyStream("standard output", sys.stdout, 1)
     errors = LossyStream("standard error", sys.stderr, 2)
@@ -79,7 +79,7 @@ def losing_output() -> Iterator[None]:
         raise ended
 
 
-def take_closed_descriptors() -> None:
+def _take_closed_descriptors() -> None:
     """Opens descriptors 0 to 2 if they are closed, so that no file of a run gets one of them.
 
     Otherwise a C library's text for standard error could be written into a checkpoint. The opened

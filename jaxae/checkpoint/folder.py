@@ -35,7 +35,7 @@ UNWRITABLE = "*?["
 """Characters that Orbax reads as a pattern when it merges files into a checkpoint."""
 
 
-REMOTE = re.compile("/(gs|s3):/")
+_REMOTE = re.compile("/(gs|s3):/")
 """Text that Orbax takes for a cloud address, anywhere in a path."""
 
 
@@ -46,7 +46,7 @@ UNREADABLE = "\\"
 def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
     """Raises UserError if a folder's absolute path has characters that break checkpoints."""
     path = folder.absolute().as_posix()
-    if REMOTE.search(path) or not is_utf8(path):
+    if _REMOTE.search(path) or not _is_utf8(path):
         raise UserError(
             f"{path!a} is remote, or is not UTF-8, and checkpoints cannot be saved there: give "
             "a local folder whose whole path is UTF-8"
@@ -60,7 +60,7 @@ def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
         )
 
 
-def is_utf8(text: str) -> bool:
+def _is_utf8(text: str) -> bool:
     """Returns whether a path's text can be encoded as UTF-8."""
     with contextlib.suppress(UnicodeEncodeError):
         text.encode()
@@ -78,8 +78,8 @@ def remove_remains(folder: Path) -> None:
         return
     for unfinished in folder.glob(UNFINISHED):
         shutil.rmtree(unfinished)
-    for path in step_folders(folder):
-        names = names_in(path)
+    for path in _step_folders(folder):
+        names = _names_in(path)
         if not names:
             path.rmdir()
         elif METADATA not in names:
@@ -94,7 +94,7 @@ def mend_steps(folder: Path) -> None:
     """
     if not is_first_process():
         return
-    for path in step_folders(folder):
+    for path in _step_folders(folder):
         try:
             metrics = {"loss": read_metadata(path)["loss"]}
         except DamagedError as damage:
@@ -131,17 +131,17 @@ def steps(folder: Path) -> list[int]:
 
     A folder that is named like a step and holds no checkpoint does not count.
     """
-    folders = step_folders(folder)
-    return sorted(int(path.name) for path in folders if METADATA in names_in(path))
+    folders = _step_folders(folder)
+    return sorted(int(path.name) for path in folders if METADATA in _names_in(path))
 
 
-def step_folders(folder: Path) -> list[Path]:
+def _step_folders(folder: Path) -> list[Path]:
     """Returns the subfolders that are named like a step."""
-    paths = [folder / name for name in names_in(folder) if name.isdecimal()]
+    paths = [folder / name for name in _names_in(folder) if name.isdecimal()]
     return [path for path in paths if path.is_dir()]
 
 
-def names_in(folder: Path) -> list[str]:
+def _names_in(folder: Path) -> list[str]:
     """Returns the names in a folder, none without a folder; UserError if unreadable now."""
     try:
         return [path.name for path in folder.iterdir()]

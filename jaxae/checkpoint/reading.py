@@ -24,7 +24,7 @@ METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also hol
 
 
 @dataclass(frozen=True)
-class Leaf:
+class _Leaf:
     """The description of one array."""
 
     dtype: str
@@ -33,16 +33,16 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Description:
+class _Description:
     """The description that `save` puts beside a checkpoint's arrays."""
 
-    leaves: dict[str, Leaf]
+    leaves: dict[str, _Leaf]
     loss: float
     crc32: Index
 
 
 @dataclass(frozen=True)
-class File:
+class _File:
     """The part of Orbax's file that is read."""
 
     custom_metadata: dict[str, Any]
@@ -60,11 +60,11 @@ def read(path: Path, like: Any) -> Any:
       UserError: it is, and its leaves are not those of like.
     """
     saved = read_metadata(path)["leaves"]
-    check_fit(path, saved, like)
+    _check_fit(path, saved, like)
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
     )
-    return read_leaves(path, abstract, saved)
+    return _read_leaves(path, abstract, saved)
 
 
 def read_variables(path: Path) -> Any:
@@ -83,11 +83,11 @@ def read_variables(path: Path) -> Any:
             place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
         except (TypeError, ValueError, AttributeError) as error:  # no dtype; a leaf within a leaf
             raise DamagedError(f"its description of {name} does not describe an array") from error
-    state = read_leaves(path, tree, saved)["state"]
+    state = _read_leaves(path, tree, saved)["state"]
     return {"params": state["params"], **state["collections"]}
 
 
-def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
+def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
     """Reads a checkpoint's leaves that an abstract pytree has; DamagedError if one differs."""
     from orbax.checkpoint import v1 as ocp
 
@@ -104,7 +104,7 @@ def read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
                     tree = ocp.load(str(path.absolute()), abstract)
                 break
             except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
-                problem = failure(path, error)  # not the error, whose frames hold those reads
+                problem = _failure(path, error)  # not the error, whose frames hold those reads
             time.sleep(pause)  # the other reads fail, too: they shall do so now
             gc.collect()
     if problem is not None:
@@ -134,7 +134,7 @@ def verify(path: Path) -> None:
         opened = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
         found = opened.list().result()
     except Exception as error:  # whatever TensorStore makes of damage
-        raise failure(path, error) from error
+        raise _failure(path, error) from error
     # Orbax joins the parts of a name by dots, and leaves slashes within a part as they are.
     listed = {key.decode().replace("/", ".") for key in found}
     for name in leaves:
@@ -142,7 +142,7 @@ def verify(path: Path) -> None:
             raise DamagedError(f"the array of {name} is missing")
 
 
-def failure(path: Path, error: Exception) -> UserError | DamagedError:
+def _failure(path: Path, error: Exception) -> UserError | DamagedError:
     """Returns the error to raise if reading a checkpoint's arrays fails; drops the cause."""
     if may_pass(error):
         return unreadable(path, error)
@@ -179,9 +179,9 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
       UserError: it cannot be read now, which says nothing of what is on the disk.
     """
     try:
-        content = decode_json(read_bytes(path / METADATA))
-        metadata = convert(File, content, "").custom_metadata
-        convert(Description, metadata, "custom_metadata")
+        content = decode_json(_read_bytes(path / METADATA))
+        metadata = convert(_File, content, "").custom_metadata
+        convert(_Description, metadata, "custom_metadata")
         described = {name: metadata[name] for name in ("leaves", "loss")}
         intact = checksum_of_json(described) == metadata["crc32"]
     except MISSING as error:
@@ -195,7 +195,7 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
     return metadata
 
 
-def read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     """A file's bytes, tried once more after an error that may pass; OSError as Python has it."""
     try:
         return path.read_bytes()
@@ -206,7 +206,7 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
+def _check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
     """UserError, naming the leaf, unless the leaves that are saved at path are those of like."""
     wanted = {name: describe_leaf(leaf) for name, leaf in named_leaves(like).items()}
     for name in sorted(saved.keys() | wanted.keys()):

@@ -34,7 +34,7 @@ def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) 
       UserError: there is no such checkpoint, it is damaged, or its arrays have another shape or
         dtype.
     """
-    return read_step(folder, step, partial(read, like=like))
+    return _read_step(folder, step, partial(read, like=like))
 
 
 def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> Any:
@@ -43,7 +43,7 @@ def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> A
     Nothing else of the checkpoint is read, and neither model nor optimizer need be known. With
     replicas each leaf has a leading axis. The step is as for `restore`, and so are the errors.
     """
-    return read_step(folder, step, read_variables)
+    return _read_step(folder, step, read_variables)
 
 
 def latest_step(folder: Path) -> int:
@@ -53,10 +53,10 @@ def latest_step(folder: Path) -> int:
         read_variables(path)
         return int(path.name)
 
-    return read_step(folder, None, whole_step)
+    return _read_step(folder, None, whole_step)
 
 
-def read_step(
+def _read_step(
     folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
 ) -> Any:
     """Applies `read_one` to a step's folder, by default the latest that is not damaged."""
@@ -65,7 +65,7 @@ def read_step(
     if not available:
         raise UserError(f"no checkpoint was found in {folder}: give a run that has one")
     if step is None:
-        return read_latest(folder, available, read_one)
+        return _read_latest(folder, available, read_one)
     if step == "best":
         step = best_step(folder, available)
     if step not in available:
@@ -82,7 +82,7 @@ def read_step(
         ) from damage
 
 
-def read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path], Any]) -> Any:
+def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path], Any]) -> Any:
     """Applies `read_one` to the latest folder that is not damaged; UserError if all are."""
     damages = []
     for step in sorted(available, reverse=True):

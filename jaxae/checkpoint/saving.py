@@ -59,7 +59,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
     remove_remains(folder)
     mend_steps(folder)
     context = ocp.Context()
-    context.asynchronous.post_finalization_callback = partial(verify_unfinished, folder)
+    context.asynchronous.post_finalization_callback = partial(_verify_unfinished, folder)
     policies = ocp.training.preservation_policies
     lowest_loss = policies.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
     keep = (
@@ -67,7 +67,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
         if keep_all
         else policies.AnyPreservationPolicy([policies.LatestN(2), lowest_loss])
     )
-    with clear_errors(folder):
+    with _clear_errors(folder):
         checkpointer = ocp.training.Checkpointer(
             str(folder.absolute()),
             preservation_policy=keep,  # pyright: ignore[reportArgumentType]
@@ -80,7 +80,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
             alone = jax.process_count() == 1
             # Closing waits for the other processes, which an error here may keep from coming.
             if alone or not isinstance(sys.exc_info()[1], Exception):
-                with clear_errors(folder):
+                with _clear_errors(folder):
                     checkpointer.close()
 
 
@@ -98,7 +98,7 @@ def set_aside_after(checkpointer: "Checkpointer", step: int, reason: str) -> Non
 
 
 @contextlib.contextmanager
-def clear_errors(folder: Path) -> Iterator[None]:
+def _clear_errors(folder: Path) -> Iterator[None]:
     """Turns what Orbax raises when it cannot write into one UserError."""
     try:
         yield
@@ -128,7 +128,7 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
     loss = loss if math.isfinite(loss) else sys.float_info.max
     described = {"leaves": describe_leaves(tree), "loss": loss}
     metadata: Any = {**described, "crc32": checksum_of_json(described)}
-    with clear_errors(Path(str(checkpointer.directory))):
+    with _clear_errors(Path(str(checkpointer.directory))):
         checkpointer.save_async(
             step,
             tree,
@@ -139,7 +139,7 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
         )
 
 
-def verify_unfinished(folder: Path) -> None:
+def _verify_unfinished(folder: Path) -> None:
     """Verifies an unfinished checkpoint, before it is renamed and an older one is deleted.
 
     Orbax writes the description on yet another thread, which may need a moment.
@@ -162,7 +162,7 @@ def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
     Raises UserError if its numbers differ from those saved. Does nothing without a checkpoint.
     """
     folder = Path(str(checkpointer.directory))
-    with clear_errors(folder):
+    with _clear_errors(folder):
         checkpointer.wait()
     available = steps(folder)
     if not available:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxae.errors import UserError, may_pass, unreadable
 
-ADVICE = "the file is damaged: restore a copy of it, or give another run"
+_ADVICE = "the file is damaged: restore a copy of it, or give another run"
 
 
 def encode_json(value: Any, indent: int | None = None) -> str:
@@ -31,7 +31,7 @@ def decode_json(content: bytes) -> Any:
         raise ValueError("it nests too deeply") from None
 
 
-def read_json(path: Path, advice: str = ADVICE) -> dict[str, Any]:
+def read_json(path: Path, advice: str = _ADVICE) -> dict[str, Any]:
     """Reads the object in a JSON file; raises UserError that ends with advice if it has none."""
     try:
         value = decode_json(path.read_bytes())
@@ -45,6 +45,6 @@ def read_json(path: Path, advice: str = ADVICE) -> dict[str, Any]:
     return value
 
 
-def unfit(place: str | Path, error: ValueError, advice: str = ADVICE) -> UserError:
+def unfit(place: str | Path, error: ValueError, advice: str = _ADVICE) -> UserError:
     """Returns the error for a file, or a line of one, whose JSON has an unexpected form."""
     return UserError(f"{place}: {error}; {advice}")

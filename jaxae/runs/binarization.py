@@ -16,15 +16,15 @@ from jaxae.train import Examples
 
 def binarized_test(dataset: data.Dataset) -> Examples:
     """A dataset's test images, binarized once, so that all epochs and runs see the same ones."""
-    return binarize_once(dataset.test, seeds.fixed_keys().test_data)
+    return _binarize_once(dataset.test, seeds.fixed_keys().test_data)
 
 
 def binarized_train(dataset: data.Dataset) -> Examples:
     """A dataset's training images, binarized once."""
-    return binarize_once(dataset.train, seeds.fixed_keys().train_data)
+    return _binarize_once(dataset.train, seeds.fixed_keys().train_data)
 
 
-def binarize_once(split: data.Split, key: jax.Array) -> Examples:
+def _binarize_once(split: data.Split, key: jax.Array) -> Examples:
     """A split with pixels of 0 or 255."""
     images = jax.jit(objectives.binarize)(key, np.asarray(split.images))
     return replace(training.of_split(split), images=np.asarray(images))

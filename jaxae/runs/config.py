@@ -13,7 +13,7 @@ CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True)
-class SavedDataset:
+class _SavedDataset:
     """The dataset that a run has trained on."""
 
     name: str
@@ -24,7 +24,7 @@ class SavedDataset:
 
 
 @dataclass(frozen=True)
-class SavedRunOptions:
+class _SavedRunOptions:
     """Those of a run's shared options that are read without its experiment."""
 
     epochs: Count
@@ -35,10 +35,10 @@ class SavedRunOptions:
 
 
 @dataclass(frozen=True)
-class SavedOptions:
+class _SavedOptions:
     """Those of an experiment's options that are read without it, where it has them."""
 
-    run: SavedRunOptions
+    run: _SavedRunOptions
     objective: str | None = None
     binarization: Binarization = "none"
     latent: Any = None  # a number in those of jaxae
@@ -53,14 +53,14 @@ class SavedNetwork:
 
 
 @dataclass(frozen=True)
-class Versions:
+class _Versions:
     """Those of the packages that a page names."""
 
     jax: str
 
 
 @dataclass(frozen=True)
-class Resumed:
+class _Resumed:
     """How a run went on."""
 
     command: str
@@ -71,18 +71,18 @@ class Config:
     """A run's config.json; what older runs do not have is optional."""
 
     experiment: str
-    dataset: SavedDataset
-    options: SavedOptions
+    dataset: _SavedDataset
+    options: _SavedOptions
     steps_per_epoch: Count
     command: str
-    versions: Versions
+    versions: _Versions
     devices: tuple[str, ...]
     git_commit: str | None = None
     cpu_count: int | None = None
     network: SavedNetwork | None = None
     corrupted_tests: bool | None = None
     standardized: bool = False  # of older runs hardly any was trained on such floats
-    resumed: tuple[Resumed, ...] = ()
+    resumed: tuple[_Resumed, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)  # all of the file, as JSON has it
 
     @property

@@ -27,7 +27,7 @@ from jaxae.train import (
     steps_done,
 )
 
-PATIENCE = 10  # steps in a row that are not finite, until training stops
+_PATIENCE = 10  # steps in a row that are not finite, until training stops
 
 
 def check_finite(
@@ -41,7 +41,7 @@ def check_finite(
     counts = np.atleast_1d(chunk.state.skipped)
     replica = int(np.argmax(counts))
     count = int(counts[replica])
-    if count < (1 if debug else PATIENCE):
+    if count < (1 if debug else _PATIENCE):
         return
     first = steps_done(chunk.state) - count
     epoch, index = divmod(first, chunk.steps_per_epoch)
@@ -52,7 +52,7 @@ def check_finite(
         state = devices.local(state)
         order = epoch_order(state.key, epoch, examples.images.shape[0], batch_size)
         state = state.replace(step=jnp.asarray(first, jnp.int32))
-        advice = find_cause(state, gather(examples, order[index]), objective=objective)
+        advice = _find_cause(state, gather(examples, order[index]), objective=objective)
     else:
         advice = (
             "Likely causes are a learning rate that is too high (--learning-rate), and pixels or "
@@ -83,7 +83,7 @@ def warn_of_losses(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def find_cause(state: State, batch: Batch, *, objective: Objective) -> str:
+def _find_cause(state: State, batch: Batch, *, objective: Objective) -> str:
     """A sentence about what in a step's parameters or operations is not finite."""
     for name, leaf in named_leaves(state.params).items():
         if not jnp.isfinite(leaf).all():

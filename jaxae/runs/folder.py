@@ -33,7 +33,7 @@ from jaxae.runs.progress import show_line
 LOCK = ".lock"
 
 
-REMAINS = (LOCK, ".config.json.part")
+_REMAINS = (LOCK, ".config.json.part")
 """Files that a run which is killed before it trains can leave in its folder."""
 
 
@@ -96,8 +96,8 @@ def start(
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
     with (
-        remove_if_empty(folder, wanted=not existed),
-        lock(folder),
+        _remove_if_empty(folder, wanted=not existed),
+        _lock(folder),
         clear_end(folder, shared),
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
         records.open_board(folder, wanted=shared.tensorboard) as board,
@@ -107,7 +107,7 @@ def start(
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     """Keeps a run's folder to one process, for as long as that lives; UserError for a second."""
     from filelock import FileLock, Timeout
 
@@ -124,7 +124,7 @@ def lock(folder: Path) -> Iterator[None]:
             "with --out"
         ) from None
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise _unwritable(folder, error) from error
     try:
         yield
     finally:
@@ -134,7 +134,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
+def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
     """Removes a run's folder at the end if nothing is in it, and that is wanted."""
     try:
         yield
@@ -157,7 +157,7 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
         trained = (folder / "metrics.jsonl").exists()
         nothing = not resumable and not trained and shared.resume is None
         if nothing and folder.is_dir() and is_first_process():
-            empty(folder)
+            _empty(folder)
         if isinstance(error, KeyboardInterrupt) and is_first_process():
             program, _ = split_command(command_line(sys.argv))
             place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
@@ -168,7 +168,7 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
                 file=sys.stderr,
             )
         if isinstance(error, OSError) and error.errno is not None:  # None: not the system's
-            raise unwritable(folder, error) from error
+            raise _unwritable(folder, error) from error
         raise
 
 
@@ -181,7 +181,7 @@ def check_folder(run: Run) -> None:
         )
 
 
-def unwritable(folder: Path, error: OSError) -> UserError:
+def _unwritable(folder: Path, error: OSError) -> UserError:
     """What to say of an error in a run's folder, or of one in a file elsewhere that it names."""
     named = isinstance(error.filename, str | bytes | os.PathLike)
     place = Path(os.fsdecode(error.filename)) if named else folder
@@ -224,10 +224,10 @@ def new_folder(experiment: str, out: Path | None) -> Path:
         return out
     try:
         if out is None:
-            return timed_folder(Path("results") / experiment)
+            return _timed_folder(Path("results") / experiment)
         out.mkdir(parents=True, exist_ok=True)
         held = any(
-            path.is_symlink() or (path.is_file() and path.name not in REMAINS)
+            path.is_symlink() or (path.is_file() and path.name not in _REMAINS)
             for path in out.rglob("*")
         )
     except OSError as error:
@@ -242,7 +242,7 @@ def new_folder(experiment: str, out: Path | None) -> Path:
     return out
 
 
-def timed_folder(parent: Path) -> Path:
+def _timed_folder(parent: Path) -> Path:
     """Makes a folder named by the time, and by a number if others start in the same second."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))):
@@ -266,7 +266,7 @@ def step_of_epoch(folder: Path, epoch: int, *, flag: str = "--initial-epoch") ->
     return kept[epoch]
 
 
-def empty(folder: Path) -> None:
+def _empty(folder: Path) -> None:
     """Removes what a run that came to nothing has written; its lock is open, and goes later."""
     for path in folder.iterdir():
         if path.name != LOCK:

@@ -37,17 +37,17 @@ def load(
             "jaxae.checkpoint.load_variables returns"
         )
     count = config.options.run.replicas
-    network, expected = build_network(folder, config.network, config.dataset.image_shape)
+    network, expected = _build_network(folder, config.network, config.dataset.image_shape)
     if not 0 <= replica < count:
         raise UserError(f"replica {replica} of {folder}: it has those from 0 to {count - 1}")
     variables = checkpoint.load_variables(folder / "checkpoints", step)
-    check_shapes(folder, expected, variables, count)
+    _check_shapes(folder, expected, variables, count)
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[replica], variables)
     return Trained(network, variables, config.standardized)
 
 
-def build_network(
+def _build_network(
     folder: Path, network: SavedNetwork, shape: tuple[int, int, int]
 ) -> tuple[Network, Variables]:
     """A described network, and its variables as shapes; UserError if it is none."""
@@ -67,7 +67,7 @@ def build_network(
         ) from None
 
 
-def check_shapes(folder: Path, expected: Variables, saved: Variables, replicas: int) -> None:
+def _check_shapes(folder: Path, expected: Variables, saved: Variables, replicas: int) -> None:
     """UserError unless the variables that a network needs are saved, in their shapes."""
     found = named_leaves(saved)
     for name, leaf in named_leaves(expected).items():

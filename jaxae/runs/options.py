@@ -136,12 +136,12 @@ def check_options(run: RunOptions) -> None:
         raise UserError("--restart begins a run again: give its run by --resume, and no epoch")
     if run.initial_epoch is not None and run.restored is None:
         raise UserError("--initial-epoch chooses a checkpoint: give its run by --resume or --load")
-    check_processes(run)
+    _check_processes(run)
     if run.resume is not None and run.out is not None:
         raise UserError("--resume goes on in the run's own folder: leave --out away")
 
 
-def check_processes(run: RunOptions) -> None:
+def _check_processes(run: RunOptions) -> None:
     """UserError where the options say half of how several processes find each other."""
     numbers = (run.processes, run.process)
     if run.devices is not None and run.devices < 1:
@@ -164,7 +164,7 @@ def check_processes(run: RunOptions) -> None:
 
 def check_same(options: Options, saved: Options) -> None:
     """UserError where a resumed run is given other options than it was started with."""
-    now, before = flatten(options), flatten(saved)
+    now, before = _flatten(options), _flatten(saved)
     changed = [name for name in now if name not in _FREE_ON_RESUME and now[name] != before[name]]
     if changed:
         name = changed[0]
@@ -174,7 +174,7 @@ def check_same(options: Options, saved: Options) -> None:
         )
 
 
-def flatten(options: Options) -> dict[str, Any]:
+def _flatten(options: Options) -> dict[str, Any]:
     """An experiment's own and shared options by name, those of nested dataclasses as well."""
     flat = {}
     for name, value in dataclasses.asdict(options).items():  # pyright: ignore[reportArgumentType]

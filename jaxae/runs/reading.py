@@ -32,7 +32,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                records.append(check_figures(decode_json(line), _OF_AN_EPOCH))
+                records.append(_check_figures(decode_json(line), _OF_AN_EPOCH))
         except ValueError as error:
             raise unfit(f"line {number} of {path}", error) from None
     return records
@@ -43,13 +43,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     values = read_json(path)
     try:
-        return check_figures(values, _OF_A_RUN)
+        return _check_figures(values, _OF_A_RUN)
     except ValueError as error:
         raise unfit(path, error) from None
 
 
 @dataclass(frozen=True)
-class Judge:
+class _Judge:
     """The classifier whose features a run was judged on."""
 
     accuracy: float
@@ -57,42 +57,42 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class JudgedBy:
+class _JudgedBy:
     """How a run was judged."""
 
     prior: str
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class _Evaluation:
     """What is read of evaluation.json."""
 
     figures: dict[str, Any]
-    settings: JudgedBy
-    classifier: Judge
+    settings: _JudgedBy
+    classifier: _Judge
 
 
-def read_evaluation(folder: Path) -> Evaluation:
+def read_evaluation(folder: Path) -> _Evaluation:
     """A run's evaluation.json; UserError for one that jaxae.evaluate has not written."""
     path = folder / "evaluation.json"
     values = read_json(path)
     try:
-        evaluation = convert(Evaluation, values, "")
-        return replace(evaluation, figures=check_figures(evaluation.figures))
+        evaluation = convert(_Evaluation, values, "")
+        return replace(evaluation, figures=_check_figures(evaluation.figures))
     except ValueError as error:
         raise unfit(path, error) from None
 
 
-def check_figures(values: Any, required: Sequence[str] = ()) -> dict[str, Any]:
+def _check_figures(values: Any, required: Sequence[str] = ()) -> dict[str, Any]:
     """Named figures out of JSON; ValueError for what is missing or cannot be a figure."""
     named = convert(dict[str, Any], values, "it")
     missing = [name for name in required if name not in named]
     if missing:
         raise ValueError(f"{missing[0]} is missing")
-    return {name: check_figure(name, value) for name, value in named.items()}
+    return {name: _check_figure(name, value) for name, value in named.items()}
 
 
-def check_figure(name: str, value: Any) -> Any:
+def _check_figure(name: str, value: Any) -> Any:
     """One of these: a count, a list over replicas, text as it is, or a number."""
     if name in ("epoch", "parameters", "best_epoch"):
         return convert(Count | None if name == "best_epoch" else Count, value, name)
@@ -100,13 +100,13 @@ def check_figure(name: str, value: Any) -> Any:
         numbers = convert(tuple[float | None, ...], value, name)
         if not numbers:
             raise ValueError(f"{name} is empty")
-        return [check_number(name, number) for number in numbers]
+        return [_check_number(name, number) for number in numbers]
     if isinstance(value, str) and not name.startswith(_MEASURED):
         return value
-    return check_number(name, value)
+    return _check_number(name, value)
 
 
-def check_number(name: str, value: Any) -> float:
+def _check_number(name: str, value: Any) -> float:
     """A number that a loss can be; ValueError for a finite one beyond _LARGEST."""
     number = convert(float | None, value, name)
     if number is None:

@@ -34,7 +34,7 @@ def starting_point(
         checkpoint.set_aside_after(run.checkpointer, -1, "the run starts anew")
         return state, totals
     if run.shared.resume and not checkpoint.steps(restored / "checkpoints"):
-        check_untrained(restored)
+        _check_untrained(restored)
         print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
         return state, totals
     epoch = run.shared.initial_epoch
@@ -44,7 +44,7 @@ def starting_point(
     return tree["state"], tree["totals"]
 
 
-def check_untrained(folder: Path) -> None:
+def _check_untrained(folder: Path) -> None:
     """UserError where a run without a checkpoint has trained for longer than until its first.
 
     A run that is killed while it saves its first, beside the training of the second epoch, has two

@@ -33,12 +33,12 @@ def initial_state(
     effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     if options.replicas == 1:
         return jax.jit(make, compiler_options=effort)(options.seed)
-    check_replicas(options.replicas, jax.eval_shape(make, options.seed))
+    _check_replicas(options.replicas, jax.eval_shape(make, options.seed))
     seeds = jnp.arange(options.seed, options.seed + options.replicas)
     return jax.jit(jax.vmap(make), compiler_options=effort)(seeds)
 
 
-def check_replicas(count: int, state: train.State) -> None:
+def _check_replicas(count: int, state: train.State) -> None:
     """UserError for a state, or more replicas of it, than memory holds before and after a step."""
     leaves = jax.tree.leaves((state.params, state.collections, state.optimizer_state))
     size = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
@@ -67,7 +67,7 @@ def seeded_state(
     return train.init(run_key, {**variables, **(collections or {})}, optimizer)
 
 
-class FixedKeys(NamedTuple):
+class _FixedKeys(NamedTuple):
     """Typed PRNG keys that do not follow a run's seed, so that runs and replicas compare."""
 
     evaluation: jax.Array
@@ -76,6 +76,6 @@ class FixedKeys(NamedTuple):
     pictures: jax.Array
 
 
-def fixed_keys() -> FixedKeys:
+def fixed_keys() -> _FixedKeys:
     """The same keys at each call; no run has their seed."""
-    return FixedKeys(*jax.random.split(jax.random.key(2**31 - 1), 4))
+    return _FixedKeys(*jax.random.split(jax.random.key(2**31 - 1), 4))

@@ -50,19 +50,19 @@ def train_epochs(
     examples = check_examples(recipe.examples or of_split(run.dataset.train), shared.batch_size)
     steps_per_epoch = steps_in_epoch(len(examples.images), shared.batch_size)
     state, totals = starting_point(run, recipe, examples)
-    test_record = make_test_record(run, recipe)
+    test_record = _make_test_record(run, recipe)
     done, all_steps = train.steps_done(state), shared.epochs * steps_per_epoch
-    open_records(run, recipe, done, steps_per_epoch)
+    _open_records(run, recipe, done, steps_per_epoch)
     if shared.load is not None or done >= all_steps:
-        yield restored_epoch(run, recipe, state, test_record, last=True)
+        yield _restored_epoch(run, recipe, state, test_record, last=True)
         return
     if shared.resume is not None and done and done % steps_per_epoch == 0:
         # Once more, for the run may have been killed before this epoch was drawn.
-        yield restored_epoch(run, recipe, state, test_record, last=False)
-    yield from trained_epochs(run, recipe, examples, state, totals, test_record, on_chunk)
+        yield _restored_epoch(run, recipe, state, test_record, last=False)
+    yield from _trained_epochs(run, recipe, examples, state, totals, test_record, on_chunk)
 
 
-def open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> None:
+def _open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> None:
     """Writes config.json, and removes from a resumed run what it will train anew.
 
     Raises UserError for a resumed run that has trained longer than it is asked to, or whose
@@ -99,7 +99,7 @@ def open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> N
         records.keep_records(run.folder, done_epochs)
 
 
-def trained_epochs(
+def _trained_epochs(
     run: Run,
     recipe: Recipe,
     examples: Examples,
@@ -124,10 +124,10 @@ def trained_epochs(
     size = len(examples.images)
     images_per_epoch = shared.replicas * size
     steps_per_epoch = steps_in_epoch(size, shared.batch_size)
-    position = Position(state, totals, saved=shared.resume is not None)
+    position = _Position(state, totals, saved=shared.resume is not None)
     meter = Meter(position.steps * images_per_epoch // steps_per_epoch)
     all_images = shared.epochs * images_per_epoch
-    with progress.open_bar(all_images, meter.images) as bar, save_on_interrupt(run, position):
+    with progress.open_bar(all_images, meter.images) as bar, _save_on_interrupt(run, position):
         for chunk, seconds in progress.timed(chunks):
             meter.count(progress.images_done(chunk, images_per_epoch), seconds)
             progress.show_loss(bar, chunk, shared.epochs, meter.images)
@@ -149,14 +149,14 @@ def trained_epochs(
                     **test_record(chunk.state),
                     **meter.finish_epoch(),
                 }
-                save_epoch(run, chunk, record)
+                _save_epoch(run, chunk, record)
             before = position.steps
             # Only now does an interrupted run stand here, with nothing left unrecorded.
             position.move_to(chunk)
             if chunk.finished_epoch:
                 last = chunk.epoch == shared.epochs
                 if last:
-                    finish(run, chunk.state, record)
+                    _finish(run, chunk.state, record)
                 yield Epoch(chunk.epoch, chunk.state, last, record, recipe)
             if devices.asked_to_stop(range(before + 1, position.steps + 1)):
                 raise Terminated
@@ -165,7 +165,7 @@ def trained_epochs(
 
 
 @dataclass
-class Position:
+class _Position:
     """How far a run has trained: what is saved if it is interrupted now."""
 
     state: train.State
@@ -183,27 +183,27 @@ class Position:
 
 
 @contextlib.contextmanager
-def save_on_interrupt(run: Run, position: Position) -> Iterator[None]:
+def _save_on_interrupt(run: Run, position: _Position) -> Iterator[None]:
     """Saves the position when Ctrl-C or SIGTERM ends the block, unless a checkpoint holds it."""
     try:
         yield
     except KeyboardInterrupt as stop:
         # Of several processes, only Terminated stops all after the same step.
         if not position.saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
-            save(run, position.state, position.totals, math.inf)
+            _save(run, position.state, position.totals, math.inf)
         raise
 
 
-def save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
+def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
     """Records a finished epoch, and starts to save its checkpoint."""
     check_folder(run)
     # First the line, then the checkpoint: resuming drops lines that are ahead.
     records.append_record(run.folder, record, run.board)
-    save(run, chunk.state, chunk.totals, record["test_loss"])
+    _save(run, chunk.state, chunk.totals, record["test_loss"])
     progress.show_epoch(run.shared.epochs, record)
 
 
-def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
+def _make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
     """A function from a state to the test numbers of its record."""
     test_examples = devices.put(recipe.test_examples or of_split(run.dataset.test), run.mesh)
     evaluate = train.make_evaluation(
@@ -224,7 +224,7 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
     return test_record
 
 
-def restored_epoch(
+def _restored_epoch(
     run: Run,
     recipe: Recipe,
     state: train.State,
@@ -243,11 +243,11 @@ def restored_epoch(
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
     record = recorded[-1] if recorded else {**fresh, **test_record(state)}
     if last:
-        finish(run, state, record)
+        _finish(run, state, record)
     return Epoch(epoch, state, last, record, recipe)
 
 
-def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
+def _finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
     """Writes summary.json, draws the losses on record, and warns of those that are not finite."""
     records.write_summary(run.folder, record, count_parameters(first_replica(state)))
     draw_curves(run)
@@ -255,7 +255,7 @@ def finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
         warn_of_losses(run.folder, read_records(run.folder) or [record])
 
 
-def save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:
+def _save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:
     """Starts saving a checkpoint."""
     tree = {"state": state, "totals": totals}
     checkpoint.save(run.checkpointer, train.steps_done(state), tree, loss=loss)

@@ -13,10 +13,10 @@ from jax.errors import TracerArrayConversionError
 from jaxae.data import Column
 from jaxae.errors import UserError
 
-AT_ONCE = 500  # images; a convolutional network's activations for these fit in memory
+_AT_ONCE = 500  # images; a convolutional network's activations for these fit in memory
 
 
-PIXELS_ALLOWED = "give uint8 in 0..255, or floats in [0, 1]"
+_PIXELS_ALLOWED = "give uint8 in 0..255, or floats in [0, 1]"
 
 
 def canonicalize_array(name: str, array: Any) -> Any:
@@ -24,15 +24,15 @@ def canonicalize_array(name: str, array: Any) -> Any:
     if isinstance(array, Column):
         return array
     array = as_array(name, array)
-    dtype = canonical_dtype(name, array.dtype)
+    dtype = _canonical_dtype(name, array.dtype)
     if array.dtype == dtype:
         return array
     if dtype.kind in "iu":
-        check_range(name, array, dtype)
+        _check_range(name, array, dtype)
         return array.astype(dtype)
-    with np.errstate(over="ignore"):  # check_overflow raises a UserError instead
+    with np.errstate(over="ignore"):  # _check_overflow raises a UserError instead
         converted = array.astype(dtype)
-    check_overflow(name, array, converted)
+    _check_overflow(name, array, converted)
     return converted
 
 
@@ -51,7 +51,7 @@ def as_array(name: str, values: Any) -> Array | np.ndarray:
         raise UserError(f"{name} of unequal shapes were given: give one array") from None
 
 
-def canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
+def _canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
     """Returns the dtype that steps compute with, for values of a name and dtype.
 
     Integers may be labels or pixels; codes and weights become floats. Raises UserError for dtypes
@@ -70,11 +70,11 @@ def canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
         "labels": "give whole numbers",
         "codes": "give floats",
         "weights": "give floats",
-    }.get(name, PIXELS_ALLOWED)
+    }.get(name, _PIXELS_ALLOWED)
     raise UserError(f"{name} of dtype {dtype} were given: {allowed}")
 
 
-def check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
+def _check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
     """Raises UserError for integers out of a dtype's range; traced arrays are not checked."""
     if isinstance(array, Tracer) or not array.size:
         return
@@ -83,11 +83,11 @@ def check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
         allowed = f"give {dtype} from {limits.min} to {limits.max}"
         raise UserError(
             f"{name} of {array.dtype} from {low} to {high} were given: "
-            f"{allowed if name == 'labels' else PIXELS_ALLOWED}"
+            f"{allowed if name == 'labels' else _PIXELS_ALLOWED}"
         )
 
 
-def check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.ndarray) -> None:
+def _check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.ndarray) -> None:
     """Raises UserError if a conversion made floats infinite; traced arrays are not checked."""
     if isinstance(array, Tracer) or array.dtype.itemsize <= converted.dtype.itemsize:
         return
@@ -98,7 +98,7 @@ def check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.n
         range_allowed = f"give numbers from {-limit:g} to {limit:g}"
         raise UserError(
             f"{name} with {before[overflowed][0]} were given, which {after.dtype} cannot hold: "
-            f"{PIXELS_ALLOWED if name in ('images', 'inputs') else range_allowed}"
+            f"{_PIXELS_ALLOWED if name in ('images', 'inputs') else range_allowed}"
         )
 
 
@@ -108,7 +108,7 @@ def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
         check_floats(name, pixels)
     elif pixels.max() == 1:
         raise UserError(
-            f"{name} of integers from 0 to 1 were given, as if already scaled: {PIXELS_ALLOWED}"
+            f"{name} of integers from 0 to 1 were given, as if already scaled: {_PIXELS_ALLOWED}"
         )
 
 
@@ -128,12 +128,12 @@ def check_floats(name: str, pixels: Array | np.ndarray, *, standardized: bool = 
     if low >= 0 and high > 1 and not standardized:
         raise UserError(
             f"{name} of floats from {low:g} to {high:g} were given: divide them by the largest "
-            f"value that they can have, or {PIXELS_ALLOWED}"
+            f"value that they can have, or {_PIXELS_ALLOWED}"
         )
 
 
 def apply_in_parts(
-    function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = AT_ONCE
+    function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = _AT_ONCE
 ) -> np.ndarray:
     """Applies a function to arrays [N, ...] in chunks of `size`, at least once."""
     starts = range(0, max(len(arrays[0]), 1), size)

@@ -105,10 +105,10 @@ def steps_in_epoch(size: int, batch_size: int) -> int:
     return -(-size // batch_size)
 
 
-ExamplesOrBatch = TypeVar("ExamplesOrBatch", Examples, Batch)
+_ExamplesOrBatch = TypeVar("_ExamplesOrBatch", Examples, Batch)
 
 
-def canonicalize(examples: ExamplesOrBatch) -> ExamplesOrBatch:
+def canonicalize(examples: _ExamplesOrBatch) -> _ExamplesOrBatch:
     """Converts examples, or a batch, to the dtypes that steps compute with.
 
     Integer labels become int32. Integer images and inputs in 0..255 become uint8. Floats become
@@ -124,7 +124,7 @@ def canonicalize(examples: ExamplesOrBatch) -> ExamplesOrBatch:
     return replace(examples, **canonical)
 
 
-def lists_to_arrays(examples: ExamplesOrBatch) -> ExamplesOrBatch:
+def lists_to_arrays(examples: _ExamplesOrBatch) -> _ExamplesOrBatch:
     """Converts the Python lists among examples, or a batch; leaves arrays as they are.
 
     The dtypes are those of `canonicalize`, and so are the errors; weights become float32.

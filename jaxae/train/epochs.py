@@ -38,7 +38,7 @@ from jaxae.train.steps import (
 )
 
 
-def zero_totals(step: Callable, carry: Any, context: Any) -> Metrics:
+def _zero_totals(step: Callable, carry: Any, context: Any) -> Metrics:
     """Returns totals of zero, with the names and shapes of the metrics that `step` returns."""
     _, shapes = jax.eval_shape(step, 0, carry, context)
     return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
@@ -63,7 +63,7 @@ def make_loop(step: Callable, mesh: Mesh | None = None) -> Callable:
     return jax.jit(loop) if mesh is None else jax.jit(loop, out_shardings=devices.on_each(mesh))
 
 
-def training_step(
+def _training_step(
     index: Array | int,
     state: State,
     context: tuple[Examples, Array],
@@ -78,7 +78,7 @@ def training_step(
     return take_step(state, batch, objective=objective, optimizer=optimizer, guarded=guarded)
 
 
-def evaluation_step(
+def _evaluation_step(
     index: Array | int,
     carry: None,
     context: tuple[Variables, Array, Examples, Array],
@@ -105,7 +105,7 @@ def no_totals(
     order = jnp.zeros((*replicas, 1, batch_size), jnp.int32)
     step = make_training_step(objective, optimizer, replicas=bool(replicas))
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
-    return zero_totals(step, state, (shapes, order))
+    return _zero_totals(step, state, (shapes, order))
 
 
 def make_training_step(
@@ -115,8 +115,8 @@ def make_training_step(
     replicas: bool,
     guarded: bool = True,
 ) -> Callable:
-    """Returns `training_step` of an objective, mapped over replicas if there are any."""
-    step = partial(training_step, objective=objective, optimizer=optimizer, guarded=guarded)
+    """Returns `_training_step` of an objective, mapped over replicas if there are any."""
+    step = partial(_training_step, objective=objective, optimizer=optimizer, guarded=guarded)
     return jax.vmap(step, in_axes=(None, 0, (None, 0))) if replicas else step
 
 
@@ -173,7 +173,7 @@ def make_epoch(
         index = state.step // steps_in_epoch(size, batch_size)
         order = epoch_order(state.key, index, size, batch_size)
         context = (examples, order)
-        totals = zero_totals(step, state, context)
+        totals = _zero_totals(step, state, context)
         state, totals = loop(state, totals, context, 0, order.shape[0])
         return state, averages(totals)
 
@@ -194,11 +194,11 @@ def make_evaluation(
     """
     if batch_size < 1:
         raise UserError(f"a batch size of {batch_size} was given: give 1 or more")
-    step = partial(evaluation_step, objective=objective)
+    step = partial(_evaluation_step, objective=objective)
     if replicas:
         step = jax.vmap(step, in_axes=(None, None, (0, None, None, None)), out_axes=(None, 0))
     loop = make_loop(step, mesh)
-    zeros = jax.jit(partial(zero_totals, step))
+    zeros = jax.jit(partial(_zero_totals, step))
     parts = 1 if mesh is None else mesh.size
 
     def evaluate(variables: Variables, key: Array, examples: Examples) -> Metrics:

@@ -81,7 +81,7 @@ def stream(
         for low in range(start, stop, steps)
     )
     ahead = None
-    for piece in read_pieces(examples.images.records, capped, order_of, steps):
+    for piece in _read_pieces(examples.images.records, capped, order_of, steps):
         order = piece.order
         if mesh is not None:
             order = devices.place(order, devices.in_parts(mesh, order.ndim))
@@ -93,7 +93,7 @@ def stream(
         yield ahead
 
 
-def read_pieces(
+def _read_pieces(
     records: Records,
     bounds: Iterator[tuple[int, int, int]],
     order_of: Callable[[int], Array],
@@ -110,11 +110,11 @@ def read_pieces(
         with contextlib.closing(read_batches(records, order[..., pieces[0][1] :, :])) as batches:
             for _, start, stop in pieces:
                 taken = [next(batches) for _ in range(start, stop)]
-                examples, places = join_batches(taken, order[..., start:stop, :], steps)
+                examples, places = _join_batches(taken, order[..., start:stop, :], steps)
                 yield Piece(epoch, start, stop, examples, places, 0)
 
 
-def join_batches(
+def _join_batches(
     batches: list[tuple[np.ndarray, np.ndarray]], order: np.ndarray, steps: int
 ) -> tuple[Examples, np.ndarray]:
     """Joins batches to examples, with zeros up to `steps` batches; returns also their order."""

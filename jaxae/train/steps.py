@@ -69,7 +69,7 @@ class Objective(Protocol):
         ...
 
 
-MeanLoss = Callable[[Any], tuple[Array, Terms]]
+_MeanLoss = Callable[[Any], tuple[Array, Terms]]
 """A function from parameters to the mean loss of a batch and the objective's terms."""
 
 
@@ -129,9 +129,9 @@ def take_step(
     The guard costs a dense network a tenth of its speed on a CPU.
     """
     batch = lists_to_arrays(batch)
-    mean_loss = next_loss(state, batch, objective=objective)
+    mean_loss = _next_loss(state, batch, objective=objective)
     (loss, terms), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    extra = extra_arguments(optimizer, loss, gradient, mean_loss)
+    extra = _extra_arguments(optimizer, loss, gradient, mean_loss)
     with jax.numpy_dtype_promotion("standard"):  # which optax leaves to JAX
         updates, optimizer_state = optimizer.update(
             gradient, state.optimizer_state, state.params, **extra
@@ -148,9 +148,9 @@ def take_step(
     if guarded:
         finite = all_finite((loss, gradient, updates, terms.collections))
         skipped = replace(state, skipped=state.skipped + 1)
-        new_state = select(finite, new_state, skipped)
+        new_state = _select(finite, new_state, skipped)
         nothing = {**jax.tree.map(jnp.zeros_like, totals), "skipped_steps": jnp.ones(())}
-        totals = select(finite, totals, nothing)
+        totals = _select(finite, totals, nothing)
     return replace(new_state, step=state.step + 1), totals
 
 
@@ -160,8 +160,8 @@ def all_finite(tree: Any) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
 
 
-def extra_arguments(
-    optimizer: optax.GradientTransformation, loss: Array, gradient: Any, mean_loss: MeanLoss
+def _extra_arguments(
+    optimizer: optax.GradientTransformation, loss: Array, gradient: Any, mean_loss: _MeanLoss
 ) -> dict[str, Any]:
     """Returns the extra arguments that an optimizer's update takes, under optax's names.
 
@@ -184,11 +184,11 @@ def loss_and_gradient(
 ) -> tuple[tuple[Array, Terms], Any]:
     """Returns the mean loss and the terms of the state's next step, and the loss's gradient."""
     batch = lists_to_arrays(batch)
-    mean_loss = next_loss(state, batch, objective=objective)
+    mean_loss = _next_loss(state, batch, objective=objective)
     return jax.value_and_grad(mean_loss, has_aux=True)(state.params)
 
 
-def next_loss(state: State, batch: Batch, *, objective: Objective) -> MeanLoss:
+def _next_loss(state: State, batch: Batch, *, objective: Objective) -> _MeanLoss:
     """Returns the mean loss of the state's next step as a function of the parameters."""
     _, noise_key = order_and_noise_keys(state.key)
     step_key = jax.random.fold_in(noise_key, state.step)
@@ -235,18 +235,18 @@ def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batc
     return terms
 
 
-def select(condition: Array, tree: Any, other: Any) -> Any:
+def _select(condition: Array, tree: Any, other: Any) -> Any:
     """Returns the first of two trees if a scalar condition holds, else the second."""
     return jax.tree.map(partial(jnp.where, condition), tree, other)
 
 
 def weighted_mean(values: Array, weights: Array) -> Array:
     """Returns the weighted mean of values [B] or of a scalar."""
-    total = weighted_sum(values, weights)
+    total = _weighted_sum(values, weights)
     return total / jnp.sum(weights).astype(total.dtype)
 
 
-def weighted_sum(values: Array, weights: Array) -> Array:
+def _weighted_sum(values: Array, weights: Array) -> Array:
     """Returns the weighted sum of values [B] of any dtype, or of a scalar."""
     with jax.numpy_dtype_promotion("standard"):  # an objective may count, or compute in float64
         return jnp.sum(jnp.broadcast_to(values, weights.shape) * weights)
@@ -256,7 +256,7 @@ def sums(terms: Terms, weights: Array) -> Metrics:
     """Sums the loss and the metrics over a batch with its weights; also returns the weight."""
     named = {"loss": terms.loss, **terms.metrics}
     totals = {
-        name: weighted_sum(jax.lax.stop_gradient(value), weights) for name, value in named.items()
+        name: _weighted_sum(jax.lax.stop_gradient(value), weights) for name, value in named.items()
     }
     return {**totals, "weight": jnp.sum(weights)}
 
