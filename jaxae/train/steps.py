@@ -201,17 +201,23 @@ def _next_loss(state: State, batch: Batch, *, objective: Objective) -> _MeanLoss
 
 
 def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batch) -> Terms:
-    """Returns an objective's terms; UserError for other results, wrong shapes, reserved names.
+    """Returns an objective's terms; UserError for wrong types or shapes, and reserved names.
 
     Types, shapes and names are known while JAX traces, so compiled programs check nothing.
     """
     terms = objective(variables, key, batch)
     if not isinstance(terms, Terms):
-        found = "an array" if isinstance(terms, Array | np.ndarray) else type(terms).__name__
         raise UserError(
-            f"the objective returned {found}: return train.Terms(loss), with the loss of each "
-            "example [B]"
+            f"the objective returned {_kind(terms)}: return train.Terms(loss), with the loss of "
+            "each example [B]"
         )
+    for field in ("metrics", "collections"):
+        given = getattr(terms, field)
+        if not isinstance(given, Mapping):
+            raise UserError(
+                f"the objective returned {_kind(given)} as {field}: return a dict from names to "
+                "values"
+            )
     for name in terms.metrics:
         if name in RESERVED:
             raise UserError(
@@ -220,6 +226,11 @@ def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batc
             )
     size = batch.weights.shape[0]
     for name, value in {"loss": terms.loss, **terms.metrics}.items():
+        if not (hasattr(value, "shape") or isinstance(value, int | float)):
+            raise UserError(
+                f"the objective returned {_kind(value)} as {name}: return an array with one number "
+                f"for each example, [{size}], or one for all, []; jnp.stack makes one of a list"
+            )
         if jnp.shape(value) not in ((), (size,)):
             raise UserError(
                 f"the objective returned {name} of shape {list(jnp.shape(value))} for a batch of "
@@ -233,6 +244,11 @@ def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batc
             "hold: give its initial value to train.init, among the variables"
         )
     return terms
+
+
+def _kind(value: Any) -> str:
+    """Returns "an array", which may be traced, or the name of another type."""
+    return "an array" if isinstance(value, Array | np.ndarray) else type(value).__name__
 
 
 def _select(condition: Array, tree: Any, other: Any) -> Any:

@@ -115,6 +115,10 @@ def returning(terms: Callable[[int], Any]) -> train.Objective:
     return objective
 
 
+untyped_terms: Any = train.Terms
+"""For arguments of the wrong type."""
+
+
 REFUSED: dict[str, Callable[[int], Any]] = {
     r"loss of shape \[5, 2, 2\] .* batch of 5": lambda n: train.Terms(jnp.zeros((n, 2, 2))),
     r"loss of shape \[1\] .* batch of 5": lambda n: train.Terms(jnp.zeros(1)),
@@ -125,6 +129,12 @@ REFUSED: dict[str, Callable[[int], Any]] = {
     r"returned an array: return train.Terms": jnp.zeros,
     r"returned tuple: return train.Terms": lambda n: (jnp.zeros(n), {}),
     r"returned NoneType: return train.Terms": lambda n: None,
+    r"returned list as loss: .* each example, \[5\]": lambda n: untyped_terms(list(jnp.zeros(n))),
+    r"returned tuple as error: ": lambda n: untyped_terms(jnp.zeros(n), {"error": (0.0,) * n}),
+    r"returned an array as metrics: return a dict": lambda n: untyped_terms(
+        jnp.zeros(n), jnp.ones(n)
+    ),
+    r"returned list as collections: return a dict": lambda n: untyped_terms(jnp.zeros(n), {}, []),
     **{
         f"a metric called {name}: ": lambda n, name=name: train.Terms(
             jnp.zeros(n), {name: jnp.zeros(n)}
