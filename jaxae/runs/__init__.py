@@ -1,4 +1,4 @@
-"""Runs: their options, folders, recipes and training, what they write down, and reading it."""
+"""Runs: their options, folders, recipes and training, and the files that they write."""
 
 from jaxae.runs.binarization import Binarization, binarized_test, binarized_train, with_binarization
 from jaxae.runs.config import CONFIG_FILE, Config, read_config

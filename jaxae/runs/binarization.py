@@ -1,4 +1,4 @@
-"""Binarized images: drawn anew at each step, or once; those of a test set always once."""
+"""Binarized images: training images at each step or once, test images always once."""
 
 from dataclasses import replace
 from functools import partial
@@ -15,17 +15,17 @@ from jaxae.train import Examples
 
 
 def binarized_test(dataset: data.Dataset) -> Examples:
-    """A dataset's test images, binarized once, so that all epochs and runs see the same ones."""
+    """Returns the test images binarized once, so that all epochs and runs see the same ones."""
     return _binarize_once(dataset.test, seeds.fixed_keys().test_data)
 
 
 def binarized_train(dataset: data.Dataset) -> Examples:
-    """A dataset's training images, binarized once."""
+    """Returns the training images binarized once."""
     return _binarize_once(dataset.train, seeds.fixed_keys().train_data)
 
 
 def _binarize_once(split: data.Split, key: jax.Array) -> Examples:
-    """A split with pixels of 0 or 255."""
+    """Returns a split as examples whose pixels are 0 or 255."""
     images = jax.jit(objectives.binarize)(key, np.asarray(split.images))
     return replace(training.of_split(split), images=np.asarray(images))
 
@@ -33,16 +33,17 @@ def _binarize_once(split: data.Split, key: jax.Array) -> Examples:
 def with_binarization(
     recipe: training.Recipe, dataset: data.Dataset, binarization: Binarization
 ) -> training.Recipe:
-    """The recipe on binarized images: `dynamic` draws training pixels at each step, `static` once.
+    """Returns a recipe for binarized images.
 
-    Its objective on test images stays what it was.
+    `dynamic` draws the training pixels at each step, `static` draws them once. Test images are
+    binarized once; the objective of the test does not change.
     """
     if binarization == "none":
         return recipe
     if binarization == "static" and isinstance(dataset.train.images, Column):
         raise UserError(
-            "--binarization static with --stream: images that are binarized once are kept in "
-            "memory; give --binarization dynamic, or --no-stream"
+            "--binarization static with --stream: images binarized once are kept in memory; "
+            "give --binarization dynamic, or --no-stream"
         )
     recipe = replace(
         recipe,

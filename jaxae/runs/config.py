@@ -1,4 +1,4 @@
-"""A run's config.json, read and checked: what was trained, on what, and with what."""
+"""A run's config.json, read and checked."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ CONFIG_FILE = "config.json"
 
 @dataclass(frozen=True)
 class _SavedDataset:
-    """The dataset that a run has trained on."""
+    """The dataset that a run was trained on."""
 
     name: str
     train_images: Count
@@ -25,7 +25,7 @@ class _SavedDataset:
 
 @dataclass(frozen=True)
 class _SavedRunOptions:
-    """Those of a run's shared options that are read without its experiment."""
+    """The shared options that are read without the experiment's own options class."""
 
     epochs: Count
     replicas: Count
@@ -36,17 +36,17 @@ class _SavedRunOptions:
 
 @dataclass(frozen=True)
 class _SavedOptions:
-    """Those of an experiment's options that are read without it, where it has them."""
+    """The options that are read without the experiment's own class; some experiments lack some."""
 
     run: _SavedRunOptions
     objective: str | None = None
     binarization: Binarization = "none"
-    latent: Any = None  # a number in those of jaxae
+    latent: Any = None  # a number in the experiments of jaxae
 
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """What a network is built from."""
+    """A network's description, which `load` builds it from."""
 
     model: dict[str, Any]
     likelihood: str
@@ -54,21 +54,21 @@ class SavedNetwork:
 
 @dataclass(frozen=True)
 class _Versions:
-    """Those of the packages that a page names."""
+    """The package versions that a page shows."""
 
     jax: str
 
 
 @dataclass(frozen=True)
 class _Resumed:
-    """How a run went on."""
+    """The command that resumed a run."""
 
     command: str
 
 
 @dataclass(frozen=True)
 class Config:
-    """A run's config.json; what older runs do not have is optional."""
+    """A run's config.json; fields that older runs lack are optional."""
 
     experiment: str
     dataset: _SavedDataset
@@ -81,18 +81,18 @@ class Config:
     cpu_count: int | None = None
     network: SavedNetwork | None = None
     corrupted_tests: bool | None = None
-    standardized: bool = False  # of older runs hardly any was trained on such floats
+    standardized: bool = False  # hardly any older run was trained on floats around 0
     resumed: tuple[_Resumed, ...] = ()
-    values: dict[str, Any] = field(default_factory=dict)  # all of the file, as JSON has it
+    values: dict[str, Any] = field(default_factory=dict)  # the whole file, as decoded JSON
 
     @property
     def device(self) -> str:
-        """The first of the devices that it was trained on."""
+        """The first device that the run was trained on."""
         return next(iter(self.devices), "an unknown device")
 
 
 def read_config(folder: Path) -> Config:
-    """A run's config.json; UserError where the folder has none, or one that no run has written."""
+    """Reads a run's config.json; raises UserError if it is missing, unreadable or invalid."""
     path = folder / CONFIG_FILE
     if not path.exists():
         raise UserError(f"{folder} is not a run: {path} does not exist; give a run's folder")

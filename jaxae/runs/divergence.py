@@ -1,4 +1,4 @@
-"""Reports a loss that is not finite: since which step, and why."""
+"""Reports of losses that are not finite: the first step, and the cause."""
 
 import math
 import sys
@@ -27,16 +27,16 @@ from jaxae.train import (
     steps_done,
 )
 
-_PATIENCE = 10  # steps in a row that are not finite, until training stops
+_PATIENCE = 10  # non-finite steps in a row that stop training
 
 
 def check_finite(
     chunk: Progress, examples: Examples, *, objective: Objective, batch_size: int, debug: bool
 ) -> None:
-    """UserError where too many of a chunk's last steps, or with `debug` any, were not finite.
+    """Raises UserError if too many of a chunk's last steps, or any with `debug`, were not finite.
 
-    It names the epoch and the step of the first. With `debug` it also names the operation, for
-    the parameters are still those that the first such step started from.
+    The error names the epoch and the step of the first one. With `debug` it also names the
+    operation, because the parameters are still those that the first such step started from.
     """
     counts = np.atleast_1d(chunk.state.skipped)
     replica = int(np.argmax(counts))
@@ -55,20 +55,20 @@ def check_finite(
         advice = _find_cause(state, gather(examples, order[index]), objective=objective)
     else:
         advice = (
-            "Likely causes are a learning rate that is too high (--learning-rate), and pixels or "
+            "likely causes are a learning rate that is too high (--learning-rate), and pixels or "
             "targets that are not finite; --debug stops at the first such step and names the "
-            "operation."
+            "operation"
         )
     where = f" of replica {replica}" if len(counts) > 1 else ""
     steps = "1 step" if count == 1 else f"{count} steps in a row"
     raise UserError(
         f"training stopped: the loss or its gradient was NaN or infinite in {steps}, from epoch "
-        f"{epoch + 1}, step {index + 1}{where} on; such steps are not applied. {advice}"
+        f"{epoch + 1}, step {index + 1}{where} on, and such steps are discarded: {advice}"
     )
 
 
 def warn_of_losses(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Says on stderr which epochs of a run have a loss that is not finite, if any has."""
+    """Prints a warning that lists the epochs whose loss is not finite, if there are any."""
     lost = [
         str(record["epoch"])
         for record in records
@@ -84,15 +84,15 @@ def warn_of_losses(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _find_cause(state: State, batch: Batch, *, objective: Objective) -> str:
-    """A sentence about what in a step's parameters or operations is not finite."""
+    """Returns which parameter or operation of a step is not finite, as a clause of an error."""
     for name, leaf in named_leaves(state.params).items():
         if not jnp.isfinite(leaf).all():
-            return f"The parameters before that step hold NaN or infinity already, in {name}."
+            return f"the parameters before that step already hold NaN or infinity, in {name}"
     step = checkify.checkify(
         partial(loss_and_gradient, objective=objective), errors=checkify.float_checks
     )
     error, _ = jax.jit(step)(state, batch)
     said = error.get()
     if said is None:
-        return "No operation of that step gave NaN: a value grew beyond the largest float."
-    return f"The first such operation: {said}"
+        return "no operation of that step gave NaN; a value grew beyond the largest float"
+    return f"the first such operation: {said}"

@@ -1,4 +1,4 @@
-"""Where a run was started: the command, the commit, the packages, the devices."""
+"""The environment of a run: its command, commit, packages and devices."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-d
 
 
 def describe_environment() -> dict[str, Any]:
-    """The command line of this process, its commit, the versions of packages, and the devices."""
+    """Returns this process's command line, commit, package versions and devices."""
     return {
         "command": shlex.join(command_line(sys.argv)),
         "git_commit": git_commit(),
@@ -33,7 +33,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def command_line(argv: Sequence[str]) -> list[str]:
-    """The words that start a process with these `sys.argv`."""
+    """Returns the words of the command that starts a process with these `sys.argv`."""
     path, package = Path(argv[0]), Path(__file__).parents[1]
     if path.name in ("jaxae", "jaxae.exe"):
         return ["jaxae", *argv[1:]]
@@ -55,7 +55,7 @@ def split_command(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def words_of(command: str) -> list[str]:
-    """The words of a command line, also of one whose quotes are not closed."""
+    """Splits a command line into words, even if its quotes are not closed."""
     try:
         return shlex.split(command)
     except ValueError:
@@ -63,7 +63,7 @@ def words_of(command: str) -> list[str]:
 
 
 def portable(command: str) -> str:
-    """A command without the places where one machine has its data and its runs."""
+    """Removes one machine's folders of data, pages and runs from a command."""
     kept, words = [], iter(words_of(command))
     for word in words:
         flag, _, place = word.replace("_", "-").partition("=")
@@ -78,14 +78,14 @@ def portable(command: str) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of this checkout, "+" behind it if files have changed since; None without one.
+    """Returns the commit of this checkout, with "+" if files have changed since; None without one.
 
-    Changes of results/, which commands write to, are none.
+    Changes in results/ do not count, because commands write there.
     """
     file = Path(__file__)
     git = ["git", "-C", str(file.parent)]
     try:
-        # An installed package may lie in an environment within the checkout of something else.
+        # An installed package may lie inside the checkout of another project.
         subprocess.run(
             [*git, "ls-files", "--error-unmatch", file.name], capture_output=True, check=True
         )

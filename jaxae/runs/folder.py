@@ -1,10 +1,10 @@
 """A run and its folder: config, metrics, pictures, checkpoints.
 
 config.json      options, dataset, versions, devices, git commit
-metrics.jsonl    one line an epoch
-pictures/        PNG, each with its caption inside
+metrics.jsonl    one line per epoch
+pictures/        PNG, each with its caption as metadata
 checkpoints/     the full state, by step: the latest two and the best
-summary.json     the last epoch's numbers, the parameter count, the time
+summary.json     the last epoch's numbers, the parameter count, the training time
 """
 
 import contextlib
@@ -34,7 +34,7 @@ LOCK = ".lock"
 
 
 _REMAINS = (LOCK, ".config.json.part")
-"""Files that a run which is killed before it trains can leave in its folder."""
+"""Files that a run can leave in its folder if it is killed before it trains."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Run:
     dataset: data.Dataset
     checkpointer: "checkpoint.Checkpointer"
     board: Any  # a tensorboardX SummaryWriter, or None
-    mesh: Mesh | None  # the devices that share each batch; None: there is one
+    mesh: Mesh | None  # the devices that share each batch; None for a single device
 
     @property
     def shared(self) -> RunOptions:
@@ -65,17 +65,17 @@ class Run:
 def start(
     experiment: str, options: Options, *, dataset: str, keep_all: bool = False
 ) -> Iterator[Run]:
-    """Opens a run: a new folder, or that of the run to resume.
+    """Opens a run in a new folder, or in the folder of the run to resume.
 
     Args:
-      experiment: the name its folder goes by.
+      experiment: the experiment's name, which also names the folder.
       options: the experiment's options, which config.json keeps.
-      dataset: what to train on where the options name no dataset.
+      dataset: the dataset to train on if the options name none.
       keep_all: keep the checkpoint of every epoch.
 
     Raises:
-      UserError: the dataset cannot be had, the folder cannot be written, or the run to start from
-        is another experiment's or saw other data.
+      UserError: the dataset cannot be loaded, the folder cannot be written, or the run to start
+        from is of another experiment or was trained on other data.
     """
     shared = options.run
     checkpoint.check_path(shared.resume or shared.out or Path("results"))
@@ -91,7 +91,7 @@ def start(
         check_restorable(shared, experiment, examples)
     mesh = data_mesh(shared.devices)
     mesh = mesh if mesh.size > 1 else None
-    # Path.exists would raise for a name that is too long, which new_folder refuses.
+    # Path.exists raises for a name that is too long, which new_folder reports better.
     existed = shared.resume is not None or os.path.exists(shared.out or "")  # noqa: PTH110
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
@@ -108,7 +108,7 @@ def start(
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Keeps a run's folder to one process, for as long as that lives; UserError for a second."""
+    """Locks a run's folder; raises UserError if another process has locked it."""
     from filelock import FileLock, Timeout
 
     if not is_first_process():
@@ -128,14 +128,14 @@ def _lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(PermissionError):  # of Windows, where only the release removes it
+        with contextlib.suppress(PermissionError):  # on Windows, where the release removes it
             path.unlink(missing_ok=True)
         held.release()
 
 
 @contextlib.contextmanager
 def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
-    """Removes a run's folder at the end if nothing is in it, and that is wanted."""
+    """Removes a run's folder at the end if it is empty and `wanted` is true."""
     try:
         yield
     finally:
@@ -146,9 +146,9 @@ def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
-    """Ends a run that fails or is stopped: says how to go on, or clears away what came to nothing.
+    """Cleans up after an error or Ctrl-C: empties the folder of a new run that has saved nothing.
 
-    An OSError of the system becomes a UserError.
+    After Ctrl-C it also prints how to resume the run. An OSError of the system becomes a UserError.
     """
     try:
         yield
@@ -162,7 +162,7 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
             program, _ = split_command(command_line(sys.argv))
             place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
             command = shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
-            saved = f"the state is saved in {folder}: go on with\n    {command}"
+            saved = f"the state is saved in {folder}: resume with\n    {command}"
             print(
                 f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",
                 file=sys.stderr,
@@ -173,32 +173,32 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
 
 
 def check_folder(run: Run) -> None:
-    """UserError where the run's folder is no longer there; Orbax would make another."""
+    """Raises UserError if the run's folder is gone, because Orbax would create another."""
     if is_first_process() and not (run.folder / "config.json").exists():
         raise UserError(
-            f"{run.folder} has vanished, with what was saved in it: leave the folder of a run "
-            "where it is until the run ends"
+            f"{run.folder} has vanished, with everything saved in it: do not move or delete the "
+            "folder of a run before the run ends"
         )
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:
-    """What to say of an error in a run's folder, or of one in a file elsewhere that it names."""
+    """Returns the error for a file that cannot be written, in a run's folder or elsewhere."""
     named = isinstance(error.filename, str | bytes | os.PathLike)
     place = Path(os.fsdecode(error.filename)) if named else folder
     reason = error.strerror or error
     if not place.absolute().is_relative_to(folder.absolute()):
         return UserError(
-            f"{place} cannot be read or written ({reason}): make sure that it can, and go on with "
-            f"--resume {folder} if that holds a run"
+            f"{place} cannot be read or written ({reason}): make it readable and writable, and "
+            f"continue with --resume {folder} if that holds a run"
         )
     return UserError(
-        f"{place} cannot be written ({reason}): make room there or make it writable, and go on "
-        f"with --resume {folder} if it holds a run, else give another folder with --out"
+        f"{place} cannot be written ({reason}): make room there or make it writable, and "
+        f"continue with --resume {folder} if it holds a run, else give another folder with --out"
     )
 
 
 def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> None:
-    """UserError where the run to resume or load is another experiment's, or saw other data."""
+    """Raises UserError if a run is of another experiment, or was trained on other data."""
     folder = shared.restored
     assert folder is not None
     config = read_config(folder)
@@ -216,9 +216,9 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
 
 
 def new_folder(experiment: str, out: Path | None) -> Path:
-    """Makes a run's folder, `out` or one named by the time; UserError if it holds something.
+    """Creates a run's folder, `out` or one named by the time; raises UserError if it holds files.
 
-    Of several processes only the first looks.
+    Only the first of several processes creates and checks it.
     """
     if out is not None and not is_first_process():
         return out
@@ -232,18 +232,18 @@ def new_folder(experiment: str, out: Path | None) -> Path:
         )
     except OSError as error:
         raise UserError(
-            f"the run's folder {out or 'results'} cannot be made ({error.strerror}): give a folder "
-            "that can be written with --out"
+            f"the run's folder {out or 'results'} cannot be made ({error.strerror}): give a "
+            "writable folder with --out"
         ) from None
     if held:
         raise UserError(
-            f"--out {out} holds files already: give a new folder, or go on with --resume {out}"
+            f"--out {out} holds files already: give a new folder, or continue with --resume {out}"
         )
     return out
 
 
 def _timed_folder(parent: Path) -> Path:
-    """Makes a folder named by the time, and by a number if others start in the same second."""
+    """Creates a folder named by the time, with a number if others start in the same second."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))):
         with contextlib.suppress(FileExistsError):
@@ -254,7 +254,7 @@ def _timed_folder(parent: Path) -> Path:
 
 
 def step_of_epoch(folder: Path, epoch: int, *, flag: str = "--initial-epoch") -> int:
-    """Returns the step of a run's checkpoint after an epoch; UserError, with the flag, if none."""
+    """Returns the step of a run's checkpoint after an epoch; raises UserError if there is none."""
     steps_per_epoch = read_config(folder).steps_per_epoch
     steps = checkpoint.steps(folder / "checkpoints")
     kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
@@ -267,7 +267,7 @@ def step_of_epoch(folder: Path, epoch: int, *, flag: str = "--initial-epoch") ->
 
 
 def _empty(folder: Path) -> None:
-    """Removes what a run that came to nothing has written; its lock is open, and goes later."""
+    """Removes everything in a run's folder except its lock, which is still open."""
     for path in folder.iterdir():
         if path.name != LOCK:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,4 +1,4 @@
-"""A trained network out of a run's folder, and what config.json says of it."""
+"""Trained networks, loaded from a run's folder and described in its config.json."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -17,29 +17,29 @@ from jaxae.train import Variables
 def load(
     folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
 ) -> Trained:
-    """The network that a run has trained, without its optimizer. Runs no code of the run's.
+    """Loads the network that a run has trained, without its optimizer; runs no code of the run.
 
     Args:
-      folder: the run's.
-      step: of the checkpoint, or "best" for the one of lowest test loss; by default the latest.
-      replica: which one, where the run has several.
+      folder: the run's folder.
+      step: the step of a checkpoint, or "best" for the lowest test loss; by default the latest.
+      replica: the replica to load, if the run has several.
 
     Raises:
-      UserError: there is no such run, checkpoint or replica, or the network is not one of
-        `jaxae.models` under one of `jaxae.likelihoods`.
+      UserError: there is no such run, checkpoint or replica, or the network is not from
+        `jaxae.models`, or its likelihood not from `jaxae.likelihoods`.
     """
     folder = Path(folder)
     config = read_config(folder)
     if config.network is None:
         raise UserError(
-            f"the network of {folder}, or its likelihood, is not of jaxae.models and "
-            "jaxae.likelihoods: build it yourself, and give it what "
+            f"the network of {folder} is not from jaxae.models, or its likelihood not from "
+            "jaxae.likelihoods: build it yourself, and apply it to the variables that "
             "jaxae.checkpoint.load_variables returns"
         )
     count = config.options.run.replicas
     network, expected = _build_network(folder, config.network, config.dataset.image_shape)
     if not 0 <= replica < count:
-        raise UserError(f"replica {replica} of {folder}: it has those from 0 to {count - 1}")
+        raise UserError(f"replica {replica} of {folder}: give one from 0 to {count - 1}")
     variables = checkpoint.load_variables(folder / "checkpoints", step)
     _check_shapes(folder, expected, variables, count)
     if count > 1:
@@ -50,7 +50,7 @@ def load(
 def _build_network(
     folder: Path, network: SavedNetwork, shape: tuple[int, int, int]
 ) -> tuple[Network, Variables]:
-    """A described network, and its variables as shapes; UserError if it is none."""
+    """Builds a described network, and its variables as shapes; raises UserError if it cannot."""
     try:
         likelihood = likelihoods.named(network.likelihood)
         model = models.build(network.model)
@@ -60,33 +60,32 @@ def _build_network(
         return Network(model, likelihood), expected
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
-    except Exception as error:  # whatever Linen and JAX make of a network that is none
+    except Exception as error:  # Linen and JAX raise many kinds
         raise UserError(
-            f"{folder / CONFIG_FILE} describes no network of this version "
-            f"({type(error).__name__}: {str(error)[:300]}): give a run that it has trained"
+            f"{folder / CONFIG_FILE} describes a network that this version cannot build "
+            f"({type(error).__name__}: {str(error)[:300]}): give a run that this version trained"
         ) from None
 
 
 def _check_shapes(folder: Path, expected: Variables, saved: Variables, replicas: int) -> None:
-    """UserError unless the variables that a network needs are saved, in their shapes."""
+    """Raises UserError unless all variables that a network needs are saved, in their shapes."""
     found = named_leaves(saved)
     for name, leaf in named_leaves(expected).items():
         shape = (replicas, *leaf.shape) if replicas > 1 else leaf.shape
         if name not in found or found[name].shape != shape:
-            there = found[name].shape if name in found else "not there"
+            there = f"the shape {found[name].shape}" if name in found else "no such array"
             raise UserError(
                 f"{folder / CONFIG_FILE} describes a network whose {name} has the shape {shape}, "
-                f"and in its checkpoint it is {there}: give a run whose files are as they were "
-                "written"
+                f"and its checkpoint has {there}: give a run whose files have not changed"
             )
 
 
 def load_dataset(
     folder: Path, config: Config, *, data_dir: Path | None, sources: Path | None
 ) -> data.Dataset:
-    """The dataset that a run has trained on, from the places given or the user's defaults.
+    """Loads the dataset that a run was trained on, from the given folders or the user's defaults.
 
-    Raises UserError where it is not at hand, or has other content than the run has seen.
+    Raises UserError if it cannot be found, or if its content has changed.
     """
     shared, expected = config.options.run, config.dataset
     data.check_data_dir(folder, expected.name, shared.data_dir, data_dir)
@@ -100,7 +99,7 @@ def load_dataset(
 
 
 def describe_network(network: Network) -> dict[str, Any] | None:
-    """What config.json says of a network, for `load`; None where it has parts without a name."""
+    """Describes a network for config.json and `load`; None if a part of it has no name."""
     name = likelihoods.name_of(network.likelihood)
     try:
         model = models.describe(network.model)

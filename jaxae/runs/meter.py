@@ -1,14 +1,14 @@
-"""A meter of the images that a run trains on, and of the seconds that takes."""
+"""A meter of the images that a run trains on, and of the seconds that they take."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Meter:
-    """Counts images and seconds of an epoch, or of the part of it that a resumed run trains.
+    """Counts the images and seconds of an epoch, or of the part that a resumed run trains.
 
     Attributes:
-      images: how many images the run has trained on since its first epoch, all replicas together.
+      images: the number of images trained on since the first epoch, over all replicas.
     """
 
     images: int
@@ -19,12 +19,12 @@ class Meter:
         self._start = self.images
 
     def count(self, images: int, seconds: float) -> None:
-        """Adds a chunk: the number of images after it, and the seconds it took."""
+        """Adds a chunk, given the total number of images after it and the seconds it took."""
         self.images = images
         self._seconds += seconds
 
     def finish_epoch(self) -> dict[str, float]:
-        """Seconds and images per second since the last finished epoch; starts counting anew."""
+        """Returns seconds and images per second since the last finished epoch, and resets them."""
         rate = (self.images - self._start) / self._seconds
         measured = {"seconds": self._seconds, "images_per_second": rate}
         self._seconds, self._start = 0.0, self.images

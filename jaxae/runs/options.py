@@ -1,4 +1,4 @@
-"""What can be asked of every run: the options, their ranges, and what a resumed run may change."""
+"""Options of every run: their ranges, and which of them a resumed run may change."""
 
 import dataclasses
 import math
@@ -49,7 +49,7 @@ class RunOptions:
     tensorboard: bool = False  # also write TensorBoard event files
     compilation_cache: bool = True  # keep compiled programs, so that the next start is faster
     devices: int | None = None  # number of devices that share each batch (default: all)
-    # address of the first of several processes as HOST:PORT, or auto on a cluster that JAX knows
+    # address of the first of several processes as HOST:PORT, or auto on a cluster that JAX supports
     # (default: train in one process)
     coordinator: str | None = None
     # number of processes that train together; needed with HOST:PORT (default: set by the cluster)
@@ -61,12 +61,12 @@ class RunOptions:
 
     @property
     def dtype(self) -> Any:
-        """The precision, as the models take it."""
+        """The dtype that models compute in; None is float32."""
         return None if self.precision == "float32" else jnp.bfloat16
 
     @property
     def restored(self) -> Path | None:
-        """The run whose checkpoint this one starts from, if any."""
+        """The folder of the run whose checkpoint this one starts from, if any."""
         return self.resume or self.load
 
 
@@ -75,7 +75,7 @@ class Options(Protocol):
 
     @property
     def run(self) -> RunOptions:
-        """The shared ones."""
+        """The options that all experiments share."""
         ...
 
 
@@ -96,9 +96,9 @@ OPTION_GROUPS = {
     "several devices": ("devices", "coordinator", "processes", "process"),
     "debugging": ("debug",),
 }
-"""The shared options by the groups that --help shows them in."""
+"""The groups of shared options in --help."""
 
-# What may differ between a run and its continuation.
+# Options that a resumed run may change.
 _FREE_ON_RESUME = {
     "epochs",
     "data_dir",
@@ -120,7 +120,7 @@ _FREE_ON_RESUME = {
 
 
 def check_options(run: RunOptions) -> None:
-    """UserError for the first value out of its range."""
+    """Raises UserError for the first option that is out of its range."""
     for name in ("epochs", "batch_size", "replicas"):
         if getattr(run, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
@@ -131,21 +131,23 @@ def check_options(run: RunOptions) -> None:
     if run.seed < 0 or run.seed + run.replicas >= 2**31:
         raise UserError(f"--seed {run.seed}: give 0 or more, and less than 2147483647")
     if run.resume is not None and run.load is not None:
-        raise UserError("--resume goes on training and --load does not train: give one of them")
+        raise UserError("--resume continues training and --load does not train: give one of them")
     if run.restart and (run.resume is None or run.initial_epoch is not None):
-        raise UserError("--restart begins a run again: give its run by --resume, and no epoch")
+        raise UserError(
+            "--restart trains a run from its start: give its run by --resume, and no epoch"
+        )
     if run.initial_epoch is not None and run.restored is None:
         raise UserError("--initial-epoch chooses a checkpoint: give its run by --resume or --load")
     _check_processes(run)
     if run.resume is not None and run.out is not None:
-        raise UserError("--resume goes on in the run's own folder: leave --out away")
+        raise UserError("--resume continues in the run's own folder: leave out --out")
 
 
 def _check_processes(run: RunOptions) -> None:
-    """UserError where the options say half of how several processes find each other."""
+    """Raises UserError if the options for several devices or processes are incomplete or wrong."""
     numbers = (run.processes, run.process)
     if run.devices is not None and run.devices < 1:
-        raise UserError(f"--devices {run.devices}: give 1 or more, or leave it away for all")
+        raise UserError(f"--devices {run.devices}: give 1 or more, or leave it out for all")
     if run.coordinator is None or run.coordinator == "auto":
         if numbers != (None, None):
             raise UserError(
@@ -153,17 +155,17 @@ def _check_processes(run: RunOptions) -> None:
             )
     elif run.processes is None or run.process is None or not 0 <= run.process < run.processes:
         raise UserError(
-            f"--coordinator {run.coordinator}: give --processes, how many there are, and "
-            "--process, which of them this one is, from 0"
+            f"--coordinator {run.coordinator}: give --processes, the number of processes, and "
+            "--process, the number of this one, from 0"
         )
     if run.coordinator is not None and run.out is None and run.resume is None:
         raise UserError(
-            "--coordinator: several processes write to one folder; give --out, the same to each"
+            "--coordinator: several processes write to one folder; give each the same --out"
         )
 
 
 def check_same(options: Options, saved: Options) -> None:
-    """UserError where a resumed run is given other options than it was started with."""
+    """Raises UserError if a resumed run is given other options than it was started with."""
     now, before = _flatten(options), _flatten(saved)
     changed = [name for name in now if name not in _FREE_ON_RESUME and now[name] != before[name]]
     if changed:
@@ -175,7 +177,7 @@ def check_same(options: Options, saved: Options) -> None:
 
 
 def _flatten(options: Options) -> dict[str, Any]:
-    """An experiment's own and shared options by name, those of nested dataclasses as well."""
+    """Returns all options of an experiment by name, including those of nested dataclasses."""
     flat = {}
     for name, value in dataclasses.asdict(options).items():  # pyright: ignore[reportArgumentType]
         flat.update(value if isinstance(value, dict) else {name: value})

@@ -1,4 +1,4 @@
-"""Pictures in a run's folder: reconstructions, curves of the losses, and those of an experiment."""
+"""Pictures in a run's folder: reconstructions, loss curves, and an experiment's own."""
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from jaxae.runs.recipes import Epoch, of_split
 
 
 def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None:
-    """Writes pictures/NAME.png, uint8 [H, W] or [H, W, 3].
+    """Writes a picture, uint8 [H, W] or [H, W, 3], to pictures/NAME.png.
 
-    The caption goes into the file, with experiment and dataset; pictures of the bundled subset also
+    Its metadata holds the caption with experiment and dataset; pictures of the bundled subset also
     show it.
     """
     if not is_first_process():
@@ -29,7 +29,7 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
 
 
 def draw_curves(run: Run) -> None:
-    """Draws training and test loss over the epochs on record, if any; replicas as mean and std."""
+    """Draws training and test loss over the recorded epochs, if any; replicas as mean and std."""
     lines = reading.read_records(run.folder)
     if not lines:
         return

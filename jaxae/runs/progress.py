@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar on a terminal, plain lines anywhere else."""
+"""Progress of a training run: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jaxae.errors import UserError
 from jaxae.train import Progress
 
-if TYPE_CHECKING:  # recipes are read where tqdm may be missing
+if TYPE_CHECKING:  # tqdm may be missing if no run is trained
     from tqdm import tqdm
 
 
 @contextlib.contextmanager
 def open_bar(total_images: int, initial: int) -> Iterator["tqdm"]:
-    """A bar over all images of a run, with rate and time left; silent where stderr is a file."""
+    """Opens a bar over all images of a run, with rate and time left; silent off a terminal."""
     from tqdm import tqdm
 
     with tqdm(
@@ -33,7 +33,7 @@ def open_bar(total_images: int, initial: int) -> Iterator["tqdm"]:
 
 
 def show_loss(bar: "tqdm", chunk: Progress, epochs: int, done: int) -> None:
-    """Moves the bar to the number of images done; names epoch and loss."""
+    """Moves the bar to the number of images done, and shows the epoch and the loss."""
     bar.set_description(f"epoch {chunk.epoch}/{epochs}", refresh=False)
     loss = float(jnp.mean(chunk.metrics["loss"]))
     bar.set_postfix_str(f"loss {loss:.5g}", refresh=False)
@@ -59,9 +59,9 @@ def show_line(line: str) -> None:
 
 @contextlib.contextmanager
 def skip_failed_picture(name: str) -> Iterator[None]:
-    """Within it a picture that cannot be drawn is left out, and a line on stderr says why.
+    """Skips a picture that cannot be drawn, and prints the reason on stderr.
 
-    So it costs neither a trained run nor the other pictures. An OSError, as of a full disk, does.
+    The run and its other pictures go on. An OSError, as from a full disk, is still raised.
     """
     from tqdm import tqdm
 
@@ -69,19 +69,19 @@ def skip_failed_picture(name: str) -> Iterator[None]:
         yield
     except OSError:
         raise
-    except Exception as error:  # whatever the packages that fit and draw make of odd numbers
+    except Exception as error:  # packages that fit and draw raise many kinds
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         tqdm.write(f"jaxae: no picture {name}: {kind}{' '.join(str(error).split())}", sys.stderr)
 
 
 def images_done(chunk: Progress, images_per_epoch: int) -> int:
-    """How many images a fit has trained on since its first epoch began."""
+    """Returns the number of images a fit has trained on since its first epoch began."""
     part = chunk.steps * images_per_epoch // chunk.steps_per_epoch
     return (chunk.epoch - 1) * images_per_epoch + part
 
 
 def timed(chunks: Iterator[Progress]) -> Iterator[tuple[Progress, float]]:
-    """Each chunk, once computed, with the seconds it took."""
+    """Yields each chunk, once computed, with the seconds it took."""
     while True:
         started = time.perf_counter()
         chunk = next(chunks, None)

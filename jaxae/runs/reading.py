@@ -1,4 +1,4 @@
-"""What a run has measured, read and checked: metrics.jsonl by epoch, summary.json at its end."""
+"""A run's measurements, read and checked: metrics.jsonl, summary.json, evaluation.json."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,24 @@ import numpy as np
 
 from jaxae.files import Count, convert, decode_json, read_json, unfit
 
-_LARGEST = 1e300  # beyond it the range of a plot overflows
+_LARGEST = 1e300  # the range of a plot overflows beyond this
 
-_MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # what names of numbers begin with
+_MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # prefixes of numbers' names
 
 _OF_AN_EPOCH = ("epoch", "train_loss", "test_loss", "seconds")
-_OF_A_RUN = ("epoch", "test_loss", "parameters", "training_seconds")  # also of one with --load
+_OF_A_RUN = (
+    "epoch",
+    "test_loss",
+    "parameters",
+    "training_seconds",
+)  # a run with --load has them, too
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; none if there is no such file. A line cut short is left out.
+    """Reads the lines of metrics.jsonl; none if there is no such file.
 
-    Figures that are null are NaN. UserError, which names the line, for one that no run has written.
+    An unfinished last line is left out, and null becomes NaN. Raises UserError, which names the
+    line, if one is invalid.
     """
     path = folder / "metrics.jsonl"
     try:
@@ -39,7 +45,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """A run's summary.json, where null is NaN; UserError for one that no run has written."""
+    """Reads a run's summary.json, with NaN for null; raises UserError if it is invalid."""
     path = folder / "summary.json"
     values = read_json(path)
     try:
@@ -49,31 +55,31 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """The classifier whose features a run was judged on."""
+class _Classifier:
+    """The classifier whose features an evaluation compares."""
 
     accuracy: float
     digest: str
 
 
 @dataclass(frozen=True)
-class _JudgedBy:
-    """How a run was judged."""
+class _Settings:
+    """The settings of an evaluation that are read."""
 
     prior: str
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """What is read of evaluation.json."""
+    """The parts of evaluation.json that are read."""
 
     figures: dict[str, Any]
-    settings: _JudgedBy
-    classifier: _Judge
+    settings: _Settings
+    classifier: _Classifier
 
 
 def read_evaluation(folder: Path) -> _Evaluation:
-    """A run's evaluation.json; UserError for one that jaxae.evaluate has not written."""
+    """Reads a run's evaluation.json; raises UserError if it is missing or invalid."""
     path = folder / "evaluation.json"
     values = read_json(path)
     try:
@@ -84,7 +90,7 @@ def read_evaluation(folder: Path) -> _Evaluation:
 
 
 def _check_figures(values: Any, required: Sequence[str] = ()) -> dict[str, Any]:
-    """Named figures out of JSON; ValueError for what is missing or cannot be a figure."""
+    """Returns named figures from JSON; raises ValueError if one is missing or invalid."""
     named = convert(dict[str, Any], values, "it")
     missing = [name for name in required if name not in named]
     if missing:
@@ -93,7 +99,7 @@ def _check_figures(values: Any, required: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _check_figure(name: str, value: Any) -> Any:
-    """One of these: a count, a list over replicas, text as it is, or a number."""
+    """Returns a figure: a count, a list over replicas, text, or a number."""
     if name in ("epoch", "parameters", "best_epoch"):
         return convert(Count | None if name == "best_epoch" else Count, value, name)
     if name.endswith("_replicas"):
@@ -107,7 +113,7 @@ def _check_figure(name: str, value: Any) -> Any:
 
 
 def _check_number(name: str, value: Any) -> float:
-    """A number that a loss can be; ValueError for a finite one beyond _LARGEST."""
+    """Returns a number, NaN for null; raises ValueError if it is finite and beyond _LARGEST."""
     number = convert(float | None, value, name)
     if number is None:
         return math.nan
@@ -117,7 +123,7 @@ def _check_number(name: str, value: Any) -> float:
 
 
 def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """A figure over epochs [R, E], of R replicas; NaN where a line does not have it."""
+    """Returns a figure over epochs [R, E] of R replicas; NaN where a line lacks it."""
     rows = [np.atleast_1d(line.get(f"{name}_replicas", line.get(name, math.nan))) for line in lines]
     values = np.full((max(map(len, rows)), len(rows)), math.nan)
     for index, row in enumerate(rows):
@@ -126,9 +132,9 @@ def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 
 def format_figure(figures: Mapping[str, Any], name: str) -> str:
-    """Four significant digits, or mean ± standard deviation over replicas to its two digits.
+    """Formats a figure to four significant digits, or as mean ± std over replicas.
 
-    NaN if there is no such figure.
+    Mean and std then have the decimals of the std's first two digits. A missing figure is NaN.
     """
     value, deviation = figures.get(name, math.nan), figures.get(f"{name}_std")
     if deviation is None or not math.isfinite(deviation) or not math.isfinite(value):

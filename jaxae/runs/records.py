@@ -1,4 +1,4 @@
-"""What a run writes down: config.json, metrics.jsonl, summary.json and TensorBoard events."""
+"""The records of a run: config.json, metrics.jsonl, summary.json and TensorBoard events."""
 
 import contextlib
 import dataclasses
@@ -29,10 +29,10 @@ def write_config(
     corrupted_tests: bool = False,
     standardized: bool = False,
 ) -> None:
-    """Writes config.json; a resumed run keeps its first config and adds how it went on.
+    """Writes config.json; a resumed run keeps its first config and adds its new environment.
 
-    `corrupted_tests` says that it is tested on inputs that are not the test images themselves,
-    `standardized` that it is trained on floats around 0.
+    With `corrupted_tests`, the run is tested on inputs that are not the test images themselves;
+    with `standardized`, it is trained on floats around 0.
     """
     path = folder / CONFIG_FILE
     if path.exists():
@@ -60,7 +60,7 @@ def write_config(
 
 
 def describe_options(options: Options) -> dict[str, Any]:
-    """An experiment's options, with data folders that are found from any working directory."""
+    """Returns an experiment's options, with the data folders as absolute paths."""
     values = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
     for name in ("data_dir", "sources"):
         place = getattr(options.run, name)
@@ -69,10 +69,10 @@ def describe_options(options: Options) -> dict[str, Any]:
 
 
 def flatten_replicas(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Metrics as JSON numbers, their names prefixed.
+    """Returns metrics as JSON numbers, with a prefix to their names.
 
-    A scalar stays one number; replicas [R] become their mean, with their sample standard deviation
-    under NAME_std and each one's under NAME_replicas.
+    A scalar stays one number. Replicas [R] become their mean, with their sample standard deviation
+    as NAME_std and the R numbers as NAME_replicas.
     """
     record = {}
     for name, value in metrics.items():
@@ -85,7 +85,7 @@ def flatten_replicas(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
-    """Adds an epoch's line to metrics.jsonl, and its numbers to the board if there is one."""
+    """Appends an epoch's line to metrics.jsonl, and its numbers to the board if there is one."""
     if not is_first_process():
         return
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -97,7 +97,7 @@ def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
 
 
 def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None:
-    """Writes summary.json: the last record, the parameter count, the best epoch, the time."""
+    """Writes summary.json: the last record, parameter count, training time and best epoch."""
     lines = read_records(folder)
     finite = [line for line in lines if math.isfinite(line["test_loss"])]
     best = min(finite, key=lambda line: line["test_loss"], default=None)
@@ -112,7 +112,7 @@ def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None
 
 
 def pictures_by_epoch(folder: Path) -> dict[int, Path]:
-    """The pictures that a run has drawn by epoch, pictures/epoch_NNN.png, in the epochs' order."""
+    """Returns a run's pictures/epoch_NNN.png by epoch, in ascending order."""
     numbered = {
         path.stem.removeprefix("epoch_"): path for path in (folder / "pictures").glob("epoch_*.png")
     }
@@ -128,7 +128,7 @@ def keep_records(folder: Path, epochs: int) -> None:
 
 
 def remove_summary(folder: Path) -> None:
-    """Removes summary.json, by which a run is known to have ended, as it goes on."""
+    """Removes summary.json, which marks a run as finished, before the run continues."""
     if is_first_process():
         (folder / "summary.json").unlink(missing_ok=True)
 
@@ -143,7 +143,7 @@ def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def open_board(folder: Path, *, wanted: bool) -> Iterator[Any]:
-    """A tensorboardX SummaryWriter on the folder, or None if none is wanted."""
+    """Opens a tensorboardX SummaryWriter in the folder; yields None if none is wanted."""
     if not wanted or not is_first_process():
         yield None
         return

@@ -1,4 +1,4 @@
-"""The state that a run starts from: a new one, or that of a checkpoint."""
+"""The state that a run starts from, new or from a checkpoint."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from jaxae.train import Examples
 def starting_point(
     run: Run, recipe: Recipe, examples: Examples
 ) -> tuple[train.State, train.Metrics]:
-    """The state to train from and its unfinished epoch's totals: new, or from a checkpoint."""
+    """Returns the state to train from and the totals of its epoch, new or from a checkpoint."""
     state = initial_state(
         run.shared, recipe.network.model, recipe.optimizer, run.shape, recipe.collections
     )
@@ -45,15 +45,15 @@ def starting_point(
 
 
 def _check_untrained(folder: Path) -> None:
-    """UserError where a run without a checkpoint has trained for longer than until its first.
+    """Raises UserError if a run without a checkpoint has trained past its first.
 
-    A run that is killed while it saves its first, beside the training of the second epoch, has two
-    epochs on record.
+    The first checkpoint is saved while the second epoch trains, so a run that is killed meanwhile
+    can have two epochs on record.
     """
     checkpoints = folder / "checkpoints"
     finished = (folder / "summary.json").exists()
     if finished or len(read_records(folder)) > 2 or checkpoint.has_set_aside(checkpoints):
         raise UserError(
-            f"{folder} has trained, and no checkpoint is left in {checkpoints} to go on from: put "
-            "back a copy of one, or start the run anew over it with --restart"
+            f"{folder} has trained, and no checkpoint is left in {checkpoints} to continue from: "
+            "restore a copy of one, or train the run from its start with --restart"
         )

@@ -1,4 +1,4 @@
-"""What seeds give: the state a run starts from, and the keys that are the same for all runs."""
+"""Initial states from a run's seed, and keys that are the same for all runs."""
 
 from functools import partial
 from typing import NamedTuple
@@ -21,15 +21,15 @@ def initial_state(
     shape: tuple[int, int, int],
     collections: train.Variables | None = None,
 ) -> train.State:
-    """The state before training on images [H, W, C] of a shape.
+    """Returns the state before training on images of shape [H, W, C].
 
-    Collections are an objective's own, beside those of the model. With replicas the state has a
-    leading axis; replica r has seed + r, as a run of its own would have.
+    The collections of an objective are added to those of the model. With replicas the state has a
+    leading axis, and replica r has the state of a run with seed + r.
     """
     make = partial(
         seeded_state, model=model, optimizer=optimizer, shape=shape, collections=collections
     )
-    # At full effort XLA:CPU compiles this for up to 12 seconds, to run it once; the bits are equal.
+    # XLA:CPU at full effort would compile for up to 12 seconds; the result has the same bits.
     effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     if options.replicas == 1:
         return jax.jit(make, compiler_options=effort)(options.seed)
@@ -39,7 +39,7 @@ def initial_state(
 
 
 def _check_replicas(count: int, state: train.State) -> None:
-    """UserError for a state, or more replicas of it, than memory holds before and after a step."""
+    """Raises UserError if memory cannot hold all replicas' states before and after a step."""
     leaves = jax.tree.leaves((state.params, state.collections, state.optimizer_state))
     size = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     memory = devices.memory()
@@ -48,7 +48,7 @@ def _check_replicas(count: int, state: train.State) -> None:
         remedy = f"at most {most}" if most else "a smaller network, or a smaller --latent"
         raise UserError(
             f"--replicas {count}: their parameters and optimizer take {count * size / 1e9:,.1f} GB "
-            f"during a step, and there are {memory / 1e9:,.1f}: give {remedy}"
+            f"during a step, and memory has {memory / 1e9:,.1f} GB: give {remedy}"
         )
 
 
@@ -60,7 +60,7 @@ def seeded_state(
     shape: tuple[int, int, int],
     collections: train.Variables | None = None,
 ) -> train.State:
-    """The state before training that an integer seed gives, for images [H, W, C] of a shape."""
+    """Returns the state of an integer seed before training on images of shape [H, W, C]."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
     labels = condition(model, jnp.zeros(1, jnp.int32))
     variables = model.init(init_key, jnp.zeros((1, *shape)), *labels)
@@ -68,14 +68,14 @@ def seeded_state(
 
 
 class _FixedKeys(NamedTuple):
-    """Typed PRNG keys that do not follow a run's seed, so that runs and replicas compare."""
+    """Typed PRNG keys that do not depend on a run's seed, so that runs are comparable."""
 
     evaluation: jax.Array
-    train_data: jax.Array  # what is done to the training images once, before training
-    test_data: jax.Array  # what is done to the test images once
+    train_data: jax.Array  # for changing the training images once, before training
+    test_data: jax.Array  # for changing the test images once
     pictures: jax.Array
 
 
 def fixed_keys() -> _FixedKeys:
-    """The same keys at each call; no run has their seed."""
+    """Returns the same keys at each call, from a seed that no run can have."""
     return _FixedKeys(*jax.random.split(jax.random.key(2**31 - 1), 4))

@@ -1,4 +1,4 @@
-"""Training a run: its epochs, restored or trained, each recorded and saved."""
+"""Training of a run, whose epochs are recorded and saved."""
 
 import contextlib
 import math
@@ -32,11 +32,11 @@ def train_epochs(
     *,
     on_chunk: Callable[[train.Progress], None] | None = None,
 ) -> Iterator[Epoch]:
-    """Trains a run and records it, yielding each finished epoch once it is on record.
+    """Trains a run, and yields each finished epoch once it is recorded.
 
-    A run that is loaded, or resumed with nothing left to train, is evaluated and yielded once; one
-    that is resumed after an epoch yields that epoch again. After Ctrl-C the state is saved as it
-    is, and resuming continues from there.
+    A run that is loaded, or resumed with nothing left to train, yields one epoch. A run that is
+    resumed after an epoch yields that epoch again. After Ctrl-C the state is saved as it is, and
+    resuming continues from there.
 
     Args:
       run: an open run.
@@ -57,24 +57,25 @@ def train_epochs(
         yield _restored_epoch(run, recipe, state, test_record, last=True)
         return
     if shared.resume is not None and done and done % steps_per_epoch == 0:
-        # Once more, for the run may have been killed before this epoch was drawn.
+        # Again, because the run may have been killed before this epoch was drawn.
         yield _restored_epoch(run, recipe, state, test_record, last=False)
     yield from _trained_epochs(run, recipe, examples, state, totals, test_record, on_chunk)
 
 
 def _open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> None:
-    """Writes config.json, and removes from a resumed run what it will train anew.
+    """Writes config.json, and removes a resumed run's records of what it will train again.
 
-    Raises UserError for a resumed run that has trained longer than it is asked to, or whose
-    records are damaged, before anything is written.
+    Before anything is written, raises UserError if a resumed run has already trained for more
+    epochs than are asked for, or if its records are damaged.
     """
     shared = run.shared
     all_steps, done_epochs = shared.epochs * steps_per_epoch, done // steps_per_epoch
     if shared.resume is not None:
         if done > all_steps:
+            needed = -(-done // steps_per_epoch)
             raise UserError(
-                f"--epochs {shared.epochs}: {run.folder} has trained {done_epochs} epochs; give as "
-                "many or more"
+                f"--epochs {shared.epochs}: {run.folder} has reached epoch {needed}; give {needed} "
+                "or more"
             )
         read_records(run.folder)
         if done < all_steps:
@@ -151,7 +152,7 @@ def _trained_epochs(
                 }
                 _save_epoch(run, chunk, record)
             before = position.steps
-            # Only now does an interrupted run stand here, with nothing left unrecorded.
+            # Moved last, because an interrupt must not save a position that is not recorded yet.
             position.move_to(chunk)
             if chunk.finished_epoch:
                 last = chunk.epoch == shared.epochs
@@ -166,7 +167,7 @@ def _trained_epochs(
 
 @dataclass
 class _Position:
-    """How far a run has trained: what is saved if it is interrupted now."""
+    """The state and totals to save if the run is interrupted now."""
 
     state: train.State
     totals: train.Metrics
@@ -178,7 +179,7 @@ class _Position:
         return train.steps_done(self.state)
 
     def move_to(self, chunk: train.Progress) -> None:
-        """Moves on to the end of a chunk, which is saved if it finished an epoch."""
+        """Moves to the end of a chunk, which a checkpoint holds if it finished an epoch."""
         self.state, self.totals, self.saved = chunk.state, chunk.totals, chunk.finished_epoch
 
 
@@ -188,23 +189,23 @@ def _save_on_interrupt(run: Run, position: _Position) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        # Of several processes, only Terminated stops all after the same step.
+        # Only Terminated stops several processes after the same step.
         if not position.saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
             _save(run, position.state, position.totals, math.inf)
         raise
 
 
 def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
-    """Records a finished epoch, and starts to save its checkpoint."""
+    """Records a finished epoch, and starts saving its checkpoint."""
     check_folder(run)
-    # First the line, then the checkpoint: resuming drops lines that are ahead.
+    # The line is written first, because resuming drops lines ahead of the checkpoint.
     records.append_record(run.folder, record, run.board)
     _save(run, chunk.state, chunk.totals, record["test_loss"])
     progress.show_epoch(run.shared.epochs, record)
 
 
 def _make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
-    """A function from a state to the test numbers of its record."""
+    """Returns a function from a state to the test numbers of its record."""
     test_examples = devices.put(recipe.test_examples or of_split(run.dataset.test), run.mesh)
     evaluate = train.make_evaluation(
         partial(
@@ -232,9 +233,9 @@ def _restored_epoch(
     *,
     last: bool,
 ) -> Epoch:
-    """The epoch that a restored state has finished, with its record or a new one.
+    """Returns the epoch that a restored state has finished, with its record or a new one.
 
-    With `last` nothing is left to train, and the run is finished.
+    With `last`, nothing is left to train, so this also finishes the run.
     """
     restored = run.shared.restored
     assert restored is not None
@@ -248,7 +249,7 @@ def _restored_epoch(
 
 
 def _finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
-    """Writes summary.json, draws the losses on record, and warns of those that are not finite."""
+    """Writes summary.json, draws the recorded losses, and warns of non-finite ones."""
     records.write_summary(run.folder, record, count_parameters(first_replica(state)))
     draw_curves(run)
     if devices.is_first_process():

@@ -123,7 +123,7 @@ def test_flags_land_in_their_fields() -> None:
         ("--resume {missing}", "missing is not a run"),
         ("--load {missing}", "missing is not a run"),
         ("--resume {saved} --load {saved}", "--resume .* --load"),
-        ("--resume {saved} --out other", "leave --out away"),
+        ("--resume {saved} --out other", "leave out --out"),
         ("--resume {saved} --latent 8", "--latent 8: .* 7"),
         ("--resume {saved} --seed 1", "--seed 1: .* 0"),
         ("--resume {saved} --replicas 3", "--replicas 3: .* 2"),

@@ -116,6 +116,9 @@ def test_interrupted_within_an_epoch_then_resumed_equals_uninterrupted(
         go(out=folder, on_chunk=interrupt)
     assert f"--resume {folder}" in capsys.readouterr().err
     assert checkpoint.steps(folder / "checkpoints")
+    if epoch > 1:
+        with pytest.raises(UserError, match=f"has reached epoch {epoch}; give {epoch} or more"):
+            go(resume=folder, epochs=epoch - 1)
     epochs = go(resume=folder)
     assert epochs[-1].last
     assert_close(params_and_optimizer(epochs[-1]), params_and_optimizer(whole.last))
@@ -170,7 +173,7 @@ def test_initial_epoch_goes_back_and_drops_what_came_later(
     ("options", "message"),
     [
         ({"initial_epoch": 9, "epochs": 12}, r"--initial-epoch 9: .* epochs 1, 2, 3"),
-        ({"epochs": 2}, r"--epochs 2: .* has trained 3 epochs"),
+        ({"epochs": 2}, r"--epochs 2: .* has reached epoch 3; give 3 or more"),
         ({"initial_epoch": 2, "epochs": 1}, r"--epochs 1"),
         ({"batch_size": 101}, r"batch size of 101"),
     ],
