@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxae import files
+from jaxae import data, files
 from jaxae.errors import UserError
 from jaxae.files import Count, convert
 from jaxae.runs.options import Binarization
@@ -89,6 +89,16 @@ class Config:
     def device(self) -> str:
         """The first device that the run was trained on."""
         return next(iter(self.devices), "an unknown device")
+
+
+def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
+    """Raises UserError if a dataset has other content than the one a run was trained on."""
+    expected = config.dataset
+    if dataset.fingerprint != expected.fingerprint:
+        raise UserError(
+            f"{folder} was trained on a {expected.name} with other content than is found now: "
+            "give the data that it was trained on (--data-dir, --sources)"
+        )
 
 
 def read_config(folder: Path) -> Config:

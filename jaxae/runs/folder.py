@@ -25,7 +25,7 @@ from jaxae import checkpoint, data
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
 from jaxae.runs import records
-from jaxae.runs.config import read_config
+from jaxae.runs.config import check_dataset, read_config
 from jaxae.runs.environment import command_line, split_command, words_of
 from jaxae.runs.options import Options, RunOptions
 from jaxae.runs.progress import show_line
@@ -208,11 +208,8 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
             f"{folder} is a run of {config.experiment}, and this is {experiment}: give it to "
             f"{shlex.join(program)}, which started it"
         )
-    if shared.resume is not None and config.dataset.fingerprint != dataset.fingerprint:
-        raise UserError(
-            f"{folder} was trained on a {config.dataset.name} with other content than is "
-            "found now: resume it with the data that it was started with (--data-dir, --sources)"
-        )
+    if shared.resume is not None:
+        check_dataset(folder, config, dataset)
 
 
 def new_folder(experiment: str, out: Path | None) -> Path:

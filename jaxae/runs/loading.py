@@ -10,7 +10,7 @@ from jaxae import checkpoint, data, likelihoods, models
 from jaxae.checkpoint import named_leaves
 from jaxae.errors import UserError
 from jaxae.network import Network, Trained, condition
-from jaxae.runs.config import CONFIG_FILE, Config, SavedNetwork, read_config
+from jaxae.runs.config import CONFIG_FILE, Config, SavedNetwork, check_dataset, read_config
 from jaxae.train import Variables
 
 
@@ -87,14 +87,10 @@ def load_dataset(
 
     Raises UserError if it cannot be found, or if its content has changed.
     """
-    shared, expected = config.options.run, config.dataset
-    data.check_data_dir(folder, expected.name, shared.data_dir, data_dir)
-    dataset = data.load(expected.name, data_dir=data_dir, sources=sources, stream=shared.stream)
-    if dataset.fingerprint != expected.fingerprint:
-        raise UserError(
-            f"{folder} was trained on a {expected.name} with other content than is found now: "
-            "give the data that it was trained on (--data-dir, --sources)"
-        )
+    shared, name = config.options.run, config.dataset.name
+    data.check_data_dir(folder, name, shared.data_dir, data_dir)
+    dataset = data.load(name, data_dir=data_dir, sources=sources, stream=shared.stream)
+    check_dataset(folder, config, dataset)
     return dataset
 
 
