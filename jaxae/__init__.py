@@ -1,6 +1,6 @@
 """Autoencoders in JAX and Flax.
 
-`load` gives the network that a run has trained. The folders, such as `jaxae.models` and
+`load` returns the network that a run has trained. The folders, such as `jaxae.models` and
 `jaxae.train`, are imported on first use.
 """
 
@@ -56,7 +56,7 @@ __all__ = [
 def load(
     folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
 ) -> Trained:
-    """The network that a run has trained; `jaxae.runs.load` says more."""
+    """Loads the network that a run has trained; see `jaxae.runs.load`."""
     from jaxae import runs
 
     return runs.load(folder, step, replica=replica)

@@ -113,7 +113,7 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     """Connects this process to the others of a run; call it before anything is computed.
 
     The coordinator is HOST:PORT of process 0; "auto" reads everything from a cluster that JAX
-    knows, such as SLURM. Raises UserError if the processes cannot connect.
+    supports, such as SLURM. Raises UserError if the processes cannot connect.
     """
     try:
         if coordinator == "auto":

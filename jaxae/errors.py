@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""Errors that mean that there is no such file."""
+"""Errors that mean that a file does not exist."""
 
 _PASSING = re.compile(
     r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|23|24|107|110|116|121)'"

@@ -1,4 +1,4 @@
-"""A run's checkpoints, written beside training and read back exactly: everything Orbax."""
+"""A run's checkpoints, which Orbax saves during training and restores exactly."""
 
 from typing import TYPE_CHECKING
 

@@ -6,22 +6,11 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from jaxae.checkpoint.reading import (
-    METADATA,
-    DamagedError,
-    read_metadata,
-)
+from jaxae.checkpoint.reading import METADATA, DamagedError, read_metadata
 from jaxae.devices import is_first_process
 from jaxae.errors import MISSING, UserError, unreadable
 from jaxae.files import decode_json, encode_json, write_whole
-
-if TYPE_CHECKING:  # slow to import, and needed only once a run begins
-    from orbax.checkpoint import v1 as ocp
-
-    Checkpointer = ocp.training.Checkpointer
-
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """Pattern for the folders of checkpoints that are still being saved."""
@@ -86,7 +75,7 @@ def remove_remains(folder: Path) -> None:
             set_aside(path, "it holds no whole checkpoint")
 
 
-def mend_steps(folder: Path) -> None:
+def repair_losses(folder: Path) -> None:
     """Makes sure that Orbax can read the loss of each checkpoint, which it compares.
 
     If Orbax's own file of the loss is damaged, it is rewritten from our description. A checkpoint
@@ -113,7 +102,7 @@ def mend_steps(folder: Path) -> None:
 
 
 def set_aside(path: Path, reason: str) -> None:
-    """Renames a checkpoint that cannot be used, and says so: its arrays may still be rescued."""
+    """Renames a checkpoint that cannot be used, with a warning; its arrays may still be rescued."""
     names = itertools.chain([SET_ASIDE], (f"{SET_ASIDE}{count}" for count in itertools.count(2)))
     targets = (path.with_name(f"{path.name}.{name}") for name in names)
     target = next(target for target in targets if not target.exists())
@@ -122,7 +111,7 @@ def set_aside(path: Path, reason: str) -> None:
 
 
 def has_set_aside(folder: Path) -> bool:
-    """Whether checkpoints in a folder have been set aside."""
+    """Returns whether checkpoints in a folder have been set aside."""
     return any(folder.glob(f"*.{SET_ASIDE}*"))
 
 
@@ -142,7 +131,7 @@ def _step_folders(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Returns the names in a folder, none without a folder; UserError if unreadable now."""
+    """Returns the names in a folder, none without a folder; raises UserError if unreadable."""
     try:
         return [path.name for path in folder.iterdir()]
     except MISSING:

@@ -1,4 +1,4 @@
-"""One checkpoint's folder, read and verified: what was saved, or an error that says why not."""
+"""One checkpoint's folder, read and verified against what was saved."""
 
 import contextlib
 import gc
@@ -18,9 +18,9 @@ from jaxae.checkpoint.checksums import checksum, checksum_of_json, describe_leaf
 from jaxae.errors import MISSING, UserError, may_pass, unreadable
 from jaxae.files import Index, convert, decode_json
 
-RETRY_SECONDS = 0.2  # after which what a network disk could not read is tried once more
+RETRY_SECONDS = 0.2  # pause before a failed read, as from a network disk, is repeated
 
-METADATA = "_CHECKPOINT_METADATA"  # Orbax's file of a checkpoint, that also holds what we add
+METADATA = "_CHECKPOINT_METADATA"  # Orbax's file about a checkpoint, to which we add a description
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class _File:
 
 
 class DamagedError(Exception):
-    """A checkpoint differs from what was saved; the message says how."""
+    """Raised if a checkpoint differs from what was saved; the message is the difference."""
 
 
 def read(path: Path, like: Any) -> Any:
     """Reads the pytree in a checkpoint's folder, with each leaf checked against its checksum.
 
     Raises:
-      DamagedError: it is not what was saved.
-      UserError: it is, and its leaves are not those of like.
+      DamagedError: the checkpoint differs from what was saved.
+      UserError: the checkpoint is intact, but its leaves do not match those of `like`.
     """
     saved = read_metadata(path)["leaves"]
     _check_fit(path, saved, like)
@@ -68,7 +68,7 @@ def read(path: Path, like: Any) -> Any:
 
 
 def read_variables(path: Path) -> Any:
-    """The variables of a state in a checkpoint's folder, checked; DamagedError as for `read`."""
+    """Reads and checks the variables of a checkpoint's state; raises DamagedError like `read`."""
     saved = read_metadata(path)["leaves"]
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     tree: dict[str, Any] = {"state": {"params": {}, "collections": {}}}
@@ -88,7 +88,7 @@ def read_variables(path: Path) -> Any:
 
 
 def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
-    """Reads a checkpoint's leaves that an abstract pytree has; DamagedError if one differs."""
+    """Reads the leaves that an abstract pytree has; raises DamagedError if one differs."""
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
@@ -103,9 +103,13 @@ def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
                 with context:
                     tree = ocp.load(str(path.absolute()), abstract)
                 break
-            except Exception as error:  # whatever Orbax, TensorStore or a decoder makes of damage
-                problem = _failure(path, error)  # not the error, whose frames hold those reads
-            time.sleep(pause)  # the other reads fail, too: they shall do so now
+            except (
+                Exception
+            ) as error:  # damage makes Orbax, TensorStore and decoders raise many kinds
+                problem = _failure(
+                    path, error
+                )  # without its cause, whose frames hold the other reads
+            time.sleep(pause)  # the other reads fail, too: let them do so now
             gc.collect()
     if problem is not None:
         raise problem
@@ -133,7 +137,7 @@ def verify(path: Path) -> None:
     try:
         opened = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
         found = opened.list().result()
-    except Exception as error:  # whatever TensorStore makes of damage
+    except Exception as error:  # damage makes TensorStore raise many kinds
         raise _failure(path, error) from error
     # Orbax joins the parts of a name by dots, and leaves slashes within a part as they are.
     listed = {key.decode().replace("/", ".") for key in found}
@@ -155,7 +159,7 @@ def quiet_failures() -> Iterator[None]:
     loggers, hook = [logging.getLogger(name) for name in ("absl", "asyncio")], sys.unraisablehook
 
     def report(unraisable: Any) -> None:
-        # TensorStore's, which come when nobody waits for them any more.
+        # TensorStore raises this error when nothing waits for its result any more.
         if str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
@@ -176,7 +180,7 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
 
     Raises:
       DamagedError: it is not what was saved, or is missing.
-      UserError: it cannot be read now, which says nothing of what is on the disk.
+      UserError: it cannot be read now, but may be intact.
     """
     try:
         content = decode_json(_read_bytes(path / METADATA))
@@ -196,7 +200,7 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """A file's bytes, tried once more after an error that may pass; OSError as Python has it."""
+    """Returns a file's bytes, with a second attempt after an OSError that may pass."""
     try:
         return path.read_bytes()
     except MISSING:
@@ -207,7 +211,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
-    """UserError, naming the leaf, unless the leaves that are saved at path are those of like."""
+    """Raises UserError, which names the leaf, unless the saved leaves match those of `like`."""
     wanted = {name: describe_leaf(leaf) for name, leaf in named_leaves(like).items()}
     for name in sorted(saved.keys() | wanted.keys()):
         if name not in saved or name not in wanted:

@@ -4,31 +4,21 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from jaxae.checkpoint.reading import (
-    DamagedError,
-    read,
-    read_metadata,
-    read_variables,
-)
-from jaxae.errors import UserError
-
-if TYPE_CHECKING:  # slow to import, and needed only once a run begins
-    from orbax.checkpoint import v1 as ocp
-
-    Checkpointer = ocp.training.Checkpointer
 from jaxae.checkpoint.folder import UNREADABLE, check_path, steps
+from jaxae.checkpoint.reading import DamagedError, read, read_metadata, read_variables
+from jaxae.errors import UserError
 
 
 def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) -> Any:
     """Restores the pytree saved at a step, on the devices of `like`.
 
     Args:
-      folder: where the checkpoints lie.
+      folder: the folder of the checkpoints.
       like: a pytree of arrays of the same structure and shapes, whose values are not used.
       step: one of `steps(folder)`, or "best" for the one of lowest loss. By default the latest
-        that is whole: of each later one that is damaged, stderr has a line that names the leaf.
+        intact one; a warning on stderr names each later one and its damaged leaf.
 
     Raises:
       UserError: there is no such checkpoint, it is damaged, or its arrays have another shape or
@@ -40,8 +30,8 @@ def restore(folder: Path, like: Any, step: int | Literal["best"] | None = None) 
 def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> Any:
     """Loads the variables for `model.apply` from a step's checkpoint, on the default device.
 
-    Nothing else of the checkpoint is read, and neither model nor optimizer need be known. With
-    replicas each leaf has a leading axis. The step is as for `restore`, and so are the errors.
+    It reads nothing else of the checkpoint, and needs neither model nor optimizer. With replicas
+    each leaf has a leading axis. `step` and the errors are as for `restore`.
     """
     return _read_step(folder, step, read_variables)
 
@@ -92,8 +82,8 @@ def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Pat
             damages.append(f"{folder / str(step)} is damaged: {damage}")
             print(f"warning: {damages[-1]}; trying an older checkpoint", file=sys.stderr)
     raise UserError(
-        f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): put back a copy of one, "
-        "or start the run anew over it with --restart"
+        f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): restore a copy of one, "
+        "or train the run from its start with --restart"
     )
 
 

@@ -1,7 +1,7 @@
 """Saving checkpoints with Orbax while training goes on, and verifying each of them.
 
 Orbax stores no checksum of an array. A checkpoint here also holds the shape, the dtype and the
-CRC-32 of each leaf, so that one which is damaged is never taken for a good one.
+CRC-32 of each leaf, so that damage is always noticed.
 """
 
 import contextlib
@@ -18,12 +18,15 @@ import jax
 
 from jaxae import devices
 from jaxae.checkpoint.checksums import checksum_of_json, describe_leaves
-from jaxae.checkpoint.reading import (
-    DamagedError,
-    quiet_failures,
-    read,
-    verify,
+from jaxae.checkpoint.folder import (
+    UNFINISHED,
+    check_path,
+    remove_remains,
+    repair_losses,
+    set_aside,
+    steps,
 )
+from jaxae.checkpoint.reading import DamagedError, quiet_failures, read, verify
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 
@@ -31,14 +34,6 @@ if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     from orbax.checkpoint import v1 as ocp
 
     Checkpointer = ocp.training.Checkpointer
-from jaxae.checkpoint.folder import (
-    UNFINISHED,
-    check_path,
-    mend_steps,
-    remove_remains,
-    set_aside,
-    steps,
-)
 
 DESCRIPTION_SECONDS = 10.0
 """A save fails if its description is not on disk after this time."""
@@ -46,7 +41,7 @@ DESCRIPTION_SECONDS = 10.0
 
 @contextlib.contextmanager
 def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
-    """A checkpointer for a run's folder, which keeps the latest two and the one of lowest loss.
+    """Opens a checkpointer for a run's folder; it keeps the latest two and the one of lowest loss.
 
     It writes while training goes on; leaving the context waits until all is on disk. A save counts
     only once it has been verified, on the thread that saves. First, remains of killed runs are
@@ -57,7 +52,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
 
     check_path(folder)
     remove_remains(folder)
-    mend_steps(folder)
+    repair_losses(folder)
     context = ocp.Context()
     context.asynchronous.post_finalization_callback = partial(_verify_unfinished, folder)
     policies = ocp.training.preservation_policies
@@ -78,7 +73,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
             yield checkpointer
         finally:
             alone = jax.process_count() == 1
-            # Closing waits for the other processes, which an error here may keep from coming.
+            # Closing waits for the other processes, which may never come after an error here.
             if alone or not isinstance(sys.exc_info()[1], Exception):
                 with _clear_errors(folder):
                     checkpointer.close()
@@ -99,11 +94,11 @@ def set_aside_after(checkpointer: "Checkpointer", step: int, reason: str) -> Non
 
 @contextlib.contextmanager
 def _clear_errors(folder: Path) -> Iterator[None]:
-    """Turns what Orbax raises when it cannot write into one UserError."""
+    """Turns any error that Orbax raises while it writes into one UserError."""
     try:
         yield
-    except Exception as error:  # an OSError, or whatever TensorStore and Orbax make of one
-        time.sleep(0.05)  # what else is being written fails, too, and shall do so now
+    except Exception as error:  # an OSError, or what TensorStore and Orbax turn it into
+        time.sleep(0.05)  # other writes fail, too: let them do so now
         with contextlib.suppress(OSError):
             remove_remains(folder)
         system_error = re.search(r"([^:]+) \[os_error_code", str(error))
@@ -124,7 +119,7 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
     The loss decides which checkpoint is the best; a non-finite loss is never the best. Raises
     UserError if this save fails, or the previous one, which ran during training.
     """
-    # JSON has no infinity, and Orbax takes NaN for the lowest of all.
+    # JSON has no infinity, and Orbax treats NaN as the lowest loss.
     loss = loss if math.isfinite(loss) else sys.float_info.max
     described = {"leaves": describe_leaves(tree), "loss": loss}
     metadata: Any = {**described, "crc32": checksum_of_json(described)}

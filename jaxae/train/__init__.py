@@ -1,8 +1,8 @@
-"""Training as pure functions of a state: batches, steps, epochs, evaluation, and a fit over epochs.
+"""Training as pure functions of a state: batches, steps, epochs, evaluation, and fits.
 
-Nothing here knows a model. An `Objective` is a function `(variables, key, batch) -> Terms`:
+Nothing here depends on a model. An `Objective` is a function `(variables, key, batch) -> Terms`:
 
-- variables: {"params": ...} and collections without a gradient, as `init` was given them
+- variables: {"params": ...} and the other collections that `init` was given, without a gradient
 - key: typed PRNG key, different at each step; may be ignored
 - batch: a `Batch`, whose examples of weight 0 are padding
 - returns `Terms`: the loss of each example [B], and metrics by name

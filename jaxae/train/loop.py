@@ -1,6 +1,6 @@
 """The training loop: a fit over epochs that yields its progress after each chunk of steps.
 
-Nothing here knows a model: `steps` defines objectives and the step.
+Nothing here depends on a model: `steps` defines objectives and the step.
 """
 
 from collections.abc import Iterator
