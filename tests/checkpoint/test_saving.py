@@ -1,4 +1,4 @@
-"""Checkpoints: read back exactly, the right ones kept, and clear words where they do not fit."""
+"""Checkpoints: restored exactly, the right ones kept, and clear errors if they do not fit."""
 
 import math
 import os
@@ -39,7 +39,7 @@ def test_restores_the_same_bits(tmp_path: Path) -> None:
         checkpoint.save(checkpointer, 3, tree, loss=1.0)
     restored = checkpoint.restore(tmp_path / "checkpoints", blank(tree))
     assert_same_bits(restored, tree)
-    # The key is as good as the old one, not only equal to it.
+    # The restored key must also draw the same numbers.
     draw, expected = (jax.random.normal(t["state"]["key"], (4,)) for t in (restored, tree))
     np.testing.assert_array_equal(draw, expected)
 
@@ -174,7 +174,7 @@ NAMES += ["[lr=1e-3]", "{x}", "~", "-rf", "$HOME", "%2F", "a b'c\"d", "trailing.
 
 
 def test_a_checkpoint_in_a_folder_of_any_name_is_whole_or_refused(tmp_path: Path) -> None:
-    """Whatever characters a name has: none is taken for a pattern, and no save is lost."""
+    """No character of a name is read as a pattern, and no save is lost."""
     for name in NAMES:
         if "/" in name:
             continue
@@ -242,7 +242,7 @@ def test_a_path_is_looked_at_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         save_losses(Path("checkpoints"), 1.0)
     save_losses(tmp_path / "good", 1.0, 2.0)
     shutil.copytree(tmp_path / "good", "moved")
-    assert restored_step(Path("moved")) == 2  # where it is only read
+    assert restored_step(Path("moved")) == 2  # reading alone is allowed there
     (tmp_path / "a\\b").mkdir()
     shutil.copytree(tmp_path / "good", tmp_path / "a\\b" / "moved")
     with pytest.raises(UserError, match=r"has \\ in its name"):
@@ -325,7 +325,7 @@ def test_a_loss_that_was_changed_is_damage(tmp_path: Path) -> None:
         checkpoint.restore(tmp_path, like, 2)
 
 
-def test_a_copy_of_the_loss_that_was_changed_is_mended(tmp_path: Path) -> None:
+def test_a_copy_of_the_loss_that_was_changed_is_repaired(tmp_path: Path) -> None:
     save_losses(tmp_path, 5.0, 1.0, 2.0)
     (tmp_path / "2" / "metrics" / "metrics").write_text('{"loss": 9.0}')
     with checkpoint.open_checkpoints(tmp_path) as checkpointer:

@@ -1,4 +1,4 @@
-"""A user without a home, as in a container: what is optional is done without, or elsewhere."""
+"""A user without a home, as in a container: optional files go elsewhere, or are left out."""
 
 import os
 import pwd
@@ -19,7 +19,7 @@ source_root = pytest.fixture(tiny.source_root)
 
 @pytest.fixture(autouse=True)
 def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Takes the user's home away, and gives them an empty folder of temporary files."""
+    """Removes the user's home, and provides an empty folder for temporary files."""
 
     def getpwuid(user: int) -> None:
         raise KeyError(f"getpwuid(): uid not found: {user}")

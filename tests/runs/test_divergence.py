@@ -1,4 +1,4 @@
-"""Steps that are not finite: left out, counted, and when there are too many, explained."""
+"""Non-finite steps: each is discarded and counted, and too many in a row are an error."""
 
 import math
 import re
@@ -42,7 +42,7 @@ def first_state(optimizer: optax.GradientTransformation) -> train.State:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_counts(value: float) -> None:
-    """As if its batch were not in the epoch; 1e30 is finite, and its square is not."""
+    """It trains as if the epoch lacked that batch; 1e30 is finite, and its square is not."""
     images = np.random.default_rng(0).random((SIZE, 2, 2, 1), np.float32)
     optimizer = optax.adam(1e-2)
     state = first_state(optimizer)
@@ -110,7 +110,7 @@ def test_one_replica_that_fails_does_not_touch_the_others() -> None:
 
 
 def explode(recipe: runs.Recipe) -> runs.Recipe:
-    """Makes the ninth step a leap, from which the logarithm of a negative number follows."""
+    """Makes the ninth step so large that a logarithm of a negative number follows."""
 
     def objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
         nothing = 0 * jnp.log(
@@ -123,12 +123,12 @@ def explode(recipe: runs.Recipe) -> runs.Recipe:
     return replace(recipe, objective=objective, optimizer=optax.adam(rate))
 
 
-def test_a_run_of_them_stops_training_and_says_since_when(tmp_path: Path) -> None:
+def test_several_in_a_row_stop_training_with_an_error_that_names_the_first(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"from epoch 2, step 3 on.*--learning-rate"):
         go(out=tmp_path / "run", epochs=9, change=explode)
     assert [line["epoch"] for line in lines_of(tmp_path / "run")] == [1, 2]
     assert [line["train_skipped_steps"] for line in lines_of(tmp_path / "run")] == [0, 5]
-    # What was saved last is what was trained last.
+    # The last epoch that was trained is the last that was saved.
     assert checkpoint.steps(tmp_path / "run" / "checkpoints") == [7, 14]
 
 
@@ -137,7 +137,7 @@ def test_debug_stops_at_the_first_and_names_the_operation(tmp_path: Path) -> Non
         go(out=tmp_path / "run", epochs=9, change=explode, debug=True)
 
 
-def test_a_learning_rate_that_is_too_high_is_said_to_be(tmp_path: Path) -> None:
+def test_the_error_names_a_learning_rate_that_is_too_high(tmp_path: Path) -> None:
     def change(recipe: runs.Recipe) -> runs.Recipe:
         return replace(recipe, optimizer=optax.adam(1e38))
 
@@ -145,10 +145,10 @@ def test_a_learning_rate_that_is_too_high_is_said_to_be(tmp_path: Path) -> None:
         go(out=tmp_path / "run", epochs=9, change=change)
 
 
-def test_a_loss_that_is_not_finite_is_null_in_files_and_said_once(
+def test_a_loss_that_is_not_finite_is_null_in_files_and_warned_of_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Training goes on, for the parameters are finite: only the test loss is not."""
+    """Training continues, because the parameters are finite: only the test loss is not."""
 
     def change(recipe: runs.Recipe) -> runs.Recipe:
         def objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:

@@ -1,4 +1,4 @@
-"""A run's folder: where it may lie, what failures leave, and the pictures in it."""
+"""A run's folder: where it can be, what remains after failures, and its pictures."""
 
 import json
 import struct
@@ -29,7 +29,7 @@ def test_a_users_error_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match=r"batch size of 101"):
         go(batch_size=101, out=tmp_path / "mine")
-    assert list((tmp_path / "mine").iterdir()) == []  # which the user had made
+    assert list((tmp_path / "mine").iterdir()) == []  # because the user created it
 
 
 def test_an_interruption_before_training_leaves_no_folder(
@@ -153,7 +153,7 @@ def test_tensorboard_holds_the_numbers_and_the_pictures(tmp_path: Path) -> None:
 
 
 def read_events(folder: Path) -> list[Any]:
-    """The events of the one file in a folder: length, its checksum, the event, its checksum."""
+    """Reads the events of a folder's one file: length, its checksum, the event, its checksum."""
     from tensorboardX.proto import event_pb2
 
     (path,) = folder.glob("events.out.tfevents.*")

@@ -1,4 +1,4 @@
-"""A trained network out of a run's folder: the same one, without its optimizer and without code."""
+"""Networks loaded from a run's folder equal the trained ones; loading runs no code of the run."""
 
 import json
 import shutil
@@ -67,7 +67,7 @@ def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
 
 
 def test_a_dark_image_is_read_as_the_set_was(run: tuple[Path, list[runs.Epoch]]) -> None:
-    """Its pixels are steps of 1/255 although none is above 1, in every dtype of integers."""
+    """Integer pixels mean steps of 1/255 even if none is above 1, whatever their dtype."""
     dark = np.zeros((2, 28, 28, 1), np.uint8)
     dark[1, 5, 5] = 1
     for network in (jaxae.load(run[0]), run[1][-1].trained):

@@ -1,14 +1,14 @@
-"""Runs of an older jaxae, which lay flat in one folder, still load, resume and are read.
+"""Runs of an older jaxae, whose modules lay flat in one folder, can be read, loaded and resumed.
 
 old_runs.tar.gz holds two runs that commit 9b340f4 trained for an epoch, without their pictures and
-with other paths in place of its own:
+with other paths in place of the original ones:
 
     family.py --objective vae --hidden 1 --latent 1 --activation tanh --batch-size 500 --out dense
     family.py --objective vq --network conv --hidden 2 3 --latent 2 --codebook 4 --dimension 2
         --learning-rate 0.01 --batch-size 250 --out conv
 
 with `--dataset mnist_mini --epochs 1` each. The numbers below are those that this commit computed.
-Do not make the archive or the numbers anew: if this fails, users' runs fail.
+Never update the archive or the numbers: if this fails, users' runs fail.
 """
 
 import shutil
@@ -28,7 +28,7 @@ ARCHIVE = Path(__file__).with_name("old_runs.tar.gz")
 
 @dataclass(frozen=True)
 class Old:
-    """A run, and the numbers that its own jaxae computed of three test images."""
+    """A run, and the numbers that its own version of jaxae computed for three test images."""
 
     name: str
     objective: str

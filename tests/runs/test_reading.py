@@ -1,4 +1,4 @@
-"""What is read of a run's folder, which may be damaged, or come from a stranger."""
+"""Reading a run's folder that may be damaged, or come from a stranger."""
 
 import itertools
 import json
@@ -53,7 +53,7 @@ def parse(run: Path, line: str) -> small_run.Options:
     return cli.parse(small_run.Options, line.format(run=run).split())
 
 
-EVERY = 31  # of the ways to damage a config, what is slow to read is read of one in so many
+EVERY = 31  # slow readers try only one in this many ways to damage a config
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "--resume": lambda run: parse(run, "--resume {run}"),
@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.fixture
 def stranger(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run beside a prepared set, whose features are of a module that leaves a mark."""
+    """A run with a prepared set beside it, whose features would import the module `marker`."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "own"))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "marker.py").write_text("class Features:\n    pass\n")
@@ -127,7 +127,7 @@ def test_a_folder_that_an_older_run_has_stored_relative_is_said_to_be(stranger: 
 
 
 def read_as_evaluate(run: Path) -> None:
-    """What `jaxae evaluate` reads before it computes."""
+    """Reads what `jaxae evaluate` reads before it computes."""
     config = read_config(run)
     step = command.choose_step(command.Options(run))
     networks = command.load_replicas(run, step, config)
@@ -140,13 +140,13 @@ def read_as_evaluate(run: Path) -> None:
 
 
 def draw_charts(run: Path) -> None:
-    """What the page of a run shows of its epochs."""
+    """Draws the charts of the epochs on a run's page."""
     for chart in pictures.make_charts(runs.read_records(run)):
         drawing.draw_chart(chart, {"training": "red", "test": "blue"})
 
 
 def read_as_resumed(run: Path) -> None:
-    """What `--resume` reads before it trains, and what it writes then."""
+    """Reads what `--resume` reads before it trains, and writes what it writes then."""
     options = parse(run, "--resume {run}")
     dataset = data.load("mnist")
     runs_folder.check_restorable(options.run, "small", dataset)
@@ -157,14 +157,14 @@ def read_as_resumed(run: Path) -> None:
 
 
 def read_as_report(run: Path) -> None:
-    """What experiments/report.py makes of a run."""
+    """Reads a run as experiments/report.py does."""
     finished = report_of_runs.read(run)
     report_of_runs.table([finished])
     report_of_runs.section(finished, run)
 
 
 def outcome(read: Callable[[Path], Any], run: Path) -> str:
-    """What reading a run comes to: "works", or what the error says."""
+    """Returns the outcome of reading a run: "works", or the text of the error."""
     try:
         read(run)
     except UserError as error:
@@ -181,9 +181,9 @@ def check(
     damages: Callable[[bytes], Iterator[tuple[str, bytes]]],
     every: int = 1,
 ) -> None:
-    """Reads a run whose file is damaged in each way: that works, or one error names the file.
+    """Damages a run's file in each way; reading it must work, or raise an error that names it.
 
-    Of the ways only one in `every` is tried, which varies keys and values all the same.
+    Only one way in `every` is tried, which still varies keys and values.
     """
     path = run / file
     written = [path, *run.glob("*.json*")]
@@ -207,7 +207,7 @@ def test_a_damaged_config_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatc
     variables = checkpoint.load_variables(run / "checkpoints")
     monkeypatch.setattr(checkpoint, "load_variables", lambda folder, step: variables)
     monkeypatch.setattr(checkpoint, "latest_step", lambda folder: 21)
-    monkeypatch.setattr(environment, "git_commit", lambda: None)  # which starts processes
+    monkeypatch.setattr(environment, "git_commit", lambda: None)  # it starts processes
     readers = {
         "load": jaxae.load,
         "evaluate": read_as_evaluate,

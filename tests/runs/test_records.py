@@ -1,4 +1,4 @@
-"""What a run writes down: options and surroundings, one line an epoch, a summary."""
+"""The records of a run: its options and environment, one line per epoch, a summary."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ class Options:
 
 
 class Board:
-    """What a SummaryWriter would be told."""
+    """A SummaryWriter that keeps what it is given."""
 
     def __init__(self) -> None:
         self.scalars: list[tuple[str, float, int]] = []
@@ -44,7 +44,7 @@ def dataset() -> data.Dataset:
 
 
 def epoch_record(epoch: int, **others: Any) -> dict[str, Any]:
-    """A line such as metrics.jsonl has, with easy numbers."""
+    """Returns a line of metrics.jsonl with simple numbers."""
     losses = {"train_loss": 0.75, "test_loss": 1 / epoch}
     return {"epoch": epoch, **losses, "seconds": 0.5, **others}
 
@@ -100,7 +100,7 @@ def test_config_of_a_resumed_run_keeps_how_it_began(tmp_path: Path, dataset: dat
 
 
 def commit_all(folder: Path) -> None:
-    """Makes a folder a checkout, with one commit of what is in it."""
+    """Makes a folder a checkout, with one commit of its files."""
     user = ("-c", "user.name=a", "-c", "user.email=b")
     for command in (("init",), ("add", "."), (*user, "commit", "-m", "one")):
         subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be read: none is deleted, and no trained run is started over unasked."""
+"""Unreadable checkpoints: none is deleted, and no trained run starts again without --restart."""
 
 import errno
 import json
@@ -84,7 +84,7 @@ def test_what_is_set_aside_twice_has_two_names(run: Path) -> None:
 def fail_to_read(
     monkeypatch: pytest.MonkeyPatch, *, times: int, number: int = errno.EIO
 ) -> list[Path]:
-    """Makes so many reads of descriptions fail, as on a network disk; returns those that did."""
+    """Makes the first reads of descriptions fail, as on a network disk; returns their paths."""
     failed, read = [], Path.read_bytes
 
     def read_bytes(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Sets that are small or odd: what can be trained on is, and what of it can be drawn."""
+"""Small or odd datasets: training works if it can, and draws the pictures that it can."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from jaxae.runs import RunOptions
 def use_set(
     patch: pytest.MonkeyPatch, train_labels: list[int], test_labels: list[int], channels: int = 1
 ) -> None:
-    """Makes every name a set of eight classes, of images with these labels."""
+    """Makes every name load a set of eight classes, whose images have these labels."""
     generator = np.random.default_rng(0)
     splits = (
         data.Split(
@@ -31,7 +31,7 @@ def use_set(
 
 
 def run_and_draw(line: str, folder: Path) -> tuple[set[str], set[str]]:
-    """Trains as the command line says; the pictures of the run, and those of its codes."""
+    """Trains with a command line; returns the names of the run's pictures and of its codes'."""
     full = f"{line} --dataset odd --hidden 8 --latent 4 --epochs 1 --out {folder / 'run'}"
     train.main(cli.parse(train.Options, full.split()))
     run = folder / "run"
@@ -55,7 +55,7 @@ def test_more_than_memory_holds_is_refused_with_what_would_fit(
 
 
 def left_out(said: str) -> dict[str, str]:
-    """Why each picture is missing, from what was said on stderr."""
+    """Returns the reason for each missing picture, from the text on stderr."""
     return dict(re.findall(r"^jaxae: no picture (\w+): (.*)$", said, flags=re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""What stops an experiment, wrong flags and Ctrl-C, and how it goes on to the same bits."""
+"""Stops of an experiment, by wrong flags or Ctrl-C, and resuming it to the same bits."""
 
 import os
 import pty
@@ -80,7 +80,7 @@ def test_a_wrong_flag_is_one_paragraph_and_no_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_sets"))
     monkeypatch.setattr(sys, "argv", command(name, line)[1:])
-    # Training is another's matter: a flag that gets so far has been taken.
+    # A wrong flag must be refused before training starts.
     monkeypatch.setattr(training.train, "fit", lambda *args, **named: pytest.fail("trains"))
     with pytest.raises(SystemExit) as end:
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -99,12 +99,12 @@ def test_a_wrong_flag_as_a_user_meets_it(tmp_path: Path) -> None:
 
 
 def read_until(terminal: int, words: bytes | None) -> bytes:
-    """What a process writes to a terminal, until it writes these words, or ends."""
+    """Returns what a process writes to a terminal, until it writes these words or ends."""
     seen = b""
     while words is None or words not in seen:
         try:
             more = os.read(terminal, 4096)
-        except OSError:  # so Linux says that the other end is closed
+        except OSError:  # Linux raises this if the other end is closed
             break
         if not more:
             break
@@ -125,7 +125,9 @@ def test_stopped_on_a_terminal_then_resumed(number: int, code: int, tmp_path: Pa
         stderr=other_end,
     ) as process:
         os.close(other_end)
-        bar = read_until(terminal, b"epoch 3/300").decode(errors="replace")  # it ends anywhere
+        bar = read_until(terminal, b"epoch 3/300").decode(
+            errors="replace"
+        )  # the read may stop within a character
         process.send_signal(number)
         said = read_until(terminal, None).decode(errors="replace")
     os.close(terminal)
@@ -155,11 +157,11 @@ def test_a_stop_that_python_ignores_is_raised_again(number: int, error: type) ->
                 signal.raise_signal(number)
                 came.append("not to be reached")
             finally:
-                signal.raise_signal(number)  # once more, which changes nothing
+                signal.raise_signal(number)  # a second one changes nothing
 
     def stopped() -> None:
         with parsing.stop_once():
-            Finalized()  # and gone
+            Finalized()  # freed at once, which calls __del__
             for _ in range(100 * SECONDS):
                 time.sleep(0.01)
 
@@ -170,7 +172,7 @@ def test_a_stop_that_python_ignores_is_raised_again(number: int, error: type) ->
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and scripts have it
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup and in scripts
     try:
         with parsing.stop_once():
             signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Training with its books kept: stopped and gone on with, repeated, loaded."""
+"""Recorded training runs: interrupted and resumed, repeated, loaded."""
 
 import dataclasses
 import json
@@ -22,12 +22,12 @@ compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
 
 def assert_close(tree: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
-    """Close, for the order of a sum may change with the threads that are free."""
+    """Asserts equality up to rounding, because the order of a sum may depend on free threads."""
     jax.tree.map(partial(np.testing.assert_allclose, rtol=rtol, atol=atol), tree, expected)
 
 
 def assert_same_records(folder: Path, expected: Path) -> None:
-    """The same lines, but for the last digits."""
+    """Asserts that two runs recorded the same lines, up to rounding."""
     lines, expected_lines = lines_of(folder), lines_of(expected)
     assert [line["epoch"] for line in lines] == [line["epoch"] for line in expected_lines]
     for line, other in zip(lines, expected_lines, strict=True):
@@ -58,11 +58,11 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture
 def whole(_finished: Finished, tmp_path: Path) -> Finished:
-    """A run of three epochs that nothing has interrupted, with a checkpoint of each."""
+    """An uninterrupted run of three epochs, with a checkpoint of each."""
     return Finished(shutil.copytree(_finished.folder, tmp_path / "whole"), _finished.epochs)
 
 
-def test_a_run_leaves_its_books(whole: Finished) -> None:
+def test_a_run_writes_its_records(whole: Finished) -> None:
     epochs, folder = whole.epochs, whole.folder
     assert [(epoch.number, epoch.last) for epoch in epochs] == [(1, False), (2, False), (3, True)]
     assert train.steps_done(epochs[-1].state) == 3 * STEPS_PER_EPOCH
@@ -135,7 +135,7 @@ def test_interrupted_while_drawing_then_resumed_equals_uninterrupted(
     folder = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
         go(out=folder, on_epoch=interrupt)
-    assert [epoch.number for epoch in go(resume=folder)] == [2, 3]  # the second is drawn anew
+    assert [epoch.number for epoch in go(resume=folder)] == [2, 3]  # the second is drawn again
     assert_same_records(folder, whole.folder)
 
 
@@ -241,7 +241,7 @@ def test_load_takes_an_earlier_epoch(whole: Finished, tmp_path: Path) -> None:
 
 
 def test_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
-    """A learning rate that ruins the third epoch and all after it."""
+    """The learning rate ruins the third epoch and all later ones."""
 
     def worsen(recipe: runs.Recipe) -> runs.Recipe:
         rate = optax.piecewise_constant_schedule(1e-2, {2 * STEPS_PER_EPOCH: 300.0})

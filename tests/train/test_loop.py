@@ -1,4 +1,4 @@
-"""The training loop against obvious loops: true weights, and a key that decides everything."""
+"""The training loop against plain loops: exact weights, and all randomness from the key."""
 
 from functools import partial
 
@@ -39,7 +39,7 @@ def optimizer() -> optax.GradientTransformation:
 
 @pytest.fixture(scope="module")
 def noisy_objective(model) -> train.Objective:
-    """One that uses its key, so that a wrong key shows."""
+    """An objective that uses its key, so that a wrong key shows."""
     reconstruction = partial(
         objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI)
     )
@@ -70,7 +70,7 @@ def assert_trees_close(left, right, rtol: float = 1e-5) -> None:
 
 
 def key_data(tree):
-    """The tree with typed keys as integers, which NumPy can compare."""
+    """Returns the tree with typed keys as integers, which NumPy can compare."""
 
     def plain(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -196,7 +196,7 @@ def test_compiles_once_for_all_epochs_and_chunks(examples, model, optimizer):
     )
     next(fit)
     after_first_chunk = len(traced)
-    assert len(list(fit)) == 8  # three epochs of chunks of 2, 2 and 1, less what global steps join
+    assert len(list(fit)) == 8  # to steps 4, 5, 6, 8, 10, 12, 14 and 15
     assert len(traced) == after_first_chunk
     assert set(traced) == {(BATCH, *SHAPE)}  # padded batches
 

@@ -1,4 +1,4 @@
-"""A step: what an objective may return, and what an optimizer is given."""
+"""A step: the terms that an objective may return, and the arguments of an optimizer."""
 
 import dataclasses
 import inspect
@@ -24,7 +24,7 @@ EXAMPLES = Examples(IMAGES)
 
 
 def noisy(variables: train.Variables, key: jax.Array, batch: Any) -> train.Terms:
-    """Distances from two numbers, not quadratic ones, to noise that each step draws anew."""
+    """Returns a distance to noise that is not quadratic; the noise differs at each step."""
     x = variables["params"]["x"]
     goal = batch.images.mean((1, 2)) + jax.random.normal(key, (2,))[None]
     return train.Terms(jnp.cosh(x[None] - goal).sum(1))
@@ -56,7 +56,7 @@ OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_is_given_the_loss_as_in_a_loop_of_optax(name: str) -> None:
-    """Two replicas, each of which has its own losses and searches its own line."""
+    """Two replicas have their own losses and line searches."""
     optimizer = OPTIMIZERS[name]()
     states = [new_state(optimizer, start) for start in (1.0, -3.0)]
     update = optax.with_extra_args_support(optimizer).update
@@ -100,13 +100,13 @@ def test_a_line_search_at_a_step_that_is_not_finite_changes_nothing() -> None:
 
 
 def test_an_optimizer_that_takes_no_loss_is_given_none() -> None:
-    """Not even one that counts as optax's with extra arguments, but knows which it takes."""
+    """Not even if optax counts it among those with extra arguments, but it takes named ones."""
     optimizer = optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1))
     assert run(new_state(optimizer), noisy, optimizer).state.step == STEPS
 
 
 def returning(terms: Callable[[int], Any]) -> train.Objective:
-    """An objective that returns something for a batch of a size."""
+    """Returns an objective whose result depends on the batch size only."""
 
     def objective(variables: train.Variables, key: jax.Array, batch: Any) -> Any:
         del variables, key
