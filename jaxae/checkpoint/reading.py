@@ -105,7 +105,7 @@ def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
                 break
             except (
                 Exception
-            ) as error:  # damage makes Orbax, TensorStore and decoders raise many kinds
+            ) as error:  # damage makes Orbax, TensorStore and decoders raise errors of many types
                 problem = _failure(
                     path, error
                 )  # without its cause, whose frames hold the other reads
@@ -137,7 +137,7 @@ def verify(path: Path) -> None:
     try:
         opened = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
         found = opened.list().result()
-    except Exception as error:  # damage makes TensorStore raise many kinds
+    except Exception as error:  # damage makes TensorStore raise errors of many types
         raise _failure(path, error) from error
     # Orbax joins the parts of a name by dots, and leaves slashes within a part as they are.
     listed = {key.decode().replace("/", ".") for key in found}

@@ -36,7 +36,7 @@ def with_binarization(
     """Returns a recipe for binarized images.
 
     `dynamic` draws the training pixels at each step, `static` draws them once. Test images are
-    binarized once; the objective of the test does not change.
+    always binarized once, and the test objective stays the same.
     """
     if binarization == "none":
         return recipe

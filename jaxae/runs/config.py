@@ -36,7 +36,7 @@ class _SavedRunOptions:
 
 @dataclass(frozen=True)
 class _SavedOptions:
-    """The options that are read without the experiment's own class; some experiments lack some."""
+    """An experiment's own options that are read without its class, if it has them."""
 
     run: _SavedRunOptions
     objective: str | None = None

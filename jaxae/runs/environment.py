@@ -63,7 +63,7 @@ def words_of(command: str) -> list[str]:
 
 
 def portable(command: str) -> str:
-    """Removes one machine's folders of data, pages and runs from a command."""
+    """Removes the paths of one machine's data, pages and runs from a command."""
     kept, words = [], iter(words_of(command))
     for word in words:
         flag, _, place = word.replace("_", "-").partition("=")

@@ -60,7 +60,7 @@ def _build_network(
         return Network(model, likelihood), expected
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
-    except Exception as error:  # Linen and JAX raise many kinds
+    except Exception as error:  # Linen and JAX raise errors of many types
         raise UserError(
             f"{folder / CONFIG_FILE} describes a network that this version cannot build "
             f"({type(error).__name__}: {str(error)[:300]}): give a run that this version trained"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # tqdm may be missing if no run is trained
 
 @contextlib.contextmanager
 def open_bar(total_images: int, initial: int) -> Iterator["tqdm"]:
-    """Opens a bar over all images of a run, with rate and time left; silent off a terminal."""
+    """Opens a bar over all images of a run, with rate and time left, if stderr is a terminal."""
     from tqdm import tqdm
 
     with tqdm(
@@ -69,7 +69,7 @@ def skip_failed_picture(name: str) -> Iterator[None]:
         yield
     except OSError:
         raise
-    except Exception as error:  # packages that fit and draw raise many kinds
+    except Exception as error:  # packages that fit and draw raise errors of many types
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         tqdm.write(f"jaxae: no picture {name}: {kind}{' '.join(str(error).split())}", sys.stderr)
 

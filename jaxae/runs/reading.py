@@ -134,7 +134,7 @@ def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 def format_figure(figures: Mapping[str, Any], name: str) -> str:
     """Formats a figure to four significant digits, or as mean ± std over replicas.
 
-    Mean and std then have the decimals of the std's first two digits. A missing figure is NaN.
+    The std has two digits, and the mean as many decimals. A missing figure is NaN.
     """
     value, deviation = figures.get(name, math.nan), figures.get(f"{name}_std")
     if deviation is None or not math.isfinite(deviation) or not math.isfinite(value):
