@@ -26,7 +26,7 @@ from jaxae.cli import is_writable
 from jaxae.data import Dataset
 from jaxae.errors import UserError
 from jaxae.files import whole
-from jaxae.models import Conv, ConvEncoder, Shape, lecun
+from jaxae.models import ConvEncoder, ConvLayer, Shape, lecun
 from jaxae.network import apply
 from jaxae.runs import seeded_state
 from jaxae.train import (
@@ -189,7 +189,7 @@ def _network(dataset: Dataset, settings: ClassifierSettings) -> Network:
             f"{dataset.name} has {classes} classes: FID and similar figures need a classifier, so "
             "give a dataset of two or more"
         )
-    layers = tuple(Conv(channels, stride=2) for channels in settings.channels)
+    layers = tuple(ConvLayer(channels, stride=2) for channels in settings.channels)
     encoder = ConvEncoder(
         layers, settings.features, latent_activation=nn.relu, initialization=lecun
     )

@@ -27,22 +27,22 @@ from jaxae.models.bottlenecks import (
 )
 from jaxae.models.descriptions import build, describe
 from jaxae.models.design import Design, make_pair
-from jaxae.models.layers import Conv, Pool, lecun, limited_scale, logistic
+from jaxae.models.layers import ConvLayer, PoolLayer, lecun, limited_scale, logistic
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
 
 __all__ = [
     "Autoencoder",
     "Codebook",
-    "Conv",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvLayer",
     "DenseDecoder",
     "DenseEncoder",
     "Design",
     "FiniteScalarQuantizer",
     "Gaussian",
     "HasPosterior",
-    "Pool",
+    "PoolLayer",
     "Quantizer",
     "Shape",
     "TopK",

@@ -17,7 +17,7 @@ from flax.typing import Dtype
 from jax import Array
 
 from jaxae.errors import UserError
-from jaxae.models.layers import Activation, Conv, Initialization, dense, keras
+from jaxae.models.layers import Activation, ConvLayer, Initialization, dense, keras
 from jaxae.models.stacks import convolve
 
 Shape = tuple[int, int, int]
@@ -78,7 +78,7 @@ class ConvEncoder(nn.Module):
     and a vector has none.
     """
 
-    layers: tuple[Conv, ...]
+    layers: tuple[ConvLayer, ...]
     latent: int | None = None
     activation: Activation = nn.relu
     latent_activation: Activation | None = None
@@ -105,7 +105,7 @@ class ConvDecoder(nn.Module):
     that shape; without it they are feature maps already.
     """
 
-    layers: tuple[Conv, ...]
+    layers: tuple[ConvLayer, ...]
     start: Shape | None = None
     activation: Activation = nn.relu
     initialization: Initialization = keras

@@ -25,10 +25,10 @@ CLASSES = {
         bottlenecks.FiniteScalarQuantizer,
         bottlenecks.TopK,
         bottlenecks.VectorQuantizer,
-        layers.Conv,
-        layers.Pool,
     )
-}
+} | {"Conv": layers.ConvLayer, "Pool": layers.PoolLayer}  # the names that config.json keeps
+
+_NAMES = {cls: name for name, cls in CLASSES.items()}
 
 VALUES = {
     "identity": autoencoders.identity,
@@ -61,10 +61,10 @@ def describe(part: Any) -> Any:
         return part
     if isinstance(part, tuple):
         return [describe(item) for item in part]
-    if type(part) in CLASSES.values():
+    if type(part) in _NAMES:
         fields = [field.name for field in dataclasses.fields(part) if field.init]
         values = {name: describe(getattr(part, name)) for name in fields if name not in _LINEN}
-        return {"class": type(part).__name__, **values}
+        return {"class": _NAMES[type(part)], **values}
     for name, value in VALUES.items():
         if part is value:
             return {"value": name}

@@ -16,7 +16,7 @@ from jaxae.models.autoencoders import (
     check_shape,
     identity,
 )
-from jaxae.models.layers import Activation, Conv, Initialization, lecun
+from jaxae.models.layers import Activation, ConvLayer, Initialization, lecun
 
 Pair = tuple[nn.Module, nn.Module]
 
@@ -82,15 +82,18 @@ def make_pair(
             "more, as often as both sides can be halved; or a dense network"
         )
     start = (height // factor, width // factor, design.widths[-1])
-    down = tuple(Conv(features, stride=2) for features in design.widths)
+    down = tuple(ConvLayer(features, stride=2) for features in design.widths)
     up = tuple(
-        Conv(features, stride=2, transpose=True) for features in (*design.widths[-2::-1], logits)
+        ConvLayer(features, stride=2, transpose=True)
+        for features in (*design.widths[-2::-1], logits)
     )
     if maps:
         # One by one pixel: each place has a code of its own.
         return (
-            ConvEncoder((*down, Conv(outputs, 1)), latent_activation=latent_activation, **shared),
-            ConvDecoder((Conv(design.widths[-1], 1), *up), **shared),
+            ConvEncoder(
+                (*down, ConvLayer(outputs, 1)), latent_activation=latent_activation, **shared
+            ),
+            ConvDecoder((ConvLayer(design.widths[-1], 1), *up), **shared),
         )
     return (
         ConvEncoder(down, outputs, latent_activation=latent_activation, **shared),

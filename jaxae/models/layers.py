@@ -56,7 +56,7 @@ def limited_scale(x: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolLayer:
     """A max-pool over squares; SAME pads at the borders as in Keras, VALID drops what is left."""
 
     window: int
@@ -65,7 +65,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Conv:
+class ConvLayer:
     """A convolution and what follows its activation: a max-pool or an upsampling."""
 
     features: int
@@ -73,7 +73,7 @@ class Conv:
     stride: int = 1
     padding: Literal["SAME", "VALID"] | int = "SAME"  # a number: pixels on each side, as in PyTorch
     transpose: bool = False
-    pool: Pool | None = None
+    pool: PoolLayer | None = None
     upsample: int = 1  # nearest neighbour
 
 

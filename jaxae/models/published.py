@@ -18,7 +18,7 @@ from jaxae.models.autoencoders import (
     VariationalAutoencoder,
     check_shape,
 )
-from jaxae.models.layers import Conv, Pool, keras, lecun, pytorch
+from jaxae.models.layers import ConvLayer, PoolLayer, keras, lecun, pytorch
 
 
 def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Autoencoder:
@@ -40,13 +40,13 @@ def denoise(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     check_shape(shape)
     height, width, channels = shape
     exact = height % 8 == 0 and width % 8 == 0
-    halve = Pool(2, 2, "SAME")
-    encoder = (Conv(16, pool=halve), Conv(8, pool=halve), Conv(8, pool=halve))
+    halve = PoolLayer(2, 2, "SAME")
+    encoder = (ConvLayer(16, pool=halve), ConvLayer(8, pool=halve), ConvLayer(8, pool=halve))
     decoder = (
-        Conv(8, upsample=2),
-        Conv(8, upsample=2),
-        Conv(16, padding="SAME" if exact else "VALID", upsample=2),
-        Conv(channels),
+        ConvLayer(8, upsample=2),
+        ConvLayer(8, upsample=2),
+        ConvLayer(16, padding="SAME" if exact else "VALID", upsample=2),
+        ConvLayer(channels),
     )
     return Autoencoder(
         ConvEncoder(encoder, initialization=keras, dtype=dtype),
@@ -64,12 +64,12 @@ def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Au
     check_shape(shape)
     check_latent(latent)
     height, width, channels = shape
-    encoder = (Conv(32), Conv(64, stride=2), Conv(64, stride=2), Conv(64))
+    encoder = (ConvLayer(32), ConvLayer(64, stride=2), ConvLayer(64, stride=2), ConvLayer(64))
     decoder = (
-        Conv(64, transpose=True),
-        Conv(64, stride=2, transpose=True),
-        Conv(32, stride=2, transpose=True),
-        Conv(channels, transpose=True),
+        ConvLayer(64, transpose=True),
+        ConvLayer(64, stride=2, transpose=True),
+        ConvLayer(32, stride=2, transpose=True),
+        ConvLayer(channels, transpose=True),
     )
     start = (-(-height // 4), -(-width // 4), 64)
     return Autoencoder(
@@ -92,13 +92,13 @@ def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28; 5,729 parameters."""
     check_shape(shape)
     encoder = (
-        Conv(16, stride=3, padding=1, pool=Pool(2, 2, "VALID")),
-        Conv(8, stride=2, padding=1, pool=Pool(2, 1, "VALID")),
+        ConvLayer(16, stride=3, padding=1, pool=PoolLayer(2, 2, "VALID")),
+        ConvLayer(8, stride=2, padding=1, pool=PoolLayer(2, 1, "VALID")),
     )
     decoder = (
-        Conv(16, stride=2, padding=0, transpose=True),
-        Conv(8, kernel_size=5, stride=3, padding=1, transpose=True),
-        Conv(shape[-1], kernel_size=2, stride=2, padding=1, transpose=True),
+        ConvLayer(16, stride=2, padding=0, transpose=True),
+        ConvLayer(8, kernel_size=5, stride=3, padding=1, transpose=True),
+        ConvLayer(shape[-1], kernel_size=2, stride=2, padding=1, transpose=True),
     )
     return Autoencoder(
         ConvEncoder(encoder, initialization=pytorch, dtype=dtype),

@@ -13,9 +13,9 @@ from jax import Array, lax
 
 from jaxae import convolutions
 from jaxae.convolutions import Window, Windows, transposed_padding, transposed_window, window
-from jaxae.models.layers import Activation, Conv, Initialization, Pool
+from jaxae.models.layers import Activation, ConvLayer, Initialization, PoolLayer
 
-Layers = Sequence[tuple[Conv, Activation]]
+Layers = Sequence[tuple[ConvLayer, Activation]]
 
 Parameters = Sequence[tuple[Array, Array]]
 """A kernel [h, w, C, O] and a bias [O] for each layer."""
@@ -117,18 +117,18 @@ def by_products(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
     return upsample(x, factor).transpose(3, 1, 2, 0)
 
 
-def overlap(layer: Conv, pool: Pool) -> bool:
+def overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
     """Whether one window over all that a pool's window sees reads less than its taps' windows."""
     return layer.kernel_size + layer.stride * (pool.window - 1) < layer.kernel_size * pool.stride
 
 
-def windows_of(layer: Conv, sizes: tuple[int, ...]) -> Windows:
+def windows_of(layer: ConvLayer, sizes: tuple[int, ...]) -> Windows:
     """The windows of a layer over an input's height and width; over its output if it dilates."""
     height, width = sizes
     return window_of(layer, height), window_of(layer, width)
 
 
-def window_of(layer: Conv, size: int) -> Window:
+def window_of(layer: ConvLayer, size: int) -> Window:
     """The window of a layer along one axis."""
     if not layer.transpose:
         return window(size, layer.kernel_size, layer.stride, layer.padding)
@@ -137,7 +137,7 @@ def window_of(layer: Conv, size: int) -> Window:
     return transposed_window(size, layer.kernel_size, layer.stride, padding_of(layer))
 
 
-def pool_windows(pool: Pool, windows: Windows) -> Windows:
+def pool_windows(pool: PoolLayer, windows: Windows) -> Windows:
     """The windows of a pool over the outputs of others."""
     rows, columns = windows
     return (
@@ -146,7 +146,7 @@ def pool_windows(pool: Pool, windows: Windows) -> Windows:
     )
 
 
-def padding_of(layer: Conv) -> tuple[int, int]:
+def padding_of(layer: ConvLayer) -> tuple[int, int]:
     """How far a transposed layer pads its dilated input; a number crops, as in PyTorch."""
     if isinstance(layer.padding, int):
         around = layer.kernel_size - 1 - layer.padding

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import Array, lax
 
-from jaxae.models import Conv, Pool, lecun, logistic, stacks
+from jaxae.models import ConvLayer, PoolLayer, lecun, logistic, stacks
 from jaxae.models.autoencoders import identity
 from jaxae.models.layers import Initialization, dense, keras, pytorch
 
@@ -19,7 +19,7 @@ IMAGES = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
 class Convolution(nn.Module):
     """A layer as a module, for it to have parameters."""
 
-    layer: Conv
+    layer: ConvLayer
     initialization: Initialization = keras
 
     @nn.compact
@@ -53,7 +53,7 @@ def output_kernel_bias(module: nn.Module, x: np.ndarray) -> tuple[np.ndarray, ..
 every_computation = pytest.mark.parametrize("compute", [stacks.by_convolutions, stacks.by_products])
 
 
-def random_layer(layer: Conv) -> tuple[np.ndarray, np.ndarray]:
+def random_layer(layer: ConvLayer) -> tuple[np.ndarray, np.ndarray]:
     """A kernel and a bias for a layer on IMAGES."""
     random = np.random.default_rng(1)
     shape = (layer.kernel_size, layer.kernel_size, IMAGES.shape[-1], layer.features)
@@ -63,7 +63,7 @@ def random_layer(layer: Conv) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def output_of(compute: Callable, layer: Conv, kernel: np.ndarray, bias: np.ndarray) -> Array:
+def output_of(compute: Callable, layer: ConvLayer, kernel: np.ndarray, bias: np.ndarray) -> Array:
     """What a layer without an activation makes of IMAGES."""
     parameters = [(jnp.asarray(kernel), jnp.asarray(bias))]
     return compute(jnp.asarray(IMAGES), parameters, layers=[(layer, identity)])
@@ -101,7 +101,7 @@ def same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
 @pytest.mark.parametrize("padding", ["SAME", "VALID", 0, 1])
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (3, 3), (2, 1)])
 def test_convolution(compute: Callable, size: int, stride: int, padding) -> None:
-    layer = Conv(4, size, stride, padding)
+    layer = ConvLayer(4, size, stride, padding)
     kernel, bias = random_layer(layer)
     output = output_of(compute, layer, kernel, bias)
     if padding == "SAME":
@@ -137,7 +137,7 @@ def slow_transposed_convolution(
 def test_transposed_convolution_with_padding_in_pixels(
     compute: Callable, size: int, stride: int, padding: int
 ) -> None:
-    layer = Conv(4, size, stride, padding, transpose=True)
+    layer = ConvLayer(4, size, stride, padding, transpose=True)
     kernel, bias = random_layer(layer)
     output = output_of(compute, layer, kernel, bias)
     # Flax correlates its kernel with the dilated input, so what each pixel adds is that kernel
@@ -152,7 +152,7 @@ def test_transposed_convolution_with_padding_in_pixels(
 def test_transposed_convolution_same_is_the_gradient_of_a_strided_one(
     compute: Callable, size: int, stride: int
 ) -> None:
-    layer = Conv(4, size, stride, "SAME", transpose=True)
+    layer = ConvLayer(4, size, stride, "SAME", transpose=True)
     kernel, bias = random_layer(layer)
     output = output_of(compute, layer, kernel, bias)
     # Keras defines it so: the convolution that takes [B, sH, sW, 4] to [B, H, W, 3] reads what the
@@ -176,7 +176,7 @@ def test_transposed_convolution_same_is_the_gradient_of_a_strided_one(
 # Pooling and upsampling.
 
 
-def slow_max_pool(x: np.ndarray, pool: Pool) -> np.ndarray:
+def slow_max_pool(x: np.ndarray, pool: PoolLayer) -> np.ndarray:
     """The maximum of each window, of its part inside the image where it hangs over the border."""
     size, stride = pool.window, pool.stride
     around = [(0, 0), (0, 0)]
@@ -189,7 +189,7 @@ def slow_max_pool(x: np.ndarray, pool: Pool) -> np.ndarray:
     return windows.max(axis=(3, 4)).transpose(2, 0, 1, 3)
 
 
-def resampled(compute: Callable, images: np.ndarray, layer: Conv) -> Array:
+def resampled(compute: Callable, images: np.ndarray, layer: ConvLayer) -> Array:
     """What the pool or the upsampling of a layer makes of images, its convolution the identity."""
     parameters = [(jnp.eye(3)[None, None], jnp.zeros(3))]
     return compute(jnp.asarray(images), parameters, layers=[(layer, identity)])
@@ -200,15 +200,15 @@ def resampled(compute: Callable, images: np.ndarray, layer: Conv) -> Array:
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (2, 1), (3, 2)])
 def test_max_pool(compute: Callable, images: np.ndarray, window: int, stride: int, padding) -> None:
-    pool = Pool(window, stride, padding)
-    output = resampled(compute, images, Conv(3, kernel_size=1, pool=pool))
+    pool = PoolLayer(window, stride, padding)
+    output = resampled(compute, images, ConvLayer(3, kernel_size=1, pool=pool))
     np.testing.assert_array_equal(output, slow_max_pool(images, pool))
 
 
 @every_computation
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_upsampling_repeats_each_pixel(compute: Callable, factor: int) -> None:
-    output = resampled(compute, IMAGES, Conv(3, kernel_size=1, upsample=factor))
+    output = resampled(compute, IMAGES, ConvLayer(3, kernel_size=1, upsample=factor))
     block = np.ones((1, factor, factor, 1), np.float32)
     np.testing.assert_array_equal(output, np.kron(IMAGES, block))
 
@@ -217,8 +217,8 @@ def test_upsampling_repeats_each_pixel(compute: Callable, factor: int) -> None:
 
 FAN_INS = {  # layer on 40 channels: module and fan-in; PyTorch's counts as below
     "dense": (lambda how: Dense(300, how), 40),
-    "convolution": (lambda how: Convolution(Conv(60, 3), how), 40 * 9),
-    "transposed": (lambda how: Convolution(Conv(60, 3, transpose=True), how), 40 * 9),
+    "convolution": (lambda how: Convolution(ConvLayer(60, 3), how), 40 * 9),
+    "transposed": (lambda how: Convolution(ConvLayer(60, 3, transpose=True), how), 40 * 9),
 }
 
 

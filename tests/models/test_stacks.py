@@ -10,30 +10,39 @@ import numpy as np
 import pytest
 from jax import Array
 
-from jaxae.models import Conv, Pool, stacks
+from jaxae.models import ConvLayer, PoolLayer, stacks
 from jaxae.models.autoencoders import identity
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype(np.float32)
 
-HALVE = Pool(2, 2, "SAME")
+HALVE = PoolLayer(2, 2, "SAME")
 
 STACKS = {
-    "convolution and pool": [Conv(3, pool=HALVE)],
-    "pool that drops a row": [Conv(3, padding="VALID", pool=Pool(2, 2, "VALID"))],
-    "pool over a padded border": [Conv(3, padding="VALID", pool=HALVE)],
-    "overlapping pool": [Conv(3, pool=Pool(3, 2, "SAME"))],
-    "pool with stride 1": [Conv(3, pool=Pool(2, 1, "VALID"))],
-    "strided convolution and pool": [Conv(3, kernel_size=5, stride=2, padding=1, pool=HALVE)],
-    "upsampling": [Conv(3, upsample=2), Conv(2)],
-    "upsampling by 3, even kernel": [Conv(1, upsample=3), Conv(4, kernel_size=4)],
-    "upsampling and no padding": [Conv(3, upsample=2), Conv(2, kernel_size=5, padding="VALID")],
-    "upsampling and wide padding": [Conv(3, upsample=2), Conv(2, kernel_size=2, padding=2)],
-    "upsampling and pool": [Conv(3, upsample=2), Conv(2, pool=HALVE)],
-    "upsampling and stride": [Conv(3, upsample=2), Conv(2, stride=2)],
-    "upsampling and transposed": [Conv(3, upsample=2), Conv(2, stride=2, transpose=True)],
-    "upsampling and transposed, stride 1": [Conv(3, upsample=2), Conv(2, transpose=True)],
-    "upsampling at the end": [Conv(3), Conv(2, upsample=2)],
-    "transposed": [Conv(3, stride=3, kernel_size=2, transpose=True), Conv(2, transpose=True)],
+    "convolution and pool": [ConvLayer(3, pool=HALVE)],
+    "pool that drops a row": [ConvLayer(3, padding="VALID", pool=PoolLayer(2, 2, "VALID"))],
+    "pool over a padded border": [ConvLayer(3, padding="VALID", pool=HALVE)],
+    "overlapping pool": [ConvLayer(3, pool=PoolLayer(3, 2, "SAME"))],
+    "pool with stride 1": [ConvLayer(3, pool=PoolLayer(2, 1, "VALID"))],
+    "strided convolution and pool": [ConvLayer(3, kernel_size=5, stride=2, padding=1, pool=HALVE)],
+    "upsampling": [ConvLayer(3, upsample=2), ConvLayer(2)],
+    "upsampling by 3, even kernel": [ConvLayer(1, upsample=3), ConvLayer(4, kernel_size=4)],
+    "upsampling and no padding": [
+        ConvLayer(3, upsample=2),
+        ConvLayer(2, kernel_size=5, padding="VALID"),
+    ],
+    "upsampling and wide padding": [
+        ConvLayer(3, upsample=2),
+        ConvLayer(2, kernel_size=2, padding=2),
+    ],
+    "upsampling and pool": [ConvLayer(3, upsample=2), ConvLayer(2, pool=HALVE)],
+    "upsampling and stride": [ConvLayer(3, upsample=2), ConvLayer(2, stride=2)],
+    "upsampling and transposed": [ConvLayer(3, upsample=2), ConvLayer(2, stride=2, transpose=True)],
+    "upsampling and transposed, stride 1": [ConvLayer(3, upsample=2), ConvLayer(2, transpose=True)],
+    "upsampling at the end": [ConvLayer(3), ConvLayer(2, upsample=2)],
+    "transposed": [
+        ConvLayer(3, stride=3, kernel_size=2, transpose=True),
+        ConvLayer(2, transpose=True),
+    ],
 }
 ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu}
 
@@ -46,7 +55,7 @@ def test_the_largest_input_of_a_nondecreasing_activation_gives_the_largest_outpu
     assert (np.diff(outputs) > -1e-6).all()  # but for rounding
 
 
-def random_parameters(layers: list[Conv]) -> list[tuple[Array, Array]]:
+def random_parameters(layers: list[ConvLayer]) -> list[tuple[Array, Array]]:
     """Kernels and biases for layers on IMAGES."""
     random, channels, parameters = np.random.default_rng(1), IMAGES.shape[-1], []
     for layer in layers:
@@ -57,7 +66,7 @@ def random_parameters(layers: list[Conv]) -> list[tuple[Array, Array]]:
     return parameters
 
 
-def output_and_gradients(compute: Any, layers: list[Conv], activation: Any, x: Any) -> Any:
+def output_and_gradients(compute: Any, layers: list[ConvLayer], activation: Any, x: Any) -> Any:
     """What layers, the last without activation, make of images; its gradients in some direction."""
     parameters = random_parameters(layers)
     activations = [activation] * (len(layers) - 1) + [activation if layers[-1].pool else identity]
@@ -69,7 +78,7 @@ def output_and_gradients(compute: Any, layers: list[Conv], activation: Any, x: A
 
 @pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
 @pytest.mark.parametrize("layers", STACKS.values(), ids=STACKS)
-def test_products_are_convolutions(layers: list[Conv], activation: Any) -> None:
+def test_products_are_convolutions(layers: list[ConvLayer], activation: Any) -> None:
     @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def both(x: Array) -> tuple[Any, Any]:
         computations = stacks.by_products, stacks.by_convolutions
@@ -85,7 +94,7 @@ def test_products_are_convolutions(layers: list[Conv], activation: Any) -> None:
 
 
 def test_of_equal_pixels_the_first_is_pooled() -> None:
-    layers = [Conv(2, padding="VALID", pool=HALVE)]
+    layers = [ConvLayer(2, padding="VALID", pool=HALVE)]
     blank = np.zeros_like(IMAGES)
     (_, (actual, _)), (_, (expected, _)) = (
         output_and_gradients(compute, layers, nn.tanh, blank)
@@ -98,14 +107,14 @@ def test_of_equal_pixels_the_first_is_pooled() -> None:
 def test_padding_is_never_pooled() -> None:
     # All outputs are negative, and those that a window over the border would see are not.
     parameters = [(-jnp.ones((3, 3, 2, 1)), jnp.zeros(1))]
-    layers = [(Conv(1, padding="VALID", pool=HALVE), nn.tanh)]
+    layers = [(ConvLayer(1, padding="VALID", pool=HALVE), nn.tanh)]
     output = stacks.by_products(jnp.ones((1, 5, 5, 2)), parameters, layers=layers)
     np.testing.assert_allclose(output, np.full((1, 2, 2, 1), np.tanh(-18)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_stays(dtype: Any) -> None:
-    layers = [(Conv(3, pool=HALVE, upsample=2), nn.relu), (Conv(1), identity)]
+    layers = [(ConvLayer(3, pool=HALVE, upsample=2), nn.relu), (ConvLayer(1), identity)]
     parameters = jax.tree.map(
         lambda a: a.astype(dtype), random_parameters([layer for layer, _ in layers])
     )
@@ -123,7 +132,7 @@ def test_parameters_and_images_of_other_dtypes_meet() -> None:
         @nn.compact
         def __call__(self, x: Array) -> Array:
             initializers = nn.initializers.ones, nn.initializers.zeros
-            return stacks.convolve(x, [(Conv(1), identity)], lambda fan_in: initializers)
+            return stacks.convolve(x, [(ConvLayer(1), identity)], lambda fan_in: initializers)
 
     images = IMAGES.astype(jnp.bfloat16)
     with jax.numpy_dtype_promotion("standard"):

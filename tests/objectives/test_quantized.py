@@ -18,9 +18,9 @@ from jaxae.metrics import perplexity
 from jaxae.models import (
     Autoencoder,
     Codebook,
-    Conv,
     ConvDecoder,
     ConvEncoder,
+    ConvLayer,
     DenseDecoder,
     DenseEncoder,
     FiniteScalarQuantizer,
@@ -38,8 +38,8 @@ KEY, INIT_KEY = jax.random.split(jax.random.key(0, impl="rbg"))
 ENCODER, DECODER = DenseEncoder((8,), 2 * DIMENSION), DenseDecoder((8,), SHAPE)
 DENSE = Autoencoder(ENCODER, DECODER, VectorQuantizer(SIZE, DIMENSION))
 CONV = Autoencoder(
-    ConvEncoder((Conv(2 * DIMENSION, stride=2),), latent_activation=jnp.tanh),
-    ConvDecoder((Conv(1, stride=2, transpose=True),)),
+    ConvEncoder((ConvLayer(2 * DIMENSION, stride=2),), latent_activation=jnp.tanh),
+    ConvDecoder((ConvLayer(1, stride=2, transpose=True),)),
     VectorQuantizer(SIZE, DIMENSION),
 )
 BERNOULLI = likelihoods.BERNOULLI

@@ -29,8 +29,12 @@ OPTIMIZER = optax.adam(1e-3)
 
 DENSE = models.Autoencoder(models.DenseEncoder((16,), 3), models.DenseDecoder((16,), SHAPE))
 CONV = models.Autoencoder(
-    models.ConvEncoder((models.Conv(4, pool=models.Pool(2, 2, "SAME")), models.Conv(2, stride=2))),
-    models.ConvDecoder((models.Conv(4, stride=2, transpose=True, upsample=2), models.Conv(1))),
+    models.ConvEncoder(
+        (models.ConvLayer(4, pool=models.PoolLayer(2, 2, "SAME")), models.ConvLayer(2, stride=2))
+    ),
+    models.ConvDecoder(
+        (models.ConvLayer(4, stride=2, transpose=True, upsample=2), models.ConvLayer(1))
+    ),
 )
 
 
