@@ -46,7 +46,13 @@ else:
     _Name = Literal[tuple(family.FAMILY)]
     _LikelihoodName = Literal[tuple(likelihoods.BY_NAME)]
     _ActivationName = Literal[tuple(_ACTIVATIONS)]
-    SettingOptions = make_dataclass("SettingOptions", family.setting_fields(), frozen=True)
+    SettingOptions = make_dataclass(
+        "SettingOptions",
+        family.setting_fields(),
+        # Without its module, an instance cannot be pickled on Python 3.11.
+        namespace={"__module__": __name__, "__doc__": "An objective's own settings."},
+        frozen=True,
+    )
 
 
 @dataclass(frozen=True)

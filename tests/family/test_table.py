@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import runpy
 import sys
 from collections.abc import Callable
@@ -279,6 +280,12 @@ def test_a_new_row_brings_its_option_with_it(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(FAMILY, "warm-vae", member)
     options = {name: (kind, each.metadata) for name, kind, each in family.setting_fields()}
     assert options["warmth"] == (int | None, {"help": "number of degrees (warm-vae 3)"})
+
+
+def test_the_options_can_be_pickled() -> None:
+    options = train_command.Options(settings=train_command.SettingOptions(beta=4.0))
+    assert pickle.loads(pickle.dumps(options)) == options
+    assert train_command.SettingOptions.__doc__ == "An objective's own settings."
 
 
 def test_the_help_has_a_line_and_a_reference_of_each_member(
