@@ -67,13 +67,18 @@ def describe_settings(
 ) -> dict[str, tuple[Any, str]]:
     """The type and the description of each setting that any of the members has, sorted by name.
 
-    A description names the members that have the setting, with their defaults.
+    A description names the members that have the setting, with their defaults. Raises `ValueError`
+    if two members give a setting different types.
     """
     kinds: dict[str, Any] = {}
     owners: dict[str, dict[str, list[str]]] = {}  # of each setting: its members by what it is
     for member, settings in members.items():
         for name, setting in settings.items():
-            kinds[name] = setting.kind
+            if kinds.setdefault(name, setting.kind) != setting.kind:
+                raise ValueError(
+                    f"{name} of {member} is {setting.kind}, but {kinds[name]} in another member: "
+                    "give its default the same type, or the setting another name"
+                )
             number = setting.default
             text = " ".join(map(str, number)) if isinstance(number, tuple) else f"{number:g}"
             owners.setdefault(name, {}).setdefault(setting.help, []).append(f"{member} {text}")

@@ -282,6 +282,13 @@ def test_a_new_row_brings_its_option_with_it(monkeypatch: pytest.MonkeyPatch) ->
     assert options["warmth"] == (int | None, {"help": "number of degrees (warm-vae 3)"})
 
 
+def test_members_that_share_a_setting_must_give_it_one_type() -> None:
+    whole, real = settings.Setting(3, help="a number"), settings.Setting(3.0, help="a number")
+    members = {"one": {"warmth": whole}, "two": {"warmth": real}}
+    with pytest.raises(ValueError, match="warmth of two"):
+        settings.describe_settings(members)
+
+
 def test_the_options_can_be_pickled() -> None:
     options = train_command.Options(settings=train_command.SettingOptions(beta=4.0))
     assert pickle.loads(pickle.dumps(options)) == options
