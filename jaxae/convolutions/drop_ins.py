@@ -21,13 +21,13 @@ from jax import Array, lax
 from jaxae.convolutions import products
 from jaxae.convolutions.windows import transposed_padding, transposed_window, window
 
-Bilinear = Callable[[Array, Array], Array]
+_Bilinear = Callable[[Array, Array], Array]
 
-MANY = 64  # taps; a larger pool makes the program too long, with one array for each tap
+_MANY = 64  # taps; a larger pool makes the program too long, with one array for each tap
 
 LARGE = 4_000_000  # gathered numbers; above, XLA computes the value faster, not the gradient
 
-IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
+_IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
 
 
 def conv_general_dilated(
@@ -66,7 +66,7 @@ def conv_general_dilated(
     if (
         lhs.ndim != 4
         or 0 in shape
-        or lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) != IMAGES
+        or lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) != _IMAGES
         or feature_group_count * batch_group_count > 1
         or set(rhs_dilation or [1]) != {1}
         or (set(dilation) != {1} and (set(strides) != {1} or isinstance(padding, str)))
@@ -74,35 +74,35 @@ def conv_general_dilated(
         or not jnp.issubdtype(lhs.dtype, jnp.floating)
     ):
         return by_convolutions(lhs, rhs)
-    by_products = partial(images_by_products, strides=strides, padding=padding, dilation=dilation)
+    by_products = partial(_images_by_products, strides=strides, padding=padding, dilation=dilation)
     if math.prod(shape[:3]) * math.prod(rhs.shape[:3]) > LARGE:
-        by_products = partial(value_by_convolutions, by_convolutions, by_products)
+        by_products = partial(_value_by_convolutions, by_convolutions, by_products)
     return lax.platform_dependent(lhs, rhs, cpu=by_products, default=by_convolutions)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def value_by_convolutions(
-    by_convolutions: Bilinear, by_products: Bilinear, lhs: Array, rhs: Array
+def _value_by_convolutions(
+    by_convolutions: _Bilinear, by_products: _Bilinear, lhs: Array, rhs: Array
 ) -> Array:
     """Convolves by XLA; the derivatives are computed by matrix products."""
     del by_products
     return by_convolutions(lhs, rhs)
 
 
-@value_by_convolutions.defjvp
-def value_by_convolutions_jvp(
-    by_convolutions: Bilinear,
-    by_products: Bilinear,
+@_value_by_convolutions.defjvp
+def _value_by_convolutions_jvp(
+    by_convolutions: _Bilinear,
+    by_products: _Bilinear,
     primals: tuple[Array, Array],
     tangents: tuple[Array, Array],
 ) -> tuple[Array, Array]:
     """Applies the product rule."""
     (lhs, rhs), (lhs_tangent, rhs_tangent) = primals, tangents
-    value = value_by_convolutions(by_convolutions, by_products, lhs, rhs)
+    value = _value_by_convolutions(by_convolutions, by_products, lhs, rhs)
     return value, by_products(lhs_tangent, rhs) + by_products(lhs, rhs_tangent)
 
 
-def images_by_products(
+def _images_by_products(
     x: Array,
     kernel: Array,
     *,
@@ -143,7 +143,7 @@ def max_pool(
     if (
         inputs.ndim != 4
         or len(window_shape) != 2
-        or math.prod(window_shape) > MANY
+        or math.prod(window_shape) > _MANY
         or not jnp.issubdtype(inputs.dtype, jnp.floating)
     ):
         return by_windows(inputs)

@@ -26,11 +26,11 @@ def correlate(x: Array, kernel: Array, windows: Windows) -> Array:
     if features < channels and rows.stride == columns.stride == 1:
         # Summing the taps after the products moves fewer numbers than gathering them before.
         summands = [
-            shift_both(y, (rows.low - i, columns.low - j), (rows.outputs, columns.outputs))
-            for (i, j), y in zip(taps(windows), products_by_tap(x, kernel), strict=True)
+            _shift_both(y, (rows.low - i, columns.low - j), (rows.outputs, columns.outputs))
+            for (i, j), y in zip(_taps(windows), _products_by_tap(x, kernel), strict=True)
         ]
         return reduce(jnp.add, summands)
-    return contract(kernel.reshape(-1, features), jnp.concatenate(gather(x, windows)))
+    return _contract(kernel.reshape(-1, features), jnp.concatenate(gather(x, windows)))
 
 
 def correlate_transposed(x: Array, kernel: Array, windows: Windows) -> Array:
@@ -38,7 +38,7 @@ def correlate_transposed(x: Array, kernel: Array, windows: Windows) -> Array:
 
     The windows belong to the convolution that this transposes: they slide over the output.
     """
-    return scatter(products_by_tap(x, kernel[::-1, ::-1]), windows)
+    return scatter(_products_by_tap(x, kernel[::-1, ::-1]), windows)
 
 
 def correlate_and_pool(x: Array, kernel: Array, windows: Windows, pool: Windows) -> Array:
@@ -50,8 +50,8 @@ def correlate_and_pool(x: Array, kernel: Array, windows: Windows, pool: Windows)
     spans = [w.stride * (p.taps - 1) for w, p in zip(windows, pool, strict=True)]
     height, width = (w.taps + span for w, span in zip(windows, spans, strict=True))
     copies = [
-        shift_both(kernel, (windows[0].stride * i, windows[1].stride * j), (height, width), axis=0)
-        for i, j in taps(pool)
+        _shift_both(kernel, (windows[0].stride * i, windows[1].stride * j), (height, width), axis=0)
+        for i, j in _taps(pool)
     ]
     rows, columns = (
         Window(w.taps + span, w.stride * p.stride, w.low + w.stride * p.low, w.inputs, p.outputs)
@@ -59,10 +59,12 @@ def correlate_and_pool(x: Array, kernel: Array, windows: Windows, pool: Windows)
     )
     y = correlate(x, jnp.concatenate(copies, axis=-1), (rows, columns))
     by_tap = pieces(y.reshape(len(copies), kernel.shape[-1], *y.shape[1:]))
-    return maximum([hide_padding(y, pool, tap) for tap, y in zip(taps(pool), by_tap, strict=True)])
+    return _maximum(
+        [_hide_padding(y, pool, tap) for tap, y in zip(_taps(pool), by_tap, strict=True)]
+    )
 
 
-def hide_padding(x: Array, pool: Windows, tap: tuple[int, int]) -> Array:
+def _hide_padding(x: Array, pool: Windows, tap: tuple[int, int]) -> Array:
     """Sets a pool tap's pixels x [C, H', W', N] to -inf if the tap reads them from the padding."""
     for axis, (window, offset) in enumerate(zip(pool, tap, strict=True), start=1):
         read = [window.stride * o + offset - window.low for o in range(window.outputs)]
@@ -81,7 +83,7 @@ def upsample_and_correlate(x: Array, kernel: Array, windows: Windows, factor: in
     convolution of x then computes all phases.
     """
     (row_taps, row_starts, rows), (column_taps, column_starts, columns) = (
-        low_resolution(window, factor) for window in windows
+        _low_resolution(window, factor) for window in windows
     )
     row_taps, column_taps = row_taps.astype(kernel.dtype), column_taps.astype(kernel.dtype)
     summed = jnp.einsum("phi,qwj,ijco->hwcpqo", row_taps, column_taps, kernel)
@@ -90,7 +92,7 @@ def upsample_and_correlate(x: Array, kernel: Array, windows: Windows, factor: in
     lengths = (-(-windows[0].outputs // factor), -(-windows[1].outputs // factor))
     phases = [
         [
-            shift_both(phase, (-row, -column), lengths)
+            _shift_both(phase, (-row, -column), lengths)
             for column, phase in zip(column_starts, pieces(of_row), strict=True)
         ]
         for row, of_row in zip(row_starts, pieces(y), strict=True)
@@ -99,7 +101,7 @@ def upsample_and_correlate(x: Array, kernel: Array, windows: Windows, factor: in
     return join_phases(joined, 1, windows[0].outputs)
 
 
-def low_resolution(window: Window, factor: int) -> tuple[np.ndarray, list[int], Window]:
+def _low_resolution(window: Window, factor: int) -> tuple[np.ndarray, list[int], Window]:
     """Maps a window of stride 1 over an upsampled axis to a window over the original axis.
 
     Returns which old taps each new tap sums, 1 or 0 [phase, new tap, tap]; the new window's first
@@ -121,17 +123,17 @@ def max_pool(x: Array, windows: Windows) -> Array:
 
     Padding is -inf. If pixels are equal the first gets the gradient, as with `lax.reduce_window`.
     """
-    return maximum(gather(x, windows, -jnp.inf))
+    return _maximum(gather(x, windows, -jnp.inf))
 
 
 @jax.custom_jvp
-def maximum(arrays: list[Array]) -> Array:
+def _maximum(arrays: list[Array]) -> Array:
     """Returns the elementwise maximum; if arrays are equal the first gets the gradient."""
     return reduce(jnp.maximum, arrays)
 
 
-@maximum.defjvp
-def maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tuple[Array, Array]:
+@_maximum.defjvp
+def _maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tuple[Array, Array]:
     """Selects the tangent of the largest; the gradient needs to store only that choice."""
     (arrays,), (array_tangents,) = primals, tangents
     number_type = np.min_scalar_type(len(arrays))
@@ -143,23 +145,23 @@ def maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tu
     masked = [
         jnp.where(choice == number, tangent, 0) for number, tangent in enumerate(array_tangents)
     ]
-    return maximum(arrays), reduce(jnp.add, masked)
+    return _maximum(arrays), reduce(jnp.add, masked)
 
 
-def taps(windows: Windows) -> list[tuple[int, int]]:
+def _taps(windows: Windows) -> list[tuple[int, int]]:
     """The taps of two windows in the order of `gather`: (row, column)."""
     rows, columns = windows
     return list(product(range(rows.taps), range(columns.taps)))
 
 
-def products_by_tap(x: Array, kernel: Array) -> list[Array]:
+def _products_by_tap(x: Array, kernel: Array) -> list[Array]:
     """Multiplies x [C, H, W, N] by each tap of a kernel [h, w, C, O], to [O, H, W, N] each."""
     height, width, channels, features = kernel.shape
     by_channel = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    return pieces(contract(by_channel, x).reshape(height * width, features, *x.shape[1:]))
+    return pieces(_contract(by_channel, x).reshape(height * width, features, *x.shape[1:]))
 
 
-def contract(matrix: Array, x: Array) -> Array:
+def _contract(matrix: Array, x: Array) -> Array:
     """Contracts the first axes, [K, O] and [K, ...] to [O, ...]."""
     columns = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     transposed = matrix.T
@@ -170,6 +172,6 @@ def contract(matrix: Array, x: Array) -> Array:
     return (transposed @ columns).reshape(matrix.shape[1], *x.shape[1:])
 
 
-def shift_both(x: Array, lows: tuple[int, int], lengths: tuple[int, int], axis: int = 1) -> Array:
+def _shift_both(x: Array, lows: tuple[int, int], lengths: tuple[int, int], axis: int = 1) -> Array:
     """Applies `shift` along two neighboring axes; `axis` is the first."""
     return shift(shift(x, axis + 1, lows[1], lengths[1]), axis, lows[0], lengths[0])

@@ -31,11 +31,11 @@ class Window:
 Windows = tuple[Window, Window]
 """A window along the height and one along the width."""
 
-Padding = str | int | tuple[int, int]
+_Padding = str | int | tuple[int, int]
 """SAME, VALID, pixels on each side, or pixels before and after."""
 
 
-def window(inputs: int, taps: int, stride: int, padding: Padding) -> Window:
+def window(inputs: int, taps: int, stride: int, padding: _Padding) -> Window:
     """Returns the window of a convolution or pool along an axis with `inputs` pixels."""
     if isinstance(padding, str):
         ((low, high),) = lax.padtype_to_pads((inputs,), (taps,), (stride,), padding)
@@ -76,7 +76,9 @@ def gather(x: Array, windows: Windows, fill: float = 0.0) -> list[Array]:
     """Returns the pixels each tap reads, [C, H', W', N], in row-major order; padding is `fill`."""
     rows, columns = windows
     return [
-        tap for row in gather_along(x, 1, rows, fill) for tap in gather_along(row, 2, columns, fill)
+        tap
+        for row in _gather_along(x, 1, rows, fill)
+        for tap in _gather_along(row, 2, columns, fill)
     ]
 
 
@@ -84,12 +86,12 @@ def scatter(taps: Sequence[Array], windows: Windows) -> Array:
     """Adds each tap [C, H', W', N] to the inputs that it read: the adjoint of `gather`."""
     rows, columns = windows
     by_row = [taps[n : n + columns.taps] for n in range(0, len(taps), columns.taps)]
-    return scatter_along([scatter_along(row, 2, columns) for row in by_row], 1, rows)
+    return _scatter_along([_scatter_along(row, 2, columns) for row in by_row], 1, rows)
 
 
-def gather_along(x: Array, axis: int, window: Window, fill: float) -> list[Array]:
+def _gather_along(x: Array, axis: int, window: Window, fill: float) -> list[Array]:
     """Applies `gather` along one axis."""
-    phases = split_phases(x, axis, window.stride, fill)
+    phases = _split_phases(x, axis, window.stride, fill)
     taps = []
     for tap in range(window.taps):
         first, phase = divmod(tap - window.low, window.stride)
@@ -97,7 +99,7 @@ def gather_along(x: Array, axis: int, window: Window, fill: float) -> list[Array
     return taps
 
 
-def scatter_along(taps: Sequence[Array], axis: int, window: Window) -> Array:
+def _scatter_along(taps: Sequence[Array], axis: int, window: Window) -> Array:
     """Applies `scatter` along one axis: each phase is the sum of the taps that reach it."""
     length = -(-window.inputs // window.stride)
     reaching: list[list[Array]] = [[] for _ in range(window.stride)]
@@ -116,7 +118,7 @@ def shift(x: Array, axis: int, low: int, length: int, fill: float = 0.0) -> Arra
     return lax.pad(x, jnp.asarray(fill, x.dtype), padding)
 
 
-def split_phases(x: Array, axis: int, stride: int, fill: float = 0.0) -> list[Array]:
+def _split_phases(x: Array, axis: int, stride: int, fill: float = 0.0) -> list[Array]:
     """Returns x[0::stride], x[1::stride], ... along an axis, filled to the same length."""
     if stride == 1:
         return [x]
@@ -127,7 +129,7 @@ def split_phases(x: Array, axis: int, stride: int, fill: float = 0.0) -> list[Ar
 
 
 def join_phases(phases: Sequence[Array], axis: int, length: int) -> Array:
-    """Joins phases along an axis and cuts the array to a length: undoes `split_phases`."""
+    """Joins phases along an axis and cuts the array to a length: undoes `_split_phases`."""
     if len(phases) == 1:
         return phases[0]
     x = jnp.stack(phases, axis + 1)

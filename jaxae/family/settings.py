@@ -51,9 +51,9 @@ def fill_settings(name: str, settings: Mapping[str, Setting], given: Settings) -
     Raises UserError for a setting that it does not have, and for one out of its range.
     """
     for setting, value in given.items():
-        flag = flag_of(setting)
+        flag = _flag_of(setting)
         if setting not in settings:
-            flags = ", ".join(map(flag_of, settings)) or "none at all"
+            flags = ", ".join(map(_flag_of, settings)) or "none at all"
             raise UserError(f"{flag} {value}: {name} has no such setting; it has {flags}")
         allowed = settings[setting]
         if not allowed.allows(value):
@@ -91,6 +91,6 @@ def describe_settings(
     }
 
 
-def flag_of(setting: str) -> str:
+def _flag_of(setting: str) -> str:
     """A setting as it is written on the command line."""
     return f"--{setting.replace('_', '-')}"

@@ -135,7 +135,7 @@ class Autoencoder(nn.Module):
 
     def features(self, x: Array) -> Array:
         """What the encoder makes of images [B, H, W, C], before the bottleneck."""
-        return self.encoder(check_images(x))
+        return self.encoder(_check_images(x))
 
     def encode(self, x: Array) -> Array:
         """The codes of images [B, H, W, C]."""
@@ -146,7 +146,7 @@ class Autoencoder(nn.Module):
         return self.decoder(z)
 
     def __call__(self, x: Array) -> Array:
-        return check_same_size(self.decode(self.encode(x)), x)
+        return _check_same_size(self.decode(self.encode(x)), x)
 
 
 @runtime_checkable
@@ -174,11 +174,11 @@ class VariationalAutoencoder(nn.Module):
 
     def setup(self) -> None:
         if self.classes is not None:
-            self.label_images = LabelImages(self.classes)
+            self.label_images = _LabelImages(self.classes)
 
     def posterior(self, x: Array, labels: Array | None = None) -> Gaussian:
         """q(z | x) for images [B, H, W, C], or q(z | x, y)."""
-        x = check_images(x)
+        x = _check_images(x)
         if self.classes is not None:
             x = x + self.label_images(check_labels(labels), x.shape[1:])
         mean, log_variance = jnp.split(self.encoder(x), 2, axis=-1)
@@ -196,10 +196,10 @@ class VariationalAutoencoder(nn.Module):
         return self.decoder(z)
 
     def __call__(self, x: Array, labels: Array | None = None) -> Array:
-        return check_same_size(self.decode(self.encode(x, labels), labels), x)
+        return _check_same_size(self.decode(self.encode(x, labels), labels), x)
 
 
-class LabelImages(nn.Module):
+class _LabelImages(nn.Module):
     """A learned image for each class, at first black: from labels [B] to [B, *shape]."""
 
     classes: int
@@ -217,7 +217,7 @@ def check_labels(labels: Array | None) -> Array:
     return labels
 
 
-def check_images(x: Array) -> Array:
+def _check_images(x: Array) -> Array:
     """The images, if they are float [B, H, W, C]; else UserError."""
     if x.ndim != 4 or 0 in x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
         raise UserError(
@@ -236,7 +236,7 @@ def check_shape(shape: Shape) -> None:
         )
 
 
-def check_same_size(logits: Array, images: Array) -> Array:
+def _check_same_size(logits: Array, images: Array) -> Array:
     """The logits, if they have the images' height and width, and some logits a pixel's channel.
 
     How many the likelihood says: two, say, for a mean and a variance. Else UserError.

@@ -13,7 +13,7 @@ from jaxae.errors import UserError
 from jaxae.files import shorten
 from jaxae.models import autoencoders, bottlenecks, layers, published
 
-CLASSES = {
+_CLASSES = {
     cls.__name__: cls
     for cls in (
         autoencoders.Autoencoder,
@@ -28,9 +28,9 @@ CLASSES = {
     )
 } | {"Conv": layers.ConvLayer, "Pool": layers.PoolLayer}  # the names that config.json keeps
 
-_NAMES = {cls: name for name, cls in CLASSES.items()}
+_NAMES = {cls: name for name, cls in _CLASSES.items()}
 
-VALUES = {
+_VALUES = {
     "identity": autoencoders.identity,
     "keras": layers.keras,
     "pytorch": layers.pytorch,
@@ -65,7 +65,7 @@ def describe(part: Any) -> Any:
         fields = [field.name for field in dataclasses.fields(part) if field.init]
         values = {name: describe(getattr(part, name)) for name in fields if name not in _LINEN}
         return {"class": _NAMES[type(part)], **values}
-    for name, value in VALUES.items():
+    for name, value in _VALUES.items():
         if part is value:
             return {"value": name}
     raise UserError(f"{part!r} is not one of the parts that a network is described by: {_known()}")
@@ -79,9 +79,9 @@ def build(description: Any) -> Any:
         return description
     try:
         if description.keys() == {"value"}:
-            return VALUES[description["value"]]
+            return _VALUES[description["value"]]
         fields = {name: build(value) for name, value in description.items() if name != "class"}
-        return CLASSES[description["class"]](**fields)
+        return _CLASSES[description["class"]](**fields)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{shorten(description)} describes no network that this version has ({error}): "
@@ -90,4 +90,4 @@ def build(description: Any) -> Any:
 
 
 def _known() -> str:
-    return f"these are {', '.join([*CLASSES, *VALUES])}"
+    return f"these are {', '.join([*_CLASSES, *_VALUES])}"

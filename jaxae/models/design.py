@@ -18,8 +18,6 @@ from jaxae.models.autoencoders import (
 )
 from jaxae.models.layers import Activation, ConvLayer, Initialization, lecun
 
-Pair = tuple[nn.Module, nn.Module]
-
 
 @dataclass(frozen=True)
 class Design:
@@ -47,7 +45,7 @@ def make_pair(
     *,
     latent_activation: Activation = identity,
     maps: bool = False,
-) -> Pair:
+) -> tuple[nn.Module, nn.Module]:
     """An encoder to `outputs` numbers (two a dimension for a posterior), and a decoder of codes.
 
     Each convolution halves the sides, and a transposed one doubles them. With `maps` a

@@ -24,7 +24,7 @@ from jaxae.models.layers import ConvLayer, PoolLayer, keras, lecun, pytorch
 def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-256-128-latent and back, ReLU between; a linear code. 473,636 parameters at 20."""
     check_shape(shape)
-    check_latent(latent)
+    _check_latent(latent)
     return Autoencoder(
         DenseEncoder((256, 128), latent, initialization=keras, dtype=dtype),
         DenseDecoder((128, 256), shape, initialization=keras, dtype=dtype),
@@ -62,7 +62,7 @@ def leaky_relu(x: Array) -> Array:
 def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Autoencoder:
     """Strided convolutions to a 2-D code, transposed ones back; LeakyReLU; 200,963 parameters."""
     check_shape(shape)
-    check_latent(latent)
+    _check_latent(latent)
     height, width, channels = shape
     encoder = (ConvLayer(32), ConvLayer(64, stride=2), ConvLayer(64, stride=2), ConvLayer(64))
     decoder = (
@@ -81,7 +81,7 @@ def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Au
 def latent3d(shape: Shape, latent: int = 3, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-128-64-12-latent and back, ReLU between; 219,891 parameters at 3."""
     check_shape(shape)
-    check_latent(latent)
+    _check_latent(latent)
     return Autoencoder(
         DenseEncoder((128, 64, 12), latent, initialization=pytorch, dtype=dtype),
         DenseDecoder((12, 64, 128), shape, initialization=pytorch, dtype=dtype),
@@ -109,7 +109,7 @@ def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
 def deep(shape: Shape, latent: int = 196, *, dtype: Dtype | None = None) -> Autoencoder:
     """Dense 784-392-latent-392-784, ReLU on every layer and the code; 770,084 parameters at 196."""
     check_shape(shape)
-    check_latent(latent)
+    _check_latent(latent)
     return Autoencoder(
         DenseEncoder((392,), latent, latent_activation=nn.relu, initialization=lecun, dtype=dtype),
         DenseDecoder((392,), shape, initialization=lecun, dtype=dtype),
@@ -119,14 +119,14 @@ def deep(shape: Shape, latent: int = 196, *, dtype: Dtype | None = None) -> Auto
 def vae(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> VariationalAutoencoder:
     """Dense 784-500-latent-500-784, ReLU; 815,824 parameters at 20 (Kingma and Welling 2014)."""
     check_shape(shape)
-    check_latent(latent)
+    _check_latent(latent)
     return VariationalAutoencoder(
         DenseEncoder((500,), 2 * latent, initialization=lecun, dtype=dtype),
         DenseDecoder((500,), shape, initialization=lecun, dtype=dtype),
     )
 
 
-def check_latent(latent: int) -> None:
+def _check_latent(latent: int) -> None:
     """UserError unless the code has at least one dimension."""
     if latent < 1:
         raise UserError(f"a latent of {latent} was given: a code has 1 or more dimensions")

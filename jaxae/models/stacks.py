@@ -24,7 +24,7 @@ NONDECREASING = (nn.relu, nn.relu6, nn.elu, nn.sigmoid, nn.tanh, nn.softplus)
 """Activations of which it is known that the largest input gives the largest output."""
 
 
-class KernelAndBias(nn.Module):
+class _KernelAndBias(nn.Module):
     """The parameters of a convolution, named as Flax's modules name theirs."""
 
     shape: tuple[int, int, int, int]
@@ -57,7 +57,7 @@ def convolve(
         shape = (layer.kernel_size, layer.kernel_size, channels, layer.features)
         kind = "ConvTranspose" if layer.transpose else "Conv"
         name = f"{kind}_{numbers[kind]}"
-        parameters.append(KernelAndBias(shape, initialization(fan_in), name=name)())
+        parameters.append(_KernelAndBias(shape, initialization(fan_in), name=name)())
         channels = layer.features
         numbers[kind] += 1
     leaves, structure = jax.tree.flatten((x, parameters))
@@ -75,9 +75,9 @@ def by_convolutions(x: Array, parameters: Parameters, *, layers: Layers) -> Arra
     for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
         strides = (layer.stride, layer.stride)
         if layer.transpose:
-            x = lax.conv_transpose(x, kernel, strides, [padding_of(layer)] * 2)
+            x = lax.conv_transpose(x, kernel, strides, [_padding_of(layer)] * 2)
         else:
-            pads = [(w.low, w.high) for w in windows_of(layer, x.shape[1:3])]
+            pads = [(w.low, w.high) for w in _windows_of(layer, x.shape[1:3])]
             x = lax.conv_general_dilated(
                 x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
             )
@@ -85,7 +85,7 @@ def by_convolutions(x: Array, parameters: Parameters, *, layers: Layers) -> Arra
         if layer.pool is not None:
             size, stride = layer.pool.window, layer.pool.stride
             x = nn.max_pool(x, (size, size), (stride, stride), layer.pool.padding)
-        x = upsample(x, layer.upsample)
+        x = _upsample(x, layer.upsample)
     return x
 
 
@@ -97,47 +97,47 @@ def by_products(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
         pool = layer.pool
         pool_first = pool is not None and activation in NONDECREASING
         if factor > 1 and layer.stride > 1:
-            x, factor = upsample(x, factor), 1
-        windows = windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
+            x, factor = _upsample(x, factor), 1
+        windows = _windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
         if layer.transpose and layer.stride > 1:
             x = convolutions.correlate_transposed(x, kernel, windows)
         elif factor > 1:
             x = convolutions.upsample_and_correlate(x, kernel, windows, factor)
-        elif pool is not None and pool_first and overlap(layer, pool):
-            x = convolutions.correlate_and_pool(x, kernel, windows, pool_windows(pool, windows))
+        elif pool is not None and pool_first and _overlap(layer, pool):
+            x = convolutions.correlate_and_pool(x, kernel, windows, _pool_windows(pool, windows))
             pool = None
         else:
             x = convolutions.correlate(x, kernel, windows)
         if pool is not None and pool_first:
-            x, pool = convolutions.max_pool(x, pool_windows(pool, windows)), None
+            x, pool = convolutions.max_pool(x, _pool_windows(pool, windows)), None
         x = activation(x + bias[:, None, None, None])
         if pool is not None:
-            x = convolutions.max_pool(x, pool_windows(pool, windows))
+            x = convolutions.max_pool(x, _pool_windows(pool, windows))
         factor = layer.upsample
-    return upsample(x, factor).transpose(3, 1, 2, 0)
+    return _upsample(x, factor).transpose(3, 1, 2, 0)
 
 
-def overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
+def _overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
     """Whether one window over all that a pool's window sees reads less than its taps' windows."""
     return layer.kernel_size + layer.stride * (pool.window - 1) < layer.kernel_size * pool.stride
 
 
-def windows_of(layer: ConvLayer, sizes: tuple[int, ...]) -> Windows:
+def _windows_of(layer: ConvLayer, sizes: tuple[int, ...]) -> Windows:
     """The windows of a layer over an input's height and width; over its output if it dilates."""
     height, width = sizes
-    return window_of(layer, height), window_of(layer, width)
+    return _window_of(layer, height), _window_of(layer, width)
 
 
-def window_of(layer: ConvLayer, size: int) -> Window:
+def _window_of(layer: ConvLayer, size: int) -> Window:
     """The window of a layer along one axis."""
     if not layer.transpose:
         return window(size, layer.kernel_size, layer.stride, layer.padding)
     if layer.stride == 1:
-        return window(size, layer.kernel_size, 1, padding_of(layer))
-    return transposed_window(size, layer.kernel_size, layer.stride, padding_of(layer))
+        return window(size, layer.kernel_size, 1, _padding_of(layer))
+    return transposed_window(size, layer.kernel_size, layer.stride, _padding_of(layer))
 
 
-def pool_windows(pool: PoolLayer, windows: Windows) -> Windows:
+def _pool_windows(pool: PoolLayer, windows: Windows) -> Windows:
     """The windows of a pool over the outputs of others."""
     rows, columns = windows
     return (
@@ -146,7 +146,7 @@ def pool_windows(pool: PoolLayer, windows: Windows) -> Windows:
     )
 
 
-def padding_of(layer: ConvLayer) -> tuple[int, int]:
+def _padding_of(layer: ConvLayer) -> tuple[int, int]:
     """How far a transposed layer pads its dilated input; a number crops, as in PyTorch."""
     if isinstance(layer.padding, int):
         around = layer.kernel_size - 1 - layer.padding
@@ -154,6 +154,6 @@ def padding_of(layer: ConvLayer) -> tuple[int, int]:
     return transposed_padding(layer.kernel_size, layer.stride, layer.padding)
 
 
-def upsample(x: Array, factor: int) -> Array:
+def _upsample(x: Array, factor: int) -> Array:
     """Nearest upsampling of the two axes in the middle."""
     return x if factor == 1 else jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-FLAGS = (
+_CHROMIUM, _DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
+_FLAGS = (
     "headless=new",
     "no-sandbox",
     "disable-gpu",
@@ -24,14 +24,14 @@ FLAGS = (
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Headless Chromium."""
-    if not (CHROMIUM and DRIVER):
+    if not (_CHROMIUM and _DRIVER):
         pytest.skip("needs chromium and chromedriver on PATH")
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
+    options.binary_location = _CHROMIUM
+    for flag in (*_FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(_DRIVER))
     yield driver
     driver.quit()

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[2]
-PATHS = [
+_PATHS = [
     REPOSITORY / folder for folder in ("", "experiments", "experiments/speed", "tests")
 ]  # as pytest has them (pyproject.toml)
 SECONDS = 300  # until a command that hangs is stopped; a busy machine is slow
@@ -63,7 +63,7 @@ def run_program(
 
     The program has these variables of the environment, and on its path what the tests have there.
     """
-    paths = [*map(str, PATHS), variables.get("PYTHONPATH")]
+    paths = [*map(str, _PATHS), variables.get("PYTHONPATH")]
     return subprocess.run(
         program(name, *arguments),
         cwd=folder,

@@ -26,9 +26,9 @@ CONFIG: dict[str, Any] = {
 }
 """The least that a config.json holds."""
 
-DEEP = 10**4  # deeper than any parser of JSON follows
+_DEEP = 10**4  # deeper than any parser of JSON follows
 
-VALUES: dict[str, Any] = {
+_VALUES: dict[str, Any] = {
     "null": None,
     "text": "x",
     "a list": ["x"],
@@ -44,7 +44,7 @@ VALUES: dict[str, Any] = {
 }
 """What a key holds in place of its value."""
 
-CONTENTS: dict[str, bytes] = {
+_CONTENTS: dict[str, bytes] = {
     "nothing": b"",
     "an empty line": b"\n",
     "no text": b"\xff\xfe\x00\n",
@@ -53,7 +53,7 @@ CONTENTS: dict[str, bytes] = {
     "null": b"null\n",
     "an empty object": b"{}\n",
     "too many digits": b'{"epoch": ' + b"9" * 5000 + b"}\n",
-    "too deep": b"[" * DEEP + b"\n",
+    "too deep": b"[" * _DEEP + b"\n",
 }
 """What a file, or a line of one, holds in place of JSON."""
 
@@ -65,24 +65,24 @@ def merged(base: Any, changes: Any) -> Any:
     return {**base, **{name: merged(base.get(name), value) for name, value in changes.items()}}
 
 
-def encode(value: Any) -> bytes:
-    """JSON with whatever VALUES holds."""
-    return json.dumps(value).replace('"@deep@"', "[" * DEEP + "]" * DEEP).encode() + b"\n"
+def _encode(value: Any) -> bytes:
+    """JSON with whatever _VALUES holds."""
+    return json.dumps(value).replace('"@deep@"', "[" * _DEEP + "]" * _DEEP).encode() + b"\n"
 
 
-def keys_of(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def _keys_of(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of each key of a value of JSON, and of the first item of each list."""
     items = value.items() if isinstance(value, dict) else [*enumerate(value)][:1]
     for key, item in items:
         yield (*above, key)
         if isinstance(item, dict | list):
-            yield from keys_of(item, (*above, key))
+            yield from _keys_of(item, (*above, key))
 
 
-def damaged(value: Any) -> Iterator[tuple[str, Any]]:
+def _damaged(value: Any) -> Iterator[tuple[str, Any]]:
     """A value of JSON with each key missing or holding another value, with words for what it is."""
-    for path in keys_of(value):
-        for name in ("missing", *VALUES):
+    for path in _keys_of(value):
+        for name in ("missing", *_VALUES):
             changed = copy.deepcopy(value)
             place = changed
             for key in path[:-1]:
@@ -90,16 +90,16 @@ def damaged(value: Any) -> Iterator[tuple[str, Any]]:
             if name == "missing":
                 del place[path[-1]]
             else:
-                place[path[-1]] = VALUES[name]
+                place[path[-1]] = _VALUES[name]
             yield f"{'.'.join(map(str, path))}: {name}", changed
 
 
 def damaged_contents(content: bytes) -> Iterator[tuple[str, bytes]]:
     """The content of a file of one value of JSON, damaged in each way."""
-    yield from CONTENTS.items()
+    yield from _CONTENTS.items()
     yield "cut", content[: len(content) // 2]
-    for name, value in damaged(json.loads(content)):
-        yield name, encode(value)
+    for name, value in _damaged(json.loads(content)):
+        yield name, _encode(value)
 
 
 def damaged_lines(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -112,11 +112,11 @@ def damaged_lines(content: bytes) -> Iterator[tuple[str, bytes]]:
 def damaged_descriptions(content: bytes) -> Iterator[tuple[str, bytes]]:
     """A checkpoint's description, damaged in each way, with a checksum that fits."""
     whole = json.loads(content)
-    for name, changed in damaged(whole["custom_metadata"]):
+    for name, changed in _damaged(whole["custom_metadata"]):
         described = {key: changed[key] for key in ("leaves", "loss") if key in changed}
         if "crc32" in changed and "@deep@" not in json.dumps(described):
             changed["crc32"] = checksum_of_json(described)
-        yield name, encode({**whole, "custom_metadata": changed})
+        yield name, _encode({**whole, "custom_metadata": changed})
     yield from damaged_contents(content)
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from support.commands import REPOSITORY
 
-EXPERIMENTS = REPOSITORY / "experiments"
+_EXPERIMENTS = REPOSITORY / "experiments"
 
 
 @cache
 def options_of(name: str) -> Any:
     """The class of an experiment's options."""
-    spec = importlib.util.spec_from_file_location(f"experiment_{name}", EXPERIMENTS / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"experiment_{name}", _EXPERIMENTS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

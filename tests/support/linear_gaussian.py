@@ -22,21 +22,21 @@ WEIGHTS = np.array([[0.5, 0.3], [1.0, -0.6], [-0.5, 0.3], [0.4, 1.5]])  # [D, la
 BIAS = np.array([0.1, -0.2, 0.3, 0.4])  # [D]
 
 
-def gaussian_loss(logits: Array, targets: Array) -> Array:
+def _gaussian_loss(logits: Array, targets: Array) -> Array:
     """-log N(targets; logits, NOISE_VARIANCE) in nats, [B, ...] to [B]."""
     squares = jnp.square(targets - logits) / NOISE_VARIANCE
     return sum_per_example(squares + jnp.log(2 * jnp.pi * NOISE_VARIANCE)) / 2
 
 
-MODEL = models.VariationalAutoencoder(
+_MODEL = models.VariationalAutoencoder(
     models.DenseEncoder((), 2 * LATENT), models.DenseDecoder((), SHAPE)
 )
-GAUSSIAN = Likelihood(unscaled, unscaled, gaussian_loss, normalized=True)
-NETWORK = Network(MODEL, GAUSSIAN)
+GAUSSIAN = Likelihood(unscaled, unscaled, _gaussian_loss, normalized=True)
+NETWORK = Network(_MODEL, GAUSSIAN)
 
 
 def exact_variables() -> dict[str, Any]:
-    """Variables of MODEL whose posterior is p(z | x)."""
+    """Variables of _MODEL whose posterior is p(z | x)."""
     variances = 1 / (1 + np.square(WEIGHTS).sum(axis=0) / NOISE_VARIANCE)
     to_mean = WEIGHTS * variances / NOISE_VARIANCE
     encoder = {

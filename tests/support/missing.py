@@ -6,7 +6,7 @@ from importlib.abc import MetaPathFinder
 from typing import Any
 
 
-class Missing(MetaPathFinder):
+class _Missing(MetaPathFinder):
     """Finds none of these packages, and lets others be found."""
 
     def __init__(self, packages: Collection[str]) -> None:
@@ -20,4 +20,4 @@ class Missing(MetaPathFinder):
 
 def hide(packages: Collection[str]) -> None:
     """Makes packages that are not imported yet impossible to import, for the rest of a process."""
-    sys.meta_path.insert(0, Missing(packages))
+    sys.meta_path.insert(0, _Missing(packages))

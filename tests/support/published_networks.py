@@ -28,12 +28,12 @@ class PublishedNetwork(NamedTuple):
     fails: tuple[Shape, ...]
 
 
-ANY = ((5, 7, 3), (32, 32, 3), (1, 1, 1))
+_ANY = ((5, 7, 3), (32, 32, 3), (1, 1, 1))
 
 
 NETWORKS = {
     "fashion": PublishedNetwork(
-        models.fashion, 473_636, (20,), "784 256 128 20 128 256 784", "RRIRR", "keras", ANY, ()
+        models.fashion, 473_636, (20,), "784 256 128 20 128 256 784", "RRIRR", "keras", _ANY, ()
     ),
     "denoise": PublishedNetwork(
         models.denoise,
@@ -62,7 +62,7 @@ NETWORKS = {
         "784 128 64 12 3 12 64 128 784",
         "RRRIRRR",
         "pytorch",
-        ANY,
+        _ANY,
         (),
     ),
     "conv": PublishedNetwork(
@@ -76,10 +76,10 @@ NETWORKS = {
         ((32, 32, 3), (4, 4, 1)),
     ),
     "deep": PublishedNetwork(
-        models.deep, 770_084, (196,), "784 392 196 392 784", "RRR", "lecun", ANY, ()
+        models.deep, 770_084, (196,), "784 392 196 392 784", "RRR", "lecun", _ANY, ()
     ),
     "vae": PublishedNetwork(
-        models.vae, 815_824, (20,), "784 500 40 20 500 784", "RIR", "lecun", ANY, ()
+        models.vae, 815_824, (20,), "784 500 40 20 500 784", "RIR", "lecun", _ANY, ()
     ),
 }  # fmt: skip
 

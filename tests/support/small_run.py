@@ -67,7 +67,7 @@ def small_data() -> Iterator[None]:
         yield
 
 
-def make_recipe(shape: tuple[int, int, int]) -> runs.Recipe:
+def _make_recipe(shape: tuple[int, int, int]) -> runs.Recipe:
     """A small network under an objective with noise, three steps a chunk."""
     model = models.Autoencoder(models.DenseEncoder((8,), 3), models.DenseDecoder((8,), shape))
     network = Network(model, likelihoods.BERNOULLI)
@@ -99,7 +99,7 @@ def go(
     with runs.start(
         "small", Options(RunOptions(**shared)), dataset="mnist", keep_all=keep_all
     ) as run:
-        for epoch in runs.train_epochs(run, change(make_recipe(run.shape)), on_chunk=on_chunk):
+        for epoch in runs.train_epochs(run, change(_make_recipe(run.shape)), on_chunk=on_chunk):
             epochs.append(epoch)
             on_epoch(epoch)
     return epochs

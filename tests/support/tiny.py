@@ -10,7 +10,7 @@ import pytest
 from jaxae import data
 from jaxae.data import archives
 
-COUNTS = {
+_COUNTS = {
     archives.TRAIN_IMAGES: 40,
     archives.TRAIN_LABELS: 40,
     archives.TEST_IMAGES: 20,
@@ -25,7 +25,7 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
         file: generator.integers(0, 256, (count, 28, 28), np.uint8)
         if "images" in file
         else np.arange(count, dtype=np.uint8) % 10
-        for file, count in COUNTS.items()
+        for file, count in _COUNTS.items()
     }
 
 

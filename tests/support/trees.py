@@ -37,7 +37,7 @@ def blank(tree: Any) -> Any:
     )
 
 
-def to_bytes(leaf: jax.Array) -> bytes:
+def _to_bytes(leaf: jax.Array) -> bytes:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf).tobytes()
@@ -48,7 +48,7 @@ def assert_same_bits(tree: Any, expected: Any) -> None:
     for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
         assert leaf.dtype == other.dtype
         assert leaf.shape == other.shape
-        assert to_bytes(leaf) == to_bytes(other)
+        assert _to_bytes(leaf) == _to_bytes(other)
 
 
 def save_two(folder: Path, *, weights: int = 0) -> tuple[Any, Any]:

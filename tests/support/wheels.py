@@ -13,7 +13,7 @@ import pytest
 
 from support.commands import REPOSITORY, SECONDS, environment
 
-OFFLINE = ["--isolated", "--no-deps", "--no-index", "--disable-pip-version-check"]
+_OFFLINE = ["--isolated", "--no-deps", "--no-index", "--disable-pip-version-check"]
 
 
 def tracked_files() -> list[Path]:
@@ -35,15 +35,15 @@ def build(folder: Path) -> Path:
         shutil.copyfile(REPOSITORY / path, source / path)
     (source / "jaxae" / "__pycache__").mkdir()
     (source / "jaxae" / "__pycache__" / "data.cpython-311.pyc").write_text("")
-    pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder / "dist"), str(source))
+    _pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder / "dist"), str(source))
     (wheel,) = (folder / "dist").glob("*.whl")
     return wheel
 
 
-def pip(command: str, *arguments: str, interpreter: Path | str = sys.executable) -> None:
+def _pip(command: str, *arguments: str, interpreter: Path | str = sys.executable) -> None:
     """Runs pip for an interpreter, without an index."""
     subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(interpreter), command, *OFFLINE, *arguments],
+        [sys.executable, "-m", "pip", "--python", str(interpreter), command, *_OFFLINE, *arguments],
         check=True,
         capture_output=True,
         timeout=SECONDS,
@@ -86,7 +86,7 @@ def install(wheel: Path, folder: Path) -> Installed:
     """
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")
     installed = Installed(folder)
-    pip("install", str(wheel), interpreter=installed.place("scripts") / "python")
+    _pip("install", str(wheel), interpreter=installed.place("scripts") / "python")
     outer = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (installed.place("purelib") / "outer.pth").write_text("\n".join(outer), encoding="utf-8")
     return installed
