@@ -48,7 +48,7 @@ class Network:
 
     @property
     def classes(self) -> int | None:
-        """The number of classes that a conditional model knows; None for any other model."""
+        """The number of classes of a conditional model; None for any other model."""
         return getattr(self.model, "classes", None)
 
     @property
@@ -95,7 +95,7 @@ class Network:
         """Returns the losses [samples, B] of a batch's images, given codes [samples, B, latent]."""
         samples = len(codes)
         labels = None if batch.labels is None else jnp.tile(batch.labels, samples)
-        # All at once: the gradient of a vmapped decoder takes a third longer on a CPU.
+        # One call for all samples: a vmapped decoder's gradient takes a third longer on a CPU.
         logits = self.apply(variables, codes.reshape(-1, *codes.shape[2:]), labels, method="decode")
         logits = logits.reshape(samples, -1, *logits.shape[1:])
         return jax.vmap(self.likelihood.loss, (0, None))(logits, self.scale(batch.images))
@@ -132,11 +132,11 @@ class Trained:
 
     network: Network
     variables: Variables  # for `Network.encode` and `model.apply`
-    standardized: bool = False  # whether it was trained on floats around 0, not in [0, 1]
+    standardized: bool = False  # whether it was trained on floats around 0 instead of [0, 1]
 
     @property
     def classes(self) -> int | None:
-        """The number of classes that a conditional network knows; None for any other network."""
+        """The number of classes of a conditional network; None for any other network."""
         return self.network.classes
 
     def __repr__(self) -> str:
@@ -164,7 +164,7 @@ class Trained:
             return getattr(self.network, method)(self.variables, values, labels)
         values = np.asarray(canonicalize_array(name, values))
         labels = self._checked_labels(labels, len(values) if values.ndim else 0)
-        # Unlike a whole set, a few images may all be dark or, if standardized, all be bright.
+        # Unlike a whole set, a few images may all be dark or, if standardized, all bright.
         if name == "images" and values.size and values.dtype != np.uint8:
             check_floats(name, values, standardized=self.standardized)
 
@@ -193,8 +193,8 @@ class Trained:
         known = np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,)
         if not known or (count and not 0 <= labels.min() <= labels.max() < self.classes):
             raise UserError(
-                f"labels {labels.dtype} of shape {labels.shape} were given for {count}: give "
-                f"integers [{count}] from 0 to {self.classes - 1}"
+                f"labels {labels.dtype} of shape {labels.shape} were given for {count} "
+                f"examples: give integers [{count}] from 0 to {self.classes - 1}"
             )
         return labels.astype(np.int32)
 

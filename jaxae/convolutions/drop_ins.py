@@ -23,9 +23,9 @@ from jaxae.convolutions.windows import transposed_padding, transposed_window, wi
 
 _Bilinear = Callable[[Array, Array], Array]
 
-_MANY = 64  # taps; a larger pool makes the program too long, with one array for each tap
+_MANY = 64  # taps; the program has an array for each tap, and more make it too long
 
-LARGE = 4_000_000  # gathered numbers; above, XLA computes the value faster, not the gradient
+LARGE = 4_000_000  # gathered numbers; above, XLA is faster for values, but not for gradients
 
 _IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"))
 
@@ -43,7 +43,7 @@ def conv_general_dilated(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Array:
-    """Computes `jax.lax.conv_general_dilated`, on the CPU by matrix products if they apply.
+    """Computes `jax.lax.conv_general_dilated`, on a CPU with matrix products if they apply.
 
     They apply to NHWC images and HWIO kernels of one floating dtype, without groups or a dilated
     kernel, and with strides or a dilated input but not both.
@@ -84,7 +84,7 @@ def conv_general_dilated(
 def _value_by_convolutions(
     by_convolutions: _Bilinear, by_products: _Bilinear, lhs: Array, rhs: Array
 ) -> Array:
-    """Convolves by XLA; the derivatives are computed by matrix products."""
+    """Convolves with XLA, but computes derivatives with matrix products."""
     del by_products
     return by_convolutions(lhs, rhs)
 

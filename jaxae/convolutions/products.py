@@ -121,14 +121,14 @@ def _low_resolution(window: Window, factor: int) -> tuple[np.ndarray, list[int],
 def max_pool(x: Array, windows: Windows) -> Array:
     """Returns the largest pixel of each window, from x [C, H, W, N] to [C, H', W', N].
 
-    Padding is -inf. If pixels are equal the first gets the gradient, as with `lax.reduce_window`.
+    Padding is -inf. If pixels are equal, the first gets the gradient, as with `lax.reduce_window`.
     """
     return _maximum(gather(x, windows, -jnp.inf))
 
 
 @jax.custom_jvp
 def _maximum(arrays: list[Array]) -> Array:
-    """Returns the elementwise maximum; if arrays are equal the first gets the gradient."""
+    """Returns the elementwise maximum; if arrays are equal, the first gets the gradient."""
     return reduce(jnp.maximum, arrays)
 
 
@@ -149,7 +149,7 @@ def _maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> t
 
 
 def _taps(windows: Windows) -> list[tuple[int, int]]:
-    """The taps of two windows in the order of `gather`: (row, column)."""
+    """Returns the taps (row, column) of two windows, in the order of `gather`."""
     rows, columns = windows
     return list(product(range(rows.taps), range(columns.taps)))
 

@@ -1,4 +1,4 @@
-"""The family of autoencoders: one table of all members, and what makes each of them."""
+"""The family of autoencoders: one table of all members, and the functions that make them."""
 
 from jaxae.family.members import (
     Context,

@@ -1,4 +1,4 @@
-"""What a member of the family is, and the ways to make its network and its objective."""
+"""The members of the family, and functions that make their networks and objectives."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from jaxae.train import Objective, Variables
 
 @dataclass(frozen=True)
 class Context:
-    """What an objective is made from."""
+    """What a member makes its objective from."""
 
     network: Network
-    images: int  # for training, how many there are
+    images: int  # the number of training images
     settings: Settings
 
 
@@ -29,17 +29,17 @@ class Member:
 
     summary: str
     reference: str
-    formula: str  # of the loss, in the metrics and settings of its objective
+    formula: str  # of the loss, in terms of the objective's metrics and settings
     make_objective: Callable[[Context], Objective]
-    make_model: Callable[[Design, int, Settings], nn.Module]  # the int: classes of the dataset
+    make_model: Callable[[Design, int, Settings], nn.Module]  # the int: the number of classes
     settings: Mapping[str, Setting] = field(default_factory=dict)  # of the objective
     model_settings: Mapping[str, Setting] = field(default_factory=dict)
-    prior: Literal["normal", "mixture", "resample"] = "normal"  # where new codes come from
-    collections: Callable[[], Variables] | None = None  # of the objective, as they are at first
+    prior: Literal["normal", "mixture", "resample"] = "normal"  # of new codes
+    collections: Callable[[], Variables] | None = None  # makes the objective's initial ones
 
     @property
     def all_settings(self) -> Mapping[str, Setting]:
-        """Those of the network, and those of the objective."""
+        """The settings of the network and of the objective."""
         return {**self.model_settings, **self.settings}
 
 
@@ -53,14 +53,14 @@ def make_plain(design: Design, classes: int, settings: Settings) -> models.Autoe
 
 
 def make_sigmoid_code(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code between 0 and 1, whose numbers are rates."""
+    """A code of rates between 0 and 1."""
     del classes, settings
     pair = models.make_pair(design, design.latent, latent_activation=nn.sigmoid)
     return models.Autoencoder(*pair)
 
 
 def make_top_k(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of which all but the largest numbers are 0."""
+    """A code with all but its largest numbers set to 0."""
     del classes
     pair = models.make_pair(design, design.latent)
     return models.Autoencoder(*pair, bottleneck=models.TopK(settings["active"]))
@@ -77,14 +77,14 @@ def make_variational(
 def make_conditional(
     design: Design, classes: int, settings: Settings
 ) -> models.VariationalAutoencoder:
-    """A Gaussian posterior, and a decoder, that know the class."""
+    """A Gaussian posterior and a decoder that both depend on the class."""
     del settings
     pair = models.make_pair(design, 2 * design.latent)
     return models.VariationalAutoencoder(*pair, classes=classes)
 
 
 def make_vector_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of vectors from a codebook; convolutional ones have a map of them."""
+    """A code of vectors from a codebook, or a map of them if the network is convolutional."""
     del classes
     pair = models.make_pair(design, design.latent, maps=True)
     quantizer = models.VectorQuantizer(settings["codebook"], settings["dimension"])
@@ -92,9 +92,10 @@ def make_vector_quantized(design: Design, classes: int, settings: Settings) -> m
 
 
 def make_scalar_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of a few levels a number; convolutional ones have a map of them.
+    """A code of numbers with a few levels each, or a map of them if it is convolutional.
 
-    Without a limit all features drift together to where the bound is flat, and one code remains.
+    The scale of the features is limited: without a limit, they all drift to where the quantizer's
+    bound is flat, and a single code remains.
     """
     del classes
     pair = models.make_pair(design, design.latent, latent_activation=limited_scale, maps=True)
@@ -105,7 +106,7 @@ def make_scalar_quantized(design: Design, classes: int, settings: Settings) -> m
 
 
 def objective_maker(objective: Callable[..., Any]) -> Callable[[Context], Objective]:
-    """An objective that takes a network and its settings."""
+    """Returns a maker of an objective that takes a network and settings."""
 
     def make(context: Context) -> Objective:
         return partial(objective, network=context.network, **context.settings)
@@ -114,7 +115,7 @@ def objective_maker(objective: Callable[..., Any]) -> Callable[[Context], Object
 
 
 def denoising_maker(corrupt: Callable[..., Any]) -> Callable[[Context], Objective]:
-    """Reconstruction from inputs that a function with the settings corrupts."""
+    """Returns a maker of the denoising objective with a corruption that takes the settings."""
 
     def make(context: Context) -> Objective:
         reconstruction = partial(objectives.reconstruction, network=context.network)
@@ -128,5 +129,5 @@ def denoising_maker(corrupt: Callable[..., Any]) -> Callable[[Context], Objectiv
 
 
 def beta_tc(context: Context) -> Objective:
-    """Its estimate of q(z) needs the number of training images."""
+    """The objective beta-TC, whose estimate of q(z) needs the number of training images."""
     return objective_maker(partial(objectives.beta_tc, size=context.images))(context)

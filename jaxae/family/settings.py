@@ -7,16 +7,16 @@ from typing import Any
 from jaxae.errors import UserError
 
 Settings = Mapping[str, Any]
-"""Numbers, or tuples of whole numbers, by the names of the settings they are given to."""
+"""Values by the names of their settings: numbers, or tuples of whole numbers."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A number that a member of the family can be set to, or a tuple of whole numbers.
+    """A number, or a tuple of whole numbers, that a user can set for a member of the family.
 
     Attributes:
-      default: the number, or tuple, if none is given; whole numbers stay whole.
-      help: a phrase that says what it is.
+      default: the value if none is given; a whole number makes all values whole.
+      help: a phrase that describes it.
       low: the lowest number allowed.
       high: the highest number allowed.
     """
@@ -32,7 +32,7 @@ class Setting:
         return tuple[int, ...] if isinstance(self.default, tuple) else type(self.default)
 
     def allows(self, value: Any) -> bool:
-        """Whether a number, or each of a tuple's, is in the range, and whole if it must be."""
+        """Whether all numbers of a value are in the range, and whole if they must be."""
         numbers = value if isinstance(value, tuple) else (value,)
         return bool(numbers) and all(
             self.low <= number <= self.high and (self.kind is float or number == int(number))
@@ -41,14 +41,14 @@ class Setting:
 
 
 def defaults_of(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """The defaults of settings by name."""
+    """Returns the default of each setting by name."""
     return {name: setting.default for name, setting in settings.items()}
 
 
 def fill_settings(name: str, settings: Mapping[str, Setting], given: Settings) -> dict[str, Any]:
-    """All settings of a member of this name: those given, and the defaults of the others.
+    """Returns all settings of the member `name`: those given, and the defaults of the others.
 
-    Raises UserError for a setting that it does not have, and for one out of its range.
+    Raises `UserError` for a setting that the member does not have, and for a value out of range.
     """
     for setting, value in given.items():
         flag = _flag_of(setting)
@@ -65,13 +65,13 @@ def fill_settings(name: str, settings: Mapping[str, Setting], given: Settings) -
 def describe_settings(
     members: Mapping[str, Mapping[str, Setting]],
 ) -> dict[str, tuple[Any, str]]:
-    """The type and the description of each setting that any of the members has, sorted by name.
+    """Returns the type and the description of each setting of all members, sorted by name.
 
     A description names the members that have the setting, with their defaults. Raises `ValueError`
     if two members give a setting different types.
     """
     kinds: dict[str, Any] = {}
-    owners: dict[str, dict[str, list[str]]] = {}  # of each setting: its members by what it is
+    owners: dict[str, dict[str, list[str]]] = {}  # members by setting and by its help
     for member, settings in members.items():
         for name, setting in settings.items():
             if kinds.setdefault(name, setting.kind) != setting.kind:
@@ -92,5 +92,5 @@ def describe_settings(
 
 
 def _flag_of(setting: str) -> str:
-    """A setting as it is written on the command line."""
+    """Returns a setting's option on the command line."""
     return f"--{setting.replace('_', '-')}"

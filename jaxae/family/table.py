@@ -1,7 +1,7 @@
-"""The family of autoencoders: one table of all members, their settings, and what makes each.
+"""The family of autoencoders: one table of all members and their settings.
 
-A new member is a function among the objectives and a row here; the tests, the command and its help
-then know it and its settings.
+A new member is a function among the objectives and a row here. The tests, the command and its help
+read its name and its settings from the row.
 """
 
 from dataclasses import field
@@ -189,7 +189,7 @@ FAMILY: dict[str, Member] = {
         formula="reconstruction + gamma * capacity_gap",
         make_objective=objective_maker(objectives.capacity_annealed),
         make_model=make_variational,
-        # The paper's gamma of 1000 and 100,000 steps are for many more steps than 20 epochs have.
+        # The paper's gamma of 1000 and 100,000 steps suit runs far longer than 20 epochs.
         settings={
             "gamma": Setting(30.0, help="weight of the gap between KL term and capacity"),
             "capacity": Setting(25.0, help="nats of the KL term that the capacity grows to"),
@@ -276,7 +276,7 @@ FAMILY: dict[str, Member] = {
         make_model=make_vector_quantized,
         settings={
             "commitment": Setting(0.25, help="weight of the distance to the codebook"),
-            # With a decay of 1 a codebook would never move.
+            # With a decay of 1, a codebook would never move.
             "decay": Setting(0.99, high=0.9999, help="decay of the codebook's moving averages"),
         },
         model_settings={
@@ -292,7 +292,7 @@ FAMILY: dict[str, Member] = {
         make_objective=objective_maker(objectives.reconstruction),
         make_model=make_scalar_quantized,
         model_settings={
-            # With more levels features of limited scale cannot all be outermost.
+            # With more levels, features of limited scale cannot reach the outermost ones.
             "levels": Setting(
                 (8, 5, 5, 5), low=2, high=27, help="number of levels of each value in a group"
             )
@@ -303,9 +303,10 @@ FAMILY: dict[str, Member] = {
 
 
 def choose_settings(name: str, given: Settings) -> dict[str, Any]:
-    """All settings of a member: those given, and for the rest the defaults.
+    """Returns all settings of a member: those given, and the defaults of the others.
 
-    Raises UserError for an unknown member and for a setting that it does not have.
+    Raises `UserError` for an unknown member, for a setting that the member does not have, and for a
+    value out of range.
     """
     if name not in FAMILY:
         raise UserError(f"no objective is called {name}: choose one of {', '.join(FAMILY)}")
@@ -313,21 +314,21 @@ def choose_settings(name: str, given: Settings) -> dict[str, Any]:
 
 
 def make_model(name: str, design: Design, settings: Settings, *, classes: int) -> nn.Module:
-    """A member's network, for images of a dataset with so many classes."""
+    """Makes a member's network; `classes` is the number of classes of the dataset."""
     member = FAMILY[name]
     chosen = {key: settings[key] for key in member.model_settings}
     return member.make_model(design, classes, chosen)
 
 
 def make_objective(name: str, network: Network, settings: Settings, *, images: int) -> Objective:
-    """A member's objective, for training on so many images."""
+    """Makes a member's objective; `images` is the number of training images."""
     member = FAMILY[name]
     chosen = {key: settings[key] for key in member.settings}
     return member.make_objective(Context(network, images, chosen))
 
 
 def describe_members() -> str:
-    """The table as text: a line for each member, with its source and its settings."""
+    """Returns the table as text: a line for each member, with its source and its settings."""
     lines = []
     for name, member in FAMILY.items():
         values = ", ".join(
@@ -340,10 +341,10 @@ def describe_members() -> str:
 
 
 def setting_fields() -> list[tuple[str, Any, Any]]:
-    """The options of all settings, for `dataclasses.make_dataclass`, sorted by name.
+    """Returns the settings of all members as fields for `dataclasses.make_dataclass`.
 
-    Each is None by default, which stands for the objective's own number. The field's metadata has
-    "help": what the setting is, for which members, and their defaults.
+    The fields are sorted by name. Each defaults to None, which stands for the member's own default.
+    The metadata of a field has "help": what the setting is, for which members, and their defaults.
     """
     described = describe_settings({name: member.all_settings for name, member in FAMILY.items()})
     return [

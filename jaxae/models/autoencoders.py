@@ -1,8 +1,8 @@
 """Encoders, decoders, and the two ways to join them: a code, or a posterior over codes.
 
-Images are float [B, H, W, C] in whatever range the likelihood reads; a decoder returns logits of
-the same shape, which is what stands before the output activation. As in Flax, `dtype` is that of
-the computation (None: what inputs and parameters promote to); parameters are float32 always.
+Images are float [B, H, W, C] in the likelihood's range. A decoder returns logits of the same shape:
+its values before the output activation. As in Flax, `dtype` is the dtype of the computation (None
+promotes inputs and parameters to a common one); parameters are always float32.
 """
 
 import math
@@ -24,7 +24,7 @@ Shape = tuple[int, int, int]
 
 
 def identity(x: Array) -> Array:
-    """The input, as the activation of a layer that has none."""
+    """Returns its input: the activation of a layer that has none."""
     return x
 
 
@@ -37,7 +37,7 @@ class Gaussian:
 
 
 class DenseEncoder(nn.Module):
-    """Affine layers from flattened images [B, H, W, C] to codes [B, latent]."""
+    """Dense layers from flattened images [B, H, W, C] to codes [B, latent]."""
 
     features: tuple[int, ...]
     latent: int
@@ -55,7 +55,7 @@ class DenseEncoder(nn.Module):
 
 
 class DenseDecoder(nn.Module):
-    """Affine layers from codes [B, latent] to logits [B, *shape]."""
+    """Dense layers from codes [B, latent] to logits [B, *shape]."""
 
     features: tuple[int, ...]
     shape: Shape
@@ -74,8 +74,8 @@ class DenseDecoder(nn.Module):
 class ConvEncoder(nn.Module):
     """Convolutions from images [B, H, W, C] to codes [B, latent], or to feature maps.
 
-    The code's activation is `latent_activation`; by default feature maps have that of all layers,
-    and a vector has none.
+    `latent_activation` is applied to the code. If it is None, feature maps get `activation`, like
+    every other layer, and vectors get none.
     """
 
     layers: tuple[ConvLayer, ...]
@@ -99,10 +99,10 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Convolutions from codes to logits [B, H, W, C]; the last layer is a convolution alone.
+    """Convolutions from codes to logits [B, H, W, C]; the last layer has no activation.
 
-    With `start` the codes are [B, latent] and an affine layer first maps them to feature maps of
-    that shape; without it they are feature maps already.
+    With `start`, codes are [B, latent], and a dense layer first maps them to feature maps of that
+    shape. Without it, codes are feature maps.
     """
 
     layers: tuple[ConvLayer, ...]
@@ -123,10 +123,10 @@ class ConvDecoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """An encoder and a decoder that meet in a code, which a bottleneck may narrow.
+    """An encoder and a decoder joined by a code, which may pass through a bottleneck.
 
-    Calling it on images [B, H, W, C] gives the logits of their reconstructions; raises UserError
-    where encoder and decoder together do not return the size they were given.
+    A call maps images [B, H, W, C] to the logits of their reconstructions. It raises `UserError` if
+    the reconstructions have another size than the images.
     """
 
     encoder: nn.Module
@@ -134,15 +134,15 @@ class Autoencoder(nn.Module):
     bottleneck: Callable[[Array], Array] = identity  # a function, or a Linen module
 
     def features(self, x: Array) -> Array:
-        """What the encoder makes of images [B, H, W, C], before the bottleneck."""
+        """Returns the encoder's output for images [B, H, W, C], before the bottleneck."""
         return self.encoder(_check_images(x))
 
     def encode(self, x: Array) -> Array:
-        """The codes of images [B, H, W, C]."""
+        """Returns the codes of images [B, H, W, C]."""
         return self.bottleneck(self.features(x))
 
     def decode(self, z: Array) -> Array:
-        """The logits of codes."""
+        """Returns the logits of codes."""
         return self.decoder(z)
 
     def __call__(self, x: Array) -> Array:
@@ -154,18 +154,20 @@ class HasPosterior(Protocol):
     """A model whose codes are drawn from a Gaussian posterior."""
 
     def posterior(self, x: Array, labels: Array | None = None) -> Gaussian:
-        """q(z | x) for images [B, H, W, C]."""
+        """Returns q(z | x) of images [B, H, W, C]."""
         ...
 
 
 class VariationalAutoencoder(nn.Module):
-    """An encoder that returns [B, 2 * latent], mean and log variance of q(z | x), and a decoder.
+    """A variational autoencoder (Kingma and Welling 2014), conditional if it has classes.
 
-    `encode` and the call itself use the posterior's mean, so that pictures of codes and of
-    reconstructions carry no noise; an objective samples from `posterior` (Kingma and Welling 2014).
-    With classes each method also takes the labels, int [B], and posterior and decoder depend on
-    them (Sohn et al. 2015): a label's own learned image is added to what the encoder reads, and the
-    label as one-hot to the code that the decoder reads.
+    The encoder returns [B, 2 * latent]: the mean and the log variance of q(z | x). `encode` and a
+    call use the mean, so that codes and reconstructions carry no noise; objectives sample from
+    `posterior`.
+
+    With classes, every method also takes labels, int [B], and both the posterior and the decoder
+    depend on them (Sohn et al. 2015). The encoder's input is the image plus a learned image of its
+    class; the decoder's input is the code followed by the one-hot label.
     """
 
     encoder: nn.Module
@@ -177,7 +179,7 @@ class VariationalAutoencoder(nn.Module):
             self.label_images = _LabelImages(self.classes)
 
     def posterior(self, x: Array, labels: Array | None = None) -> Gaussian:
-        """q(z | x) for images [B, H, W, C], or q(z | x, y)."""
+        """Returns q(z | x) of images [B, H, W, C], or q(z | x, y) if the model has classes."""
         x = _check_images(x)
         if self.classes is not None:
             x = x + self.label_images(check_labels(labels), x.shape[1:])
@@ -185,11 +187,11 @@ class VariationalAutoencoder(nn.Module):
         return Gaussian(mean, log_variance)
 
     def encode(self, x: Array, labels: Array | None = None) -> Array:
-        """The posterior's mean, [B, latent], for images [B, H, W, C]."""
+        """Returns the posterior means [B, latent] of images [B, H, W, C]."""
         return self.posterior(x, labels).mean
 
     def decode(self, z: Array, labels: Array | None = None) -> Array:
-        """The logits of codes [B, latent]."""
+        """Returns the logits of codes [B, latent]."""
         if self.classes is not None:
             one_hot = jax.nn.one_hot(check_labels(labels), self.classes, dtype=z.dtype)
             z = jnp.concatenate([z, one_hot], axis=-1)
@@ -200,7 +202,7 @@ class VariationalAutoencoder(nn.Module):
 
 
 class _LabelImages(nn.Module):
-    """A learned image for each class, at first black: from labels [B] to [B, *shape]."""
+    """Learned images, one for each class, initially zero: from labels [B] to [B, *shape]."""
 
     classes: int
 
@@ -211,46 +213,46 @@ class _LabelImages(nn.Module):
 
 
 def check_labels(labels: Array | None) -> Array:
-    """The labels; UserError where a conditional network was given none."""
+    """Returns the labels; raises `UserError` if a conditional network was given none."""
     if labels is None:
         raise UserError("a conditional network was given no labels: give one for each image")
     return labels
 
 
 def _check_images(x: Array) -> Array:
-    """The images, if they are float [B, H, W, C]; else UserError."""
+    """Returns the images; raises `UserError` unless they are float [B, H, W, C]."""
     if x.ndim != 4 or 0 in x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
         raise UserError(
-            f"{x.dtype} of shape {x.shape} was given to a network: it reads floats [B, H, W, C], "
-            "with at least one of each; jaxae.train.pixels makes them of uint8, and grey images "
-            "have C = 1"
+            f"{x.dtype} of shape {x.shape} was given to a network: give floats [B, H, W, C], with "
+            "at least one of each; jaxae.train.pixels converts uint8, and gray images have C = 1"
         )
     return x
 
 
 def check_shape(shape: Shape) -> None:
-    """UserError unless images have a height, a width and channels."""
+    """Raises `UserError` unless the shape is (height, width, channels), each 1 or more."""
     if len(shape) != 3 or not all(size >= 1 for size in shape):
         raise UserError(
-            f"an image shape of {shape} was given: it is (height, width, channels), each 1 or more"
+            f"an image shape of {shape} was given: give (height, width, channels), each 1 or more"
         )
 
 
 def _check_same_size(logits: Array, images: Array) -> Array:
-    """The logits, if they have the images' height and width, and some logits a pixel's channel.
+    """Returns the logits; raises `UserError` unless they have the size of the images.
 
-    How many the likelihood says: two, say, for a mean and a variance. Else UserError.
+    The channels may be a multiple of the images' channels, because a likelihood may read several
+    logits per channel, such as a mean and a variance.
     """
     height, width, channels = images.shape[1:]
     if logits.shape[:3] != images.shape[:3] or logits.shape[3] % channels:
         raise UserError(
             f"this network turns images of {height}x{width}x{channels} into "
             f"{'x'.join(map(str, logits.shape[1:]))}: choose a dataset whose image size it "
-            "reproduces (28x28 always is), or a dense network, which takes any size"
+            "reproduces (every network reproduces 28x28), or a dense network, which takes any size"
         )
     return logits
 
 
 def count_parameters(variables) -> int:
-    """The number of trainable scalars in what `model.init` returned."""
+    """Returns the number of trainable scalars in the variables that `model.init` returned."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))

@@ -1,7 +1,7 @@
-"""Bottlenecks of an `Autoencoder`: what narrows an encoder's features to a sparse or discrete code.
+"""Bottlenecks of an `Autoencoder`, which make its code sparse or discrete.
 
-Each maps features, float [B, latent] or [B, h, w, C], to a code of the same shape. Where a gradient
-cannot go through, it goes past ("straight-through", Bengio et al. 2013).
+Each maps features, float [B, latent] or [B, h, w, C], to a code of the same shape. The gradient of
+a step that has none is that of the identity ("straight-through", Bengio et al. 2013).
 """
 
 import math
@@ -22,36 +22,36 @@ _LARGEST_INDEX = 2**31 - 1  # of int32
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """A bottleneck that replaces each group of numbers of a code by one of finitely many."""
+    """A bottleneck that replaces each group of numbers in a code by one of finitely many."""
 
     @property
     def size(self) -> int:
-        """How many codes a group has."""
+        """The number of possible codes of a group."""
         ...
 
     @property
     def group_size(self) -> int:
-        """How many numbers along the last axis are quantized together."""
+        """The number of neighbors along the last axis that are quantized together."""
         ...
 
     def indices(self, code: Array, /) -> Array:
-        """The number of each group's code, from 0 to size - 1: [..., C] to int32 [..., groups]."""
+        """Returns the index of each group's code, from 0 to size - 1: int32 [..., groups]."""
         ...
 
     def code_of(self, indices: Array) -> Array:
-        """The codes with these numbers: float32 [..., C]."""
+        """Returns the codes with these indices: float32 [..., C]."""
         ...
 
 
 def straight_through(z: Array, code: Array) -> Array:
-    """The code, exactly, with the gradient of z; both of one shape."""
+    """Returns the code, exact, but with the gradient of z."""
     return lax.stop_gradient(code) + (z - lax.stop_gradient(z))
 
 
 def in_groups(z: Array, dimension: int) -> Array:
-    """The last axis in groups of so many numbers, [..., C] to [..., C / dimension, dimension].
+    """Splits the last axis into groups: [..., C] to [..., C / dimension, dimension].
 
-    Raises UserError where it does not hold a whole number of groups.
+    Raises `UserError` if it does not hold a whole number of groups.
     """
     if z.shape[-1] % dimension:
         raise UserError(
@@ -63,11 +63,11 @@ def in_groups(z: Array, dimension: int) -> Array:
 
 @dataclass(frozen=True)
 class TopK:
-    """Keeps the k largest numbers of each example and makes the others 0.
+    """Keeps the k largest numbers of each example and sets the others to 0.
 
-    Makhzani and Frey 2014, algorithm 1. All numbers of a feature map compete with each other, at
-    whatever place and in whatever channel. Of equal numbers the first are kept, so never more
-    than k. Raises UserError unless k is from 1 to the size of a code.
+    Makhzani and Frey 2014, algorithm 1. In a feature map, the numbers at all positions and in all
+    channels compete. Ties go to the first, so that exactly k numbers are kept. Raises `UserError`
+    unless k is from 1 to the size of a code.
     """
 
     k: int
@@ -89,11 +89,11 @@ class TopK:
 class FiniteScalarQuantizer:
     """Rounds each number to one of a few levels between -1 and 1 (Mentzer et al. 2024).
 
-    Along the last axis, which holds a multiple of len(levels) numbers, number i has
-    levels[i % len(levels)] levels. L levels are 2 / (L - 1) apart if L is odd; if it is even they
-    are -1, -1 + 2 / L, ..., 1 - 2 / L. The gradient is that of the bound before rounding.
+    Number i along the last axis, whose length is a multiple of len(levels), has
+    levels[i % len(levels)] levels. If L is odd, L levels are 2 / (L - 1) apart; if L is even, they
+    are -1, -1 + 2 / L, ..., 1 - 2 / L. The gradient is that of `bound`, without the rounding.
 
-    Raises UserError for levels below 2, and where a group has more codes than int32 has numbers.
+    Raises `UserError` for levels below 2, and if a group has more codes than int32 can index.
     """
 
     levels: tuple[int, ...]
@@ -108,12 +108,12 @@ class FiniteScalarQuantizer:
 
     @property
     def size(self) -> int:
-        """How many codes a group has."""
+        """The number of possible codes of a group."""
         return math.prod(self.levels)
 
     @property
     def group_size(self) -> int:
-        """How many numbers a group has: one for each of the levels."""
+        """The number of numbers in a group: one for each of `levels`."""
         return len(self.levels)
 
     def __call__(self, z: Array) -> Array:
@@ -122,10 +122,10 @@ class FiniteScalarQuantizer:
         return straight_through(bounded, jnp.round(bounded)) / half_widths
 
     def bound(self, z: Array) -> Array:
-        """Each number between its lowest and its highest level, whole numbers L of them.
+        """Squashes each number into the range of its levels, which are whole numbers here.
 
-        Appendix A.1, without its factor of 0.999: that puts the outer ones of more than 1000
-        levels out of reach, and rounding is exact without it.
+        Appendix A.1, without its factor of 0.999: the factor would put the outermost of more than
+        1000 levels out of reach, and rounding is exact without it.
         """
         levels = np.array(self.levels)
         halves = (levels - 1) / 2
@@ -134,14 +134,14 @@ class FiniteScalarQuantizer:
         return jnp.tanh(shifted) * self._along(halves, z) - self._along(offsets, z)
 
     def indices(self, code: Array) -> Array:
-        """The number of each group's code, from 0 to size - 1: [..., C] to int32 [..., groups]."""
+        """Returns the index of each group's code, from 0 to size - 1: int32 [..., groups]."""
         half_widths = self._along(np.array(self.levels) // 2, code)
         digits = jnp.round(code * half_widths + half_widths).astype(jnp.int32)
         grouped = in_groups(digits, len(self.levels))
         return jnp.sum(grouped * self._places(grouped.ndim), axis=-1, dtype=jnp.int32)
 
     def code_of(self, indices: Array) -> Array:
-        """The codes with these numbers, the inverse of `indices`: float32 [..., C]."""
+        """Returns the codes with these indices, float32 [..., C]: the inverse of `indices`."""
         places = self._places(indices.ndim + 1)
         levels = np.reshape(self.levels, places.shape).astype(np.int32)
         digits = indices[..., None] // places % levels
@@ -150,32 +150,32 @@ class FiniteScalarQuantizer:
         return code.reshape(*indices.shape[:-1], -1)
 
     def _places(self, rank: int) -> np.ndarray:
-        """What a step of each level adds to the number of a code: int32 [1, ..., len(levels)]."""
+        """Returns how much one level up adds to a code's index: int32 [1, ..., len(levels)]."""
         places = np.cumprod((1, *self.levels[:-1])).astype(np.int32)
         return places.reshape((1,) * (rank - 1) + (-1,))
 
     def _along(self, values: np.ndarray, z: Array) -> np.ndarray:
-        """One number a level, repeated for all groups of z: float32 [1, ..., C]."""
+        """Repeats one value for each of `levels` over all groups of z: float32 [1, ..., C]."""
         groups = in_groups(z, len(self.levels)).shape[-2]
         return np.tile(values, groups).astype(np.float32).reshape((1,) * (z.ndim - 1) + (-1,))
 
 
 @struct.dataclass
 class Codebook:
-    """Vectors, and moving averages of how often and for what each was the nearest."""
+    """Vectors, and moving averages of how often each was used, and for which outputs."""
 
     vectors: Array  # float32 [size, dimension]
-    counts: Array  # float32 [size], of uses in a batch
-    sums: Array  # float32 [size, dimension], of the encoder's outputs in these uses
+    counts: Array  # float32 [size]: averages of the uses in a batch
+    sums: Array  # float32 [size, dimension]: averages of the sums of outputs that used a vector
 
 
 class VectorQuantizer(nn.Module):
     """Replaces each `dimension` numbers along the last axis by the nearest vector of a codebook.
 
     van den Oord et al. 2017. The codebook is the collection "codebook", which `update_codebook`
-    changes and no gradient does. Its vectors begin as draws from N(0, 1) by the key of the
-    parameters; its counts are 0, so the first update puts every vector among the encoder's outputs.
-    Raises UserError for a size or a dimension below 1.
+    changes; it has no gradient. Its vectors are initially drawn from N(0, 1) with the key of the
+    parameters. Its counts are initially 0, so that the first update moves every vector to the
+    encoder's outputs. Raises `UserError` for a size or a dimension below 1.
     """
 
     size: int
@@ -193,7 +193,7 @@ class VectorQuantizer(nn.Module):
 
     @property
     def group_size(self) -> int:
-        """How many numbers a vector has."""
+        """The number of numbers in a vector."""
         return self.dimension
 
     def _draw(self, shape: tuple[int, int]) -> Array:
@@ -203,21 +203,21 @@ class VectorQuantizer(nn.Module):
         return straight_through(z, self.code_of(self.indices(z)))
 
     def indices(self, z: Array) -> Array:
-        """Which vector is nearest to each group: [..., C] to int32 [..., C / dimension]."""
+        """Returns the index of the vector nearest to each group: int32 [..., C / dimension]."""
         return nearest(self.vectors.value, in_groups(z, self.dimension))
 
     def code_of(self, indices: Array) -> Array:
-        """The codes of vectors with these indices: float32 [..., C]."""
+        """Returns the codes made of the vectors with these indices: float32 [..., C]."""
         return self.vectors.value[indices].reshape(*indices.shape[:-1], -1)
 
 
 def nearest(vectors: Array, z: Array) -> Array:
-    """Of vectors [size, dimension] the one nearest to each of z [..., dimension]: int32 [...].
+    """Returns the index of the vector nearest to each of z [..., dimension]: int32 [...].
 
-    By Euclidean distance; of equally near ones the first.
+    The distance is Euclidean. Ties go to the first vector.
     """
-    # |z - v|^2 without |z|^2, which is the same for all v. What they have in common cancels first,
-    # or it would cost digits.
+    # Distances are |z - v|^2 without |z|^2, which is the same for all v. Centering first keeps the
+    # digits that a common offset would cost.
     center = vectors.mean(axis=0, keepdims=True)
     points, vectors = z.reshape(-1, z.shape[-1]) - center, vectors - center
     products = jnp.dot(points, vectors.T, precision=lax.Precision.HIGHEST)
@@ -226,7 +226,7 @@ def nearest(vectors: Array, z: Array) -> Array:
 
 
 def count_uses(indices: Array, weights: Array, size: int) -> Array:
-    """How often each of `size` codes is among indices [B, ...] of examples that weigh [B]."""
+    """Counts the uses of each of `size` codes by examples with weights [B]: float32 [size]."""
     each = jnp.broadcast_to(weights.reshape(-1, *(1,) * (indices.ndim - 1)), indices.shape)
     return jax.ops.segment_sum(each.reshape(-1), indices.reshape(-1), size)
 
@@ -241,26 +241,26 @@ def update_codebook(
     decay: float,
     threshold: float = 0.1,
 ) -> Codebook:
-    """The codebook after a batch of encoder outputs z [B, ..., dimension].
+    """Updates the codebook with a batch of encoder outputs z [B, ..., dimension].
 
-    They are nearest to the vectors at indices [B, ...]. Examples of weight 0 in weights [B] leave
-    no trace; one at least must weigh more. Counts and sums move by 1 - decay towards the batch's,
-    and a vector is its sum over its count (van den Oord et al. 2017, appendix A.1). A dead code, of
-    a count of at most `threshold` times the mean count, becomes an output drawn from the batch,
-    with the mean count (Zeghidour et al. 2021, section III.C, but with a threshold that holds for
-    any batch size).
+    `indices` [B, ...] are the vectors nearest to the outputs. Examples with weight 0 have no
+    effect; at least one of `weights` [B] must be positive. Counts and sums move towards the batch's
+    by 1 - decay, and a vector is its sum divided by its count (van den Oord et al. 2017, appendix
+    A.1). A vector is dead if its count is at most `threshold` times the mean count: it is replaced
+    by an output drawn from the batch and gets the mean count (Zeghidour et al. 2021, section III.C,
+    but with a threshold that does not depend on the batch size).
     """
     size, dimension = codebook.vectors.shape
     outputs = z.reshape(-1, dimension)
     each = jnp.repeat(weights, indices.size // weights.size)
-    # A product sums in the same order each time, which a scatter on a GPU does not.
+    # A product sums in the same order each time; a scatter on a GPU does not.
     chosen = jax.nn.one_hot(indices.reshape(-1), size, axis=0)
     totals = jnp.dot(chosen, outputs * each[:, None], precision=lax.Precision.HIGHEST)
     counts = decay * codebook.counts + (1 - decay) * count_uses(indices, weights, size)
     sums = decay * codebook.sums + (1 - decay) * totals
 
     total = counts.sum()
-    # With a decay of 1 all of these stay 0, and the vectors what they were.
+    # With a decay of 1, counts and sums stay 0, and the vectors must stay as they are.
     seen = total > 0
     averages = sums / jnp.maximum(counts, jnp.finfo(counts.dtype).tiny)[:, None]
     vectors = jnp.where(seen, averages, codebook.vectors)
@@ -276,10 +276,10 @@ def update_codebook(
 
 
 def draw_weighted(key: Array, weights: Array, count: int) -> Array:
-    """Indices, int32 [count], each drawn in proportion to weights [N], of which some are not 0.
+    """Draws indices, int32 [count], each in proportion to weights [N], which are not all 0.
 
-    One comes from each of `count` equal parts of the total weight, so few are alike; which part is
-    whose is drawn too, so each index by itself can be any.
+    Sampling is stratified: each of `count` equal parts of the total weight gives one index, so few
+    repeat. A random shift of the parts makes every single index a fair draw from all of them.
     """
     place_key, shift_key = jax.random.split(key)
     within = jax.random.uniform(place_key, (count,))

@@ -1,6 +1,6 @@
-"""Networks as JSON and back, by a list of what they are made of, so that reading one runs no code.
+"""Networks as JSON and back, from a fixed list of parts, so that reading one runs no code.
 
-A network of these parts is described in a run's config.json, and built again from there.
+A run's config.json describes a network that is made of these parts, and loading builds it again.
 """
 
 import dataclasses
@@ -52,11 +52,11 @@ _VALUES = {
     "float32": jnp.float32,
 }
 
-_LINEN = ("parent", "name")  # what Linen adds to a module's fields
+_LINEN = ("parent", "name")  # the fields that Linen adds to a module
 
 
 def describe(part: Any) -> Any:
-    """A network, or a part of one, as JSON; UserError for a part that has no name here."""
+    """Returns a network, or a part of one, as JSON; raises `UserError` for an unlisted part."""
     if part is None or isinstance(part, bool | int | float | str):
         return part
     if isinstance(part, tuple):
@@ -68,11 +68,11 @@ def describe(part: Any) -> Any:
     for name, value in _VALUES.items():
         if part is value:
             return {"value": name}
-    raise UserError(f"{part!r} is not one of the parts that a network is described by: {_known()}")
+    raise UserError(f"{part!r} is not one of the parts that describe a network: {_known()}")
 
 
 def build(description: Any) -> Any:
-    """The network that was described; UserError for what `describe` does not write."""
+    """Builds a described network; raises `UserError` for JSON that `describe` does not write."""
     if isinstance(description, list):
         return tuple(build(item) for item in description)
     if not isinstance(description, dict):
@@ -90,4 +90,4 @@ def build(description: Any) -> Any:
 
 
 def _known() -> str:
-    return f"these are {', '.join([*_CLASSES, *_VALUES])}"
+    return f"the parts are {', '.join([*_CLASSES, *_VALUES])}"

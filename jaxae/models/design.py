@@ -1,4 +1,4 @@
-"""An encoder and a decoder of one size, for any member of the family."""
+"""A matching encoder and decoder, for any member of the family."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,22 +21,22 @@ from jaxae.models.layers import Activation, ConvLayer, Initialization, lecun
 
 @dataclass(frozen=True)
 class Design:
-    """What an encoder and its decoder look like."""
+    """The architecture of an encoder and its decoder."""
 
     shape: Shape  # of the images
     latent: int  # numbers in a code, or channels of a feature map
     kind: Literal["dense", "conv"] = "dense"
-    hidden: tuple[int, ...] | None = None  # widths or channels from the image on; None: usual ones
+    hidden: tuple[int, ...] | None = None  # widths or channels from the image to the code
     activation: Activation = nn.relu
     initialization: Initialization = lecun
-    logits_per_channel: int = 1  # what the likelihood reads
+    logits_per_channel: int = 1  # that the likelihood reads
     dtype: Dtype | None = None  # of the computation
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Of the layers between image and code, from the image on."""
-        usual = {"dense": (500,), "conv": (32, 64)}[self.kind]
-        return usual if self.hidden is None else self.hidden
+        """Widths of the layers from the image to the code: `hidden`, or a default for the kind."""
+        default = {"dense": (500,), "conv": (32, 64)}[self.kind]
+        return default if self.hidden is None else self.hidden
 
 
 def make_pair(
@@ -46,13 +46,14 @@ def make_pair(
     latent_activation: Activation = identity,
     maps: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
-    """An encoder to `outputs` numbers (two a dimension for a posterior), and a decoder of codes.
+    """Returns an encoder with `outputs` outputs and a decoder.
 
-    Each convolution halves the sides, and a transposed one doubles them. With `maps` a
-    convolutional code is a feature map with `outputs` channels; a dense one is flat always.
+    A posterior needs two outputs for each dimension of the code. Each convolution halves the height
+    and the width, and each transposed convolution doubles them. With `maps`, the code of a
+    convolutional network is a feature map with `outputs` channels; a dense network ignores `maps`.
 
     Raises:
-      UserError: a width below 1, or sides that convolutions cannot halve and double again.
+      UserError: a width is below 1, or the convolutions cannot halve the height and the width.
     """
     check_shape(design.shape)
     if design.kind not in ("dense", "conv"):
@@ -76,8 +77,8 @@ def make_pair(
     factor = 2 ** len(design.widths)
     if not design.widths or height % factor or width % factor:
         raise UserError(
-            f"{len(design.widths)} convolutions that halve {height}x{width} pixels: give 1 or "
-            "more, as often as both sides can be halved; or a dense network"
+            f"{len(design.widths)} convolutions that each halve {height}x{width} pixels: give 1 or "
+            "more, but no more than both sides can be halved, or choose a dense network"
         )
     start = (height // factor, width // factor, design.widths[-1])
     down = tuple(ConvLayer(features, stride=2) for features in design.widths)
@@ -86,7 +87,7 @@ def make_pair(
         for features in (*design.widths[-2::-1], logits)
     )
     if maps:
-        # One by one pixel: each place has a code of its own.
+        # With 1x1 kernels, each position has a code of its own.
         return (
             ConvEncoder(
                 (*down, ConvLayer(outputs, 1)), latent_activation=latent_activation, **shared

@@ -1,4 +1,4 @@
-"""The layers all networks are made of: what they are, and how their parameters begin."""
+"""Layers of the networks, and the initialization of their parameters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from jax import Array, lax
 Activation = Callable[[Array], Array]
 
 Initialization = Callable[[int], tuple[Initializer, Initializer]]
-"""From a layer's fan-in to the initializers of its kernel and of its bias."""
+"""Maps a layer's fan-in to the initializers of its kernel and its bias."""
 
 
 def keras(fan_in: int) -> tuple[Initializer, Initializer]:
@@ -49,15 +49,15 @@ def logistic(fan_in: int) -> tuple[Initializer, Initializer]:
 
 
 def limited_scale(x: Array) -> Array:
-    """The last axis, made smaller where its root mean square is above 2; else as it is."""
-    limit = 2.0  # where a hyperbolic tangent still has slope
+    """Scales the last axis down to a root mean square of 2, if it is larger."""
+    limit = 2.0  # a hyperbolic tangent still has a slope there
     mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
     return x * limit * lax.rsqrt(jnp.maximum(mean_square, limit**2))
 
 
 @dataclass(frozen=True)
 class PoolLayer:
-    """A max-pool over squares; SAME pads at the borders as in Keras, VALID drops what is left."""
+    """A max-pool over squares; SAME pads the borders as Keras does, VALID drops the remainder."""
 
     window: int
     stride: int
@@ -66,20 +66,20 @@ class PoolLayer:
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """A convolution and what follows its activation: a max-pool or an upsampling."""
+    """A convolution, and a max-pool or an upsampling that follows its activation."""
 
     features: int
     kernel_size: int = 3
     stride: int = 1
-    padding: Literal["SAME", "VALID"] | int = "SAME"  # a number: pixels on each side, as in PyTorch
+    padding: Literal["SAME", "VALID"] | int = "SAME"  # an int: pixels on each side, as in PyTorch
     transpose: bool = False
     pool: PoolLayer | None = None
-    upsample: int = 1  # nearest neighbour
+    upsample: int = 1  # nearest neighbor
 
 
 def dense(
     x: Array, features: int, initialization: Initialization, dtype: Dtype | None = None
 ) -> Array:
-    """An affine map of the last axis, [..., D] to [..., features], in a compact Linen method."""
+    """Applies a dense layer to the last axis of x, inside a compact Linen method."""
     kernel, bias = initialization(x.shape[-1])
     return nn.Dense(features, dtype=dtype, kernel_init=kernel, bias_init=bias)(x)

@@ -1,6 +1,6 @@
-"""The published networks by name, functions of the image shape (H, W, C) and the code size.
+"""The published networks by name, as functions of the image shape (H, W, C) and the code size.
 
-`dtype` is that of the computation, as in Flax; by default that of inputs and parameters.
+As in Flax, `dtype` is the dtype of the computation; None promotes inputs and parameters.
 """
 
 import flax.linen as nn
@@ -22,7 +22,7 @@ from jaxae.models.layers import ConvLayer, PoolLayer, keras, lecun, pytorch
 
 
 def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Autoencoder:
-    """Dense 784-256-128-latent and back, ReLU between; a linear code. 473,636 parameters at 20."""
+    """Dense 784-256-128-latent and back, ReLU, a linear code; 473,636 parameters at latent 20."""
     check_shape(shape)
     _check_latent(latent)
     return Autoencoder(
@@ -34,8 +34,9 @@ def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Au
 def denoise(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     """The convolutional denoiser: convolutions with pooling, then upsampling; 4,385 parameters.
 
-    The code is 1/8 of the image on each side, with 8 channels. A VALID convolution turns 16 pixels
-    into 14, so that 28 comes back from 4; where the sides are multiples of 8, SAME does.
+    The code has 1/8 of the image's height and width, and 8 channels. If both are multiples of 8,
+    SAME convolutions restore them. Else a VALID convolution turns 16 pixels into 14, so that the
+    sides go from 28 to 4 and back to 28.
     """
     check_shape(shape)
     height, width, channels = shape
@@ -60,7 +61,7 @@ def leaky_relu(x: Array) -> Array:
 
 
 def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Autoencoder:
-    """Strided convolutions to a 2-D code, transposed ones back; LeakyReLU; 200,963 parameters."""
+    """Strided and transposed convolutions, a 2-D code, LeakyReLU; 200,963 parameters."""
     check_shape(shape)
     _check_latent(latent)
     height, width, channels = shape
@@ -79,7 +80,7 @@ def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Au
 
 
 def latent3d(shape: Shape, latent: int = 3, *, dtype: Dtype | None = None) -> Autoencoder:
-    """Dense 784-128-64-12-latent and back, ReLU between; 219,891 parameters at 3."""
+    """Dense 784-128-64-12-latent and back, ReLU, a linear code; 219,891 parameters at latent 3."""
     check_shape(shape)
     _check_latent(latent)
     return Autoencoder(
@@ -89,7 +90,7 @@ def latent3d(shape: Shape, latent: int = 3, *, dtype: Dtype | None = None) -> Au
 
 
 def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
-    """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28; 5,729 parameters."""
+    """Strided convolutions and pooling, sides 28-10-5-3-2 and back 2-5-15-28; 5,729 parameters."""
     check_shape(shape)
     encoder = (
         ConvLayer(16, stride=3, padding=1, pool=PoolLayer(2, 2, "VALID")),
@@ -107,7 +108,7 @@ def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
 
 
 def deep(shape: Shape, latent: int = 196, *, dtype: Dtype | None = None) -> Autoencoder:
-    """Dense 784-392-latent-392-784, ReLU on every layer and the code; 770,084 parameters at 196."""
+    """Dense 784-392-latent-392-784, ReLU on layers and code; 770,084 parameters at latent 196."""
     check_shape(shape)
     _check_latent(latent)
     return Autoencoder(
@@ -117,7 +118,10 @@ def deep(shape: Shape, latent: int = 196, *, dtype: Dtype | None = None) -> Auto
 
 
 def vae(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> VariationalAutoencoder:
-    """Dense 784-500-latent-500-784, ReLU; 815,824 parameters at 20 (Kingma and Welling 2014)."""
+    """Dense 784-500-latent-500-784, ReLU; 815,824 parameters at latent 20.
+
+    Kingma and Welling 2014.
+    """
     check_shape(shape)
     _check_latent(latent)
     return VariationalAutoencoder(
@@ -127,6 +131,6 @@ def vae(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Variat
 
 
 def _check_latent(latent: int) -> None:
-    """UserError unless the code has at least one dimension."""
+    """Raises `UserError` unless the code has at least one dimension."""
     if latent < 1:
         raise UserError(f"a latent of {latent} was given: a code has 1 or more dimensions")

@@ -1,4 +1,4 @@
-"""Convolutional layers one after the other: their parameters, and the two ways to compute them."""
+"""Stacks of convolutional layers: their parameters, and the two ways to compute them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Parameters = Sequence[tuple[Array, Array]]
 """A kernel [h, w, C, O] and a bias [O] for each layer."""
 
 NONDECREASING = (nn.relu, nn.relu6, nn.elu, nn.sigmoid, nn.tanh, nn.softplus)
-"""Activations of which it is known that the largest input gives the largest output."""
+"""Activations that never decrease: a max-pool may be computed before them."""
 
 
 class _KernelAndBias(nn.Module):
@@ -42,17 +42,18 @@ class _KernelAndBias(nn.Module):
 def convolve(
     x: Array, layers: Layers, initialization: Initialization, dtype: Dtype | None = None
 ) -> Array:
-    """Layers and their activations, [B, H, W, C] to [B, H', W', features].
+    """Applies layers and their activations, [B, H, W, C] to [B, H', W', features].
 
-    Called in a compact Linen method, whose module gets the parameters: Conv_0, ConvTranspose_0 and
-    so on, each with a `kernel` [h, w, C, O] and a `bias` [O]. The platform that the program is
-    compiled for decides whether XLA's convolutions compute them, or matrix products.
+    Call it in a compact Linen method. The method's module gets the parameters: Conv_0,
+    ConvTranspose_0 and so on, each with a `kernel` [h, w, C, O] and a `bias` [O]. A program that is
+    compiled for a CPU computes matrix products; on other platforms it uses XLA's convolutions.
     """
     parameters = []
     channels, numbers = x.shape[-1], Counter()
     for layer, _ in layers:
         area = layer.kernel_size**2
-        # PyTorch counts a transposed kernel's fan-in over its outputs; the others read shapes.
+        # PyTorch counts a transposed kernel's fan-in over its outputs; the other initializations
+        # read the kernel's shape.
         fan_in = area * (layer.features if layer.transpose else channels)
         shape = (layer.kernel_size, layer.kernel_size, channels, layer.features)
         kind = "ConvTranspose" if layer.transpose else "Conv"
@@ -71,7 +72,7 @@ def convolve(
 
 
 def by_convolutions(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
-    """Layers and their activations by XLA's own convolutions, which suit GPUs and TPUs."""
+    """Applies layers and their activations with XLA's convolutions, for GPUs and TPUs."""
     for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
         strides = (layer.stride, layer.stride)
         if layer.transpose:
@@ -90,9 +91,9 @@ def by_convolutions(x: Array, parameters: Parameters, *, layers: Layers) -> Arra
 
 
 def by_products(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
-    """Layers and their activations by matrix products, which suit CPUs: the batch goes last."""
+    """Applies layers and their activations with matrix products, for CPUs: the batch goes last."""
     x = x.transpose(3, 1, 2, 0)
-    factor = 1  # by which the next layer still has to upsample x
+    factor = 1  # x still has to be upsampled by this factor
     for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
         pool = layer.pool
         pool_first = pool is not None and activation in NONDECREASING
@@ -118,18 +119,18 @@ def by_products(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
 
 
 def _overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
-    """Whether one window over all that a pool's window sees reads less than its taps' windows."""
+    """Whether `correlate_and_pool` gathers fewer pixels than a convolution and a pool in turn."""
     return layer.kernel_size + layer.stride * (pool.window - 1) < layer.kernel_size * pool.stride
 
 
 def _windows_of(layer: ConvLayer, sizes: tuple[int, ...]) -> Windows:
-    """The windows of a layer over an input's height and width; over its output if it dilates."""
+    """Returns a layer's windows over its input, or over its output if it dilates the input."""
     height, width = sizes
     return _window_of(layer, height), _window_of(layer, width)
 
 
 def _window_of(layer: ConvLayer, size: int) -> Window:
-    """The window of a layer along one axis."""
+    """Returns a layer's window along one axis."""
     if not layer.transpose:
         return window(size, layer.kernel_size, layer.stride, layer.padding)
     if layer.stride == 1:
@@ -138,7 +139,7 @@ def _window_of(layer: ConvLayer, size: int) -> Window:
 
 
 def _pool_windows(pool: PoolLayer, windows: Windows) -> Windows:
-    """The windows of a pool over the outputs of others."""
+    """Returns the windows of a pool over the outputs of a convolution's windows."""
     rows, columns = windows
     return (
         window(rows.outputs, pool.window, pool.stride, pool.padding),
@@ -147,13 +148,13 @@ def _pool_windows(pool: PoolLayer, windows: Windows) -> Windows:
 
 
 def _padding_of(layer: ConvLayer) -> tuple[int, int]:
-    """How far a transposed layer pads its dilated input; a number crops, as in PyTorch."""
+    """Returns how far a transposed layer pads its dilated input; an int crops, as in PyTorch."""
     if isinstance(layer.padding, int):
-        around = layer.kernel_size - 1 - layer.padding
-        return around, around
+        pixels = layer.kernel_size - 1 - layer.padding
+        return pixels, pixels
     return transposed_padding(layer.kernel_size, layer.stride, layer.padding)
 
 
 def _upsample(x: Array, factor: int) -> Array:
-    """Nearest upsampling of the two axes in the middle."""
+    """Upsamples the two middle axes by nearest neighbors."""
     return x if factor == 1 else jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
