@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from jaxae.convolutions import drop_ins, transposed_padding
 
-# Each example compiles programs of its own shapes, so there are few of them, the same each time.
+# Each example compiles programs for its own shapes, so there are few, the same ones each time.
 few = settings(max_examples=12, deadline=None, derandomize=True)
 
 
@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
 
 def pairs(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
-    """Two integers within bounds, both included."""
+    """Pairs of integers between two bounds, both included."""
     return st.tuples(st.integers(low, high), st.integers(low, high))
 
 
@@ -49,12 +49,12 @@ cases = st.builds(
 
 
 def normal(seed: int, *shape: int, dtype: Any = np.float32) -> Array:
-    """Normal numbers of a shape."""
+    """Draws standard normal numbers."""
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
 
 
 def inputs_of(case: Case) -> tuple[Array, Array]:
-    """Images [N, H, W, C] and a kernel [h, w, C, O]."""
+    """Returns images [N, H, W, C] and a kernel [h, w, C, O]."""
     return (
         normal(0, case.batch, *case.size, case.channels),
         normal(1, *case.taps, case.channels, case.features),
@@ -62,7 +62,7 @@ def inputs_of(case: Case) -> tuple[Array, Array]:
 
 
 def convolution(function: Callable[..., Array], case: Case, *, transposed: bool) -> Callable:
-    """`function`, with lax's signature, as the strided or transposed convolution of a case."""
+    """Returns `function`, which has lax's signature, with the arguments of a case."""
     padding, strides, dilation = case.padding, case.strides, (1, 1)
     if transposed:
         pads = [padding] * 2 if isinstance(padding, str) else padding
@@ -78,7 +78,7 @@ def convolution(function: Callable[..., Array], case: Case, *, transposed: bool)
 
 
 def derivatives(function: Callable[..., Array], *inputs: Array) -> dict[str, Any]:
-    """The value; the gradients and a tangent of a non-linear sum of it; and how these change."""
+    """Returns a function's value, and first and second derivatives of a nonlinear sum of it."""
 
     def total(*inputs: Array) -> Array:
         return jnp.sum(jnp.sin(function(*inputs)))
@@ -101,7 +101,7 @@ def derivatives(function: Callable[..., Array], *inputs: Array) -> dict[str, Any
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
-    """Arrays of the same shapes that differ by less than a part of the largest number in each."""
+    """Checks that arrays have equal shapes and dtypes, and are close relative to their maximum."""
     for left, right in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert left.shape == right.shape
         assert left.dtype == right.dtype
@@ -111,7 +111,7 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
 
 
 def compiled(function: Callable) -> Callable:
-    """The function jitted, with little effort of XLA's, for it to compile fast."""
+    """Jits a function with XLA's backend optimizations off, so that it compiles fast."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -242,7 +242,7 @@ def test_the_platform_decides(function: Callable, platform: str, by_products: bo
     padding=st.sampled_from(["SAME", "VALID"]) | st.lists(pairs(0, 1), min_size=2, max_size=2),
 )
 def test_max_pool_agrees_with_lax_at_ties(size, taps, strides, padding) -> None:
-    # Few different values, so that most windows hold their largest more than once.
+    # With few different values, most windows hold their maximum more than once.
     x = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, *size, 3)), jnp.float32)
     if isinstance(padding, list):
         padding = [

@@ -1,4 +1,4 @@
-"""The table of the family: every row has the same properties; a new member is tested by its row."""
+"""The table of the family: every row has the same properties, so a new row is tested too."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ from support.commands import command
 
 CLASSES, COUNT, BATCH = 10, 192, 24
 SHAPES = {"dense": (8, 8, 1), "conv": (8, 8, 3)}
-# So small a code and so few steps need other values of these than 28x28 pixels do.
+# The small codes and the few steps here need other values than training on 28x28 pixels.
 SMALLER: dict[str, dict[str, Any]] = {
     "top-k": {"active": 2},
     "vq": {"codebook": 8, "dimension": 2},
@@ -47,7 +47,7 @@ KEY = jax.random.key(0, impl="rbg")
 
 @cache
 def examples(kind: str = "dense") -> Examples:
-    """Digits of 8x8 pixels, white for dense networks and in colours for convolutional ones."""
+    """Digits of 8x8 pixels: white for dense networks, in color for convolutional ones."""
     split = data.load("mnist_mini").train
     images = split.images[:COUNT, 2:26:3, 2:26:3].copy()
     if kind == "conv":
@@ -68,7 +68,7 @@ def settings_of(name: str) -> dict[str, Any]:
 
 @cache
 def parts(name: str, kind: Any = "dense", likelihood: str = "bernoulli") -> tuple[nn.Module, Any]:
-    """A member's network and objective."""
+    """Returns a member's network and objective."""
     likelihood_ = likelihoods.BY_NAME[likelihood]
     widths = (12,) if kind == "dense" else (4,)
     design = models.Design(
@@ -81,9 +81,8 @@ def parts(name: str, kind: Any = "dense", likelihood: str = "bernoulli") -> tupl
     return model, objective
 
 
-@partial(
-    jax.jit, static_argnames=("model", "shape")
-)  # once for all members that have the same network
+# Members with the same network share a compilation.
+@partial(jax.jit, static_argnames=("model", "shape"))
 def make_state(seed: Array | int, collections: Any, *, model: nn.Module, shape: Any) -> State:
     return seeded_state(
         seed, model=model, optimizer=OPTIMIZER, shape=shape, collections=collections
@@ -100,7 +99,7 @@ def state_of(name: str, seed: int = 0, kind: Any = "dense", likelihood: str = "b
 def gradient_of(
     name: str, kind: str = "dense", likelihood: str = "bernoulli"
 ) -> Callable[[Any, Batch], Any]:
-    """A member's summed loss and its terms, and the gradient of that sum; compiled once."""
+    """Returns a compiled function for a member's summed loss, its terms, and the sum's gradient."""
     objective = parts(name, kind, likelihood)[1]
 
     def loss(params: Any, variables: Any, batch: Batch) -> tuple[Array, train.Terms]:
@@ -121,11 +120,11 @@ def test_terms(name: str) -> None:
     terms = objective(variables, KEY, batch())
     assert terms.loss.shape == (BATCH,)
     assert all(metric.shape in ((BATCH,), ()) for metric in terms.metrics.values())
-    # The table's formula is the loss.
+    # The formula in the table computes the loss.
     values = {**settings_of(name), **terms.metrics}
     total = eval(FAMILY[name].formula, {"__builtins__": {}}, values)
     np.testing.assert_allclose(terms.loss, total, rtol=1e-5)
-    # Jitted is not jitted.
+    # A jitted objective computes the same.
     (_, jitted), _ = gradient_of(name)(variables, batch())
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-5), terms, jitted)
 
@@ -135,7 +134,7 @@ def test_gradients_are_finite_and_padding_leaves_no_trace(name: str) -> None:
     variables, some = train.variables_of(state_of(name)), batch()
     weights = (jnp.arange(BATCH) < 15).astype(float)
     results = []
-    for garbage in (0, 255):  # black and white, where gradients may break
+    for garbage in (0, 255):  # black and white, which may break gradients
         images = some.images.at[15:].set(garbage)
         assert some.labels is not None
         labels = some.labels.at[15:].set(garbage % 10)
@@ -161,7 +160,7 @@ def test_an_epoch_lowers_the_loss_and_replicas_are_separate_runs(name: str) -> N
         return jax.lax.scan(step, state, batches)[0]
 
     def loss(params: Any) -> Array:
-        # Before and after with the schedule and the codebook as they are after.
+        # Both losses use the schedule and the codebook from after the training.
         return gradient_of(name)({**train.variables_of(alone), "params": params}, batch())[0][0]
 
     states = [state_of(name, seed) for seed in (0, 1)]
@@ -200,13 +199,13 @@ def test_members_take_each_likelihood(name: str, likelihood: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_convolutional_networks_learn_colours(name: str) -> None:
+def test_convolutional_networks_learn_colors(name: str) -> None:
     variables = train.variables_of(state_of(name, kind="conv"))
     assert_trained_by(gradient_of(name, "conv")(variables, batch(kind="conv")))
 
 
 def assert_trained_by(result: tuple[tuple[Array, train.Terms], Any]) -> None:
-    """The loss of each example is finite, and so is the gradient, which moves all parameters."""
+    """Checks that losses and gradients are finite, and that no gradient is all zero."""
     (_, terms), gradient = result
     assert terms.loss.shape == (BATCH,)
     assert np.isfinite(terms.loss).all()
@@ -219,7 +218,7 @@ def test_weight_decay_is_of_kernels_alone() -> None:
     optimizer = train_command.make_optimizer(0.1, 0.5)
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     nothing = jax.tree.map(jnp.zeros_like, params)
-    with jax.numpy_dtype_promotion("standard"):  # which optax leaves to JAX
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
         updates, _ = optimizer.update(nothing, optimizer.init(params), params)
     expected = {"kernel": jnp.full((2, 2), -0.05), "bias": jnp.zeros(2)}
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), updates, expected)
@@ -308,5 +307,5 @@ def test_the_help_has_a_line_and_a_reference_of_each_member(
     with pytest.raises(SystemExit):
         runpy.run_path(sys.argv[0], run_name="__main__")
     told = "".join(character for character in capsys.readouterr().out if character.isalnum())
-    for line in lines:  # however they are wrapped
+    for line in lines:  # without spaces, because the help wraps its lines
         assert "".join(character for character in line if character.isalnum()) in told

@@ -79,7 +79,7 @@ def test_every_code_is_reached_and_has_a_number_of_its_own(levels: tuple[int, ..
     indices = quantizer.indices(codes)
     assert indices.dtype == jnp.int32
     np.testing.assert_array_equal(indices, numbers)
-    # Some z has each code: a fine grid finds all levels of each number.
+    # Every code is reachable: a fine grid of z finds all levels of each number.
     grid = jnp.broadcast_to(jnp.linspace(-9, 9, 40_001)[:, None], (40_001, len(levels)))
     reached = np.asarray(jax.jit(quantizer)(grid))
     for number in range(len(levels)):
@@ -179,7 +179,7 @@ def test_vectors_replace_groups_and_gradients_go_past(shape: tuple[int, ...]) ->
     groups = np.asarray(z).reshape(-1, 3)
     distances = np.square(groups[:, None] - vectors).sum(axis=-1)
     np.testing.assert_array_equal(code.reshape(-1, 3), vectors[distances.argmin(axis=1)])
-    indices = indices.astype(int)  # `apply` makes floats of them
+    indices = indices.astype(int)  # `apply` converts them to floats
     np.testing.assert_array_equal(apply(quantizer, variables, indices, method="code_of"), code)
 
     def weighted(variables, z: Array) -> Array:
@@ -208,7 +208,7 @@ def new_codebook(vectors: np.ndarray) -> Codebook:
 
 
 def outputs_near(centers: np.ndarray, seed: int = 0) -> Array:
-    """Outputs [8, groups, 2] of 8 examples, one group about each center."""
+    """Outputs [8, groups, 2] of 8 examples, one group around each center."""
     return jnp.asarray(centers + 0.3 * normal(8, *centers.shape, seed=seed))
 
 
@@ -216,7 +216,7 @@ def test_averages_equal_a_loop_over_batches() -> None:
     codebook = new_codebook(CENTERS + 0.5)
     counts, sums, decay = np.zeros(3), np.zeros((3, 2)), 0.9
     for seed in range(6):
-        # After the first batch the last center goes without, every other time.
+        # In every other batch, the last center gets no outputs.
         z = outputs_near(CENTERS[: 3 - seed % 2], seed)
         weights = np.random.default_rng(seed).integers(0, 2, 8).astype(np.float32)
         indices = np.asarray(nearest(codebook.vectors, z))
@@ -296,5 +296,5 @@ def test_draws_are_in_proportion_to_weights() -> None:
         shares = np.bincount(column, minlength=6) / len(column)
         np.testing.assert_allclose(shares, weights / 5, atol=0.04)
         assert not shares[weights == 0].any()
-    # It has three fifths of the weight: at least one whole quarter, which a draw comes from.
+    # Index 2 has three fifths of the weight, at least one whole quarter, and so at least one draw.
     assert (drawn == 2).any(axis=1).all()

@@ -8,7 +8,7 @@ from jaxae import models
 
 
 def described_classes(description: Any) -> set[str]:
-    """The names of all classes in a description."""
+    """Returns the names of all classes in a description."""
     if isinstance(description, list):
         return set().union(*map(described_classes, description))
     if not isinstance(description, dict):

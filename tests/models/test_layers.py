@@ -1,4 +1,4 @@
-"""Layers against obvious NumPy: the semantics of PyTorch and Keras, and their initial values."""
+"""Layers against plain NumPy: the semantics of PyTorch and Keras, and their initial values."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ IMAGES = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
 
 
 class Convolution(nn.Module):
-    """A layer as a module, for it to have parameters."""
+    """A convolutional layer as a module, so that it has parameters."""
 
     layer: ConvLayer
     initialization: Initialization = keras
@@ -28,7 +28,7 @@ class Convolution(nn.Module):
 
 
 class Dense(nn.Module):
-    """An affine map as a module."""
+    """A dense layer as a module."""
 
     features: int
     initialization: Initialization = keras
@@ -39,7 +39,7 @@ class Dense(nn.Module):
 
 
 def output_kernel_bias(module: nn.Module, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What a module of one layer makes of x with some kernel and bias, and these."""
+    """Returns a one-layer module's output for x, and the random kernel and bias that it used."""
     random = np.random.default_rng(1)
     variables = jax.tree.map(
         lambda leaf: random.normal(size=leaf.shape).astype(np.float32) / 10,
@@ -54,7 +54,7 @@ every_computation = pytest.mark.parametrize("compute", [stacks.by_convolutions, 
 
 
 def random_layer(layer: ConvLayer) -> tuple[np.ndarray, np.ndarray]:
-    """A kernel and a bias for a layer on IMAGES."""
+    """Returns a kernel and a bias for a layer on IMAGES."""
     random = np.random.default_rng(1)
     shape = (layer.kernel_size, layer.kernel_size, IMAGES.shape[-1], layer.features)
     return (
@@ -64,7 +64,7 @@ def random_layer(layer: ConvLayer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def output_of(compute: Callable, layer: ConvLayer, kernel: np.ndarray, bias: np.ndarray) -> Array:
-    """What a layer without an activation makes of IMAGES."""
+    """Returns the output of a layer without an activation on IMAGES."""
     parameters = [(jnp.asarray(kernel), jnp.asarray(bias))]
     return compute(jnp.asarray(IMAGES), parameters, layers=[(layer, identity)])
 
@@ -82,7 +82,7 @@ def test_dense_is_affine() -> None:
 def slow_convolution(
     x: np.ndarray, kernel: np.ndarray, stride: int, around: list[tuple[int, int]]
 ) -> np.ndarray:
-    """Each output pixel is the product of the kernel and the window that begins there."""
+    """Computes each output pixel as the product of the kernel and the window that starts there."""
     size = kernel.shape[0]
     padded = np.pad(x, ((0, 0), *around, (0, 0)))
     rows = range(0, padded.shape[1] - size + 1, stride)
@@ -92,7 +92,7 @@ def slow_convolution(
 
 
 def same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's rule: ceil(length / stride) outputs, the odd pixel of padding at the end."""
+    """Applies TensorFlow's rule: ceil(length / stride) outputs, an odd pixel pads the end."""
     total = max((-(-length // stride) - 1) * stride + size - length, 0)
     return total // 2, total - total // 2
 
@@ -117,7 +117,7 @@ def test_convolution(compute: Callable, size: int, stride: int, padding) -> None
 def slow_transposed_convolution(
     x: np.ndarray, kernel: np.ndarray, stride: int, padding: int
 ) -> np.ndarray:
-    """PyTorch's: each input pixel adds its kernel to the output, whose border is then cropped."""
+    """Adds the kernel to the output for each input pixel; crops the border, as PyTorch does."""
     batch, height, width, _ = x.shape
     size, features = kernel.shape[0], kernel.shape[-1]
     full = ((height - 1) * stride + size, (width - 1) * stride + size)
@@ -140,8 +140,8 @@ def test_transposed_convolution_with_padding_in_pixels(
     layer = ConvLayer(4, size, stride, padding, transpose=True)
     kernel, bias = random_layer(layer)
     output = output_of(compute, layer, kernel, bias)
-    # Flax correlates its kernel with the dilated input, so what each pixel adds is that kernel
-    # turned by 180 degrees; the two kernels hold the same parameters in another order.
+    # Flax correlates its kernel with the dilated input, so each pixel adds that kernel rotated by
+    # 180 degrees; the two kernels hold the same parameters in another order.
     expected = slow_transposed_convolution(IMAGES, kernel[::-1, ::-1], stride, padding) + bias
     assert output.shape == expected.shape
     np.testing.assert_allclose(output, expected, atol=1e-5)
@@ -155,9 +155,9 @@ def test_transposed_convolution_same_is_the_gradient_of_a_strided_one(
     layer = ConvLayer(4, size, stride, "SAME", transpose=True)
     kernel, bias = random_layer(layer)
     output = output_of(compute, layer, kernel, bias)
-    # Keras defines it so: the convolution that takes [B, sH, sW, 4] to [B, H, W, 3] reads what the
-    # transposed one writes, hence its channels are swapped; and a gradient scatters with the kernel
-    # that the convolution correlates with, hence the turn by 180 degrees (see above).
+    # This is Keras's definition. The convolution from [B, sH, sW, 4] to [B, H, W, 3] reads what the
+    # transposed one writes, so its channels are swapped. Its gradient scatters with the kernel that
+    # it correlates with, so the kernel is rotated by 180 degrees (see above).
     forward_kernel = jnp.asarray(kernel[::-1, ::-1].swapaxes(2, 3))
 
     def strided(images: Array) -> Array:
@@ -177,7 +177,7 @@ def test_transposed_convolution_same_is_the_gradient_of_a_strided_one(
 
 
 def slow_max_pool(x: np.ndarray, pool: PoolLayer) -> np.ndarray:
-    """The maximum of each window, of its part inside the image where it hangs over the border."""
+    """Returns the maximum of each window, over its part that lies inside the image."""
     size, stride = pool.window, pool.stride
     around = [(0, 0), (0, 0)]
     if pool.padding == "SAME":
@@ -190,7 +190,7 @@ def slow_max_pool(x: np.ndarray, pool: PoolLayer) -> np.ndarray:
 
 
 def resampled(compute: Callable, images: np.ndarray, layer: ConvLayer) -> Array:
-    """What the pool or the upsampling of a layer makes of images, its convolution the identity."""
+    """Returns a layer's pool or upsampling of images; its convolution is the identity."""
     parameters = [(jnp.eye(3)[None, None], jnp.zeros(3))]
     return compute(jnp.asarray(images), parameters, layers=[(layer, identity)])
 
@@ -213,9 +213,9 @@ def test_upsampling_repeats_each_pixel(compute: Callable, factor: int) -> None:
     np.testing.assert_array_equal(output, np.kron(IMAGES, block))
 
 
-# Initial values: a layer with many parameters, and the bounds its framework names.
+# Initial values: a layer with many parameters, and the bounds that its framework documents.
 
-FAN_INS = {  # layer on 40 channels: module and fan-in; PyTorch's counts as below
+FAN_INS = {  # layers on 40 channels: module and fan-in; PyTorch counts differently, see below
     "dense": (lambda how: Dense(300, how), 40),
     "convolution": (lambda how: Convolution(ConvLayer(60, 3), how), 40 * 9),
     "transposed": (lambda how: Convolution(ConvLayer(60, 3, transpose=True), how), 40 * 9),
@@ -223,7 +223,7 @@ FAN_INS = {  # layer on 40 channels: module and fan-in; PyTorch's counts as belo
 
 
 def initial_values(make: Callable, how: Initialization) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel and the bias that a layer on 40 channels begins with."""
+    """Returns the initial kernel and bias of a layer on 40 channels."""
     key = jax.random.key(0, impl="rbg")  # compiles several times faster than the default
     variables = jax.jit(make(how).init)(key, jnp.zeros((1, 3, 3, 40)))
     (parameters,) = variables["params"].values()
@@ -231,8 +231,8 @@ def initial_values(make: Callable, how: Initialization) -> tuple[np.ndarray, np.
 
 
 def assert_uniform(values: np.ndarray, bound: float) -> None:
-    """Values fill [-bound, bound] evenly: their extremes, mean and standard deviation say so."""
-    slack = 30 * bound / values.size  # missed by an extreme with probability exp(-15)
+    """Checks by extremes, mean and standard deviation that values fill [-bound, bound] evenly."""
+    slack = 30 * bound / values.size  # an extreme misses it with probability exp(-15)
     assert bound - slack < values.max() <= bound
     assert -bound <= values.min() < -bound + slack
     error = 5 / values.size**0.5
@@ -254,7 +254,7 @@ def test_glorot_uniform_with_zero_bias(kind: str, how: Initialization, times: in
 def test_pytorch_is_uniform_by_fan_in(kind: str) -> None:
     make, fan_in = FAN_INS[kind]
     if kind == "transposed":
-        fan_in = 60 * 9  # PyTorch takes it from the weight's second axis, there the outputs
+        fan_in = 60 * 9  # PyTorch reads it from the weight's second axis, here the outputs
     kernel, bias = initial_values(make, pytorch)
     assert_uniform(kernel, fan_in**-0.5)
     assert_uniform(bias, fan_in**-0.5)
@@ -267,6 +267,6 @@ def test_lecun_is_a_truncated_normal_by_fan_in_with_zero_bias(kind: str) -> None
     error = 5 / kernel.size**0.5
     assert abs(kernel.mean()) < error * fan_in**-0.5
     np.testing.assert_allclose(kernel.std(), fan_in**-0.5, rtol=error)
-    # Cut at two standard deviations of the normal before the cut, which has 0.8796 of its width.
+    # Truncated at two standard deviations, a normal keeps 0.8796 of its standard deviation.
     assert 0.95 < np.abs(kernel).max() * fan_in**0.5 * 0.8796 / 2 <= 1 + 1e-4
     np.testing.assert_array_equal(bias, 0)

@@ -1,4 +1,4 @@
-"""The published networks: one table of what is known of each, and the properties all share."""
+"""The published networks: a table with facts about each, and the properties that all share."""
 
 import inspect
 import itertools
@@ -36,7 +36,7 @@ ACTIVATIONS = {"R": nn.relu, "L": published.leaky_relu, "I": identity}
 
 @contextmanager
 def recorded_layers() -> Iterator[list[tuple[Array, Array]]]:
-    """A list that fills with the input and the output of each layer that has parameters."""
+    """Yields a list that collects the input and output of each layer with parameters."""
     recorded = []
 
     def record(call, arguments, keywords, context):
@@ -98,7 +98,7 @@ def test_activations(network: PublishedNetwork) -> None:
         network.activations, layers, layers[1:], strict=False
     ):
         # A pool and an upsampling move and repeat values, and a posterior's mean is half of them;
-        # none makes a new one. Values of one sign would not tell the activations apart.
+        # none adds a new value. Values of one sign would not tell the activations apart.
         assert np.isin(following, ACTIVATIONS[name](output)).all()
         assert output.min() < 0 < output.max()
     np.testing.assert_array_equal(np.ravel(logits), np.ravel(layers[-1][1]))
@@ -146,7 +146,7 @@ def test_equal_networks_share_a_compilation(network: PublishedNetwork) -> None:
 
 
 def pairs(field: str) -> pytest.MarkDecorator:
-    """Each network with each of the shapes that the field lists."""
+    """Parametrizes a test by each network and each of the shapes in a field of its row."""
     return pytest.mark.parametrize(
         ("network", "shape"),
         [
@@ -182,11 +182,11 @@ def test_other_codes(name: str) -> None:
             make(MNIST, latent=latent)
 
 
-# Initial values; tests of layers look at their distributions.
+# Initial values; test_layers.py tests their distributions.
 
 
 def kernel_bound(framework: str, transposed: bool, shape: tuple[int, ...]) -> float:
-    """The largest initial magnitude of a kernel [..., in, out]."""
+    """Returns the largest initial magnitude of a kernel [..., in, out]."""
     fan_in, fan_out = (length * math.prod(shape[:-2]) for length in shape[-2:])
     return {
         "keras": (6 / (fan_in + fan_out)) ** 0.5,

@@ -1,4 +1,4 @@
-"""Stacks of layers: matrix products against XLA's convolutions, pools and upsamplings included."""
+"""Stacks of layers: matrix products against XLA's convolutions, with pools and upsamplings."""
 
 from functools import partial
 from typing import Any
@@ -52,11 +52,11 @@ def test_the_largest_input_of_a_nondecreasing_activation_gives_the_largest_outpu
     activation: Any,
 ) -> None:
     outputs = np.asarray(activation(jnp.linspace(-10, 10, 1001)))
-    assert (np.diff(outputs) > -1e-6).all()  # but for rounding
+    assert (np.diff(outputs) > -1e-6).all()  # the tolerance is for rounding
 
 
 def random_parameters(layers: list[ConvLayer]) -> list[tuple[Array, Array]]:
-    """Kernels and biases for layers on IMAGES."""
+    """Returns kernels and biases for layers on IMAGES."""
     random, channels, parameters = np.random.default_rng(1), IMAGES.shape[-1], []
     for layer in layers:
         shape = (layer.kernel_size, layer.kernel_size, channels, layer.features)
@@ -67,7 +67,10 @@ def random_parameters(layers: list[ConvLayer]) -> list[tuple[Array, Array]]:
 
 
 def output_and_gradients(compute: Any, layers: list[ConvLayer], activation: Any, x: Any) -> Any:
-    """What layers, the last without activation, make of images; its gradients in some direction."""
+    """Returns the output of layers, and its gradients in a random direction.
+
+    The last layer has an activation only if it pools.
+    """
     parameters = random_parameters(layers)
     activations = [activation] * (len(layers) - 1) + [activation if layers[-1].pool else identity]
     paired = list(zip(layers, activations, strict=True))
@@ -105,7 +108,7 @@ def test_of_equal_pixels_the_first_is_pooled() -> None:
 
 
 def test_padding_is_never_pooled() -> None:
-    # All outputs are negative, and those that a window over the border would see are not.
+    # All outputs are negative; padding with 0 would win in the windows over the border.
     parameters = [(-jnp.ones((3, 3, 2, 1)), jnp.zeros(1))]
     layers = [(ConvLayer(1, padding="VALID", pool=HALVE), nn.tanh)]
     output = stacks.by_products(jnp.ones((1, 5, 5, 2)), parameters, layers=layers)

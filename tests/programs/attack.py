@@ -1,10 +1,11 @@
-"""Attacks on runs and on prepared sets, for some minutes; not part of the test suite.
+"""Attacks runs and prepared sets for some minutes; not part of the test suite.
 
     python tests/programs/attack.py --minutes 10
 
 Each try damages a copy of a trained run or of a prepared set and uses it, or kills a run and
-resumes it. It survives if the numbers are those of the undamaged one, or if one UserError says why
-there are none. Anything else is listed with the seed that repeats it, and the exit code is 1.
+resumes it. A try passes if its numbers equal those of the undamaged original, or if one UserError
+explains why there are none. Any other outcome is printed with the seed that repeats it, and makes
+the exit code 1.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from unittest import mock
 import jax
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # where support lies: this starts by hand
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `support`, because this is started by hand
 
 from jaxae import checkpoint, data, runs
 from jaxae.checkpoint.reading import METADATA
@@ -45,7 +46,7 @@ from support.small_run import go, lines_of, small_images
 
 Random = random.Random
 Use = Callable[[Path], Any]
-"""Uses a folder, and returns numbers that can be compared."""
+"""A function that uses a folder, and returns numbers to compare."""
 
 FAILED = "FAILED"
 WHOLE, OTHER, FINGERPRINT = "whole", "other numbers", "other fingerprint"
@@ -59,24 +60,24 @@ class Attack:
     """A way to damage something, and a way to use it."""
 
     name: str
-    source: Path  # of the copies that are damaged
-    damage: Callable[[Random, Path], str]  # says what it did
+    source: Path  # the original of the damaged copies
+    damage: Callable[[Random, Path], str]  # returns what it did
     use: Use
-    compare: Callable[[Any, Any], str]  # what was used with what is expected; OTHER if it differs
+    compare: Callable[[Any, Any], str]  # result and expected result; OTHER if they differ
     expected: Any
     during: Callable[[Random], contextlib.AbstractContextManager] | None = None
 
 
 @dataclass
 class Tally:
-    """What became of the tries of one attack."""
+    """The outcomes of the tries of one attack."""
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
     seconds: float = 0.0
 
 
 def main() -> None:
-    """Attacks for the time given, and prints what survived."""
+    """Attacks for the given time, and prints the outcomes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -106,7 +107,7 @@ def main() -> None:
 
 
 def make_attacks(scratch: Path) -> list[Attack]:
-    """All attacks, each with what an undamaged copy gives."""
+    """Returns all attacks, each with the result of an undamaged copy."""
     run, sets, killed = scratch / "run", scratch / "sets", scratch / "killed"
     with quiet():
         go(out=run, epochs=EPOCHS)
@@ -145,7 +146,7 @@ def make_attacks(scratch: Path) -> list[Attack]:
 
 
 def attempt(attack: Attack, seed: int, copy: Path) -> str:
-    """What becomes of one try: whole, refused, or FAILED and how."""
+    """Returns the outcome of one try: whole, refused, or FAILED with a reason."""
     chance = Random(f"{attack.name} {seed}")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(attack.source, copy)
@@ -160,7 +161,7 @@ def attempt(attack: Attack, seed: int, copy: Path) -> str:
         if lost or "\n" in str(error):
             return f"{FAILED}: {did}: {'lost a checkpoint' if lost else 'several lines'}: {error}"
         return "refused"
-    except BaseException as error:  # whatever gets through
+    except BaseException as error:  # anything that gets through
         if isinstance(error, KeyboardInterrupt):
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
@@ -174,7 +175,7 @@ def attempt(attack: Attack, seed: int, copy: Path) -> str:
 
 
 def count_arrays(folder: Path) -> int:
-    """The checkpoints in a folder that hold arrays, those that are set aside included."""
+    """Counts the checkpoints in a folder that hold arrays, including those set aside."""
     return len(list(folder.glob("checkpoints/*/state/d")))
 
 
@@ -182,7 +183,7 @@ def count_arrays(folder: Path) -> int:
 
 
 def nothing(chance: Random, folder: Path) -> str:
-    """Leaves all as it is."""
+    """Damages nothing."""
     return "nothing"
 
 
@@ -221,7 +222,7 @@ def damage_json(chance: Random, folder: Path) -> str:
 
 @contextlib.contextmanager
 def failing_reads(chance: Random) -> Iterator[None]:
-    """Within it one read in five of a whole file fails, as on a network disk."""
+    """Makes one in five reads of whole files fail, as on a network disk."""
     read = Path.read_bytes
 
     def fail(path: Path) -> bytes:
@@ -234,7 +235,7 @@ def failing_reads(chance: Random) -> Iterator[None]:
 
 
 def choose_moment(chance: Random, folder: Path) -> str:
-    """Chooses when a run is killed."""
+    """Chooses the moment when a run is killed."""
     seconds = chance.uniform(0, 12)
     (folder / "moment").write_text(str(seconds))
     return f"after {seconds:.3f} s"
@@ -244,19 +245,19 @@ def choose_moment(chance: Random, folder: Path) -> str:
 
 
 def resume(folder: Path) -> dict[str, Any]:
-    """The last record of the run, which trains where it has to."""
+    """Resumes the run, which trains if needed, and returns its last record."""
     go(resume=folder, epochs=EPOCHS)
     return lines_of(folder)[-1]
 
 
 def load_run(folder: Path) -> np.ndarray:
-    """What the run's network makes of some images."""
+    """Returns the reconstructions of some images by the run's network."""
     images = data.load("mnist_mini").test.images[:4]
     return np.asarray(runs.load(folder).reconstruct(images))
 
 
 def load_steps(folder: Path) -> list[np.ndarray]:
-    """What each kept checkpoint makes of them, for a damaged one gives way to an older one."""
+    """Returns the reconstructions by each checkpoint: a damaged one gives way to an older one."""
     with quiet():
         return [
             np.asarray(
@@ -267,18 +268,21 @@ def load_steps(folder: Path) -> list[np.ndarray]:
 
 
 def load_set(folder: Path) -> data.Dataset:
-    """The prepared set."""
+    """Loads the prepared set."""
     with quiet():
         return load_prepared(handmade.NAME, data_dir=folder)
 
 
 def kill_at_moment(folder: Path) -> np.ndarray:
-    """The checksums of a run that is killed at its moment, and resumed."""
+    """Kills a run at its moment, resumes it, and returns its checksums."""
     return kill_and_resume(folder, kill_after=float((folder / "moment").read_text()))
 
 
 def kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
-    """The checksums of a run's last checkpoint; on one core, for only there bits are the same."""
+    """Returns the checksums of a run's last checkpoint.
+
+    The run uses one core, because CPUs guarantee the same bits only there.
+    """
     core = min(os.sched_getaffinity(0))
 
     def run(line: str, seconds: float | None) -> int:
@@ -309,7 +313,7 @@ def kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[io.StringIO]:
-    """Within it nothing is printed, but kept."""
+    """Captures all output, and yields it."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         yield said
@@ -319,18 +323,18 @@ def quiet() -> Iterator[io.StringIO]:
 
 
 def compare_losses(line: dict[str, Any], expected: dict[str, Any]) -> str:
-    """Compares the losses that a run has come to; it may have trained the last epoch again."""
+    """Compares the last losses of a run, which may have trained its last epoch again."""
     names = ("train_loss", "test_loss")
     return verdict(all(np.allclose(line[name], expected[name], rtol=1e-4) for name in names))
 
 
 def compare_images(images: np.ndarray, expected: list[np.ndarray]) -> str:
-    """Compares images with those that each of the checkpoints gives."""
+    """Compares images with the reconstructions by each checkpoint; any of them may match."""
     return verdict(any(np.allclose(images, each, atol=1e-5) for each in expected))
 
 
 def compare_data(found: data.Dataset, expected: data.Dataset) -> str:
-    """Compares two datasets; a run refuses one of another fingerprint."""
+    """Compares two datasets; another fingerprint is fine, because a run refuses it."""
     if found.fingerprint != expected.fingerprint:
         return FINGERPRINT
     pairs = [(found.train, expected.train), (found.test, expected.test)]
@@ -347,7 +351,7 @@ def compare_arrays(checksums: np.ndarray, expected: np.ndarray) -> str:
 
 
 def verdict(same: bool) -> str:
-    """What equal numbers are called, and others."""
+    """Returns the outcome for equal or other numbers."""
     return WHOLE if same else OTHER
 
 

@@ -1,9 +1,9 @@
-"""Trains on one device and on meshes of 2 and 8 of the 8, and prints how far the numbers differ.
+"""Trains on one of 8 devices and on meshes of 2 and 8, and prints how far the numbers differ.
 
     python compare_devices.py float64 networks
 
-Its arguments are a dtype and either `networks` or `family`. Prints JSON: the largest difference
-of each comparison, and for `networks` also the collective operations of a compiled loop.
+The arguments are a dtype and either `networks` or `family`. Prints JSON: the largest difference of
+each comparison and, for `networks`, the collective operations of a compiled loop.
 """
 
 import json
@@ -23,7 +23,7 @@ from jaxae.train import Examples
 from jaxae.train.epochs import make_loop, make_order
 
 SHAPE = (8, 8, 1)
-MEMBERS = ("wae", "beta-tc", "vq")  # an example's loss or codebook depends on its batch
+MEMBERS = ("wae", "beta-tc", "vq")  # their losses or codebooks depend on the whole batch
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all")
 OPTIMIZER = optax.adam(1e-3)
 
@@ -39,9 +39,9 @@ CONV = models.Autoencoder(
 
 
 def main(dtype: str, what: str) -> None:
-    """Prints the comparisons of the networks, or of members of the family."""
+    """Prints the comparisons, either of networks or of members of the family."""
     jax.config.update("jax_enable_x64", dtype == "float64")
-    if dtype == "float64":  # Flax promotes float32 parameters to it
+    if dtype == "float64":  # Flax promotes float32 parameters to float64
         jax.config.update("jax_numpy_dtype_promotion", "standard")
     images = np.random.default_rng(0).random((45, *SHAPE)).astype(dtype)
     if what == "family":
@@ -60,7 +60,7 @@ def main(dtype: str, what: str) -> None:
 
 
 def seeded(seed: int, model: nn.Module, images: np.ndarray) -> train.State:
-    """The state that a seed begins with, in the dtype of the images."""
+    """Returns the initial state for a seed, in the dtype of the images."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
     variables = jax.jit(model.init)(init_key, images[:1])
     cast = jax.tree.map(lambda leaf: leaf.astype(images.dtype), variables)
@@ -68,14 +68,14 @@ def seeded(seed: int, model: nn.Module, images: np.ndarray) -> train.State:
 
 
 def reconstruction(model: nn.Module) -> train.Objective:
-    """The Bernoulli reconstruction loss of a model."""
+    """Returns the Bernoulli reconstruction loss of a model."""
     return partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
 
 
 def compare_network(
     model: nn.Module, states: train.State, images: np.ndarray, batch_size: int, count: int
 ) -> float:
-    """The largest difference after training with noise, and of evaluations by the result."""
+    """Returns the largest difference after training with noise, and between evaluations."""
     objective = partial(
         objectives.denoising,
         objective=reconstruction(model),
@@ -94,7 +94,7 @@ def compare_network(
 
 
 def compare_member(name: str, images: np.ndarray) -> float:
-    """The largest difference after training a member of the family, 8 examples a step on 2."""
+    """Returns the largest difference after training a member with batches of 8 on 2 devices."""
     chosen = {"codebook": 8, "dimension": 2} if name == "vq" else {}
     settings = family.choose_settings(name, chosen)
     design = models.Design(SHAPE, 4, "dense", (12,))
@@ -112,7 +112,7 @@ def train_both(
     batch_size: int,
     count: int,
 ) -> tuple[train.Progress, train.Progress]:
-    """Two epochs on one device, and the same on a mesh of so many."""
+    """Trains two epochs on one device, and the same on a mesh of `count` devices."""
     fit = partial(
         train.fit,
         states,
@@ -131,12 +131,12 @@ def train_both(
 
 
 def trained(progress: train.Progress) -> tuple[Any, ...]:
-    """The numbers that training leaves, which must not depend on the devices."""
+    """Returns the results of training that must not depend on the devices."""
     return progress.state.params, progress.totals, progress.state.collections
 
 
 def largest_difference(tree: Any, expected: Any) -> float:
-    """The largest difference between leaves, relative to 1 + the leaf's largest number."""
+    """Returns the largest difference between leaves, relative to 1 + the leaf's maximum."""
     largest = 0.0
     for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
         assert leaf.dtype == other.dtype
@@ -148,7 +148,7 @@ def largest_difference(tree: Any, expected: Any) -> float:
 def count_collectives(
     model: nn.Module, state: train.State, images: np.ndarray, batch_size: int
 ) -> dict[str, int]:
-    """How often each collective operation stands in a loop that is compiled for 8 devices."""
+    """Counts the collective operations in a loop that is compiled for 8 devices."""
     mesh = devices.data_mesh(8)
     objective = reconstruction(model)
     step = train.make_training_step(objective, OPTIMIZER, replicas=False)
@@ -160,7 +160,7 @@ def count_collectives(
     state, totals, examples = devices.place(same, devices.on_each(mesh))
     order = make_order(len(images), batch_size, replicas=False, mesh=mesh)(state.key, 0)
     assert {shard.data.shape for shard in order.addressable_shards} == {(6, 1)}
-    loop: Any = make_loop(step, mesh)  # jitted, which its type does not say
+    loop: Any = make_loop(step, mesh)  # Any, because its type hides that it is jitted
     text = loop.lower(state, totals, (examples, order), 0, 6).compile().as_text()
     return {name: text.count(f" {name}(") for name in COLLECTIVES}
 

@@ -1,6 +1,9 @@
-"""Damages a checkpoint in a folder, in one of two ways, and prints how often that was noticed.
+"""Damages a checkpoint in one of two ways, many times, and prints how often that was noticed.
 
-A process of its own, for Orbax's reads go on after the first has failed.
+    python damage_checkpoint.py flip_bits FOLDER
+
+Its arguments are `flip_bits` or `cut_files`, and a folder. It runs as a process of its own, because
+Orbax goes on reading after a first read has failed.
 """
 
 import contextlib
@@ -17,14 +20,14 @@ from support.trees import assert_same_bits, blank, make_tree, save_two
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files below a folder that hold something, always in the same order."""
+    """Returns the non-empty files below a folder, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
 
 
 def is_noticed(file: Path, content: bytes, folder: Path, older: Any, newer: Any) -> bool:
-    """Whether other content of a file of step 2 makes restoring fall back to step 1.
+    """Whether restoring falls back to step 1 when a file of step 2 has other content.
 
-    Else what is restored must be step 2.
+    If it does not, it must restore step 2 exactly.
     """
     whole = file.read_bytes()
     file.write_bytes(content)
@@ -38,7 +41,7 @@ def is_noticed(file: Path, content: bytes, folder: Path, older: Any, newer: Any)
 
 
 def opens(file: Path, content: bytes, folder: Path) -> None:
-    """With other content of a file, a run goes on to save, and keeps the best and the latest."""
+    """Checks that a run can still save its next checkpoint when a file has other content."""
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
     (copy / file.relative_to(folder)).write_bytes(content)
@@ -53,7 +56,7 @@ def opens(file: Path, content: bytes, folder: Path) -> None:
 
 
 def flip_bits(folder: Path) -> int:
-    """How many of 100 random bits of a checkpoint were noticed when they were flipped."""
+    """Flips 100 random bits of a checkpoint, one at a time; returns how many were noticed."""
     older, newer = save_two(folder, weights=100_000)
     files = files_of(folder / "2")
     ends = np.cumsum([path.stat().st_size for path in files])
@@ -68,7 +71,7 @@ def flip_bits(folder: Path) -> int:
 
 
 def cut_files(folder: Path) -> int:
-    """How many times it was noticed that one file of a checkpoint is half there, or empty."""
+    """Halves or empties each file of a checkpoint; returns how many times that was noticed."""
     older, newer = save_two(folder)
     noticed = 0
     for keep in (0, 0.5):

@@ -1,4 +1,4 @@
-"""Tiles images, then draws curves; prints the names of all modules imported after each, in a line.
+"""Tiles images, then draws curves, and prints the names of all imported modules after each.
 
 python draw_grid_then_curves.py
 """
@@ -11,7 +11,7 @@ from jaxae import plots
 
 
 def main() -> None:
-    """Draws both, and keeps neither."""
+    """Draws both, and saves neither."""
     plots.tile(np.zeros((1, 2, 2, 1)), 1)
     print(*sys.modules)
     plots.curves([1, 2], {"loss": [1, 2]}, "loss", "mnist")

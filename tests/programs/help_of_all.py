@@ -1,4 +1,4 @@
-"""Asks each experiment for its help, and prints the names of all modules that were imported.
+"""Shows the help of each experiment, and prints the names of all imported modules.
 
 python help_of_all.py experiments/fashion.py experiments/conv.py
 """
@@ -14,7 +14,7 @@ def main(*paths: str) -> None:
     """Runs the experiments one after the other in this process."""
     for path in paths:
         sys.argv = [path, "--help"]
-        sys.path[0] = str(Path(path).parent)  # as Python has it when it starts a file
+        sys.path[0] = str(Path(path).parent)  # as when Python runs a file
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
             runpy.run_path(path, run_name="__main__")
     print(*sys.modules)

@@ -1,4 +1,4 @@
-"""Imports modules by name, and prints the names of all modules that are imported then.
+"""Imports modules by name, and prints the names of all modules that are then imported.
 
 python import_modules.py jaxae.models jaxae.train
 """
@@ -8,7 +8,7 @@ from importlib import import_module
 
 
 def main(*modules: str) -> None:
-    """Imports them in the order given."""
+    """Imports the modules in the order given."""
     for module in modules:
         import_module(module)
     print(*sys.modules)

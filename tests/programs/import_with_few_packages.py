@@ -1,8 +1,8 @@
-"""Imports modules although some packages are missing, and makes the recipes of the GPU benchmark.
+"""Imports modules without some packages, and makes the recipes of the GPU benchmark.
 
     python import_with_few_packages.py orbax,tyro jaxae.train jaxae.models
 
-Prints nothing; an import of a missing package is an error. Needs experiments/speed on the path.
+Prints nothing; importing a missing package is an error. Needs experiments/speed on the path.
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""Starts `jaxae` with a command whose import may be interrupted by Ctrl-C, and swallows that.
+"""Starts a command of `jaxae`, and may interrupt its import by a Ctrl-C that is swallowed.
 
     python interrupt_import.py train interrupted SIG_IGN
 
-Its arguments are a command, either `interrupted` or `undisturbed`, and the name of the handler of
-SIGINT that the process begins with. If the command starts, prints the program's name, its
-arguments, and whether SIGINT still has that handler.
+Its arguments are a command, either `interrupted` or `undisturbed`, and the name of the process's
+first handler of SIGINT. If the command starts, it prints the program's name, its arguments, and
+whether SIGINT still has that handler.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from jaxae import commands
 
 
 class Imported:
-    """Stands for a command's module, which does nothing but print."""
+    """Stands in for a command's module, and only prints."""
 
     def __init__(self, handler: Any) -> None:
         self.handler = handler
@@ -27,7 +27,7 @@ class Imported:
 
 
 def main() -> None:
-    """Starts the command, with an import that takes as long as a signal."""
+    """Starts the command with an import that may raise the signal."""
     *line, word, name = sys.argv
     handler = getattr(signal, name)
 

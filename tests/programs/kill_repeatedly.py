@@ -1,13 +1,13 @@
-"""Trains a run to its end, and another that it kills again and again, and resumes each time.
+"""Trains a run to its end, and another one that is killed and resumed again and again.
 
     python kill_repeatedly.py experiments/fashion.py 20 "--dataset mnist_mini --epochs 15" killed
 
-Its arguments are an experiment's file, the number of kills, the experiment's options and the
-folder of the run that is killed. Prints how many kills there were, and how many of them hit a
-checkpoint while it was being written. The uninterrupted run is in `whole`, a timed one in `again`.
+Its arguments are an experiment's file, the number of kills, the experiment's options, and the
+folder of the killed run. Prints how many kills there were, and how many of them hit a checkpoint
+while it was being written. The uninterrupted run is in `whole`, and a timed one in `again`.
 
-Imports once, then forks: each run is a process of its own that executes the experiment from its
-start. All run on one core, because CPUs promise the same bits only there.
+The program imports once, then forks: each run is a process that executes the experiment from its
+start. All of them run on one core, because CPUs guarantee the same bits only there.
 """
 
 import os
@@ -26,24 +26,25 @@ SLOW_TO_IMPORT = (
     "orbax.checkpoint.experimental.v1",
     "jaxae.runs",
 )
-PATIENCE = 60.0  # seconds until a run is killed although it writes no checkpoint
+PATIENCE = 60.0  # seconds until a run that writes no checkpoint is killed
 
 
 def main(experiment: str, count: str, line: str, run: str) -> None:
-    """Runs all three runs, and checks that each ends as it should."""
+    """Trains all three runs, and checks their exit codes."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for name in SLOW_TO_IMPORT:
         import_module(name)
     assert wait(start(experiment, f"{line} --out whole")) == 0
-    startup, training = measure(experiment, line)  # compiled by now
+    startup, training = measure(experiment, line)  # with programs that are compiled by now
     print("startup", startup, "training", training)
     folder, kills, moments = Path(run), int(count), random.Random(0)
     killed = saving = 0
     while killed < kills:
         begun = (folder / "config.json").exists()
         child = start(experiment, f"--resume {run}" if begun else f"{line} --out {run}")
-        # Every other time while a checkpoint is being written, else while it starts, trains or
-        # saves; always early enough for all the kills, also if the machine has got faster since.
+        # Every other kill hits a checkpoint that is being written, the others hit the start, the
+        # training or the saving. All are early enough for the run to last until the last kill, even
+        # if the machine is faster by then.
         seconds = moments.uniform(0, startup + 2 * training / kills)
         writing = False
         if killed % 2:
@@ -54,7 +55,7 @@ def main(experiment: str, count: str, line: str, run: str) -> None:
         saving += writing
         code = wait(child)
         assert code in (0, -signal.SIGKILL), code
-        if code == 0:  # it had ended
+        if code == 0:  # the run had ended
             break
         killed += 1
     print(f"killed {killed} times, {saving} of them while a checkpoint was being written")
@@ -62,7 +63,7 @@ def main(experiment: str, count: str, line: str, run: str) -> None:
 
 
 def start(experiment: str, line: str) -> int:
-    """Starts an experiment in a process of its own, and returns the process's id."""
+    """Starts an experiment in a process of its own, and returns the process id."""
     child = os.fork()
     if child == 0:
         sys.argv = [experiment, *line.split()]
@@ -83,7 +84,7 @@ def wait(child: int) -> int:
 
 
 def measure(experiment: str, line: str) -> tuple[float, float]:
-    """The seconds that a run takes until its first epoch is over, and those that follow."""
+    """Returns the seconds that a run takes for its first epoch, and for all that follow."""
     started = time.monotonic()
     child = start(experiment, f"{line} --out again")
     while not Path("again/metrics.jsonl").exists():
@@ -94,16 +95,16 @@ def measure(experiment: str, line: str) -> tuple[float, float]:
 
 
 def wait_for_epoch(folder: Path, seconds: float) -> None:
-    """Waits so long, or until the run has recorded one more epoch."""
+    """Waits for some seconds, or until the run has recorded one more epoch."""
     deadline, most = time.monotonic() + seconds, count_lines(folder) + 1
     while time.monotonic() < deadline and count_lines(folder) < most:
         time.sleep(0.002)
 
 
 def wait_for_writing(folder: Path, seconds: float, skipped: int) -> bool:
-    """Waits until it has seen `skipped` times, and once more, that a checkpoint is being written.
+    """Waits until it has seen a checkpoint being written, after seeing and skipping `skipped` ones.
 
-    Returns False if it waited so many seconds in vain.
+    Returns False if it did not see that within the given seconds.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

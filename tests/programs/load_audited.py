@@ -1,8 +1,8 @@
-"""Loads a run; ends with code 3 as soon as that unpickles something or starts a process.
+"""Loads a run; exits with code 3 as soon as something is unpickled or a process is started.
 
     python load_audited.py results/fashion
 
-Prints what it was on standard error.
+Prints the event on standard error.
 """
 
 import os
@@ -15,7 +15,7 @@ FORBIDDEN = ("pickle.find_class", "os.system", "subprocess.Popen")
 
 
 def main(folder: str) -> None:
-    """Imports what loading needs, which may do such things, and only then listens."""
+    """Imports what loading needs, which may do such things, then audits the loading."""
     for name in ("jaxae.runs", "orbax.checkpoint.experimental.v1"):
         import_module(name)
     sys.addaudithook(end_if_forbidden)

@@ -1,4 +1,4 @@
-"""Loads the run in the folder `run`; prints where the package is, and the shape of two codes."""
+"""Loads the run in the folder `run`; prints the path of the package, and the shape of two codes."""
 
 import numpy as np
 

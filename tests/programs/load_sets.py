@@ -1,4 +1,4 @@
-"""Loads a prepared MNIST and the bundled one; prints the names of all modules that were imported.
+"""Loads a prepared and the bundled MNIST, and prints the names of all imported modules.
 
 python load_sets.py DATA_DIR
 """
@@ -10,7 +10,7 @@ from jaxae import data
 
 
 def main(data_dir: str) -> None:
-    """Loads both."""
+    """Loads both sets."""
     data.load("mnist", data_dir=Path(data_dir))
     data.load("mnist_mini")
     print(*sys.modules)

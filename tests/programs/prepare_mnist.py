@@ -1,4 +1,4 @@
-"""Loads a small MNIST from archives, which prepares it if nobody has; prints its fingerprint.
+"""Loads a small MNIST from archives, and prepares it if needed; prints its fingerprint.
 
 python prepare_mnist.py DATA_DIR SOURCES
 """
@@ -13,7 +13,7 @@ from support import tiny
 
 
 def main(data_dir: str, sources: str) -> None:
-    """Takes the archives of `support.tiny` for the original ones."""
+    """Loads MNIST with the archives of `support.tiny` in place of the originals."""
     with mock.patch.dict(archives.ORIGINALS, {"mnist": tiny.original(tiny.arrays(seed=0))}):
         print(data.load("mnist", data_dir=Path(data_dir), sources=Path(sources)).fingerprint)
 

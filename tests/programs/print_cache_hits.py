@@ -1,9 +1,9 @@
-"""Compiles one small program as an experiment would.
+"""Compiles a small program as an experiment does.
 
     python print_cache_hits.py --no-compilation-cache
 
-Takes the options of a run. Prints a number that the program computes, and how many compiled
-programs came from JAX's persistent cache.
+Takes the options of a run. Prints a number that the program computes, and how many programs came
+from JAX's persistent cache.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Computes the number, and counts."""
+    """Computes the number, and counts the cache hits."""
     hits = []
     jax.monitoring.register_event_listener(
         lambda event, **_: hits.append(event.endswith("cache_hits"))

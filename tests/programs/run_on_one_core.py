@@ -1,4 +1,4 @@
-"""Runs an experiment again and again on one core, because CPUs promise the same bits only there.
+"""Runs an experiment several times on one core: CPUs guarantee the same bits only there.
 
     python run_on_one_core.py experiments/fashion.py "--epochs 1 --out run" "--resume run"
 
@@ -11,7 +11,7 @@ import sys
 
 
 def main(experiment: str, *lines: str) -> None:
-    """Runs one after the other in this process."""
+    """Runs the experiment with each line of options, in this process."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for line in lines:
         sys.argv = [experiment, *line.split()]

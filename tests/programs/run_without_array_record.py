@@ -1,4 +1,4 @@
-"""The command `jaxae` for a user who has no array_record, as on Windows.
+"""Starts `jaxae` without the package array_record, which Windows does not have.
 
 python run_without_array_record.py train --epochs 1
 """

@@ -1,4 +1,4 @@
-"""Starts `jaxae` in all the ways that run no command; prints the modules that were imported."""
+"""Starts `jaxae` in all ways that run no command, and prints the names of all imported modules."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ LINES = (["--help"], ["--version"], ["trian"], [])
 
 
 def start_all() -> None:
-    """Starts it in this process, and keeps what it says to itself."""
+    """Starts it in this process, and hides its output."""
     for arguments in LINES:
         sys.argv[1:] = arguments
         silence = io.StringIO()

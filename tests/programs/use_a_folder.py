@@ -1,8 +1,8 @@
-"""Imports jaxae alone, then uses one of its folders by name, as nobody has imported it yet.
+"""Imports jaxae alone, then uses one of its folders that has not been imported yet.
 
     python use_a_folder.py train
 
-Prints the names of all modules imported before it is used, and in a second line the module's name.
+Prints the names of all modules imported before that, then the folder's name in a second line.
 """
 
 import sys

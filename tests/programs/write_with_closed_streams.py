@@ -1,8 +1,8 @@
-"""Writes to standard error and to a file, as a command does whose standard streams may be closed.
+"""Writes to standard error and to a file, as a command whose standard streams may be closed does.
 
     python write_with_closed_streams.py FILE <&- 2>&-
 
-The file then says `kept`, or `in their place` if it was opened as one of the streams.
+The file then contains `kept`, or `in their place` if it was opened as one of the streams.
 """
 
 import sys
@@ -12,7 +12,7 @@ from jaxae.terminal import losing_output
 
 
 def main(path: str) -> None:
-    """Opens the file where a command would."""
+    """Opens the file as a command does."""
     with losing_output(), Path(path).open("w", encoding="utf-8") as file:
         print("lost", file=sys.stderr)
         file.write("kept" if file.fileno() > 2 else "in their place")

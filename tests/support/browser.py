@@ -1,4 +1,4 @@
-"""Headless Chromium, to open pages as a person does."""
+"""Headless Chromium, to open pages as users do."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Experiments as a user starts them: in a folder of their own, with no network and no archives."""
+"""Starts experiments as users do: in a folder of their own, without network or archives."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from PIL import Image
 REPOSITORY = Path(__file__).parents[2]
 _PATHS = [
     REPOSITORY / folder for folder in ("", "experiments", "experiments/speed", "tests")
-]  # as pytest has them (pyproject.toml)
-SECONDS = 300  # until a command that hangs is stopped; a busy machine is slow
+]  # the same as pytest's in pyproject.toml
+SECONDS = 300  # until a hanging command is stopped; generous, because busy machines are slow
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Neither sources, nor prepared sets, nor a network; the package of this checkout."""
+    """Returns variables without sources, prepared sets or network; imports use this checkout."""
     taken = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     taken.pop("JAXAE_SOURCES", None)
     nowhere = "http://127.0.0.1:9"
@@ -36,7 +36,7 @@ def command(name: str, line: str) -> list[str]:
 
 
 def start(name: str, line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs an experiment in a folder of its own choice."""
+    """Runs an experiment in a folder."""
     return subprocess.run(
         command(name, line),
         cwd=folder,
@@ -49,7 +49,7 @@ def start(name: str, line: str, folder: Path) -> subprocess.CompletedProcess[str
 
 
 def program(name: str, *arguments: str) -> list[str]:
-    """The command that starts a program of tests/programs."""
+    """Returns the command that starts a program of tests/programs."""
     return [sys.executable, str(REPOSITORY / "tests" / "programs" / f"{name}.py"), *arguments]
 
 
@@ -61,7 +61,7 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program of tests/programs to its end, in a folder if one is given.
 
-    The program has these variables of the environment, and on its path what the tests have there.
+    The program gets the environment `variables`, and the import path of the tests.
     """
     paths = [*map(str, _PATHS), variables.get("PYTHONPATH")]
     return subprocess.run(
@@ -80,7 +80,7 @@ class Finished:
 
     name: str
     process: subprocess.CompletedProcess[str]
-    folder: Path  # that it names
+    folder: Path  # of the run
 
     def metrics(self) -> list[dict]:
         return [

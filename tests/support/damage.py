@@ -1,4 +1,4 @@
-"""Damage to what a run has saved: to checkpoints that can be read, and to every file of JSON."""
+"""Damage to saved runs: to readable checkpoints, and to every JSON file."""
 
 import copy
 import json
@@ -24,9 +24,9 @@ CONFIG: dict[str, Any] = {
     "versions": {"jax": "1.2"},
     "devices": ["a device"],
 }
-"""The least that a config.json holds."""
+"""A minimal config.json."""
 
-_DEEP = 10**4  # deeper than any parser of JSON follows
+_DEEP = 10**4  # deeper than any JSON parser follows
 
 _VALUES: dict[str, Any] = {
     "null": None,
@@ -42,7 +42,7 @@ _VALUES: dict[str, Any] = {
     "nested too deeply": "@deep@",
     "half of a pair": "\ud800",
 }
-"""What a key holds in place of its value."""
+"""Values that replace the value of a key."""
 
 _CONTENTS: dict[str, bytes] = {
     "nothing": b"",
@@ -55,23 +55,23 @@ _CONTENTS: dict[str, bytes] = {
     "too many digits": b'{"epoch": ' + b"9" * 5000 + b"}\n",
     "too deep": b"[" * _DEEP + b"\n",
 }
-"""What a file, or a line of one, holds in place of JSON."""
+"""Contents that replace a JSON file, or a line of one."""
 
 
 def merged(base: Any, changes: Any) -> Any:
-    """A value of JSON with changes, which are merged key by key."""
+    """Returns a JSON value with changes, merged key by key."""
     if not isinstance(base, dict) or not isinstance(changes, dict):
         return changes
     return {**base, **{name: merged(base.get(name), value) for name, value in changes.items()}}
 
 
 def _encode(value: Any) -> bytes:
-    """JSON with whatever _VALUES holds."""
+    """Encodes a value as JSON, those of _VALUES included."""
     return json.dumps(value).replace('"@deep@"', "[" * _DEEP + "]" * _DEEP).encode() + b"\n"
 
 
 def _keys_of(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of each key of a value of JSON, and of the first item of each list."""
+    """Yields the path of each key in a JSON value, and of the first item of each list."""
     items = value.items() if isinstance(value, dict) else [*enumerate(value)][:1]
     for key, item in items:
         yield (*above, key)
@@ -80,7 +80,7 @@ def _keys_of(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 
 def _damaged(value: Any) -> Iterator[tuple[str, Any]]:
-    """A value of JSON with each key missing or holding another value, with words for what it is."""
+    """Yields copies of a JSON value, each with one key missing or changed, and a name for each."""
     for path in _keys_of(value):
         for name in ("missing", *_VALUES):
             changed = copy.deepcopy(value)
@@ -95,7 +95,7 @@ def _damaged(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def damaged_contents(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The content of a file of one value of JSON, damaged in each way."""
+    """Yields every kind of damage to a JSON file, each with its name."""
     yield from _CONTENTS.items()
     yield "cut", content[: len(content) // 2]
     for name, value in _damaged(json.loads(content)):
@@ -103,14 +103,14 @@ def damaged_contents(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def damaged_lines(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The content of a file of lines of JSON, the second to last of them damaged in each way."""
+    """Yields every kind of damage to the second-to-last line of a JSON Lines file."""
     *before, line, last = content.splitlines(keepends=True)
     for name, changed in damaged_contents(line):
         yield name, b"".join([*before, changed.rstrip(b"\n") + b"\n", last])
 
 
 def damaged_descriptions(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """A checkpoint's description, damaged in each way, with a checksum that fits."""
+    """Yields every kind of damage to a checkpoint's description, with a matching checksum."""
     whole = json.loads(content)
     for name, changed in _damaged(whole["custom_metadata"]):
         described = {key: changed[key] for key in ("leaves", "loss") if key in changed}
@@ -121,7 +121,7 @@ def damaged_descriptions(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def expect_other_numbers(checkpoint: Path) -> None:
-    """Changes the checksum of a parameter in a checkpoint's folder, as if bits had flipped."""
+    """Changes the stored checksum of a checkpoint's parameter, as if its bits had flipped."""
     path = checkpoint / METADATA
     metadata = json.loads(path.read_text())
     described = {name: metadata["custom_metadata"][name] for name in ("leaves", "loss")}

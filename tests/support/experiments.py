@@ -1,4 +1,4 @@
-"""The options of experiments, which are scripts and not modules."""
+"""Loads the options of experiments, which are scripts, not modules."""
 
 import importlib.util
 import sys
@@ -12,11 +12,11 @@ _EXPERIMENTS = REPOSITORY / "experiments"
 
 @cache
 def options_of(name: str) -> Any:
-    """The class of an experiment's options."""
+    """Returns the class of an experiment's options."""
     spec = importlib.util.spec_from_file_location(f"experiment_{name}", _EXPERIMENTS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and tyro look there for a class's module
+    sys.modules[spec.name] = module  # dataclasses and tyro look up a class's module there
     spec.loader.exec_module(module)
     return module.Options

@@ -1,4 +1,4 @@
-"""Prepared sets written file by file, as TFDS lays them out, so that tests can damage any."""
+"""Prepared sets in the layout of TFDS, written file by file so that tests can damage each file."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-NAME = "cmaterdb"  # TFDS knows it, and jaxae has no originals of it
+NAME = "cmaterdb"  # a dataset of TFDS without original archives in jaxae
 SIDE = 5
 
 _TFDS = "tensorflow_datasets.core.features."
@@ -23,7 +23,7 @@ LABEL = {
 
 
 def features(**fields: Any) -> dict[str, Any]:
-    """What features.json holds of features, which have JSON of their own."""
+    """Returns the JSON of features.json, with further fields."""
     return {
         "featuresDict": {"features": {"image": IMAGE, "label": LABEL, **fields}},
         "pythonClassName": _TFDS + "features_dict.FeaturesDict",
@@ -31,7 +31,7 @@ def features(**fields: Any) -> dict[str, Any]:
 
 
 def info(count: int) -> dict[str, Any]:
-    """What dataset_info.json holds of a set with so many images in each split."""
+    """Returns the JSON of dataset_info.json for `count` images in each split."""
     return {
         "name": NAME,
         "fileFormat": "array_record",
@@ -41,12 +41,12 @@ def info(count: int) -> dict[str, Any]:
 
 
 def grey(value: int) -> bytes:
-    """A PNG of one shade."""
+    """Returns a PNG of one shade."""
     return png(np.full((SIDE, SIDE), value, np.uint8))
 
 
 def png(pixels: np.ndarray, **options: Any) -> bytes:
-    """Pixels as a PNG."""
+    """Encodes pixels as a PNG."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -67,7 +67,7 @@ def write(data_dir: Path, images: Sequence[bytes], labels: Sequence[int] | None 
 
 
 def shard(folder: Path, split: str) -> Path:
-    """The one file of a split."""
+    """Returns the path of a split's only file."""
     return folder / f"{NAME}-{split}.array_record-00000-of-00001"
 
 

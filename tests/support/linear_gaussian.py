@@ -1,7 +1,7 @@
 """The linear-Gaussian autoencoder, whose posterior and evidence have closed forms.
 
-z ~ N(0, I), x = W z + b + noise. The columns of W are orthogonal, so that the dimensions of
-p(z | x) are independent, as the encoder has them.
+z ~ N(0, I), x = W z + b + noise. The columns of W are orthogonal, so the dimensions of p(z | x) are
+independent, as in the encoder's posterior.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ NETWORK = Network(_MODEL, GAUSSIAN)
 
 
 def exact_variables() -> dict[str, Any]:
-    """Variables of _MODEL whose posterior is p(z | x)."""
+    """Returns variables of the network whose posterior is p(z | x)."""
     variances = 1 / (1 + np.square(WEIGHTS).sum(axis=0) / NOISE_VARIANCE)
     to_mean = WEIGHTS * variances / NOISE_VARIANCE
     encoder = {
@@ -49,7 +49,7 @@ def exact_variables() -> dict[str, Any]:
 
 
 def mismatched_variables() -> dict[str, Any]:
-    """Variables of the same decoder, whose posterior is another."""
+    """Returns variables with the same decoder but another posterior."""
     variables = exact_variables()
     encoder = variables["params"]["encoder"]["Dense_0"]
     encoder["kernel"] += 0.1
@@ -58,7 +58,7 @@ def mismatched_variables() -> dict[str, Any]:
 
 
 def images(count: int) -> Array:
-    """Images drawn from the model, float32 [count, 2, 2, 1]."""
+    """Draws images from the model, float32 [count, 2, 2, 1]."""
     random = np.random.default_rng(0)
     codes, noise = random.normal(size=(count, LATENT)), random.normal(size=(count, len(BIAS)))
     flat = codes @ WEIGHTS.T + BIAS + NOISE_VARIANCE**0.5 * noise
@@ -74,5 +74,5 @@ def log_evidence(images: Array) -> np.ndarray:
 
 
 def batch_of(images: Array) -> Batch:
-    """A batch of images, none of them padding."""
+    """Returns a batch of images without padding."""
     return Batch(images, None, None, jnp.ones(len(images)))

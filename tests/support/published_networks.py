@@ -1,4 +1,4 @@
-"""What is known of each published network."""
+"""Facts about each published network."""
 
 import math
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from jaxae.models import Shape
 
 
 class PublishedNetwork(NamedTuple):
-    """What is known of a published network, for images of 28x28x1 and its own code size."""
+    """Facts about a published network, for images of 28x28x1 and its default code size."""
 
     make: Callable[..., nn.Module]
     parameters: int
     code: tuple[int, ...]
-    path: str  # what each layer reads and what the last returns, where that differs
+    path: str  # shapes between layers, without repetitions
     activations: str  # after each layer but the last: (R)eLU, (L)eakyReLU 0.3, (I)dentity
-    framework: str  # whose initial values it has
-    works: tuple[Shape, ...]  # other images it returns the shape of
-    fails: tuple[Shape, ...]
+    framework: str  # whose default initialization it uses
+    works: tuple[Shape, ...]  # other image shapes that it reproduces
+    fails: tuple[Shape, ...]  # image shapes that it does not reproduce
 
 
 _ANY = ((5, 7, 3), (32, 32, 3), (1, 1, 1))
@@ -91,7 +91,7 @@ MNIST = (28, 28, 1)
 
 
 def some_variables(model: nn.Module, shape: Shape = MNIST) -> dict[str, Any]:
-    """Variables of a network, of a scale that keeps its activations near 1, without its RNG."""
+    """Returns random variables of a network, scaled to keep its activations near 1."""
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *shape)))
 

@@ -17,7 +17,7 @@ from jaxae import data, likelihoods, models, objectives, runs, train
 from jaxae.network import Network
 from jaxae.runs import RunOptions
 
-STEPS_PER_EPOCH = 7  # of 100 images, 16 at a time: the last batch has 4
+STEPS_PER_EPOCH = 7  # 100 images in batches of 16; the last batch has 4
 TIMES = ("seconds", "images_per_second")
 
 
@@ -30,7 +30,7 @@ class Options:
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps what XLA compiles, for all runs here have the same programs."""
+    """Keeps compiled programs, because all runs here share them."""
     settings = {
         "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0,
@@ -40,14 +40,14 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for values in (settings, before):
         for name, value in values.items():
             jax.config.update(name, value)
-        compilation_cache.reset_cache()  # else JAX goes on as it began
+        compilation_cache.reset_cache()  # else JAX keeps its first settings
         if values is settings:
             yield
 
 
 @contextlib.contextmanager
 def small_images() -> Iterator[None]:
-    """Within it every name is a dataset of 100 training and 30 test images."""
+    """Makes every dataset name load the same 100 training and 30 test images."""
     mini = data.load("mnist_mini")
     train_split = data.Split(mini.train.images[:100].copy(), mini.train.labels[:100].copy())
     test_split = data.Split(mini.test.images[:30].copy(), mini.test.labels[:30].copy())
@@ -62,13 +62,13 @@ def small_images() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_data() -> Iterator[None]:
-    """Every test of a module has these images."""
+    """Gives these images to every test of a module."""
     with small_images():
         yield
 
 
 def _make_recipe(shape: tuple[int, int, int]) -> runs.Recipe:
-    """A small network under an objective with noise, three steps a chunk."""
+    """Returns a small network and a noisy objective, trained in chunks of three steps."""
     model = models.Autoencoder(models.DenseEncoder((8,), 3), models.DenseDecoder((8,), shape))
     network = Network(model, likelihoods.BERNOULLI)
     reconstruction = partial(objectives.reconstruction, network=network)
@@ -93,7 +93,7 @@ def go(
     change: Callable[[runs.Recipe], runs.Recipe] = lambda recipe: recipe,
     **options: Any,
 ) -> list[runs.Epoch]:
-    """A run, of three epochs if the options do not say; returns its epochs."""
+    """Trains a run, three epochs by default, and returns its epochs."""
     shared = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, "dataset": "mnist", **options}
     epochs = []
     with runs.start(
@@ -106,7 +106,7 @@ def go(
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl without times."""
+    """Returns the records of metrics.jsonl without times."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [{name: line[name] for name in line if name not in TIMES} for line in lines]
 

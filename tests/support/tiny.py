@@ -1,4 +1,4 @@
-"""Original archives made small, in place of the 60,000 images."""
+"""Small stand-ins for the original archives with their 60,000 images."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ _COUNTS = {
 
 
 def arrays(seed: int) -> dict[str, np.ndarray]:
-    """The four arrays of a small set: 40 training and 20 test images, with labels."""
+    """Returns the arrays of a small set: 40 training and 20 test images, with labels."""
     generator = np.random.default_rng(seed)
     return {
         file: generator.integers(0, 256, (count, 28, 28), np.uint8)
@@ -30,12 +30,12 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
 
 
 def idx(array: np.ndarray) -> bytes:
-    """A uint8 array as an IDX file."""
+    """Encodes a uint8 array as an IDX file."""
     return archives.idx_header(array.shape) + array.tobytes()
 
 
 def original(contents: dict[str, np.ndarray]) -> dict[str, archives.Archive]:
-    """What `archives.ORIGINALS` says of a set with these arrays."""
+    """Returns the entry of `archives.ORIGINALS` for a set with these arrays."""
     return {
         file: archives.Archive(array.shape, hashlib.sha256(idx(array)).hexdigest())
         for file, array in contents.items()
@@ -54,7 +54,7 @@ ARRAYS = arrays(seed=0)
 
 
 def small_mnist(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """MNIST is the small set, unless a test asks for the full archives; no folder is preset."""
+    """Replaces MNIST by the small set, unless a test uses the full archives; presets no folder."""
     monkeypatch.delenv("JAXAE_SOURCES", raising=False)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     if "sources" not in request.fixturenames:
@@ -62,7 +62,7 @@ def small_mnist(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
 
 
 def source_root(tmp_path: Path) -> Path:
-    """A source folder that holds the small MNIST."""
+    """Writes a source folder with the small MNIST, and returns it."""
     return write(tmp_path / "sources/mnist", ARRAYS).parent
 
 
@@ -78,5 +78,5 @@ def assert_small_mnist(dataset: data.Dataset) -> None:
 
 
 def left_over(folder: Path) -> list[str]:
-    """What is below `folder`, but for empty lock files."""
+    """Returns all paths below `folder` except for lock files."""
     return [str(path) for path in folder.rglob("*") if path.suffix != ".lock"]

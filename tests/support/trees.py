@@ -1,4 +1,4 @@
-"""Trees to save, and whether two hold the same bits."""
+"""Trees to save, and a bitwise comparison of trees."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from jaxae import checkpoint
 
 
 def make_tree(seed: int = 0) -> dict[str, Any]:
-    """A tree with what a training state may hold: several dtypes, a scalar, a typed key."""
+    """Returns a tree like a training state: several dtypes, a scalar, a typed key."""
     bits, values, key = jax.random.split(jax.random.key(seed), 3)
     weights = jax.random.normal(values, (3, 5))
     return {
@@ -26,7 +26,7 @@ def make_tree(seed: int = 0) -> dict[str, Any]:
 
 
 def blank(tree: Any) -> Any:
-    """A tree of the same form with other values."""
+    """Returns a tree of the same structure with other values."""
     return jax.tree.map(
         lambda leaf: (
             jax.random.key(99)

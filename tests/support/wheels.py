@@ -1,4 +1,4 @@
-"""The wheel of this checkout, and an environment that holds it in place of the checkout."""
+"""The wheel of this checkout, and an environment that has it installed."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _OFFLINE = ["--isolated", "--no-deps", "--no-index", "--disable-pip-version-chec
 
 
 def tracked_files() -> list[Path]:
-    """The files of this checkout that git knows, relative to it; skips where there is no git."""
+    """Returns the tracked files, relative to the checkout; skips the test without git."""
     if not (REPOSITORY / ".git").exists() or not shutil.which("git"):
         pytest.skip("needs a git checkout, to know which files the wheel must hold")
     listed = subprocess.run(
@@ -28,7 +28,7 @@ def tracked_files() -> list[Path]:
 
 
 def build(folder: Path) -> Path:
-    """Builds the wheel from a copy of the tracked files, with what an import leaves beside them."""
+    """Builds the wheel from a copy of the tracked files and a stray __pycache__."""
     source = folder / "source"
     for path in tracked_files():
         (source / path).parent.mkdir(parents=True, exist_ok=True)
@@ -52,17 +52,17 @@ def _pip(command: str, *arguments: str, interpreter: Path | str = sys.executable
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment with the wheel and the dependencies of the one that runs the tests."""
+    """An environment with the wheel, and with the dependencies of the one that runs the tests."""
 
     folder: Path
 
     def place(self, kind: str) -> Path:
-        """Where it has its scripts, or its purelib, the packages."""
+        """Returns its folder of scripts, or of packages (`purelib`)."""
         base = {"base": str(self.folder), "installed_base": str(self.folder)}
         return Path(sysconfig.get_path(kind, "venv", base))
 
     def run(self, program: str, *arguments: str, folder: Path) -> str:
-        """What one of its programs prints, run in a folder; its failure fails the test."""
+        """Runs one of its programs in a folder, and returns its output; fails if it fails."""
         variables = environment(folder)
         del variables["PYTHONPATH"]
         done = subprocess.run(
@@ -81,8 +81,8 @@ class Installed:
 def install(wheel: Path, folder: Path) -> Installed:
     """Installs a wheel into a new environment, which sees the dependencies of this one.
 
-    They lie behind it on the path, and a `.pth` file there is not read: a checkout that is
-    installed as editable stays out of sight.
+    They come later on the import path. Python reads no `.pth` file there, so a checkout that is
+    installed as editable stays hidden.
     """
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")
     installed = Installed(folder)
