@@ -44,7 +44,7 @@ def test_a_trained_network_works_inside_jit_and_grad(method: str) -> None:
     assert jnp.abs(gradient).sum() > 0
 
 
-def test_lists_of_images_and_codes_are_read_as_arrays_are() -> None:
+def test_lists_of_images_and_codes_are_read_like_arrays() -> None:
     network: Any = trained()
     images = list(IMAGES)
     codes = network.encode(IMAGES)
@@ -88,12 +88,12 @@ def test_only_a_variational_model_has_a_posterior(model: Any, has: bool) -> None
         (with_bottleneck(LEVELS), 4),
     ],
 )
-def test_quantizers_are_told_from_other_bottlenecks(model: Any, group_size: int | None) -> None:
+def test_only_a_quantizing_bottleneck_is_a_quantizer(model: Any, group_size: int | None) -> None:
     quantizer = Network(model, likelihoods.BERNOULLI).quantizer
     assert (quantizer and quantizer.group_size) == group_size
 
 
-def test_distortion_is_the_likelihoods_loss_of_what_codes_decode_to() -> None:
+def test_distortion_is_the_loss_of_decoded_codes() -> None:
     network, variables = trained().network, trained().variables
     batch = Batch(jnp.asarray(IMAGES), None, None, jnp.ones(3))
     z = network.encode(variables, batch.images)

@@ -163,7 +163,7 @@ def test_agrees_with_lax_in_bfloat16(case: Case) -> None:
 
 
 @every_case
-def test_nan_reaches_what_it_reaches_with_lax(case: Case) -> None:
+def test_nan_spreads_as_with_lax(case: Case) -> None:
     x, kernel = inputs_of(case)
     x = x.at[0, 2, 3, 1].set(jnp.nan)
     actual = compiled(convolution(drop_ins.conv_general_dilated, case, transposed=False))
@@ -171,7 +171,7 @@ def test_nan_reaches_what_it_reaches_with_lax(case: Case) -> None:
     np.testing.assert_array_equal(jnp.isnan(actual(x, kernel)), jnp.isnan(expected(x, kernel)))
 
 
-def test_agrees_with_lax_where_the_value_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agrees_with_lax_if_xla_computes_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drop_ins, "LARGE", 0)
     case = CASES["strided"]
     actual = convolution(drop_ins.conv_general_dilated, case, transposed=False)
@@ -283,7 +283,7 @@ def test_a_wide_max_pool_is_left_to_flax() -> None:
     assert own == flax
 
 
-def test_max_pool_passes_nan_on() -> None:
+def test_max_pool_propagates_nan() -> None:
     x = normal(0, 1, 4, 4, 2).at[0, 1, 1, 0].set(jnp.nan)
     actual, expected = (
         pool(x, window_shape=(2, 2), strides=(1, 1)) for pool in (drop_ins.max_pool, nn.max_pool)
@@ -306,7 +306,7 @@ MODULES = {
 
 
 @pytest.mark.parametrize(("own", "flax", "options"), MODULES.values(), ids=MODULES)
-def test_modules_are_those_of_flax(own: Any, flax: Any, options: dict[str, Any]) -> None:
+def test_modules_equal_those_of_flax(own: Any, flax: Any, options: dict[str, Any]) -> None:
     options = {"kernel_size": (3, 4), **options}
     module, reference = own(4, **options), flax(4, **options)
     x, key = normal(0, 2, 7, 6, 3), jax.random.key(0, impl="rbg")
@@ -328,7 +328,7 @@ class Pair(nn.Module):
         return transposed(2, (3, 3))(convolution(3, (3, 3))(x))
 
 
-def test_modules_name_themselves_as_those_of_flax() -> None:
+def test_modules_name_themselves_like_those_of_flax() -> None:
     pairs_of_kinds = [(drop_ins.Conv, drop_ins.ConvTranspose), (nn.Conv, nn.ConvTranspose)]
     x = normal(0, 1, 5, 5, 1)
     own, flax = (jax.eval_shape(Pair(kinds).init, jax.random.key(0), x) for kinds in pairs_of_kinds)

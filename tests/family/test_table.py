@@ -214,7 +214,7 @@ def assert_trained_by(result: tuple[tuple[Array, train.Terms], Any]) -> None:
         assert np.any(leaf), path
 
 
-def test_weight_decay_is_of_kernels_alone() -> None:
+def test_weight_decay_applies_only_to_kernels() -> None:
     optimizer = train_command.make_optimizer(0.1, 0.5)
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     nothing = jax.tree.map(jnp.zeros_like, params)
@@ -224,7 +224,7 @@ def test_weight_decay_is_of_kernels_alone() -> None:
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), updates, expected)
 
 
-def test_settings_are_those_of_the_table_unless_given() -> None:
+def test_settings_default_to_the_table() -> None:
     assert family.choose_settings("beta-tc", {}) == {"beta": 6.0}
     assert family.choose_settings("vq", {"decay": 0.9})["decay"] == 0.9
     with pytest.raises(
@@ -254,7 +254,7 @@ def test_every_setting_is_a_flag_and_none_is_left_over() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_every_default_is_in_its_range_and_what_is_beyond_is_not(name: str) -> None:
+def test_defaults_are_in_range_and_values_beyond_are_not(name: str) -> None:
     for setting in FAMILY[name].all_settings.values():
         assert setting.allows(setting.default)
         assert not setting.allows(setting.low - 1)
@@ -263,7 +263,7 @@ def test_every_default_is_in_its_range_and_what_is_beyond_is_not(name: str) -> N
         assert setting.allows(2.5) == (setting.kind is float and setting.low <= 2.5 <= setting.high)
 
 
-def test_an_option_says_what_it_is_for_each_member_that_has_it() -> None:
+def test_an_option_is_described_for_each_member_that_has_it() -> None:
     rate = {field.name: field for field in dataclasses.fields(train_command.SettingOptions)}["rate"]
     assert rate.metadata["help"] == (
         "fraction of pixels set to 0 (masking 0.25); fraction of pixels set to 0 or 1 "
@@ -294,7 +294,7 @@ def test_the_options_can_be_pickled() -> None:
     assert train_command.SettingOptions.__doc__ == "An objective's own settings."
 
 
-def test_the_help_has_a_line_and_a_reference_of_each_member(
+def test_the_help_has_a_line_and_a_reference_for_each_member(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = family.describe_members().splitlines()

@@ -44,13 +44,13 @@ def test_top_k_keeps_the_largest_of_each_example(shape: tuple[int, ...], k: int)
         np.testing.assert_array_equal(kept, np.where(numbers >= bound, numbers, 0))
 
 
-def test_top_k_keeps_no_more_of_equal_numbers() -> None:
+def test_top_k_keeps_k_numbers_despite_ties() -> None:
     z = jnp.array([[3.0, 3, 3, 3], [1, 2, 2, 2], [-5, -5, -6, -5]])
     expected = [[3, 3, 0, 0], [0, 2, 2, 0], [-5, -5, 0, 0]]
     np.testing.assert_array_equal(TopK(2)(z), expected)
 
 
-def test_the_gradient_of_top_k_goes_to_what_is_kept() -> None:
+def test_the_gradient_of_top_k_goes_to_the_kept_numbers() -> None:
     z = jnp.array([[0.1, 2, -1, 1]])
     gradient = jax.grad(lambda z: (TopK(2)(z) * jnp.array([[1.0, 2, 3, 4]])).sum())(z)
     np.testing.assert_array_equal(gradient, [[0, 2, 0, 4]])
@@ -108,7 +108,7 @@ def test_groups_lie_along_the_last_axis() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 4])
-def test_rounding_is_to_the_nearest_level_of_the_bound(size: int) -> None:
+def test_numbers_are_rounded_to_the_nearest_level(size: int) -> None:
     z = jnp.asarray(3 * normal(50, 1))
     quantizer = FiniteScalarQuantizer((size,))
     bounded = quantizer.bound(z)
@@ -117,7 +117,7 @@ def test_rounding_is_to_the_nearest_level_of_the_bound(size: int) -> None:
     np.testing.assert_allclose(quantizer.bound(jnp.zeros((1, 1))), 0, atol=0.01)
 
 
-def test_the_gradient_is_that_of_the_bound() -> None:
+def test_the_gradient_ignores_the_rounding() -> None:
     quantizer = FiniteScalarQuantizer((8, 5))
     z, weights = jnp.asarray(normal(3, 4)), jnp.asarray(normal(3, 4, seed=1))
     half_widths = jnp.array([[4.0, 2, 4, 2]])
@@ -152,7 +152,7 @@ def test_a_code_of_other_sizes_is_refused(size: int) -> None:
 
 
 @pytest.mark.parametrize("offset", [0.0, 3000.0])
-def test_nearest_is_the_smallest_distance_of_all(offset: float) -> None:
+def test_nearest_has_the_smallest_distance(offset: float) -> None:
     vectors, z = normal(7, 3) + offset, normal(4, 5, 3, seed=1) + offset
     distances = np.square(z[..., None, :].astype(float) - vectors).sum(axis=-1)
     indices = jax.jit(nearest)(vectors, z)
@@ -160,13 +160,13 @@ def test_nearest_is_the_smallest_distance_of_all(offset: float) -> None:
     np.testing.assert_array_equal(indices, distances.argmin(axis=-1))
 
 
-def test_of_equally_near_vectors_the_first_is_taken() -> None:
+def test_ties_go_to_the_first_vector() -> None:
     vectors = jnp.array([[1.0, 0], [-1, 0], [1, 0]])
     np.testing.assert_array_equal(nearest(vectors, jnp.array([[0.0, 5], [1, 1]])), [0, 0])
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (2, 3, 2, 6)])
-def test_vectors_replace_groups_and_gradients_go_past(shape: tuple[int, ...]) -> None:
+def test_vectors_replace_groups_and_gradients_go_straight_through(shape: tuple[int, ...]) -> None:
     quantizer, z = VectorQuantizer(5, 3), jnp.asarray(normal(*shape))
     variables = quantizer.init(KEY, jnp.zeros((1, 6)))
     assert variables.keys() == {"codebook"}

@@ -158,14 +158,14 @@ def pairs(field: str) -> pytest.MarkDecorator:
 
 
 @pairs("works")
-def test_other_images_that_come_back(network: PublishedNetwork, shape: Shape) -> None:
+def test_images_that_a_network_reproduces(network: PublishedNetwork, shape: Shape) -> None:
     x = jnp.zeros((2, *shape))
     logits, _ = jax.eval_shape(network.make(shape).init_with_output, jax.random.key(0), x)
     assert logits.shape == x.shape
 
 
 @pairs("fails")
-def test_other_images_that_do_not_come_back(network: PublishedNetwork, shape: Shape) -> None:
+def test_images_that_a_network_does_not_reproduce(network: PublishedNetwork, shape: Shape) -> None:
     message = f"images of {'x'.join(map(str, shape))} into .*choose"
     with pytest.raises(UserError, match=message):
         jax.eval_shape(network.make(shape).init, jax.random.key(0), jnp.zeros((2, *shape)))

@@ -48,7 +48,7 @@ ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu}
 
 
 @pytest.mark.parametrize("activation", stacks.NONDECREASING)
-def test_the_largest_input_of_a_nondecreasing_activation_gives_the_largest_output(
+def test_nondecreasing_activations_never_decrease(
     activation: Any,
 ) -> None:
     outputs = np.asarray(activation(jnp.linspace(-10, 10, 1001)))
@@ -96,7 +96,7 @@ def test_products_are_convolutions(layers: list[ConvLayer], activation: Any) -> 
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-5 * max(np.abs(right).max(), 1))
 
 
-def test_of_equal_pixels_the_first_is_pooled() -> None:
+def test_the_first_of_equal_pixels_is_pooled() -> None:
     layers = [ConvLayer(2, padding="VALID", pool=HALVE)]
     blank = np.zeros_like(IMAGES)
     (_, (actual, _)), (_, (expected, _)) = (
@@ -130,7 +130,7 @@ def test_half_precision_stays(dtype: Any) -> None:
     np.testing.assert_allclose(left, right, atol=0.03 * np.abs(right).max())
 
 
-def test_parameters_and_images_of_other_dtypes_meet() -> None:
+def test_parameters_and_images_of_different_dtypes_are_promoted() -> None:
     class Stack(nn.Module):
         @nn.compact
         def __call__(self, x: Array) -> Array:
