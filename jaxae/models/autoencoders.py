@@ -1,8 +1,8 @@
 """Encoders, decoders, and the two ways to join them: a code, or a posterior over codes.
 
-Images are float [B, H, W, C] in the likelihood's range. A decoder returns logits of the same shape:
-its values before the output activation. As in Flax, `dtype` is the dtype of the computation (None
-promotes inputs and parameters to a common one); parameters are always float32.
+Images are floats in the likelihood's range. A decoder returns logits: an image's values before the
+output activation. As in Flax, `dtype` is the dtype of the computation (None promotes inputs and
+parameters to a common one); parameters are always float32.
 """
 
 import math
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 from flax.typing import Dtype
 from jax import Array
+from jaxtyping import Float, Integer
 
 from jaxae.errors import UserError
 from jaxae.models.layers import Activation, ConvLayer, Initialization, dense, keras
@@ -23,21 +24,21 @@ from jaxae.models.stacks import convolve
 Shape = tuple[int, int, int]
 
 
-def identity(x: Array) -> Array:
+def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Returns its input: the activation of a layer that has none."""
     return x
 
 
 @struct.dataclass
 class Gaussian:
-    """A Gaussian with independent dimensions; mean and log_variance are float [B, latent]."""
+    """A Gaussian with independent dimensions, for each image of a batch."""
 
-    mean: Array
-    log_variance: Array
+    mean: Float[Array, "*batch latent"]
+    log_variance: Float[Array, "*batch latent"]
 
 
 class DenseEncoder(nn.Module):
-    """Dense layers from flattened images [B, H, W, C] to codes [B, latent]."""
+    """Dense layers from flattened images to codes."""
 
     features: tuple[int, ...]
     latent: int
@@ -47,7 +48,9 @@ class DenseEncoder(nn.Module):
     dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch {self.latent}"]:
         x = x.reshape(x.shape[0], -1)
         for features in self.features:
             x = self.activation(dense(x, features, self.initialization, self.dtype))
@@ -55,7 +58,7 @@ class DenseEncoder(nn.Module):
 
 
 class DenseDecoder(nn.Module):
-    """Dense layers from codes [B, latent] to logits [B, *shape]."""
+    """Dense layers from codes to logits of a shape."""
 
     features: tuple[int, ...]
     shape: Shape
@@ -64,7 +67,9 @@ class DenseDecoder(nn.Module):
     dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(self, z: Array) -> Array:
+    def __call__(
+        self, z: Float[Array, "batch latent"]
+    ) -> Float[Array, "batch height width channels"]:
         for features in self.features:
             z = self.activation(dense(z, features, self.initialization, self.dtype))
         z = dense(z, math.prod(self.shape), self.initialization, self.dtype)
@@ -72,7 +77,7 @@ class DenseDecoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions from images [B, H, W, C] to codes [B, latent], or to feature maps.
+    """Convolutions from images to codes: vectors of size `latent`, or feature maps if it is None.
 
     `latent_activation` is applied to the code. If it is None, feature maps get `activation`, like
     every other layer, and vectors get none.
@@ -86,7 +91,9 @@ class ConvEncoder(nn.Module):
     dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch *code"]:
         activations = [self.activation] * len(self.layers)
         if self.latent is None and self.latent_activation is not None:
             activations[-1] = self.latent_activation
@@ -99,10 +106,10 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Convolutions from codes to logits [B, H, W, C]; the last layer has no activation.
+    """Convolutions from codes to logits; the last layer has no activation.
 
-    With `start`, codes are [B, latent], and a dense layer first maps them to feature maps of that
-    shape. Without it, codes are feature maps.
+    With `start`, codes are vectors, which a dense layer first maps to feature maps of this shape.
+    Without it, codes are feature maps.
     """
 
     layers: tuple[ConvLayer, ...]
@@ -112,7 +119,9 @@ class ConvDecoder(nn.Module):
     dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(self, z: Array) -> Array:
+    def __call__(
+        self, z: Float[Array, "batch *code"]
+    ) -> Float[Array, "batch height width channels"]:
         if self.start is not None:
             z = dense(z, math.prod(self.start), self.initialization, self.dtype)
             z = z.reshape(z.shape[0], *self.start)
@@ -125,27 +134,31 @@ class ConvDecoder(nn.Module):
 class Autoencoder(nn.Module):
     """An encoder and a decoder joined by a code, which may pass through a bottleneck.
 
-    A call maps images [B, H, W, C] to the logits of their reconstructions. It raises `UserError` if
-    the reconstructions have another size than the images.
+    A call maps images to the logits of their reconstructions. It raises `UserError` if the
+    reconstructions have another size than the images.
     """
 
     encoder: nn.Module
     decoder: nn.Module
     bottleneck: Callable[[Array], Array] = identity  # a function, or a Linen module
 
-    def features(self, x: Array) -> Array:
-        """Returns the encoder's output for images [B, H, W, C], before the bottleneck."""
+    def features(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch *features"]:
+        """Returns the encoder's output for images, before the bottleneck."""
         return self.encoder(_check_images(x))
 
-    def encode(self, x: Array) -> Array:
-        """Returns the codes of images [B, H, W, C]."""
+    def encode(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch *code"]:
+        """Returns the codes of images."""
         return self.bottleneck(self.features(x))
 
-    def decode(self, z: Array) -> Array:
+    def decode(self, z: Float[Array, "batch *code"]) -> Float[Array, "batch height width channels"]:
         """Returns the logits of codes."""
         return self.decoder(z)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width logits"]:
         return _check_same_size(self.decode(self.encode(x)), x)
 
 
@@ -153,21 +166,25 @@ class Autoencoder(nn.Module):
 class HasPosterior(Protocol):
     """A model whose codes are drawn from a Gaussian posterior."""
 
-    def posterior(self, x: Array, labels: Array | None = None) -> Gaussian:
-        """Returns q(z | x) of images [B, H, W, C]."""
+    def posterior(
+        self,
+        x: Float[Array, "batch height width channels"],
+        labels: Integer[Array, " batch"] | None = None,
+    ) -> Gaussian:
+        """Returns q(z | x) of images."""
         ...
 
 
 class VariationalAutoencoder(nn.Module):
     """A variational autoencoder (Kingma and Welling 2014), conditional if it has classes.
 
-    The encoder returns [B, 2 * latent]: the mean and the log variance of q(z | x). `encode` and a
-    call use the mean, so that codes and reconstructions carry no noise; objectives sample from
+    The encoder returns 2 * latent numbers: the mean and the log variance of q(z | x). `encode` and
+    a call use the mean, so that codes and reconstructions carry no noise; objectives sample from
     `posterior`.
 
-    With classes, every method also takes labels, int [B], and both the posterior and the decoder
-    depend on them (Sohn et al. 2015). The encoder's input is the image plus a learned image of its
-    class; the decoder's input is the code followed by the one-hot label.
+    With classes, every method also takes labels, and both the posterior and the decoder depend on
+    them (Sohn et al. 2015). The encoder's input is the image plus a learned image of its class; the
+    decoder's input is the code followed by the one-hot label.
     """
 
     encoder: nn.Module
@@ -178,48 +195,64 @@ class VariationalAutoencoder(nn.Module):
         if self.classes is not None:
             self.label_images = _LabelImages(self.classes)
 
-    def posterior(self, x: Array, labels: Array | None = None) -> Gaussian:
-        """Returns q(z | x) of images [B, H, W, C], or q(z | x, y) if the model has classes."""
+    def posterior(
+        self,
+        x: Float[Array, "batch height width channels"],
+        labels: Integer[Array, " batch"] | None = None,
+    ) -> Gaussian:
+        """Returns q(z | x) of images, or q(z | x, y) if the model has classes."""
         x = _check_images(x)
         if self.classes is not None:
             x = x + self.label_images(check_labels(labels), x.shape[1:])
         mean, log_variance = jnp.split(self.encoder(x), 2, axis=-1)
         return Gaussian(mean, log_variance)
 
-    def encode(self, x: Array, labels: Array | None = None) -> Array:
-        """Returns the posterior means [B, latent] of images [B, H, W, C]."""
+    def encode(
+        self,
+        x: Float[Array, "batch height width channels"],
+        labels: Integer[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch latent"]:
+        """Returns the posterior means of images."""
         return self.posterior(x, labels).mean
 
-    def decode(self, z: Array, labels: Array | None = None) -> Array:
-        """Returns the logits of codes [B, latent]."""
+    def decode(
+        self, z: Float[Array, "batch latent"], labels: Integer[Array, " batch"] | None = None
+    ) -> Float[Array, "batch height width channels"]:
+        """Returns the logits of codes."""
         if self.classes is not None:
             one_hot = jax.nn.one_hot(check_labels(labels), self.classes, dtype=z.dtype)
             z = jnp.concatenate([z, one_hot], axis=-1)
         return self.decoder(z)
 
-    def __call__(self, x: Array, labels: Array | None = None) -> Array:
+    def __call__(
+        self,
+        x: Float[Array, "batch height width channels"],
+        labels: Integer[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch height width logits"]:
         return _check_same_size(self.decode(self.encode(x, labels), labels), x)
 
 
 class _LabelImages(nn.Module):
-    """Learned images, one for each class, initially zero: from labels [B] to [B, *shape]."""
+    """Learned images of a shape, one for each class, initially zero."""
 
     classes: int
 
     @nn.compact
-    def __call__(self, labels: Array, shape: tuple[int, ...]) -> Array:
+    def __call__(
+        self, labels: Integer[Array, " batch"], shape: tuple[int, ...]
+    ) -> Float[Array, "batch height width channels"]:
         images = self.param("images", nn.initializers.zeros, (self.classes, *shape), jnp.float32)
         return images[labels]
 
 
-def check_labels(labels: Array | None) -> Array:
+def check_labels(labels: Integer[Array, " batch"] | None) -> Integer[Array, " batch"]:
     """Returns the labels; raises `UserError` if a conditional network was given none."""
     if labels is None:
         raise UserError("a conditional network was given no labels: give one for each image")
     return labels
 
 
-def _check_images(x: Array) -> Array:
+def _check_images(x: Array) -> Float[Array, "batch height width channels"]:
     """Returns the images; raises `UserError` unless they are float [B, H, W, C]."""
     if x.ndim != 4 or 0 in x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
         raise UserError(
@@ -237,7 +270,9 @@ def check_shape(shape: Shape) -> None:
         )
 
 
-def _check_same_size(logits: Array, images: Array) -> Array:
+def _check_same_size(
+    logits: Float[Array, "batch *logits"], images: Float[Array, "batch height width channels"]
+) -> Float[Array, "batch height width _"]:
     """Returns the logits; raises `UserError` unless they have the size of the images.
 
     The channels may be a multiple of the images' channels, because a likelihood may read several

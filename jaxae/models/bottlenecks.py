@@ -1,7 +1,7 @@
 """Bottlenecks of an `Autoencoder`, which make its code sparse or discrete.
 
-Each maps features, float [B, latent] or [B, h, w, C], to a code of the same shape. The gradient of
-a step that has none is that of the identity ("straight-through", Bengio et al. 2013).
+Each maps features, which are vectors or maps, to a code of the same shape. The gradient of a step
+that has none is that of the identity ("straight-through", Bengio et al. 2013).
 """
 
 import math
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import Array, lax
+from jaxtyping import Float, Float32, Int, Int32, Key, Num
 
 from jaxae.errors import UserError
 
@@ -34,22 +35,26 @@ class Quantizer(Protocol):
         """The number of neighbors along the last axis that are quantized together."""
         ...
 
-    def indices(self, code: Array, /) -> Array:
-        """Returns the index of each group's code, from 0 to size - 1: int32 [..., groups]."""
+    def indices(self, code: Float[Array, "*batch channels"], /) -> Int32[Array, "*batch groups"]:
+        """Returns the index of each group's code, from 0 to size - 1."""
         ...
 
-    def code_of(self, indices: Array) -> Array:
-        """Returns the codes with these indices: float32 [..., C]."""
+    def code_of(self, indices: Int[Array, "*batch groups"]) -> Float[Array, "*batch channels"]:
+        """Returns the codes with these indices."""
         ...
 
 
-def straight_through(z: Array, code: Array) -> Array:
+def straight_through(
+    z: Float[Array, "*shape"], code: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
     """Returns the code, exact, but with the gradient of z."""
     return lax.stop_gradient(code) + (z - lax.stop_gradient(z))
 
 
-def in_groups(z: Array, dimension: int) -> Array:
-    """Splits the last axis into groups: [..., C] to [..., C / dimension, dimension].
+def in_groups(
+    z: Num[Array, "*batch channels"], dimension: int
+) -> Num[Array, "*batch groups {dimension}"]:
+    """Splits the last axis into groups.
 
     Raises `UserError` if it does not hold a whole number of groups.
     """
@@ -72,7 +77,7 @@ class TopK:
 
     k: int
 
-    def __call__(self, z: Array) -> Array:
+    def __call__(self, z: Float[Array, "batch *code"]) -> Float[Array, "batch *code"]:
         numbers = z.reshape(z.shape[0], -1)
         if not 1 <= self.k <= numbers.shape[1]:
             raise UserError(
@@ -116,12 +121,12 @@ class FiniteScalarQuantizer:
         """The number of numbers in a group: one for each of `levels`."""
         return len(self.levels)
 
-    def __call__(self, z: Array) -> Array:
+    def __call__(self, z: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
         bounded = self.bound(z)
         half_widths = self._along(np.array(self.levels) // 2, z)
         return straight_through(bounded, jnp.round(bounded)) / half_widths
 
-    def bound(self, z: Array) -> Array:
+    def bound(self, z: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
         """Squashes each number into the range of its levels, which are whole numbers here.
 
         Appendix A.1, without its factor of 0.999: the factor would put the outermost of more than
@@ -133,15 +138,15 @@ class FiniteScalarQuantizer:
         shifted = z + self._along(np.tan(offsets / halves), z)
         return jnp.tanh(shifted) * self._along(halves, z) - self._along(offsets, z)
 
-    def indices(self, code: Array) -> Array:
-        """Returns the index of each group's code, from 0 to size - 1: int32 [..., groups]."""
+    def indices(self, code: Float[Array, "*batch channels"]) -> Int32[Array, "*batch groups"]:
+        """Returns the index of each group's code, from 0 to size - 1."""
         half_widths = self._along(np.array(self.levels) // 2, code)
         digits = jnp.round(code * half_widths + half_widths).astype(jnp.int32)
         grouped = in_groups(digits, len(self.levels))
         return jnp.sum(grouped * self._places(grouped.ndim), axis=-1, dtype=jnp.int32)
 
-    def code_of(self, indices: Array) -> Array:
-        """Returns the codes with these indices, float32 [..., C]: the inverse of `indices`."""
+    def code_of(self, indices: Int[Array, "*batch groups"]) -> Float32[Array, "*batch channels"]:
+        """Returns the codes with these indices: the inverse of `indices`."""
         places = self._places(indices.ndim + 1)
         levels = np.reshape(self.levels, places.shape).astype(np.int32)
         digits = indices[..., None] // places % levels
@@ -164,9 +169,9 @@ class FiniteScalarQuantizer:
 class Codebook:
     """Vectors, and moving averages of how often each was used, and for which outputs."""
 
-    vectors: Array  # float32 [size, dimension]
-    counts: Array  # float32 [size]: averages of the uses in a batch
-    sums: Array  # float32 [size, dimension]: averages of the sums of outputs that used a vector
+    vectors: Float[Array, "size dimension"]
+    counts: Float[Array, " size"]  # averages of the uses in a batch
+    sums: Float[Array, "size dimension"]  # averages of the sums of the outputs that used a vector
 
 
 class VectorQuantizer(nn.Module):
@@ -196,23 +201,25 @@ class VectorQuantizer(nn.Module):
         """The number of numbers in a vector."""
         return self.dimension
 
-    def _draw(self, shape: tuple[int, int]) -> Array:
+    def _draw(self, shape: tuple[int, int]) -> Float[Array, "size dimension"]:
         return jax.random.normal(self.make_rng("params"), shape)
 
-    def __call__(self, z: Array) -> Array:
+    def __call__(self, z: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
         return straight_through(z, self.code_of(self.indices(z)))
 
-    def indices(self, z: Array) -> Array:
-        """Returns the index of the vector nearest to each group: int32 [..., C / dimension]."""
+    def indices(self, z: Float[Array, "*batch channels"]) -> Int32[Array, "*batch groups"]:
+        """Returns the index of the vector nearest to each group."""
         return nearest(self.vectors.value, in_groups(z, self.dimension))
 
-    def code_of(self, indices: Array) -> Array:
-        """Returns the codes made of the vectors with these indices: float32 [..., C]."""
+    def code_of(self, indices: Int[Array, "*batch groups"]) -> Float[Array, "*batch channels"]:
+        """Returns the codes made of the vectors with these indices."""
         return self.vectors.value[indices].reshape(*indices.shape[:-1], -1)
 
 
-def nearest(vectors: Array, z: Array) -> Array:
-    """Returns the index of the vector nearest to each of z [..., dimension]: int32 [...].
+def nearest(
+    vectors: Float[Array, "size dimension"], z: Float[Array, "*batch dimension"]
+) -> Int32[Array, "*batch"]:
+    """Returns the index of the vector nearest to each of z.
 
     The distance is Euclidean. Ties go to the first vector.
     """
@@ -225,30 +232,32 @@ def nearest(vectors: Array, z: Array) -> Array:
     return lax.argmin(distances, 1, jnp.int32).reshape(z.shape[:-1])
 
 
-def count_uses(indices: Array, weights: Array, size: int) -> Array:
-    """Counts the uses of each of `size` codes by examples with weights [B]: float32 [size]."""
+def count_uses(
+    indices: Int[Array, "batch *groups"], weights: Float[Array, " batch"], size: int
+) -> Float[Array, " {size}"]:
+    """Counts the uses of each of `size` codes by weighted examples."""
     each = jnp.broadcast_to(weights.reshape(-1, *(1,) * (indices.ndim - 1)), indices.shape)
     return jax.ops.segment_sum(each.reshape(-1), indices.reshape(-1), size)
 
 
 def update_codebook(
     codebook: Codebook,
-    z: Array,
-    indices: Array,
-    weights: Array,
-    key: Array,
+    z: Float[Array, "batch *groups dimension"],
+    indices: Int[Array, "batch *groups"],
+    weights: Float[Array, " batch"],
+    key: Key[Array, ""],
     *,
-    decay: float,
+    decay: float | Float[Array, ""],
     threshold: float = 0.1,
 ) -> Codebook:
-    """Updates the codebook with a batch of encoder outputs z [B, ..., dimension].
+    """Updates the codebook with a batch of encoder outputs z.
 
-    `indices` [B, ...] are the vectors nearest to the outputs. Examples with weight 0 have no
-    effect; at least one of `weights` [B] must be positive. Counts and sums move towards the batch's
-    by 1 - decay, and a vector is its sum divided by its count (van den Oord et al. 2017, appendix
-    A.1). A vector is dead if its count is at most `threshold` times the mean count: it is replaced
-    by an output drawn from the batch and gets the mean count (Zeghidour et al. 2021, section III.C,
-    but with a threshold that does not depend on the batch size).
+    `indices` are the vectors nearest to the outputs. Examples with weight 0 have no effect; at
+    least one weight must be positive. Counts and sums move towards the batch's by 1 - decay, and a
+    vector is its sum divided by its count (van den Oord et al. 2017, appendix A.1). A vector is
+    dead if its count is at most `threshold` times the mean count: it is replaced by an output drawn
+    from the batch and gets the mean count (Zeghidour et al. 2021, section III.C, but with a
+    threshold that does not depend on the batch size).
     """
     size, dimension = codebook.vectors.shape
     outputs = z.reshape(-1, dimension)
@@ -275,8 +284,10 @@ def update_codebook(
     )
 
 
-def draw_weighted(key: Array, weights: Array, count: int) -> Array:
-    """Draws indices, int32 [count], each in proportion to weights [N], which are not all 0.
+def draw_weighted(
+    key: Key[Array, ""], weights: Float[Array, " examples"], count: int
+) -> Int[Array, " {count}"]:
+    """Draws indices, each in proportion to the weights, which are not all 0.
 
     Sampling is stratified: each of `count` equal parts of the total weight gives one index, so few
     repeat. A random shift of the parts makes every single index a fair draw from all of them.

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 from jax import Array, lax
+from jaxtyping import Float
 
 Activation = Callable[[Array], Array]
 
@@ -48,7 +49,7 @@ def logistic(fan_in: int) -> tuple[Initializer, Initializer]:
     return nn.initializers.variance_scaling(16.0, "fan_avg", "uniform"), nn.initializers.zeros
 
 
-def limited_scale(x: Array) -> Array:
+def limited_scale(x: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
     """Scales the last axis down to a root mean square of 2, if it is larger."""
     limit = 2.0  # a hyperbolic tangent still has a slope there
     mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
@@ -78,8 +79,11 @@ class ConvLayer:
 
 
 def dense(
-    x: Array, features: int, initialization: Initialization, dtype: Dtype | None = None
-) -> Array:
+    x: Float[Array, "*batch inputs"],
+    features: int,
+    initialization: Initialization,
+    dtype: Dtype | None = None,
+) -> Float[Array, "*batch {features}"]:
     """Applies a dense layer to the last axis of x, inside a compact Linen method."""
     kernel, bias = initialization(x.shape[-1])
     return nn.Dense(features, dtype=dtype, kernel_init=kernel, bias_init=bias)(x)

@@ -6,6 +6,7 @@ As in Flax, `dtype` is the dtype of the computation; None promotes inputs and pa
 import flax.linen as nn
 from flax.typing import Dtype
 from jax import Array
+from jaxtyping import Float
 
 from jaxae.errors import UserError
 from jaxae.models.autoencoders import (
@@ -55,7 +56,7 @@ def denoise(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     )
 
 
-def leaky_relu(x: Array) -> Array:
+def leaky_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """LeakyReLU with Keras's default slope, 0.3."""
     return nn.leaky_relu(x, negative_slope=0.3)
 

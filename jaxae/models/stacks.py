@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 from jax import Array, lax
+from jaxtyping import Float, Float32
 
 from jaxae import convolutions
 from jaxae.convolutions import Window, Windows, transposed_padding, transposed_window, window
@@ -31,7 +32,9 @@ class _KernelAndBias(nn.Module):
     initializers: tuple[Initializer, Initializer]
 
     @nn.compact
-    def __call__(self) -> tuple[Array, Array]:
+    def __call__(
+        self,
+    ) -> tuple[Float32[Array, "height width channels features"], Float32[Array, " features"]]:
         kernel, bias = self.initializers
         return (
             self.param("kernel", kernel, self.shape, jnp.float32),
@@ -40,9 +43,12 @@ class _KernelAndBias(nn.Module):
 
 
 def convolve(
-    x: Array, layers: Layers, initialization: Initialization, dtype: Dtype | None = None
-) -> Array:
-    """Applies layers and their activations, [B, H, W, C] to [B, H', W', features].
+    x: Float[Array, "batch height width channels"],
+    layers: Layers,
+    initialization: Initialization,
+    dtype: Dtype | None = None,
+) -> Float[Array, "batch new_height new_width features"]:
+    """Applies layers and their activations.
 
     Call it in a compact Linen method. The method's module gets the parameters: Conv_0,
     ConvTranspose_0 and so on, each with a `kernel` [h, w, C, O] and a `bias` [O]. A program that is
@@ -71,7 +77,9 @@ def convolve(
     )
 
 
-def by_convolutions(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
+def by_convolutions(
+    x: Float[Array, "batch height width channels"], parameters: Parameters, *, layers: Layers
+) -> Float[Array, "batch new_height new_width features"]:
     """Applies layers and their activations with XLA's convolutions, for GPUs and TPUs."""
     for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
         strides = (layer.stride, layer.stride)
@@ -90,7 +98,9 @@ def by_convolutions(x: Array, parameters: Parameters, *, layers: Layers) -> Arra
     return x
 
 
-def by_products(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
+def by_products(
+    x: Float[Array, "batch height width channels"], parameters: Parameters, *, layers: Layers
+) -> Float[Array, "batch new_height new_width features"]:
     """Applies layers and their activations with matrix products, for CPUs: the batch goes last."""
     x = x.transpose(3, 1, 2, 0)
     factor = 1  # x still has to be upsampled by this factor
@@ -155,6 +165,8 @@ def _padding_of(layer: ConvLayer) -> tuple[int, int]:
     return transposed_padding(layer.kernel_size, layer.stride, layer.padding)
 
 
-def _upsample(x: Array, factor: int) -> Array:
+def _upsample(
+    x: Float[Array, "first height width last"], factor: int
+) -> Float[Array, "first new_height new_width last"]:
     """Upsamples the two middle axes by nearest neighbors."""
     return x if factor == 1 else jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)

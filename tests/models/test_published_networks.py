@@ -28,7 +28,7 @@ from support.published_networks import (
     some_variables,
 )
 
-IMAGES = np.random.default_rng(0).normal(size=(2, *MNIST)).astype(np.float32)
+IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(2, *MNIST)), jnp.float32)
 
 
 ACTIVATIONS = {"R": nn.relu, "L": published.leaky_relu, "I": identity}

@@ -137,7 +137,7 @@ def test_parameters_and_images_of_different_dtypes_are_promoted() -> None:
             initializers = nn.initializers.ones, nn.initializers.zeros
             return stacks.convolve(x, [(ConvLayer(1), identity)], lambda fan_in: initializers)
 
-    images = IMAGES.astype(jnp.bfloat16)
+    images = jnp.asarray(IMAGES, jnp.bfloat16)
     with jax.numpy_dtype_promotion("standard"):
         output, variables = Stack().init_with_output(jax.random.key(0), images)
     assert jax.tree.leaves(variables)[0].dtype == jnp.float32
