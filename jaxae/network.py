@@ -12,6 +12,7 @@ from flax.errors import ScopeParamShapeError
 from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, UInt8
 
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood, name_of
@@ -33,14 +34,16 @@ from jaxae.train import (
     pixels,
 )
 
+_Images = UInt8[Array, "batch height width channels"] | Float[Array, "batch height width channels"]
+
 
 @dataclass(frozen=True)
 class Network:
     """A model and the likelihood that turns its logits into images and into a loss.
 
     The methods are pure functions of variables and arrays, so they can be jitted, differentiated
-    and mapped. Images are uint8 or floats [B, H, W, C], which `train.pixels` scales; labels are
-    int [B], and only conditional models read them.
+    and mapped. Images are uint8 or floats, which `train.pixels` scales. Only conditional models
+    read labels.
     """
 
     model: nn.Module
@@ -66,33 +69,53 @@ class Network:
         """The bottleneck if it quantizes codes, else None."""
         return self.bottleneck if isinstance(self.bottleneck, Quantizer) else None
 
-    def encode(self, variables: Variables, images: Array, labels: Array | None = None) -> Array:
+    def encode(
+        self,
+        variables: Variables,
+        images: _Images,
+        labels: Integer[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch *code"]:
         """Returns the codes of images, or the means of their posteriors."""
         return self.apply(variables, self.scale(images), labels, method="encode")
 
-    def decode(self, variables: Variables, z: Array, labels: Array | None = None) -> Array:
-        """Decodes codes to images [B, H, W, C] in [0, 1]."""
+    def decode(
+        self,
+        variables: Variables,
+        z: Float[Array, "batch *code"],
+        labels: Integer[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Decodes codes to images in [0, 1]."""
         return self.likelihood.image(self.apply(variables, z, labels, method="decode"))
 
     def reconstruct(
-        self, variables: Variables, images: Array, labels: Array | None = None
-    ) -> Array:
-        """Reconstructs images [B, H, W, C] in [0, 1], through codes or posterior means."""
+        self,
+        variables: Variables,
+        images: _Images,
+        labels: Integer[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Reconstructs images in [0, 1], through codes or posterior means."""
         return self.likelihood.image(self.apply(variables, self.scale(images), labels))
 
     def posterior(
-        self, variables: Variables, images: Array, labels: Array | None = None
+        self,
+        variables: Variables,
+        images: _Images,
+        labels: Integer[Array, " batch"] | None = None,
     ) -> Gaussian:
         """Returns q(z | x) of images, or q(z | x, y) of images and their labels."""
         return self.apply(variables, self.scale(images), labels, method="posterior")
 
-    def distortion(self, variables: Variables, z: Array, batch: Batch) -> Array:
-        """Returns the loss [B] of a batch's images, given codes [B, ...] to decode."""
+    def distortion(
+        self, variables: Variables, z: Float[Array, "batch *code"], batch: Batch
+    ) -> Float[Array, " batch"]:
+        """Returns the loss of each image of a batch, given codes to decode."""
         logits = self.apply(variables, z, batch.labels, method="decode")
         return self.likelihood.loss(logits, self.scale(batch.images))
 
-    def distortions(self, variables: Variables, codes: Array, batch: Batch) -> Array:
-        """Returns the losses [samples, B] of a batch's images, given codes [samples, B, latent]."""
+    def distortions(
+        self, variables: Variables, codes: Float[Array, "samples batch *code"], batch: Batch
+    ) -> Float[Array, "samples batch"]:
+        """Returns the losses of a batch's images, given several codes for each image."""
         samples = len(codes)
         labels = None if batch.labels is None else jnp.tile(batch.labels, samples)
         # One call for all samples: a vmapped decoder's gradient takes a third longer on a CPU.
@@ -100,15 +123,15 @@ class Network:
         logits = logits.reshape(samples, -1, *logits.shape[1:])
         return jax.vmap(self.likelihood.loss, (0, None))(logits, self.scale(batch.images))
 
-    def scale(self, images: Array) -> Array:
+    def scale(self, images: _Images) -> Float[Array, "batch height width channels"]:
         """Scales images to floats in the likelihood's range, the model's input and target."""
         return self.likelihood.scale(pixels(images))
 
     def apply(
         self,
         variables: Variables,
-        inputs: Array,
-        labels: Array | None = None,
+        inputs: Float[Array, "batch *shape"],
+        labels: Integer[Array, " batch"] | None = None,
         *,
         method: str = "__call__",
     ) -> Any:
@@ -211,7 +234,9 @@ def _widen(leaf: Array) -> Array:
     return leaf.astype(wide) if floating else leaf
 
 
-def condition(model: nn.Module, labels: Array | None) -> tuple[Array, ...]:
+def condition(
+    model: nn.Module, labels: Integer[Array, " batch"] | None
+) -> tuple[Integer[Array, " batch"], ...]:
     """Returns the extra arguments of a model's methods: labels if it has classes, else none."""
     if getattr(model, "classes", None) is None:
         return ()

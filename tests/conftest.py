@@ -15,7 +15,17 @@ from support.browser import browser
 __all__ = ["browser"]  # a fixture
 
 # Checks the shapes and dtypes in the signatures of these rooms, which are imported after this.
-ANNOTATED = ["losses", "likelihoods", "models", "objectives", "metrics", "latents", "priors"]
+ANNOTATED = [
+    "convolutions.products",
+    "convolutions.windows",
+    "losses",
+    "likelihoods",
+    "models",
+    "objectives",
+    "metrics",
+    "latents",
+    "priors",
+]
 jaxtyping.install_import_hook(
     [f"jaxae.{room}" for room in ANNOTATED], f"{support.signatures.__name__}.check"
 )

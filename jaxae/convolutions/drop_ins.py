@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen.linear import canonicalize_padding
 from jax import Array, lax
+from jaxtyping import Float, Num
 
 from jaxae.convolutions import products
 from jaxae.convolutions.windows import transposed_padding, transposed_window, window
@@ -31,8 +32,8 @@ _IMAGES = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, ("NHWC", "HWIO", "NHWC"
 
 
 def conv_general_dilated(
-    lhs: Array,
-    rhs: Array,
+    lhs: Num[Array, "..."],
+    rhs: Num[Array, "..."],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Sequence[int] | None = None,
@@ -42,7 +43,7 @@ def conv_general_dilated(
     batch_group_count: int = 1,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> Array:
+) -> Num[Array, "..."]:
     """Computes `jax.lax.conv_general_dilated`, on a CPU with matrix products if they apply.
 
     They apply to NHWC images and HWIO kernels of one floating dtype, without groups or a dilated
@@ -103,14 +104,14 @@ def _value_by_convolutions_jvp(
 
 
 def _images_by_products(
-    x: Array,
-    kernel: Array,
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
     *,
     strides: tuple[int, ...],
     padding: str | Sequence[tuple[int, int]],
     dilation: tuple[int, ...],
-) -> Array:
-    """Convolves x [N, H, W, C], strided or dilated, to [N, H', W', O]."""
+) -> Float[Array, "batch new_height new_width features"]:
+    """Convolves x, strided or dilated."""
     pads = [padding] * 2 if isinstance(padding, str) else padding
     sizes = zip(x.shape[1:3], kernel.shape[:2], strict=True)
     x = x.transpose(3, 1, 2, 0)
@@ -130,12 +131,12 @@ def _images_by_products(
 
 
 def max_pool(
-    inputs: Array,
+    inputs: Num[Array, "..."],
     window_shape: Sequence[int],
     strides: Sequence[int] | None = None,
     padding: str | Sequence[tuple[int, int]] = "VALID",
-) -> Array:
-    """Computes `flax.linen.max_pool` of images [N, H, W, C], with a fast gradient on the CPU."""
+) -> Num[Array, "..."]:
+    """Computes `flax.linen.max_pool`; for images [N, H, W, C], its gradient is fast on a CPU."""
     strides = strides or (1,) * len(window_shape)
     by_windows = partial(
         nn.max_pool, window_shape=window_shape, strides=strides, padding=cast(Any, padding)
@@ -167,7 +168,7 @@ class ConvTranspose(nn.ConvTranspose):
     """
 
     @nn.compact
-    def __call__(self, inputs: Array) -> Array:
+    def __call__(self, inputs: Num[Array, "..."]) -> Num[Array, "..."]:
         simple = self.mask is None and not self.transpose_kernel and self.kernel_dilation is None
         size = self.kernel_size
         of_images = inputs.ndim == 4 and not isinstance(size, int) and len(size) == 2

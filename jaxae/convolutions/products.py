@@ -15,12 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float
 
 from jaxae.convolutions.windows import Window, Windows, gather, join_phases, pieces, scatter, shift
 
 
-def correlate(x: Array, kernel: Array, windows: Windows) -> Array:
-    """Convolves x [C, H, W, N] with a kernel [h, w, C, O], to [O, H', W', N]."""
+def correlate(
+    x: Float[Array, "channels height width batch"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
+    windows: Windows,
+) -> Float[Array, "features new_height new_width batch"]:
+    """Convolves x with a kernel."""
     rows, columns = windows
     channels, features = kernel.shape[2:]
     if features < channels and rows.stride == columns.stride == 1:
@@ -33,15 +38,24 @@ def correlate(x: Array, kernel: Array, windows: Windows) -> Array:
     return _contract(kernel.reshape(-1, features), jnp.concatenate(gather(x, windows)))
 
 
-def correlate_transposed(x: Array, kernel: Array, windows: Windows) -> Array:
-    """Computes `lax.conv_transpose` of x [C, H', W', N], kernel [h, w, C, O], to [O, H, W, N].
+def correlate_transposed(
+    x: Float[Array, "channels height width batch"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
+    windows: Windows,
+) -> Float[Array, "features new_height new_width batch"]:
+    """Computes `lax.conv_transpose` of x and a kernel.
 
     The windows belong to the convolution that this transposes: they slide over the output.
     """
     return scatter(_products_by_tap(x, kernel[::-1, ::-1]), windows)
 
 
-def correlate_and_pool(x: Array, kernel: Array, windows: Windows, pool: Windows) -> Array:
+def correlate_and_pool(
+    x: Float[Array, "channels height width batch"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
+    windows: Windows,
+    pool: Windows,
+) -> Float[Array, "features new_height new_width batch"]:
     """Max-pools the result of `correlate`, with one convolution for all taps of the pool.
 
     That convolution has the strides of both steps, and one copy of the kernel for each tap. It
@@ -64,8 +78,10 @@ def correlate_and_pool(x: Array, kernel: Array, windows: Windows, pool: Windows)
     )
 
 
-def _hide_padding(x: Array, pool: Windows, tap: tuple[int, int]) -> Array:
-    """Sets a pool tap's pixels x [C, H', W', N] to -inf if the tap reads them from the padding."""
+def _hide_padding(
+    x: Float[Array, "channels height width batch"], pool: Windows, tap: tuple[int, int]
+) -> Float[Array, "channels height width batch"]:
+    """Sets the pixels x of a pool's tap to -inf if the tap reads them from the padding."""
     for axis, (window, offset) in enumerate(zip(pool, tap, strict=True), start=1):
         read = [window.stride * o + offset - window.low for o in range(window.outputs)]
         inside = [0 <= index < window.inputs for index in read]
@@ -76,7 +92,12 @@ def _hide_padding(x: Array, pool: Windows, tap: tuple[int, int]) -> Array:
     return x
 
 
-def upsample_and_correlate(x: Array, kernel: Array, windows: Windows, factor: int) -> Array:
+def upsample_and_correlate(
+    x: Float[Array, "channels height width batch"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
+    windows: Windows,
+    factor: int,
+) -> Float[Array, "features new_height new_width batch"]:
     """Applies `correlate` to the nearest-neighbor upsampling of x, without upsampling x.
 
     Within a phase several taps read the same pixel, so their weights are summed first. One
@@ -118,8 +139,10 @@ def _low_resolution(window: Window, factor: int) -> tuple[np.ndarray, list[int],
     return summed, starts.tolist(), new
 
 
-def max_pool(x: Array, windows: Windows) -> Array:
-    """Returns the largest pixel of each window, from x [C, H, W, N] to [C, H', W', N].
+def max_pool(
+    x: Float[Array, "channels height width batch"], windows: Windows
+) -> Float[Array, "channels new_height new_width batch"]:
+    """Returns the largest pixel of each window.
 
     Padding is -inf. If pixels are equal, the first gets the gradient, as with `lax.reduce_window`.
     """
@@ -127,7 +150,7 @@ def max_pool(x: Array, windows: Windows) -> Array:
 
 
 @jax.custom_jvp
-def _maximum(arrays: list[Array]) -> Array:
+def _maximum(arrays: list[Float[Array, "*shape"]]) -> Float[Array, "*shape"]:
     """Returns the elementwise maximum; if arrays are equal, the first gets the gradient."""
     return reduce(jnp.maximum, arrays)
 
@@ -154,15 +177,20 @@ def _taps(windows: Windows) -> list[tuple[int, int]]:
     return list(product(range(rows.taps), range(columns.taps)))
 
 
-def _products_by_tap(x: Array, kernel: Array) -> list[Array]:
-    """Multiplies x [C, H, W, N] by each tap of a kernel [h, w, C, O], to [O, H, W, N] each."""
+def _products_by_tap(
+    x: Float[Array, "channels height width batch"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
+) -> list[Float[Array, "features height width batch"]]:
+    """Multiplies x by each tap of a kernel."""
     height, width, channels, features = kernel.shape
     by_channel = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     return pieces(_contract(by_channel, x).reshape(height * width, features, *x.shape[1:]))
 
 
-def _contract(matrix: Array, x: Array) -> Array:
-    """Contracts the first axes, [K, O] and [K, ...] to [O, ...]."""
+def _contract(
+    matrix: Float[Array, "inputs outputs"], x: Float[Array, "inputs *shape"]
+) -> Float[Array, "outputs *shape"]:
+    """Contracts the first axes."""
     columns = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     transposed = matrix.T
     if matrix.shape[0] < matrix.shape[1]:
@@ -172,6 +200,8 @@ def _contract(matrix: Array, x: Array) -> Array:
     return (transposed @ columns).reshape(matrix.shape[1], *x.shape[1:])
 
 
-def _shift_both(x: Array, lows: tuple[int, int], lengths: tuple[int, int], axis: int = 1) -> Array:
+def _shift_both(
+    x: Float[Array, "..."], lows: tuple[int, int], lengths: tuple[int, int], axis: int = 1
+) -> Float[Array, "..."]:
     """Applies `shift` along two neighboring axes; `axis` is the first."""
     return shift(shift(x, axis + 1, lows[1], lengths[1]), axis, lows[0], lengths[0])

@@ -10,6 +10,7 @@ from functools import reduce
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Num
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ def transposed_window(inputs: int, taps: int, stride: int, padding: tuple[int, i
     return Window(taps, stride, taps - 1 - low, outputs, inputs)
 
 
-def gather(x: Array, windows: Windows, fill: float = 0.0) -> list[Array]:
-    """Returns the pixels each tap reads, [C, H', W', N], in row-major order; padding is `fill`."""
+def gather(
+    x: Num[Array, "channels height width batch"], windows: Windows, fill: float = 0.0
+) -> list[Num[Array, "channels new_height new_width batch"]]:
+    """Returns the pixels that each tap reads, in row-major order; padding is `fill`."""
     rows, columns = windows
     return [
         tap
@@ -82,14 +85,18 @@ def gather(x: Array, windows: Windows, fill: float = 0.0) -> list[Array]:
     ]
 
 
-def scatter(taps: Sequence[Array], windows: Windows) -> Array:
-    """Adds each tap [C, H', W', N] to the inputs that it read: the adjoint of `gather`."""
+def scatter(
+    taps: Sequence[Num[Array, "channels new_height new_width batch"]], windows: Windows
+) -> Num[Array, "channels height width batch"]:
+    """Adds each tap to the inputs that it read: the adjoint of `gather`."""
     rows, columns = windows
     by_row = [taps[n : n + columns.taps] for n in range(0, len(taps), columns.taps)]
     return _scatter_along([_scatter_along(row, 2, columns) for row in by_row], 1, rows)
 
 
-def _gather_along(x: Array, axis: int, window: Window, fill: float) -> list[Array]:
+def _gather_along(
+    x: Num[Array, "..."], axis: int, window: Window, fill: float
+) -> list[Num[Array, "..."]]:
     """Applies `gather` along one axis."""
     phases = _split_phases(x, axis, window.stride, fill)
     taps = []
@@ -99,7 +106,9 @@ def _gather_along(x: Array, axis: int, window: Window, fill: float) -> list[Arra
     return taps
 
 
-def _scatter_along(taps: Sequence[Array], axis: int, window: Window) -> Array:
+def _scatter_along(
+    taps: Sequence[Num[Array, "*shape"]], axis: int, window: Window
+) -> Num[Array, "..."]:
     """Applies `scatter` along one axis: each phase is the sum of the taps that reach it."""
     length = -(-window.inputs // window.stride)
     reaching: list[list[Array]] = [[] for _ in range(window.stride)]
@@ -111,14 +120,18 @@ def _scatter_along(taps: Sequence[Array], axis: int, window: Window) -> Array:
     return join_phases(phases, axis, window.inputs)
 
 
-def shift(x: Array, axis: int, low: int, length: int, fill: float = 0.0) -> Array:
+def shift(
+    x: Num[Array, "..."], axis: int, low: int, length: int, fill: float = 0.0
+) -> Num[Array, "..."]:
     """Moves x along an axis by `low`, then cuts or fills it to a length."""
     padding = [(0, 0, 0)] * x.ndim
     padding[axis] = (low, length - low - x.shape[axis], 0)
     return lax.pad(x, jnp.asarray(fill, x.dtype), padding)
 
 
-def _split_phases(x: Array, axis: int, stride: int, fill: float = 0.0) -> list[Array]:
+def _split_phases(
+    x: Num[Array, "..."], axis: int, stride: int, fill: float = 0.0
+) -> list[Num[Array, "*phase"]]:
     """Returns x[0::stride], x[1::stride], ... along an axis, filled to the same length."""
     if stride == 1:
         return [x]
@@ -128,7 +141,9 @@ def _split_phases(x: Array, axis: int, stride: int, fill: float = 0.0) -> list[A
     return pieces(x, axis + 1)
 
 
-def join_phases(phases: Sequence[Array], axis: int, length: int) -> Array:
+def join_phases(
+    phases: Sequence[Num[Array, "*phase"]], axis: int, length: int
+) -> Num[Array, "..."]:
     """Joins phases along an axis and cuts the array to a length: undoes `_split_phases`."""
     if len(phases) == 1:
         return phases[0]
@@ -138,6 +153,6 @@ def join_phases(phases: Sequence[Array], axis: int, length: int) -> Array:
     return lax.slice_in_dim(x, 0, length, axis=axis)
 
 
-def pieces(x: Array, axis: int = 0) -> list[Array]:
+def pieces(x: Num[Array, "..."], axis: int = 0) -> list[Num[Array, "*piece"]]:
     """Slices x along an axis; unlike indexing, this transposes to one concatenation."""
     return [piece.squeeze(axis) for piece in lax.split(x, [1] * x.shape[axis], axis)]

@@ -248,7 +248,7 @@ def update_codebook(
     key: Key[Array, ""],
     *,
     decay: float | Float[Array, ""],
-    threshold: float = 0.1,
+    threshold: float | Float[Array, ""] = 0.1,
 ) -> Codebook:
     """Updates the codebook with a batch of encoder outputs z.
 

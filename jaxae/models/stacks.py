@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 from jax import Array, lax
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from jaxae import convolutions
 from jaxae.convolutions import Window, Windows, transposed_padding, transposed_window, window
@@ -34,7 +34,7 @@ class _KernelAndBias(nn.Module):
     @nn.compact
     def __call__(
         self,
-    ) -> tuple[Float32[Array, "height width channels features"], Float32[Array, " features"]]:
+    ) -> tuple[Float[Array, "height width channels features"], Float[Array, " features"]]:
         kernel, bias = self.initializers
         return (
             self.param("kernel", kernel, self.shape, jnp.float32),

@@ -246,6 +246,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", CASES)
 def test_is_refused_in_one_paragraph(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

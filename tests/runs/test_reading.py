@@ -203,6 +203,7 @@ def check(
     assert refused
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_damaged_config_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = checkpoint.load_variables(run / "checkpoints")
     monkeypatch.setattr(checkpoint, "load_variables", lambda folder, step: variables)
