@@ -21,7 +21,7 @@ from jaxae.runs import RunOptions
 from jaxae.runs import folder as runs_folder
 from support import handmade
 from support.damage import damaged_contents
-from support.handmade import NAME, SIDE, grey, png, shard
+from support.handmade import NAME, SIDE, gray, png, shard
 
 MARK = "mark_of_a_stranger"
 EVIL = {"pythonClassName": "strangers_module.Feature"}
@@ -34,7 +34,7 @@ NESTED = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A set of six images, whose values are 0 to 5."""
-    return handmade.write(tmp_path, [grey(value) for value in range(6)], [0, 1] * 3)
+    return handmade.write(tmp_path, [gray(value) for value in range(6)], [0, 1] * 3)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_files_of_which_pillow_starts_programs_are_refused(
     folder: Path, load: Callable[..., data.Dataset]
 ) -> None:
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n%%EndComments\nshowpage\n"
-    handmade.write_shard(shard(folder, "train"), [grey(0)] * 5 + [postscript], [0] * 6)
+    handmade.write_shard(shard(folder, "train"), [gray(0)] * 5 + [postscript], [0] * 6)
     with pytest.raises(UserError, match=r"record 5 of .*train.*cannot identify image file"):
         load()
 
@@ -193,17 +193,17 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("image", "label", "message"),
     [
-        (grey(3)[:50], 0, "image file is truncated"),
+        (gray(3)[:50], 0, "image file is truncated"),
         (b"", 0, "cannot identify image file"),
         (png(np.zeros((6, 5), np.uint8)), 0, "6 x 5 pixels is one of 5 x 5 .*differ in size"),
-        (grey(3), 2, "its label is 2, of 2 classes"),
-        (grey(3), -(2**62), "its label is -4611686018427387904"),
+        (gray(3), 2, "its label is 2, of 2 classes"),
+        (gray(3), -(2**62), "its label is -4611686018427387904"),
     ],
 )
 def test_a_record_that_cannot_be_loaded_is_named(
     folder: Path, load: Callable[..., data.Dataset], image: bytes, label: int, message: str
 ) -> None:
-    images, labels = [grey(0)] * 3 + [image] + [grey(0)] * 2, [0] * 3 + [label] + [0] * 2
+    images, labels = [gray(0)] * 3 + [image] + [gray(0)] * 2, [0] * 3 + [label] + [0] * 2
     handmade.write_shard(shard(folder, "train"), images, labels)
     named = rf"record 3 of .*{NAME}-train.*{message}.*prepare the set again"
     with pytest.raises(UserError, match=named):
@@ -241,7 +241,7 @@ def test_a_shard_of_several_is_named(folder: Path, load: Callable[..., data.Data
     info["splits"][0]["shardLengths"] = ["4", "2"]
     (folder / "dataset_info.json").write_text(json.dumps(info))
     names = [f"{NAME}-train.array_record-0000{index}-of-00002" for index in range(2)]
-    for name, images in zip(names, ([grey(0)] * 4, [grey(0), b"bad"]), strict=True):
+    for name, images in zip(names, ([gray(0)] * 4, [gray(0), b"bad"]), strict=True):
         handmade.write_shard(folder / name, images, [0] * len(images))
     with pytest.raises(UserError, match=f"record 1 of .*{names[1]} cannot be loaded"):
         load()
@@ -260,7 +260,7 @@ def test_a_split_may_name_its_files_otherwise(
 def test_a_damaged_record_is_named(folder: Path, load: Callable[..., data.Dataset]) -> None:
     file = shard(folder, "train")
     content = bytearray(file.read_bytes())
-    content[content.index(grey(4)) + 20] ^= 1
+    content[content.index(gray(4)) + 20] ^= 1
     file.write_bytes(content)
     for stream in (False, True):
         with pytest.raises(UserError, match=r"record 4 of .*hash mismatch"):
@@ -270,13 +270,13 @@ def test_a_damaged_record_is_named(folder: Path, load: Callable[..., data.Datase
 def test_pictures_that_unpack_to_far_more_are_refused(
     folder: Path, load: Callable[..., data.Dataset]
 ) -> None:
-    handmade.write_shard(shard(folder, "train"), [grey(0)] * 5 + [bomb()], [0] * 6)
+    handmade.write_shard(shard(folder, "train"), [gray(0)] * 5 + [bomb()], [0] * 6)
     with pytest.raises(UserError, match=r"record 5 of .*exceeds limit of \d+ pixels"):
         load()
     sides = {"dtype": "uint8", "shape": {"dimensions": ["-1", "-1", "1"]}}
     features = handmade.features(image={**handmade.IMAGE, "image": sides})
     (folder / "features.json").write_text(json.dumps(features))
-    handmade.write_shard(shard(folder, "train"), [bomb()] + [grey(0)] * 5, [0] * 6)
+    handmade.write_shard(shard(folder, "train"), [bomb()] + [gray(0)] * 5, [0] * 6)
     for stream in (False, True):
         with pytest.raises(UserError, match=r"record 0 of .*exceeds limit of \d+ pixels"):
             load(stream=stream)
@@ -285,7 +285,7 @@ def test_pictures_that_unpack_to_far_more_are_refused(
 def test_a_process_that_reads_hands_over_the_error(
     folder: Path, load: Callable[..., data.Dataset]
 ) -> None:
-    handmade.write_shard(shard(folder, "train"), [grey(0)] * 5 + [b"bad"], [0] * 6)
+    handmade.write_shard(shard(folder, "train"), [gray(0)] * 5 + [b"bad"], [0] * 6)
     column = load(stream=True).train.images
     assert isinstance(column, data.Column)
     order = np.arange(6).reshape(2, 3)

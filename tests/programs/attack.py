@@ -111,7 +111,7 @@ def make_attacks(scratch: Path) -> list[Attack]:
     run, sets, killed = scratch / "run", scratch / "sets", scratch / "killed"
     with quiet():
         go(out=run, epochs=EPOCHS)
-    shades = [handmade.grey(shade) for shade in range(0, 250, 5)]
+    shades = [handmade.gray(shade) for shade in range(0, 250, 5)]
     handmade.write(sets, shades, [index % 2 for index in range(len(shades))])
     cached = scratch / "cached"
     shutil.copytree(sets, cached)

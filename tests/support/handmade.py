@@ -40,7 +40,7 @@ def info(count: int) -> dict[str, Any]:
     }
 
 
-def grey(value: int) -> bytes:
+def gray(value: int) -> bytes:
     """Returns a PNG of one shade."""
     return png(np.full((SIDE, SIDE), value, np.uint8))
 
