@@ -1,17 +1,17 @@
 """Datasets as arrays: bundled, cached, prepared by TFDS, or read from their original archives.
 
-`load` chooses one; `Column` and `Records` stream from disk in place of arrays.
+`load` chooses one; `Column` and `StreamedSplit` stream from disk in place of arrays.
 """
 
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.loading import check_data_dir, load, load_default
-from jaxae.data.streaming import Column, Records, read_batches
+from jaxae.data.streaming import Column, StreamedSplit, read_batches
 
 __all__ = [
     "Column",
     "Dataset",
-    "Records",
     "Split",
+    "StreamedSplit",
     "assemble",
     "check_data_dir",
     "load",

@@ -24,7 +24,7 @@ import numpy as np
 from jaxae.data import archives, shards
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.prepared import DATASET_INFO, Prepared, fingerprint, read
-from jaxae.data.streaming import Column, Records
+from jaxae.data.streaming import Column, StreamedSplit
 from jaxae.errors import UserError
 
 RECORDS_AT_ONCE = 1000
@@ -204,8 +204,8 @@ def open_stream(folder: Path, name: str, workers: int) -> Dataset:
     if name in archives.ORIGINALS:
         positions = archives.stored_positions(len(train), "train")
         test = archives.in_original_order(test, "test", folder, *archives.of_splits(name)["test"])
-    records = Records(train, positions, workers)
-    columns: Any = (Column(records, 0), Column(records, 1))
+    streamed = StreamedSplit(train, positions, workers)
+    columns: Any = (Column(streamed, 0), Column(streamed, 1))
     identity = fingerprint(prepared.files(), times=False)
     return Dataset(name, Split(*columns), test, prepared.class_names(), identity)
 

@@ -16,7 +16,7 @@ KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # of images and of labels
 
 
 @dataclass(frozen=True)
-class Records:
+class StreamedSplit:
     """The labelled images of a prepared split, on disk, in the order that a set has in memory."""
 
     shards: Shards
@@ -45,13 +45,13 @@ class Records:
 class Column:
     """The images or the labels of records as an array that is read when indexed."""
 
-    records: Records
+    split: StreamedSplit
     index: int  # 0: images; 1: labels
 
     @property
     def shape(self) -> tuple[int, ...]:
         """[N, H, W, C], or [N]."""
-        return (len(self.records), *((), self.records.shape)[self.index == 0])
+        return (len(self.split), *((), self.split.shape)[self.index == 0])
 
     @property
     def ndim(self) -> int:
@@ -64,11 +64,11 @@ class Column:
         return KINDS[self.index]
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.split)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         indices = np.arange(len(self))[key]
-        values = self.records.read(indices.reshape(-1))[self.index]
+        values = self.split.read(indices.reshape(-1))[self.index]
         return values.reshape((*indices.shape, *self.shape[1:]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -76,7 +76,7 @@ class Column:
 
 
 def read_batches(
-    records: Records, order: np.ndarray
+    split: StreamedSplit, order: np.ndarray
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """Images [..., B, H, W, C] and labels [..., B] of each step of an order [..., steps, B].
 
@@ -86,11 +86,11 @@ def read_batches(
     from absl import flags
 
     steps = np.moveaxis(order, -2, 0)  # [steps, ..., B]
-    batches = grain.MapDataset.source(Batches(records, steps)).to_iter_dataset()
-    if records.workers:
+    batches = grain.MapDataset.source(Batches(split, steps)).to_iter_dataset()
+    if split.workers:
         if not flags.FLAGS.is_parsed():  # grain's processes read absl's, which we do not use
             flags.FLAGS.mark_as_parsed()
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=records.workers))
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=split.workers))
     iterator = iter(batches)
     try:
         for indices, batch in zip(steps, iterator, strict=True):
@@ -99,7 +99,7 @@ def read_batches(
             images, labels = (
                 np.frombuffer(part, kind) for part, kind in zip(batch, KINDS, strict=True)
             )
-            yield images.reshape(*indices.shape, *records.shape), labels.reshape(indices.shape)
+            yield images.reshape(*indices.shape, *split.shape), labels.reshape(indices.shape)
     finally:
         iterator.close()
 
@@ -113,7 +113,7 @@ class Batches:
     raise one with a traceback of the process that read.
     """
 
-    records: Records
+    split: StreamedSplit
     order: np.ndarray  # [steps, ..., B]
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class Batches:
 
     def __getitem__(self, index: int) -> tuple[bytes, bytes] | UserError:
         try:
-            images, labels = self.records.read(self.order[index].reshape(-1))
+            images, labels = self.split.read(self.order[index].reshape(-1))
         except UserError as error:
             return error
         return images.tobytes(), labels.tobytes()

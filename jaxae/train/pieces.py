@@ -15,7 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxae import devices
-from jaxae.data import Column, Records, read_batches
+from jaxae.data import Column, StreamedSplit, read_batches
 from jaxae.errors import UserError
 from jaxae.train.batches import Examples
 
@@ -81,7 +81,7 @@ def stream(
         for low in range(start, stop, steps)
     )
     ahead = None
-    for piece in _read_pieces(examples.images.records, capped, order_of, steps):
+    for piece in _read_pieces(examples.images.split, capped, order_of, steps):
         order = piece.order
         if mesh is not None:
             order = devices.place(order, devices.in_parts(mesh, order.ndim))
@@ -94,7 +94,7 @@ def stream(
 
 
 def _read_pieces(
-    records: Records,
+    split: StreamedSplit,
     bounds: Iterator[tuple[int, int, int]],
     order_of: Callable[[int], Array],
     steps: int,
@@ -107,7 +107,7 @@ def _read_pieces(
     for epoch, group in groupby(bounds, key=itemgetter(0)):
         order = np.asarray(order_of(epoch))  # [..., steps, batch]
         pieces = list(group)
-        with contextlib.closing(read_batches(records, order[..., pieces[0][1] :, :])) as batches:
+        with contextlib.closing(read_batches(split, order[..., pieces[0][1] :, :])) as batches:
             for _, start, stop in pieces:
                 taken = [next(batches) for _ in range(start, stop)]
                 examples, places = _join_batches(taken, order[..., start:stop, :], steps)

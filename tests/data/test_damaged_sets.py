@@ -289,10 +289,10 @@ def test_a_process_that_reads_hands_over_the_error(
     column = load(stream=True).train.images
     assert isinstance(column, data.Column)
     order = np.arange(6).reshape(2, 3)
-    batches = pickle.loads(pickle.dumps(streaming.Batches(column.records, order)))
+    batches = pickle.loads(pickle.dumps(streaming.Batches(column.split, order)))
     assert [type(part) for part in batches[0]] == [bytes, bytes]  # no shared memory
     assert isinstance(batches[1], UserError)
-    reader = data.read_batches(column.records, order)
+    reader = data.read_batches(column.split, order)
     next(reader)
     with pytest.raises(UserError, match="record 5 of"):
         next(reader)

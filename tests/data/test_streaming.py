@@ -106,7 +106,7 @@ def test_processes_read_the_same(load: partial[data.Dataset]) -> None:
     for workers in (0, 2):
         column = load(stream=True, workers=workers).train.images
         assert isinstance(column, data.Column)
-        batches.append(list(data.read_batches(column.records, order)))
+        batches.append(list(data.read_batches(column.split, order)))
     images, labels = load().train.images, load().train.labels
     for threads, processes, indices in zip(*batches, order, strict=True):
         for batch in (threads, processes):
