@@ -35,7 +35,7 @@ def main(options: Options) -> None:
             if epoch.last:
                 images = run.dataset.test.images[:10]
                 reconstructions = epoch.trained.reconstruct(images)
-                by_pca = compare_with_pca(run, pca)[:10]
+                by_pca = _compare_with_pca(run, pca)[:10]
                 with runs.skip_failed_picture("reconstructions"):
                     picture = plots.stack_rows(images / 255, reconstructions)
                     caption = f"test images and reconstructions, epoch {epoch.number}"
@@ -55,7 +55,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     )
 
 
-def compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
+def _compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
     """PCA's reconstructions of the test images [N, H, W, C] in [0, 1]; its errors go on record."""
     targets = run.dataset.test.images / 255
     images = np.clip(pca.reconstruct(run.dataset.test.images) / 255, 0, 1)

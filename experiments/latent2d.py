@@ -34,7 +34,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains; draws random codes on the way, and the codes and the decoded plane at the end."""
-    check_options(options)
+    _check_options(options)
     with runs.start("latent2d", options, dataset="mnist", keep_all=True) as run:
         split = run.dataset.train
         if options.images > len(split.images):
@@ -59,7 +59,7 @@ def main(options: Options) -> None:
                 runs.draw_reconstructions(run, epoch)
             if epoch.last:
                 codes = epoch.trained.encode(run.dataset.test.images[:5000])
-                draw_codes(run, codes, epoch)
+                _draw_codes(run, codes, epoch)
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
@@ -80,7 +80,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     )
 
 
-def draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
+def _draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
     """Scatters test codes [N, latent] by class; with two dimensions, draws the plane they span."""
     name, test = run.dataset.name, run.dataset.test
     with runs.skip_failed_picture("codes"):
@@ -102,7 +102,7 @@ def draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
         runs.save_picture(run, "plane", plane, "images decoded from a regular grid of codes")
 
 
-def check_options(options: Options) -> None:
+def _check_options(options: Options) -> None:
     """UserError for the first of this experiment's own options that is out of its range."""
     for name in ("images", "decay_epochs", "picture_steps"):
         if getattr(options, name) < 1:

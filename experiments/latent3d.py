@@ -47,7 +47,7 @@ def main(options: Options) -> None:
                     picture = plots.tile(epoch.trained.decode(z), columns=1)
                     runs.save_picture(run, "code", picture, caption)
                 first = run.dataset.train.images[:200]
-                draw_codes(run, epoch.trained.encode(first))
+                _draw_codes(run, epoch.trained.encode(first))
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
@@ -57,7 +57,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     return runs.reconstruction_recipe(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
 
 
-def draw_codes(run: runs.Run, codes: np.ndarray) -> None:
+def _draw_codes(run: runs.Run, codes: np.ndarray) -> None:
     """Draws codes [N, latent] of the first training images as digits, where there are three."""
     if codes.shape[1] < 3:
         return

@@ -54,29 +54,29 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains and evaluates what is not there yet, then writes the tables."""
-    check_options(options)
+    _check_options(options)
     usual = ("mnist", "fashion_mnist") if options.table == "rae" else ("mnist",)
     for dataset in options.dataset or usual:
-        rows = [measure(job, dataset, options) for job in jobs_of(options.table, dataset)]
-        write_table(rows, dataset, options)
+        rows = [_measure(job, dataset, options) for job in jobs_of(options.table, dataset)]
+        _write_table(rows, dataset, options)
     print(f"the table is in {options.page}")
 
 
-def write_table(rows: list["Row"], dataset: str, options: Options) -> None:
+def _write_table(rows: list["_Row"], dataset: str, options: Options) -> None:
     """Puts the table of a dataset into the page, with what must be known to read it."""
     section = f"published-{options.table}-{dataset}".replace("/", "-")
     title, columns, note = TABLES[options.table]
     command = runs.portable(shlex.join(runs.command_line(sys.argv)))
-    parts = [f"## {title}: {dataset}", f"    {command}", note, make_table(rows, columns)]
+    parts = [f"## {title}: {dataset}", f"    {command}", note, _make_table(rows, columns)]
     if options.table in ("pca", "deep"):
-        parts.append(compare_with_pca(rows, options, section))
+        parts.append(_compare_with_pca(rows, options, section))
     if "fid" in columns:
-        parts.append(describe_classifier(rows[0]))
-    parts.append("\n".join(map(describe, rows)))
+        parts.append(_describe_classifier(rows[0]))
+    parts.append("\n".join(map(_describe, rows)))
     put_section(options.page, section, "\n\n".join(parts))
 
 
-def check_options(options: Options) -> None:
+def _check_options(options: Options) -> None:
     """UserError for what would fail, or be taken for the default, after the training."""
     for name, value in (("epochs", options.epochs), ("replicas", options.replicas)):
         if value is not None and value < 1:
@@ -86,7 +86,7 @@ def check_options(options: Options) -> None:
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """A finished job and what it measured."""
 
     job: Job
@@ -95,25 +95,25 @@ class Row:
     figures: dict[str, Any]  # those of the run itself, and of jaxae.evaluate
 
 
-def measure(job: Job, dataset: str, options: Options) -> Row:
+def _measure(job: Job, dataset: str, options: Options) -> _Row:
     """Trains and evaluates a job, as far as that has not been done and the table needs it."""
     folder = folder_of(job, options)
-    train(job, dataset, options)
+    _train(job, dataset, options)
     config, figures = read_config(folder), read_summary(folder)
     pixels = math.prod(config.dataset.image_shape)
     for suffix in ("", "_std"):
         figures[f"squared_error{suffix}"] = pixels * figures.get(f"test_mse{suffix}", math.nan)
     _, columns, _ = TABLES[options.table]
     if not columns.keys() <= figures.keys():
-        figures |= evaluate(folder, options)
-    return Row(job, dataset, config, figures)
+        figures |= _evaluate(folder, options)
+    return _Row(job, dataset, config, figures)
 
 
-def evaluate(folder: Path, options: Options) -> dict[str, Any]:
+def _evaluate(folder: Path, options: Options) -> dict[str, Any]:
     """The figures of jaxae.evaluate for a run, which it evaluates unless that has been done."""
     judged = folder / "judged"  # not where a user's own evaluation goes
     if not (judged / "evaluation.json").exists():
-        how = ["--out", str(judged), *places(options)]
+        how = ["--out", str(judged), *_places(options)]
         if "fid" not in TABLES[options.table][1]:
             how += ["--generated", "1000"]  # whose figures the table does not show
         run([sys.executable, "-m", "jaxae", "evaluate", str(folder), *how])
@@ -130,22 +130,22 @@ def folder_of(job: Job, options: Options) -> Path:
     return options.folder / f"{job.name}-{options.epochs or job.epochs}x{options.replicas}"
 
 
-def train(job: Job, dataset: str, options: Options) -> None:
+def _train(job: Job, dataset: str, options: Options) -> None:
     """Starts a job's run, or goes on with it, unless it has ended."""
     folder = folder_of(job, options)
     how = [*shlex.split(job.arguments), "--dataset", dataset]
     how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
     if (folder / "config.json").exists():
-        check_made_by(folder, how, options.epochs or job.epochs)
+        _check_made_by(folder, how, options.epochs or job.epochs)
         if (folder / "summary.json").exists():
             return
         how = ["--resume", str(folder)]
     else:
         how += ["--out", str(folder)]
-    run([sys.executable, "-m", "jaxae", "train", *how, *places(options)])
+    run([sys.executable, "-m", "jaxae", "train", *how, *_places(options)])
 
 
-def check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
+def _check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
     """UserError where the run in a folder has other arguments than the table's now, or epochs."""
     config = read_config(folder)
     command, trained = runs.portable(config.command), config.options.run.epochs
@@ -157,31 +157,31 @@ def check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
         )
 
 
-def places(options: Options) -> list[str]:
+def _places(options: Options) -> list[str]:
     """The flags that say where data are."""
     flags = {"--data-dir": options.data_dir, "--sources": options.sources}
     return [part for flag, path in flags.items() if path for part in (flag, str(path))]
 
 
-def make_table(rows: list[Row], columns: dict[str, str]) -> str:
+def _make_table(rows: list[_Row], columns: dict[str, str]) -> str:
     """The table as Markdown, with what is published if there is anything."""
     lines = [["run", "dataset", "epochs, replicas", *columns.values(), "published"]]
-    lines += [cells(row, columns) for row in rows]
+    lines += [_cells(row, columns) for row in rows]
     if not any(line[-1] for line in lines[1:]):
         lines = [line[:-1] for line in lines]
     head, *body = (f"| {' | '.join(line)} |" for line in lines)
     return "\n".join([head, "|---" * len(lines[0]) + "|", *body])
 
 
-def cells(row: Row, columns: dict[str, str]) -> list[str]:
+def _cells(row: _Row, columns: dict[str, str]) -> list[str]:
     """A line of the table."""
-    figures = [number(row.figures, column) for column in columns]
+    figures = [_number(row.figures, column) for column in columns]
     published = row.job.published if row.dataset == "mnist" else ""
     epochs = f"{row.figures['epoch']}, {row.config.options.run.replicas}"
     return [row.job.label, row.dataset, epochs, *figures, published]
 
 
-def describe(row: Row) -> str:
+def _describe(row: _Row) -> str:
     """What a row was made by."""
     config = row.config
     return (
@@ -191,7 +191,7 @@ def describe(row: Row) -> str:
     )
 
 
-def describe_classifier(row: Row) -> str:
+def _describe_classifier(row: _Row) -> str:
     """Whose features the figures of generated images are on."""
     judge = row.figures["classifier"]
     return (
@@ -200,16 +200,16 @@ def describe_classifier(row: Row) -> str:
     )
 
 
-def number(figures: dict[str, Any], name: str) -> str:
+def _number(figures: dict[str, Any], name: str) -> str:
     """A figure as text; a dash if there is none."""
     return format_figure(figures, name) if name in figures else "-"
 
 
-def compare_with_pca(rows: list[Row], options: Options, section: str) -> str:
+def _compare_with_pca(rows: list[_Row], options: Options, section: str) -> str:
     """PCA of the same sizes in words; for several sizes also a picture of both errors."""
-    sizes = [code_size(row) for row in rows]
+    sizes = [_code_size(row) for row in rows]
     split = data.load(rows[0].dataset, data_dir=options.data_dir, sources=options.sources)
-    errors = [pca_error(split, size) for size in sizes]
+    errors = [_pca_error(split, size) for size in sizes]
     scale = math.prod(split.train.images.shape[1:]) if options.table == "deep" else 1
     text = "PCA of the same sizes, fitted on the training images, on test images: " + ", ".join(
         f"{scale * error:.4g} at {size}" for size, error in zip(sizes, errors, strict=True)
@@ -229,14 +229,14 @@ def compare_with_pca(rows: list[Row], options: Options, section: str) -> str:
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
 
 
-def code_size(row: Row) -> int:
+def _code_size(row: _Row) -> int:
     """How many numbers a code of a row's run has."""
     if row.config.options.latent is None:
         raise UserError(f"the run of {row.job.name} has no option latent: give another --folder")
     return row.config.options.latent
 
 
-def pca_error(dataset: data.Dataset, size: int) -> float:
+def _pca_error(dataset: data.Dataset, size: int) -> float:
     """The mean squared error a pixel in [0, 1] of test images through PCA."""
     images = np.asarray(dataset.test.images)
     reconstructions = metrics.fit_pca(np.asarray(dataset.train.images), size).reconstruct(images)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from jaxae import evaluate
 
 # What is published of PCA, by size of the code.
-PCA = {2: "0.0557", 8: "0.0374", 16: "0.0269", 32: "0.0168", 64: "0.0090"}
+_PCA = {2: "0.0557", 8: "0.0374", 16: "0.0269", 32: "0.0168", 64: "0.0090"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
         ],
         "pca": [
             Job(str(size), f"--objective reconstruction --latent {size}", 10, published)
-            for size, published in PCA.items()
+            for size, published in _PCA.items()
         ],
         "rae": [
             Job("rae-l2", f"--objective rae-l2 {size16}", 15, ""),

@@ -20,10 +20,10 @@ from jaxae.errors import UserError
 from jaxae.pages import rewrite, sections_of
 from jaxae.runs import Config, format_figure, read_config
 
-COLUMNS = ("train_loss", "test_loss", "test_mse", "test_psnr")
+_COLUMNS = ("train_loss", "test_loss", "test_mse", "test_psnr")
 
 # The length of each published recipe, so that a shorter run is seen to be one.
-PUBLISHED_EPOCHS = {
+_PUBLISHED_EPOCHS = {
     "fashion": 100,
     "denoise": 50,
     "latent2d": 200,
@@ -34,7 +34,7 @@ PUBLISHED_EPOCHS = {
 }
 
 # What the sources print for their own runs, where they print anything.
-ORIGINALS = {
+_ORIGINALS = {
     "latent3d": "loss 109.05, 95.47, 89.84, 107.56, 92.21 at epochs 20, 40, 60, 80, 100, "
     "each of the last training batch only",
     "conv": "loss 101.23 and 86.24 at epochs 20 and 40, each of the last training batch only",
@@ -97,7 +97,7 @@ def main(options: Options) -> None:
 
     def renew(page: str) -> str:
         published = sections_of(page)  # which other commands have made
-        parts = [INTRODUCTION, table(finished), *published, *sections]
+        parts = [_INTRODUCTION, table(finished), *published, *sections]
         return "\n\n".join(part.strip() for part in parts) + "\n"
 
     rewrite(options.out / "README.md", renew)
@@ -111,7 +111,7 @@ def read(folder: Path) -> Finished:
     return Finished(folder, read_config(folder), runs.read_summary(folder), lines)
 
 
-INTRODUCTION = """# Results
+_INTRODUCTION = """# Results
 
 Made by `python experiments/report.py` from the runs' own files, tables of published numbers by
 `experiments/published.py`, pictures of codes by `experiments/latents.py`; each section gives the
@@ -129,7 +129,7 @@ def table(finished: list[Finished]) -> str:
         cells = [
             f"[{run.name}](#{run.slug})",
             f"{run.summary['parameters']:,}",
-            epochs(run),
+            _epochs(run),
             *(
                 format_figure(run.summary, f)
                 for f in ("train_loss", "test_loss", "test_mse", "test_psnr")
@@ -140,9 +140,9 @@ def table(finished: list[Finished]) -> str:
     return "\n".join(rows)
 
 
-def epochs(run: Finished) -> str:
+def _epochs(run: Finished) -> str:
     """How many a run has trained, of those that its published recipe has."""
-    published = PUBLISHED_EPOCHS.get(run.config.experiment)
+    published = _PUBLISHED_EPOCHS.get(run.config.experiment)
     return f"{run.summary['epoch']}" + ("" if published is None else f" of {published}")
 
 
@@ -156,11 +156,11 @@ def section(run: Finished, pictures: Path) -> list[str]:
         *(f"    {command}" for command in run.commands),
         "",
         f"{config.dataset.name}, {config.dataset.train_images:,} training and "
-        f"{config.dataset.test_images:,} test images{describe_binarization(config)}; "
+        f"{config.dataset.test_images:,} test images{_describe_binarization(config)}; "
         f"commit {config.git_commit}; JAX {config.versions.jax} on "
         f"{config.device}, {config.cpu_count} cores.",
         "",
-        f"{describe_best(summary)} Test loss at epochs {milestones(run.lines)}.",
+        f"{describe_best(summary)} Test loss at epochs {_milestones(run.lines)}.",
     ]
     own = {
         name: value
@@ -171,10 +171,10 @@ def section(run: Finished, pictures: Path) -> list[str]:
     }
     if own:
         lines += ["", ", ".join(f"{name} {value:.5g}" for name, value in own.items()) + "."]
-    original = ORIGINALS.get(config.experiment)
+    original = _ORIGINALS.get(config.experiment)
     if original:
         lines += ["", f"The original: {original}."]
-    for path in shown(run.folder):
+    for path in _shown(run.folder):
         copy = pictures / f"{run.slug}-{path.name}"
         shutil.copyfile(path, copy)
         lines += ["", f"![{path.stem} of {run.name}](pictures/{copy.name})"]
@@ -189,13 +189,13 @@ def describe_best(summary: dict[str, Any]) -> str:
     return f"Best test loss {best:.5g} at epoch {epoch}."
 
 
-def describe_binarization(config: Config) -> str:
+def _describe_binarization(config: Config) -> str:
     """How a run has binarized its images, as the end of a phrase; nothing where it has not."""
     how = config.options.binarization
     return "" if how == "none" else f", {how} binarization"
 
 
-def milestones(lines: list[dict[str, Any]]) -> str:
+def _milestones(lines: list[dict[str, Any]]) -> str:
     """Test losses at the first, the last and some epochs between."""
     wanted = {1, 5, 10, 20, 40, 60, 80, 100, lines[-1]["epoch"]}
     return ", ".join(
@@ -205,7 +205,7 @@ def milestones(lines: list[dict[str, Any]]) -> str:
     )
 
 
-def shown(folder: Path) -> list[Path]:
+def _shown(folder: Path) -> list[Path]:
     """The pictures to show of a run: the last of those drawn by epoch, none drawn by step."""
     epochs = list(runs.pictures_by_epoch(folder).values())
     drawn = sorted((folder / "pictures").glob("*.png"))

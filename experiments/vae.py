@@ -54,10 +54,10 @@ def main(options: Options) -> None:
             if epoch.number in (1, 10) or epoch.last:
                 runs.draw_reconstructions(run, epoch)
             if epoch.last:
-                draw_samples_and_path(run, epoch, binary, options)
+                _draw_samples_and_path(run, epoch, binary, options)
 
 
-def draw_samples_and_path(
+def _draw_samples_and_path(
     run: runs.Run, epoch: runs.Epoch, images: np.ndarray, options: Options
 ) -> None:
     """Draws a hundred samples of the prior, and a path between the codes of two images."""

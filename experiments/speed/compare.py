@@ -36,11 +36,11 @@ STEPS = {
     "conv": 200,
     "deep": 400,
 }
-KERAS_BORN = ("fashion", "denoise", "latent2d")
+_KERAS_BORN = ("fashion", "denoise", "latent2d")
 
-Recipe = Literal["fashion", "denoise", "latent2d", "latent3d", "conv", "deep"]
-Peer = Literal["pytorch", "sources"]
-Scale = Literal["batch", "code", "images", "replicas", "devices"]
+_Recipe = Literal["fashion", "denoise", "latent2d", "latent3d", "conv", "deep"]
+_Peer = Literal["pytorch", "sources"]
+_Scale = Literal["batch", "code", "images", "replicas", "devices"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Options:
 
     # --- comparison ---
     # recipes to time
-    recipes: tuple[Recipe, ...] = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
+    recipes: tuple[_Recipe, ...] = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
     # contenders beside jaxae; give none to time it alone
-    peers: tuple[Peer, ...] = ("pytorch", "sources")
+    peers: tuple[_Peer, ...] = ("pytorch", "sources")
     pairs: int = 5  # number of rounds in which all contenders of a recipe take turns
     # number of steps to time in each process (default: as suits the recipe)
     steps: int | None = None
@@ -59,8 +59,8 @@ class Options:
 
     # --- scaling ---
     # quantities that further tables scale
-    scaling: tuple[Scale, ...] = ("batch", "code", "images", "replicas", "devices")
-    scaling_recipes: tuple[Recipe, ...] = ("fashion", "conv")  # recipes in the tables that scale
+    scaling: tuple[_Scale, ...] = ("batch", "code", "images", "replicas", "devices")
+    scaling_recipes: tuple[_Recipe, ...] = ("fashion", "conv")  # recipes in the tables that scale
     scaling_pairs: int = 1  # number of rounds for each row of the tables that scale
 
     # --- output ---
@@ -69,7 +69,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Measures the recipes, then how they grow; the page on disk has whatever is measured."""
-    check_options(options)
+    _check_options(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     page = Page(describe_machine())
     with tempfile.TemporaryDirectory() as folder:
@@ -77,9 +77,9 @@ def main(options: Options) -> None:
         np.save(images_file(place), data.load("mnist_mini").train.images)
         for recipe in options.recipes:
             workload = default_workload(recipe, options.steps or STEPS[recipe])
-            pilot = try_pytorch(place, workload, options)
-            rivals = contenders(recipe, pilot, options.peers)
-            row = train(place, workload, rivals, options.pairs)
+            pilot = _try_pytorch(place, workload, options)
+            rivals = _contenders(recipe, pilot, options.peers)
+            row = _train(place, workload, rivals, options.pairs)
             page = replace(page, rows=[*page.rows, row], pilots={**page.pilots, recipe: pilot})
             write_text(options.out, page_text(page))
         for scale in options.scaling:
@@ -87,14 +87,14 @@ def main(options: Options) -> None:
                 recipe = row.workload.recipe
                 if recipe not in options.scaling_recipes:
                     continue
-                rivals = contenders(recipe, page.pilots[recipe], options.peers)
-                growth = grow(place, scale, row, rivals, options.scaling_pairs)
+                rivals = _contenders(recipe, page.pilots[recipe], options.peers)
+                growth = _grow(place, scale, row, rivals, options.scaling_pairs)
                 page = replace(page, growths=[*page.growths, *growth])
                 write_text(options.out, page_text(page))
     print(page_text(page))
 
 
-def check_options(options: Options) -> None:
+def _check_options(options: Options) -> None:
     """UserError for the first option that is out of its range."""
     if not options.recipes:
         raise UserError("--recipes names none: give one or more")
@@ -105,7 +105,7 @@ def check_options(options: Options) -> None:
         raise UserError(f"--steps {options.steps}: give {CHUNKS} or more")
 
 
-def try_pytorch(
+def _try_pytorch(
     place: Place, workload: Workload, options: Options
 ) -> Measurement | NotMeasured | None:
     """Each way to train in PyTorch, briefly, in one process; None if PyTorch is not asked for."""
@@ -117,8 +117,8 @@ def try_pytorch(
     return outcomes[PYTORCH]
 
 
-def contenders(
-    recipe: str, pilot: Measurement | NotMeasured | None, peers: Sequence[Peer]
+def _contenders(
+    recipe: str, pilot: Measurement | NotMeasured | None, peers: Sequence[_Peer]
 ) -> list[Contender]:
     """jaxae and the peers asked for, in the order in which they take turns."""
     ours = Contender(OURS, "jaxae_worker.py")
@@ -126,11 +126,11 @@ def contenders(
     pytorch = Contender(PYTORCH, "pytorch_worker.py", fastest)
     keras = Contender(SOURCES, "keras_worker.py", "fit")
     loader = Contender(SOURCES, "pytorch_worker.py", "loader")
-    by_name = {"pytorch": pytorch, "sources": keras if recipe in KERAS_BORN else loader}
+    by_name = {"pytorch": pytorch, "sources": keras if recipe in _KERAS_BORN else loader}
     return [ours, *(by_name[peer] for peer in peers)]
 
 
-def train(place: Place, workload: Workload, rivals: Sequence[Contender], rounds: int) -> Row:
+def _train(place: Place, workload: Workload, rivals: Sequence[Contender], rounds: int) -> Row:
     """A row of measurements; UserError where jaxae has none."""
     row = Row(workload, measure_rounds(place, workload, rivals, rounds))
     if not row.measured(OURS):
@@ -138,8 +138,8 @@ def train(place: Place, workload: Workload, rivals: Sequence[Contender], rounds:
     return row
 
 
-def grow(
-    place: Place, scale: Scale, row: Row, rivals: Sequence[Contender], rounds: int
+def _grow(
+    place: Place, scale: _Scale, row: Row, rivals: Sequence[Contender], rounds: int
 ) -> list[Growth]:
     """How one recipe's cost grows, beside PyTorch where that can train it; or nothing."""
     on_cpu = row.measured(OURS)[0].device == "cpu"
@@ -147,11 +147,11 @@ def grow(
         return []
     alone = scale in ("replicas", "devices")
     rivals = [rival for rival in rivals if rival.name in ((OURS,) if alone else (OURS, PYTORCH))]
-    rows = [train(place, workload, rivals, rounds) for workload in sizes(scale, row.workload)]
+    rows = [_train(place, workload, rivals, rounds) for workload in _sizes(scale, row.workload)]
     return [Growth(scale, alone, rows)] if rows else []
 
 
-def sizes(scale: Scale, base: Workload) -> list[Workload]:
+def _sizes(scale: _Scale, base: Workload) -> list[Workload]:
     """The workloads of a table: one size changes, and the steps so that the work stays alike."""
     match scale:
         case "batch":

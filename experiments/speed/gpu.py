@@ -38,23 +38,23 @@ from jaxae.terminal import losing_output
 from speed_machine import describe_machine
 from speed_processes import last_error
 
-PACKAGES = ("jax", "jaxlib", "flax", "torch")
+_PACKAGES = ("jax", "jaxlib", "flax", "torch")
 
 
 @losing_output()
 def main() -> None:
     """Measures all parts, or, as the process of one, that part."""
-    options = parse()
+    options = _parse()
     if options.golden:
         write_text(GOLDEN, json.dumps(golden_losses(), indent=1) + "\n")
     elif options.part:
-        measure_part(options.part, options.rows, sizes_of(options), tiny=options.tiny)
+        _measure_part(options.part, options.rows, _sizes_of(options), tiny=options.tiny)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a part's process ends with this
         measure_all(options)
 
 
-def parse() -> argparse.Namespace:
+def _parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         usage="gpu.py [OPTIONS]",
@@ -112,13 +112,13 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def sizes_of(options: argparse.Namespace) -> Sizes:
+def _sizes_of(options: argparse.Namespace) -> Sizes:
     """How much the command line asks for."""
     sizes = TINY if options.tiny else Sizes()
     return only(sizes, options.only) if options.only else sizes
 
 
-def measure_part(name: str, rows: Path, sizes: Sizes, *, tiny: bool) -> None:
+def _measure_part(name: str, rows: Path, sizes: Sizes, *, tiny: bool) -> None:
     """Appends the rows of a part to a file as they come; the first line names the device."""
     import jax
 
@@ -126,18 +126,18 @@ def measure_part(name: str, rows: Path, sizes: Sizes, *, tiny: bool) -> None:
     if device.platform == "cpu" and not tiny:
         sys.exit("there is no GPU: give --tiny to try the command on a CPU")
     with rows.open("a", encoding="utf-8") as file:
-        row: Row = {"device": f"{device.platform} {device.device_kind}", **versions()}
+        row: Row = {"device": f"{device.platform} {device.device_kind}", **_versions()}
         print(json.dumps(row), file=file, flush=True)
         for row in PARTS[name].measure(sizes):
             print(json.dumps(row), file=file, flush=True)
             print(f"{name}: {json.dumps(row)}", flush=True)
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """The commit of jaxae if there is one, and the versions of packages that are installed."""
     commit = git_commit()
     found = {"commit": commit} if commit else {}
-    for name in PACKAGES:
+    for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -147,7 +147,7 @@ def measure_all(options: argparse.Namespace) -> None:
     """Measures the parts one after the other, and writes the report after each."""
     (options.out / "speed_gpu").mkdir(parents=True, exist_ok=True)
     file = options.out / "speed_gpu.json"
-    report = Report(describe_machine(), read_results(file))
+    report = Report(describe_machine(), _read_results(file))
     whole = sum(PARTS[name].share for name in options.parts)
     started, share = time.monotonic(), 0.0
     with tempfile.TemporaryDirectory() as caches:
@@ -161,7 +161,7 @@ def measure_all(options: argparse.Namespace) -> None:
             ]
             result = run_part(name, max(left, 1.0), folder, Path(caches), arguments)
             if options.only and name in report.results:
-                result = replace(result, rows=merge(report.results[name].rows, result.rows))
+                result = replace(result, rows=_merge(report.results[name].rows, result.rows))
             report = report.with_result(name, result)
             results = {name: asdict(result) for name, result in report.results.items()}
             text = json.dumps({"machine": report.machine, "parts": results}, indent=1)
@@ -170,7 +170,7 @@ def measure_all(options: argparse.Namespace) -> None:
     print(summary_text(report))
 
 
-def read_results(file: Path) -> dict[str, Result]:
+def _read_results(file: Path) -> dict[str, Result]:
     """The parts of an earlier start, if its file is whole."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         parts = json.loads(file.read_text(encoding="utf-8"))["parts"]
@@ -194,7 +194,7 @@ def run_part(
         log.open("w", encoding="utf-8") as said,
         subprocess.Popen(
             [*command, *arguments],
-            env=os.environ | environment_of(name, caches),
+            env=os.environ | _environment_of(name, caches),
             stderr=said,
             start_new_session=True,  # what it has started is stopped with it
         ) as process,
@@ -211,7 +211,7 @@ def run_part(
     return Result(state, time.monotonic() - started, device, found)
 
 
-def environment_of(name: str, caches: Path) -> dict[str, str]:
+def _environment_of(name: str, caches: Path) -> dict[str, str]:
     """What a part's process is told beside what this one was."""
     told = {BEGUN: str(time.time()), "JAX_TRACEBACK_FILTERING": "off"} | PARTS[name].environment
     if "XLA_FLAGS" in told:
@@ -241,10 +241,10 @@ def read_rows(path: Path) -> tuple[Row, list[Row]]:
                 rows.append(row)
             else:
                 device = row
-    return device, merge([], rows)
+    return device, _merge([], rows)
 
 
-def merge(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+def _merge(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
     """Rows and others, those of one name as one, in which the later number counts."""
     merged: dict[str, Row] = {}
     for row in (*rows, *others):

@@ -44,24 +44,24 @@ def correctness(sizes: Sizes) -> Iterator[Row]:
 
 def deviations(name: str, sizes: Sizes, golden: dict[str, Any]) -> Row:
     """A network's row: its deviation in each precision, and the one allowed in float32."""
-    state = training_of(name, "float32").state  # in each precision parameters are float32
+    state = _training_of(name, "float32").state  # in each precision parameters are float32
     row: Row = {}
     for column in PRECISIONS:
-        row |= attempt(name, partial(deviate, name, sizes, column, golden["losses"], state))
+        row |= attempt(name, partial(_deviate, name, sizes, column, golden["losses"], state))
     row["allowed"] = allowed = tolerance(golden)
     if not row.get("float32", float("nan")) <= allowed:
         row["float32 is"] = "WRONG"
     return row
 
 
-def deviate(
+def _deviate(
     name: str, sizes: Sizes, column: str, golden: Sequence[float], state: train.State
 ) -> Row:
     """The deviation of a network's first losses in one precision."""
     products, precision = PRECISIONS[column]
     with jax.default_matmul_precision(products):
-        training = training_of(name, precision, state)
-        losses = trainings.first_losses(training, steps_of(name, sizes))
+        training = _training_of(name, precision, state)
+        losses = trainings.first_losses(training, _steps_of(name, sizes))
     return {column: trainings.deviation(losses, golden[: len(losses)])}
 
 
@@ -70,12 +70,12 @@ def tolerance(golden: dict[str, Any]) -> float:
     return max(1e-5, 10 * golden["sensitivity"])
 
 
-def steps_of(name: str, sizes: Sizes) -> int:
+def _steps_of(name: str, sizes: Sizes) -> int:
     """How many losses of a network are compared."""
     return sizes.member_losses if name in family.FAMILY else sizes.recipe_losses
 
 
-def training_of(
+def _training_of(
     name: str, precision: trainings.Precision, state: train.State | None = None
 ) -> trainings.Training:
     """A recipe, or a member of the family, on as many images as all golden losses need."""
@@ -93,19 +93,19 @@ def golden_losses() -> dict[str, dict[str, Any]]:
     """The first losses of all networks in float32, and how far a small perturbation moves them."""
     names = (*Sizes.recipes, *Sizes.members)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(names, pool.map(golden_of, names), strict=True))
+        return dict(zip(names, pool.map(_golden_of, names), strict=True))
 
 
-def golden_of(name: str) -> dict[str, Any]:
+def _golden_of(name: str) -> dict[str, Any]:
     """A network's entry of the golden losses."""
     with jax.default_matmul_precision("float32"):
-        training = training_of(name, "float32")
-        losses = trainings.first_losses(training, steps_of(name, Sizes()))
-        moved = trainings.first_losses(perturbed(training), steps_of(name, Sizes()))
+        training = _training_of(name, "float32")
+        losses = trainings.first_losses(training, _steps_of(name, Sizes()))
+        moved = trainings.first_losses(_perturbed(training), _steps_of(name, Sizes()))
     return {"losses": losses, "sensitivity": trainings.deviation(moved, losses)}
 
 
-def perturbed(training: trainings.Training) -> trainings.Training:
+def _perturbed(training: trainings.Training) -> trainings.Training:
     """The training from slightly other first parameters."""
     leaves, structure = jax.tree.flatten(training.state.params)
     keys = jax.random.split(jax.random.key(0), len(leaves))

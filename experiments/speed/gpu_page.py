@@ -11,13 +11,13 @@ from gpu_rows import Row
 from gpu_sizes import RECIPES
 from speed_tables import NOTHING, markdown, number
 
-INTRODUCTION = """# On a GPU
+_INTRODUCTION = """# On a GPU
 
 Made by `python experiments/speed/gpu.py`, on the bundled images, again and again where there are
 fewer than a recipe has. A step gathers its batch of uint8 images from memory and shuffles each
 epoch. A ratio above 1 says that jaxae is the faster."""
 
-NOTES = {
+_NOTES = {
     "correctness": f"""\
 Each recipe's first 20 steps and each member's first 3, against float32 on a CPU: float32
 throughout, with the default precision of matrix products (TF32 on recent GPUs), and with networks
@@ -75,12 +75,12 @@ class Report:
 def page_text(report: Report) -> str:
     """The page in Markdown."""
     sections = [
-        INTRODUCTION,
+        _INTRODUCTION,
         "\n".join(f"- {line}" for line in (report.device, *report.machine)),
     ]
     for name, result in report.results.items():
         ended = "" if result.state == "done" else f" The part has {result.state}."
-        note = f"{NOTES.get(name, '')} It took {result.seconds:.0f} s.{ended}".strip()
+        note = f"{_NOTES.get(name, '')} It took {result.seconds:.0f} s.{ended}".strip()
         sections += [f"## {PARTS[name].title}", note]
         if result.rows:
             sections += [table(result.rows)]
@@ -90,11 +90,11 @@ def page_text(report: Report) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Rows as a table, with a column for each name in any of them."""
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "what"))
-    body = [[str(row["what"]), *(cell(row.get(name)) for name in columns)] for row in rows]
+    body = [[str(row["what"]), *(_cell(row.get(name)) for name in columns)] for row in rows]
     return markdown(["", *columns], body)
 
 
-def cell(value: Any) -> str:
+def _cell(value: Any) -> str:
     """A number to three digits, words as they are, a dash for nothing."""
     if value is None:
         return NOTHING
@@ -105,19 +105,19 @@ def summary_text(report: Report) -> str:
     """All parts in at most 40 lines, for the end of a terminal's output."""
     lines = []
     for name, result in report.results.items():
-        rows = worst(result.rows) if name == "correctness" else result.rows
-        lines += [[name, row["what"], in_words(row)] for row in rows]
+        rows = _worst(result.rows) if name == "correctness" else result.rows
+        lines += [[name, row["what"], _in_words(row)] for row in rows]
         if result.state != "done":
             lines += [[name, result.state, ""]]
     return f"{report.device}\n{markdown(['part', 'what', 'measured'], lines)}"
 
 
-def in_words(row: Row) -> str:
+def _in_words(row: Row) -> str:
     """The numbers of a row with their names."""
-    return "; ".join(f"{name} {cell(value)}" for name, value in row.items() if name != "what")
+    return "; ".join(f"{name} {_cell(value)}" for name, value in row.items() if name != "what")
 
 
-def worst(rows: Sequence[Row]) -> list[Row]:
+def _worst(rows: Sequence[Row]) -> list[Row]:
     """The largest deviation in each precision, and its network, for recipes and for members."""
     found = []
     for what in ("recipes", "members"):
@@ -126,8 +126,8 @@ def worst(rows: Sequence[Row]) -> list[Row]:
         for name in PRECISIONS:
             having = [r for r in some if name in r]
             if having:
-                largest = max(having, key=lambda r: as_size(r[name]))
-                row[name] = f"{cell(largest[name])} ({largest['what']})"
+                largest = max(having, key=lambda r: _as_size(r[name]))
+                row[name] = f"{_cell(largest[name])} ({largest['what']})"
         for name in ("float32 is", "failed"):
             row |= {f"{r['what']}": r[name] for r in some if name in r}
         if some:
@@ -135,6 +135,6 @@ def worst(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def as_size(deviation: float) -> float:
+def _as_size(deviation: float) -> float:
     """A deviation to compare with others; NaN is the largest."""
     return math.inf if math.isnan(deviation) else deviation

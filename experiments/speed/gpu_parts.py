@@ -32,7 +32,7 @@ from speed_workloads import CHUNKS, Workload, seconds_of
 BEGUN = "JAXAE_GPU_PART_BEGUN"
 """The environment variable that says when a part's process was started, in seconds."""
 
-TakeSteps = Callable[[int], None]
+_TakeSteps = Callable[[int], None]
 """Trains for a number of steps, and returns when they are done."""
 
 
@@ -49,16 +49,16 @@ def compare(name: str, sizes: Sizes) -> Row:
     """The row of a recipe: chunks of jaxae and of PyTorch's fastest way, in turns."""
     training = trainings.of_experiment(name, tiled(image_count(name, sizes)))
     ours = take_steps_of(training, sizes.chunk)
-    rivals, failures = pytorch_ways(name, training, sizes)
+    rivals, failures = _pytorch_ways(name, training, sizes)
     if not rivals:
-        return {"jaxae, ms": milliseconds_alone(ours, sizes.chunk, sizes), "PyTorch": failures[0]}
+        return {"jaxae, ms": _milliseconds_alone(ours, sizes.chunk, sizes), "PyTorch": failures[0]}
     best = min(rivals, key=lambda way: seconds_of(rivals[way], sizes.chunk))
-    warm_up(ours, sizes.chunk)
+    _warm_up(ours, sizes.chunk)
     pairs = [
         (seconds_of(ours, sizes.chunk), seconds_of(rivals[best], sizes.chunk))
         for _ in range(sizes.pairs)
     ]
-    mine, theirs = (milliseconds(side, sizes.chunk) for side in zip(*pairs, strict=True))
+    mine, theirs = (_milliseconds(side, sizes.chunk) for side in zip(*pairs, strict=True))
     ratios = [their / our for our, their in pairs]
     return {
         "jaxae, ms": mine,
@@ -70,9 +70,9 @@ def compare(name: str, sizes: Sizes) -> Row:
     }
 
 
-def pytorch_ways(
+def _pytorch_ways(
     name: str, training: Training, sizes: Sizes
-) -> tuple[dict[str, TakeSteps], list[str]]:
+) -> tuple[dict[str, _TakeSteps], list[str]]:
     """Ways to train a recipe in PyTorch that have begun, and why others have not."""
     try:
         import pytorch_worker
@@ -91,32 +91,32 @@ def pytorch_ways(
     return begun, failures
 
 
-def warm_up(take_steps: TakeSteps, chunk: int) -> None:
+def _warm_up(take_steps: _TakeSteps, chunk: int) -> None:
     """Takes the first step, which compiles, and a chunk."""
     take_steps(1)
     take_steps(chunk)
 
 
-def milliseconds(seconds: Sequence[float], chunk: int) -> float:
+def _milliseconds(seconds: Sequence[float], chunk: int) -> float:
     """Median milliseconds a step over the timed chunks."""
     return 1000 * statistics.median(seconds) / chunk
 
 
-def milliseconds_alone(take_steps: TakeSteps, chunk: int, sizes: Sizes) -> float:
+def _milliseconds_alone(take_steps: _TakeSteps, chunk: int, sizes: Sizes) -> float:
     """Milliseconds a step of jaxae without a peer."""
-    warm_up(take_steps, chunk)
-    return milliseconds([seconds_of(take_steps, chunk) for _ in range(sizes.pairs)], chunk)
+    _warm_up(take_steps, chunk)
+    return _milliseconds([seconds_of(take_steps, chunk) for _ in range(sizes.pairs)], chunk)
 
 
 # 3. The Fashion-MNIST recipe.
 
 
-def fashion(sizes: Sizes) -> Iterator[Row]:
+def _fashion(sizes: Sizes) -> Iterator[Row]:
     """Seconds of the recipe of Fashion-MNIST, on the bundled images again and again."""
-    yield attempt(f"{sizes.epochs} epochs of {sizes.images:,} images", partial(run_fashion, sizes))
+    yield attempt(f"{sizes.epochs} epochs of {sizes.images:,} images", partial(_run_fashion, sizes))
 
 
-def run_fashion(sizes: Sizes) -> Row:
+def _run_fashion(sizes: Sizes) -> Row:
     """Trains with an evaluation after each epoch, as the experiment does, and takes the time."""
     begun = float(os.environ[BEGUN])
     training = trainings.of_experiment("fashion", tiled(sizes.images, "fashion_mnist_mini"))
@@ -152,19 +152,19 @@ def run_fashion(sizes: Sizes) -> Row:
 # 4. Growth.
 
 
-def growth(sizes: Sizes) -> Iterator[Row]:
+def _growth(sizes: Sizes) -> Iterator[Row]:
     """Milliseconds a step with replicas at the recipe's own batch, and with larger batches."""
     for name in sizes.growing:
         for replicas in sizes.replicas:
             column = "1 replica" if replicas == 1 else f"{replicas} replicas"
-            yield attempt(name, partial(grow, name, column, sizes, replicas=replicas))
+            yield attempt(name, partial(_grow, name, column, sizes, replicas=replicas))
     for name in sizes.growing:
         for batch_size in sizes.batches:
             column = f"batch {batch_size:,}"
-            yield attempt(name, partial(grow, name, column, sizes, batch_size=batch_size))
+            yield attempt(name, partial(_grow, name, column, sizes, batch_size=batch_size))
 
 
-def grow(
+def _grow(
     name: str, column: str, sizes: Sizes, *, batch_size: int | None = None, replicas: int = 1
 ) -> Row:
     """Milliseconds a step of a recipe with one size changed."""
@@ -173,23 +173,23 @@ def grow(
     work = training.workload.batch_size * training.workload.replicas
     own = default_workload(name, CHUNKS).batch_size
     chunk = max(2, sizes.chunk * own // work)
-    return {column: milliseconds_alone(take_steps_of(training, chunk), chunk, sizes)}
+    return {column: _milliseconds_alone(take_steps_of(training, chunk), chunk, sizes)}
 
 
 # 5. Kernels.
 
 
-def kernels(sizes: Sizes) -> Iterator[Row]:
+def _kernels(sizes: Sizes) -> Iterator[Row]:
     """Kernels that a step starts, and how long the device waits between them."""
     for name in sizes.recipes:
-        yield attempt(name, partial(kernels_of, name, sizes))
+        yield attempt(name, partial(_kernels_of, name, sizes))
 
 
-def kernels_of(name: str, sizes: Sizes) -> Row:
+def _kernels_of(name: str, sizes: Sizes) -> Row:
     """The row of a recipe, from a profile if that shows a device."""
     training = trainings.of_experiment(name, tiled(image_count(name, sizes)))
     take_steps = take_steps_of(training, sizes.chunk)
-    warm_up(take_steps, sizes.chunk)
+    _warm_up(take_steps, sizes.chunk)
     with tempfile.TemporaryDirectory() as folder:
         found = profile(partial(take_steps, sizes.chunk), Path(folder))
     if found is None:  # a CPU, or no library that takes the profile
@@ -201,16 +201,16 @@ def kernels_of(name: str, sizes: Sizes) -> Row:
 # 6. Published numbers.
 
 
-def published(sizes: Sizes) -> Iterator[Row]:
+def _published(sizes: Sizes) -> Iterator[Row]:
     """Steps a second of three replicas, and hours of the 3,280 epochs that the papers train."""
     for label, samples in (("VAE", 1), ("IWAE, k = 5", 5)):
-        yield attempt(label, partial(publish, samples, sizes))
+        yield attempt(label, partial(_publish, samples, sizes))
 
 
-def publish(samples: int, sizes: Sizes, replicas: int = 3, epochs: int = 3280) -> Row:
+def _publish(samples: int, sizes: Sizes, replicas: int = 3, epochs: int = 3280) -> Row:
     """The row of a bound with so many samples."""
     training = trainings.of_published(samples, tiled(sizes.images), replicas=replicas)
-    taken = milliseconds_alone(take_steps_of(training, sizes.chunk), sizes.chunk, sizes)
+    taken = _milliseconds_alone(take_steps_of(training, sizes.chunk), sizes.chunk, sizes)
     paper_steps = epochs * steps_in_epoch(60_000, training.workload.batch_size)
     return {"steps/s": 1000 / taken, "hours of the papers": paper_steps * taken / 3.6e6}
 
@@ -218,16 +218,16 @@ def publish(samples: int, sizes: Sizes, replicas: int = 3, epochs: int = 3280) -
 # 7. Memory.
 
 
-def memory(sizes: Sizes) -> Iterator[Row]:
+def _memory(sizes: Sizes) -> Iterator[Row]:
     """The peak memory of training, each in a process of its own."""
     workloads = workloads_of(sizes)
     with ThreadPoolExecutor(4) as pool:  # a process's peak does not depend on its neighbours
-        jobs = [(workload.label, pool.submit(peak, workload)) for workload in workloads]
+        jobs = [(workload.label, pool.submit(_peak, workload)) for workload in workloads]
         for label, job in jobs:
             yield attempt(label, job.result)
 
 
-def peak(workload: Workload) -> Row:
+def _peak(workload: Workload) -> Row:
     """The peak memory of one workload's process."""
     done = subprocess.run(
         [
@@ -268,22 +268,22 @@ class Part:
 
 
 # Correctness does not need the fastest kernels, which XLA takes long to find.
-UNTUNED = {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}
+_UNTUNED = {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}
 # Otherwise JAX takes most of the memory, and leaves PyTorch, or other processes, too little.
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+_SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 PARTS = {
     "correctness": Part(
         "Largest relative deviation of the first losses from a CPU's",
         correctness,
         0.22,
-        UNTUNED,
+        _UNTUNED,
         shares_programs=False,
     ),
-    "steps": Part("Milliseconds a step beside PyTorch", steps, 0.28, SHARED),
-    "fashion": Part("The Fashion-MNIST recipe", fashion, 0.08, {}, shares_programs=False),
-    "growth": Part("Milliseconds a step with replicas and batches", growth, 0.16, {}),
-    "kernels": Part("Kernels a step, and the time between them", kernels, 0.08, {}),
-    "published": Part("The published VAE and IWAE, three replicas", published, 0.06, {}),
-    "memory": Part("Peak memory", memory, 0.12, SHARED),
+    "steps": Part("Milliseconds a step beside PyTorch", steps, 0.28, _SHARED),
+    "fashion": Part("The Fashion-MNIST recipe", _fashion, 0.08, {}, shares_programs=False),
+    "growth": Part("Milliseconds a step with replicas and batches", _growth, 0.16, {}),
+    "kernels": Part("Kernels a step, and the time between them", _kernels, 0.08, {}),
+    "published": Part("The published VAE and IWAE, three replicas", _published, 0.06, {}),
+    "memory": Part("Peak memory", _memory, 0.12, _SHARED),
 }

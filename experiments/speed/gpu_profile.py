@@ -39,10 +39,10 @@ def summarize(data: Any) -> Profile | None:
     ]
     if not spans:
         return None
-    return Profile(len(spans), idle_share(spans))
+    return Profile(len(spans), _idle_share(spans))
 
 
-def idle_share(spans: Sequence[tuple[float, float]]) -> float:
+def _idle_share(spans: Sequence[tuple[float, float]]) -> float:
     """The share of the time from the first start to the last end that no span covers."""
     spans = sorted(spans)
     first, end = spans[0]

@@ -51,7 +51,7 @@ def of_experiment(
     options = configure(experiment.Options(), workload)
     options = replace(options, run=replace(options.run, precision=precision))
     recipe = experiment.make_recipe(options, images.shape[1:])
-    return start(recipe, options.run, images, workload, state)
+    return _start(recipe, options.run, images, workload, state)
 
 
 def of_member(
@@ -64,9 +64,9 @@ def of_member(
     """A member of the family with its default settings, dense, its images labelled in turn."""
     options = RunOptions(epochs=1, batch_size=64, learning_rate=1e-3, precision=precision)
     design = models.Design(images.shape[1:], 20, dtype=options.dtype)
-    recipe = member_recipe(name, design, {}, options, images=len(images))
+    recipe = _member_recipe(name, design, {}, options, images=len(images))
     workload = Workload(name, 64, 1e-3, 20, len(images), CHUNKS)
-    return start(recipe, options, images, workload, state)
+    return _start(recipe, options, images, workload, state)
 
 
 def of_published(samples: int, images: np.ndarray, *, replicas: int) -> Training:
@@ -75,13 +75,13 @@ def of_published(samples: int, images: np.ndarray, *, replicas: int) -> Training
     design = models.Design(
         images.shape[1:], 50, hidden=(200, 200), activation=nn.tanh, initialization=lecun
     )
-    recipe = member_recipe("iwae", design, {"samples": samples}, options, images=len(images))
+    recipe = _member_recipe("iwae", design, {"samples": samples}, options, images=len(images))
     binarized = partial(objectives.dynamically_binarized, objective=recipe.objective)
     workload = Workload("iwae", 20, 1e-3, 50, len(images), CHUNKS, replicas=replicas)
-    return start(replace(recipe, objective=binarized), options, images, workload)
+    return _start(replace(recipe, objective=binarized), options, images, workload)
 
 
-def member_recipe(
+def _member_recipe(
     name: str, design: models.Design, given: family.Settings, options: RunOptions, *, images: int
 ) -> runs.Recipe:
     """A member's recipe, as family.py has it."""
@@ -98,7 +98,7 @@ def member_recipe(
     )
 
 
-def start(
+def _start(
     recipe: runs.Recipe,
     options: RunOptions,
     images: np.ndarray,

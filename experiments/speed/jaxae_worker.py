@@ -34,17 +34,17 @@ def measure(request: Request) -> Measurement:
     options = configure(experiment.Options(), workload)
     recipe = experiment.make_recipe(options, shape)
     state = runs.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
-    state, examples = place(state, Examples(images), workload.devices)
+    state, examples = _place(state, Examples(images), workload.devices)
     times = take_times(make_take_steps(recipe, state, examples, workload), request)
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("peak_bytes_in_use")
     host = host_memory()  # before the limit is measured, which takes memory of its own
-    limit = measure_limit(recipe, state, examples, workload)
+    limit = _measure_limit(recipe, state, examples, workload)
     name = f"JAX {jax.__version__}"
     return Measurement(name, device.device_kind, times, host, memory, limit=limit)
 
 
-def place(state: train.State, examples: Examples, devices: int) -> tuple[train.State, Examples]:
+def _place(state: train.State, examples: Examples, devices: int) -> tuple[train.State, Examples]:
     """Replicas spread over several devices, or all on one; each device has all examples."""
     if devices == 1:
         return state, jax.device_put(examples)
@@ -84,7 +84,7 @@ def make_take_steps(
     return take_steps
 
 
-def measure_limit(
+def _measure_limit(
     recipe: runs.Recipe, state: train.State, examples: Examples, workload: Workload
 ) -> Limit:
     """The limit of one training step."""

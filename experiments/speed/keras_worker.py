@@ -25,7 +25,7 @@ from speed_workloads import (
 
 def measure(request: Request) -> Measurement:
     """Fits float images in memory, a chunk of steps an epoch."""
-    backend = choose_backend()
+    backend = _choose_backend()
     import keras  # pyright: ignore[reportMissingImports]
 
     workload = request.workload
@@ -36,10 +36,10 @@ def measure(request: Request) -> Measurement:
     if workload.recipe == "denoise":  # corrupted once, as the source does
         noise = np.random.default_rng(0).standard_normal(targets.shape, np.float32)
         inputs = np.clip(targets + 0.5 * noise, 0, 1)
-    network = make_network(keras, workload.recipe, workload.latent or 0)
+    network = _make_network(keras, workload.recipe, workload.latent or 0)
     loss = "mean_squared_error" if workload.recipe == "latent2d" else "binary_crossentropy"
     network.compile(keras.optimizers.Adam(workload.learning_rate), loss)
-    times = fit(keras, network, inputs, targets, request)
+    times = _fit(keras, network, inputs, targets, request)
     # Keras on PyTorch has no list of devices.
     devices = "cpu" if backend == "torch" else ", ".join(keras.distribution.list_devices())
     return Measurement(
@@ -47,13 +47,13 @@ def measure(request: Request) -> Measurement:
     )
 
 
-def choose_backend() -> str:
+def _choose_backend() -> str:
     """The backend that Keras is to use; it reads the environment variable when it is imported."""
     installed = filter(importlib.util.find_spec, ("tensorflow", "jax", "torch"))
     return os.environ.setdefault("KERAS_BACKEND", next(installed, "tensorflow"))
 
 
-def fit(
+def _fit(
     keras: ModuleType, network: Any, inputs: np.ndarray, targets: np.ndarray, request: Request
 ) -> Times:
     """Fits one batch, then all for some epochs, of which the first warms up."""
@@ -71,14 +71,14 @@ def fit(
     return Times(milliseconds, compilation, first_step)
 
 
-def make_network(keras: ModuleType, recipe: str, latent: int) -> Any:
+def _make_network(keras: ModuleType, recipe: str, latent: int) -> Any:
     """The source's network, of images 28x28x1; its last activation is one of its layers."""
     layers = keras.layers
-    make = {"fashion": fashion, "denoise": denoise, "latent2d": latent2d}[recipe]
+    make = {"fashion": _fashion, "denoise": _denoise, "latent2d": _latent2d}[recipe]
     return keras.Sequential([layers.Input((28, 28, 1)), *make(layers, latent)])
 
 
-def fashion(layers: Any, latent: int) -> list:
+def _fashion(layers: Any, latent: int) -> list:
     """Dense, 784-256-128-latent and back."""
     return [
         layers.Flatten(),
@@ -92,7 +92,7 @@ def fashion(layers: Any, latent: int) -> list:
     ]
 
 
-def denoise(layers: Any, latent: int) -> list:
+def _denoise(layers: Any, latent: int) -> list:
     """Convolutions with pooling, and back by upsampling."""
     del latent
     same = {"padding": "same", "activation": "relu"}
@@ -107,7 +107,7 @@ def denoise(layers: Any, latent: int) -> list:
     ]
 
 
-def latent2d(layers: Any, latent: int) -> list:
+def _latent2d(layers: Any, latent: int) -> list:
     """Strided convolutions to a code, and transposed ones back; LeakyReLU."""
     return [
         *(layers.Conv2D(32, 3, padding="same"), layers.LeakyReLU()),

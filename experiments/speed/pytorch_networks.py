@@ -47,13 +47,13 @@ def make_optimizer(
     )
 
 
-def dense(features: tuple[int, ...], latent: int, *code: nn.Module) -> nn.Sequential:
+def _dense(features: tuple[int, ...], latent: int, *code: nn.Module) -> nn.Sequential:
     """Affine layers from pixels to a code and back, ReLU between, and what is done to the code."""
-    encoder, decoder = affine(*features, latent), affine(latent, *reversed(features))
+    encoder, decoder = _affine(*features, latent), _affine(latent, *reversed(features))
     return nn.Sequential(*encoder, *code, *decoder)
 
 
-def affine(*sizes: int) -> list[nn.Module]:
+def _affine(*sizes: int) -> list[nn.Module]:
     """Affine layers from each size to the next, ReLU between."""
     layers = []
     for before, after in pairwise(sizes):
@@ -61,22 +61,22 @@ def affine(*sizes: int) -> list[nn.Module]:
     return layers[1:]
 
 
-def fashion(latent: int) -> nn.Sequential:
+def _fashion(latent: int) -> nn.Sequential:
     """Dense, 784-256-128-latent and back."""
-    return dense((784, 256, 128), latent)
+    return _dense((784, 256, 128), latent)
 
 
-def latent3d(latent: int) -> nn.Sequential:
+def _latent3d(latent: int) -> nn.Sequential:
     """Dense, 784-128-64-12-latent and back."""
-    return dense((784, 128, 64, 12), latent)
+    return _dense((784, 128, 64, 12), latent)
 
 
-def deep(latent: int) -> nn.Sequential:
+def _deep(latent: int) -> nn.Sequential:
     """Dense, 784-392-latent and back, ReLU on the code too."""
-    return dense((784, 392), latent, nn.ReLU())
+    return _dense((784, 392), latent, nn.ReLU())
 
 
-def denoise(latent: int) -> nn.Sequential:
+def _denoise(latent: int) -> nn.Sequential:
     """Convolutions with pooling, sides 28-14-7-4, and back 4-8-16-28 by upsampling."""
     del latent
     halve = nn.MaxPool2d(2, ceil_mode=True)  # an odd side is padded at its end, as Keras does
@@ -93,7 +93,7 @@ def denoise(latent: int) -> nn.Sequential:
     )
 
 
-def latent2d(latent: int) -> nn.Sequential:
+def _latent2d(latent: int) -> nn.Sequential:
     """Strided convolutions, sides 28-14-7, to a code, and transposed ones back; LeakyReLU."""
     leaky = nn.LeakyReLU(0.3)
     pad = nn.ZeroPad2d((0, 1, 0, 1))  # Keras's SAME: right and below alone, where the stride is 2,
@@ -112,7 +112,7 @@ def latent2d(latent: int) -> nn.Sequential:
     )
 
 
-def conv(latent: int) -> nn.Sequential:
+def _conv(latent: int) -> nn.Sequential:
     """Strided convolutions and pooling, sides 28-10-5-3-2, and back 2-5-15-28."""
     del latent
     relu = nn.ReLU()
@@ -125,28 +125,28 @@ def conv(latent: int) -> nn.Sequential:
     )
 
 
-def sigmoid_error(logits: Tensor, pixels: Tensor) -> Tensor:
+def _sigmoid_error(logits: Tensor, pixels: Tensor) -> Tensor:
     """Squared error a pixel of sigmoid(logits)."""
     return F.mse_loss(torch.sigmoid(logits), pixels)
 
 
-def relu_error(logits: Tensor, pixels: Tensor) -> Tensor:
+def _relu_error(logits: Tensor, pixels: Tensor) -> Tensor:
     """Squared error a pixel of relu(logits)."""
     return F.mse_loss(torch.relu(logits), pixels)
 
 
-def tanh_error(logits: Tensor, pixels: Tensor) -> Tensor:
+def _tanh_error(logits: Tensor, pixels: Tensor) -> Tensor:
     """Squared error an image of tanh(logits)."""
     return F.mse_loss(torch.tanh(logits), pixels, reduction="sum") / len(pixels)
 
 
-cross_entropy = F.binary_cross_entropy_with_logits
+_cross_entropy = F.binary_cross_entropy_with_logits
 
 PEERS = {
-    "fashion": Peer(fashion, cross_entropy, epsilon=1e-7),
-    "denoise": Peer(denoise, cross_entropy, convolutional=True, noise=0.5, epsilon=1e-7),
-    "latent2d": Peer(latent2d, sigmoid_error, convolutional=True, epsilon=1e-7),
-    "latent3d": Peer(latent3d, tanh_error, symmetric=True),
-    "conv": Peer(conv, tanh_error, convolutional=True, symmetric=True, weight_decay=1e-5),
-    "deep": Peer(deep, relu_error),
+    "fashion": Peer(_fashion, _cross_entropy, epsilon=1e-7),
+    "denoise": Peer(_denoise, _cross_entropy, convolutional=True, noise=0.5, epsilon=1e-7),
+    "latent2d": Peer(_latent2d, _sigmoid_error, convolutional=True, epsilon=1e-7),
+    "latent3d": Peer(_latent3d, _tanh_error, symmetric=True),
+    "conv": Peer(_conv, _tanh_error, convolutional=True, symmetric=True, weight_decay=1e-5),
+    "deep": Peer(_deep, _relu_error),
 }

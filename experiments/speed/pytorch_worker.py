@@ -51,15 +51,17 @@ def measure(request: Request) -> Measurement:
     """Trains on images in memory, on the GPU if there is one."""
     workload = request.workload
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    peer, images = prepare(workload.recipe, read_images(request))
+    peer, images = _prepare(workload.recipe, read_images(request))
     pilot = {}
     if workload.variant == "pilot":
-        pilot, times = try_ways(peer, images.to(device), request)
+        pilot, times = _try_ways(peer, images.to(device), request)
     elif workload.variant == "loader":
-        times = take_times(make_take_steps(loader_steps(peer, images, device, workload)), request)
+        times = take_times(_make_take_steps(_loader_steps(peer, images, device, workload)), request)
     else:
-        way = next(way for way in ways(peer) if way.name == workload.variant)
-        times = take_times(make_take_steps(steps(peer, images.to(device), way, workload)), request)
+        way = next(way for way in _ways(peer) if way.name == workload.variant)
+        times = take_times(
+            _make_take_steps(_steps(peer, images.to(device), way, workload)), request
+        )
     return Measurement(
         f"PyTorch {torch.__version__}",
         torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
@@ -71,7 +73,7 @@ def measure(request: Request) -> Measurement:
     )
 
 
-def ways(peer: Peer) -> list[Way]:
+def _ways(peer: Peer) -> list[Way]:
     """All ways that make a difference to a peer."""
     layouts = (False, True) if peer.convolutional else (False,)
     return [Way(*choice) for choice in product((False, True), layouts, (False, True))]
@@ -91,14 +93,14 @@ def take_steps_of(
     recipe: str, images: np.ndarray, way: Way, workload: Workload
 ) -> Callable[[int], None]:
     """A function that trains a recipe in one way, on images uint8 [N, H, W, C]."""
-    peer, pixels = prepare(recipe, images)
+    peer, pixels = _prepare(recipe, images)
     pixels = pixels.to("cuda" if torch.cuda.is_available() else "cpu")
-    training = steps(peer, pixels, way, workload)
-    check_training(training, workload.chunk)
-    return make_take_steps(training)
+    training = _steps(peer, pixels, way, workload)
+    _check_training(training, workload.chunk)
+    return _make_take_steps(training)
 
 
-def check_training(training: Iterator[Tensor], chunk: int) -> None:
+def _check_training(training: Iterator[Tensor], chunk: int) -> None:
     """RuntimeError where the loss is 0, not finite or grows: a graph that does nothing is fast."""
     first, both = ([next(training).item() for _ in range(chunk)][-1] for _ in range(2))
     second = both - first
@@ -106,7 +108,7 @@ def check_training(training: Iterator[Tensor], chunk: int) -> None:
         raise RuntimeError(f"the loss goes from {first / chunk:.4g} to {second / chunk:.4g}")
 
 
-def prepare(recipe: str, images: np.ndarray) -> tuple[Peer, Tensor]:
+def _prepare(recipe: str, images: np.ndarray) -> tuple[Peer, Tensor]:
     """A recipe's peer, and images as it reads them; sets what holds for all of PyTorch."""
     torch.set_float32_matmul_precision("high")  # as JAX does on a GPU; the CPU has one precision
     torch.backends.cudnn.benchmark = True
@@ -115,13 +117,13 @@ def prepare(recipe: str, images: np.ndarray) -> tuple[Peer, Tensor]:
     return peer, pixels if peer.convolutional else pixels.flatten(1)
 
 
-def try_ways(peer: Peer, images: Tensor, request: Request) -> tuple[dict[str, float], Times]:
+def _try_ways(peer: Peer, images: Tensor, request: Request) -> tuple[dict[str, float], Times]:
     """Milliseconds a step of each way that works here, and the times of the fastest."""
     found: dict[str, Times] = {}
-    for way in ways(peer):
+    for way in _ways(peer):
         torch.compiler.reset()  # the ways share their code, of which few compiled versions are kept
         try:
-            take_steps = make_take_steps(steps(peer, images, way, request.workload))
+            take_steps = _make_take_steps(_steps(peer, images, way, request.workload))
             found[way.name] = take_times(take_steps, request)
         except RuntimeError as error:  # without a C++ compiler, for one, nothing compiles
             if not way.compiled:
@@ -131,7 +133,7 @@ def try_ways(peer: Peer, images: Tensor, request: Request) -> tuple[dict[str, fl
     return pilot, found[min(pilot, key=pilot.__getitem__)]
 
 
-def make_take_steps(training: Iterator[Any]) -> Callable[[int], None]:
+def _make_take_steps(training: Iterator[Any]) -> Callable[[int], None]:
     """A function that takes a number of steps of the training, and waits for them."""
 
     def take_steps(count: int) -> None:
@@ -143,7 +145,7 @@ def make_take_steps(training: Iterator[Any]) -> Callable[[int], None]:
     return take_steps
 
 
-def steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[Tensor]:
+def _steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[Tensor]:
     """Training without end, on images that are where the network is.
 
     Yields after each step the sum of all losses so far, as jaxae adds up those of an epoch.
@@ -154,7 +156,7 @@ def steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[
     optimizer = make_optimizer(
         peer, network, workload.learning_rate, fused=way.fused, capturable=way.captured
     )
-    loss_of = make_loss(peer, network, way)
+    loss_of = _make_loss(peer, network, way)
     total = torch.zeros((), device=images.device)
 
     def step(indices: Tensor) -> None:
@@ -167,14 +169,14 @@ def steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[
         optimizer.step()
         total.add_(loss.detach() * len(batch))
 
-    order = endless_order(len(images), workload.batch_size, images.device)
-    take_step = capture(step, next(order), total) if way.captured else step
+    order = _endless_order(len(images), workload.batch_size, images.device)
+    take_step = _capture(step, next(order), total) if way.captured else step
     for indices in order:
         take_step(indices)
         yield total
 
 
-def capture(
+def _capture(
     step: Callable[[Tensor], None], indices: Tensor, total: Tensor
 ) -> Callable[[Tensor], None]:
     """A step as the replay of one CUDA graph, for batches of one size; the total is 0 again."""
@@ -199,7 +201,7 @@ def capture(
     return replay
 
 
-def make_loss(peer: Peer, network: nn.Module, way: Way) -> Callable[[Tensor], Tensor]:
+def _make_loss(peer: Peer, network: nn.Module, way: Way) -> Callable[[Tensor], Tensor]:
     """The loss of a batch; compiled for each size of batch, on a GPU into CUDA graphs.
 
     What is captured with the rest of a step is compiled without graphs of its own.
@@ -215,7 +217,7 @@ def make_loss(peer: Peer, network: nn.Module, way: Way) -> Callable[[Tensor], Te
     return torch.compile(loss_of, dynamic=False, mode=mode)
 
 
-def endless_order(size: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+def _endless_order(size: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """Indices of batches, shuffled anew each epoch, the last of an epoch perhaps smaller.
 
     Of the first epoch only the first and the last, so that whatever compiles for either size does
@@ -228,7 +230,7 @@ def endless_order(size: int, batch_size: int, device: torch.device) -> Iterator[
         yield from torch.randperm(size, device=device).split(batch_size)
 
 
-class Images(Dataset):
+class _Images(Dataset):
     """Images one at a time as floats, which a tutorial's transform makes of them."""
 
     def __init__(self, images: Tensor, *, symmetric: bool):
@@ -243,13 +245,13 @@ class Images(Dataset):
         return 2 * pixels - 1 if self.symmetric else pixels
 
 
-def loader_steps(
+def _loader_steps(
     peer: Peer, images: Tensor, device: torch.device, workload: Workload
 ) -> Iterator[None]:
     """The training that a tutorial has; yields after each step."""
     network = peer.network(workload.latent or 0).to(device)
     optimizer = make_optimizer(peer, network, workload.learning_rate, fused=False)
-    examples = Images(images, symmetric=peer.symmetric)
+    examples = _Images(images, symmetric=peer.symmetric)
     loader = DataLoader(examples, workload.batch_size, shuffle=True)
     while True:
         for batch in loader:

@@ -17,31 +17,31 @@ def limit_of(step: Callable, *arguments, images: int) -> Limit:
     """The limit of a pure step (index, state, context); `images` is the bytes of its batch."""
     flops = gemm_flops(jax.make_jaxpr(step)(*arguments).jaxpr)
     if jax.default_backend() == "cpu":
-        return Limit(flops, peak_flops(2048))
+        return Limit(flops, _peak_flops(2048))
     _, state, _ = arguments
     compiled = jax.jit(step).lower(*arguments).compile().as_text() or ""
     return Limit(
         flops,
-        peak_flops(8192),
+        _peak_flops(8192),
         # Whatever a step keeps on the chip, it reads and writes the state and reads the batch.
         moved_bytes=images + 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
-        peak_bytes=peak_bytes(2**30),
+        peak_bytes=_peak_bytes(2**30),
         kernels=kernels(compiled),
     )
 
 
 def gemm_flops(jaxpr: Jaxpr) -> int:
     """The FLOPs of all matrix products and convolutions in a program; loop bodies count once."""
-    return sum(equation_flops(equation) for equation in jaxpr.eqns)
+    return sum(_equation_flops(equation) for equation in jaxpr.eqns)
 
 
-def equation_flops(equation: JaxprEqn) -> int:
+def _equation_flops(equation: JaxprEqn) -> int:
     """The FLOPs of one equation, with those of the programs it calls."""
     name = equation.primitive.name
     if name == "dot_general":
-        return dot_flops(equation)
+        return _dot_flops(equation)
     if name == "conv_general_dilated":
-        return convolution_flops(equation)
+        return _convolution_flops(equation)
     called = [gemm_flops(jaxpr) for jaxpr in jaxprs_in_params(equation.params)]
     if name == "cond":
         platforms = equation.params.get("branches_platforms")
@@ -50,22 +50,22 @@ def equation_flops(equation: JaxprEqn) -> int:
     return sum(called)
 
 
-def dot_flops(equation: JaxprEqn) -> int:
+def _dot_flops(equation: JaxprEqn) -> int:
     """2 x output elements x the length of the contracted axes."""
     (contracted, _), _ = equation.params["dimension_numbers"]
-    left = shape_of(equation.invars[0])
-    return 2 * math.prod(shape_of(equation.outvars[0])) * math.prod(left[i] for i in contracted)
+    left = _shape_of(equation.invars[0])
+    return 2 * math.prod(_shape_of(equation.outvars[0])) * math.prod(left[i] for i in contracted)
 
 
-def convolution_flops(equation: JaxprEqn) -> int:
+def _convolution_flops(equation: JaxprEqn) -> int:
     """2 x the products of a pixel and a weight, without those with the zeros of padding."""
     params = equation.params
     lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
-    lhs, rhs = (shape_of(variable) for variable in equation.invars)
-    out = shape_of(equation.outvars[0])
+    lhs, rhs = (_shape_of(variable) for variable in equation.invars)
+    out = _shape_of(equation.outvars[0])
     products = out[out_spec[0]] * out[out_spec[1]] * rhs[rhs_spec[1]]
     for axis in range(len(out) - 2):
-        products *= overlaps(
+        products *= _overlaps(
             lhs[lhs_spec[2 + axis]],
             rhs[rhs_spec[2 + axis]],
             out[out_spec[2 + axis]],
@@ -77,7 +77,7 @@ def convolution_flops(equation: JaxprEqn) -> int:
     return 2 * products
 
 
-def overlaps(
+def _overlaps(
     size: int,
     window: int,
     positions: int,
@@ -94,24 +94,24 @@ def overlaps(
     return int(np.sum(inside & (places % lhs_dilation == 0)))
 
 
-def shape_of(variable) -> tuple[int, ...]:
+def _shape_of(variable) -> tuple[int, ...]:
     """The shape of a program's variable."""
     return variable.aval.shape
 
 
-def peak_flops(size: int) -> float:
+def _peak_flops(size: int) -> float:
     """FLOPs a second of the fastest of some products of square matrices, float32."""
     matrix = jax.random.normal(jax.random.key(0), (size, size))
-    return 2 * size**3 / fastest(jax.jit(jnp.matmul), matrix, matrix)
+    return 2 * size**3 / _fastest(jax.jit(jnp.matmul), matrix, matrix)
 
 
-def peak_bytes(size: int) -> float:
+def _peak_bytes(size: int) -> float:
     """Bytes a second of the fastest of some passes that read and write so many."""
     array = jnp.zeros(size // 4, jnp.float32)
-    return 2 * size / fastest(jax.jit(lambda x: x + 1), array)
+    return 2 * size / _fastest(jax.jit(lambda x: x + 1), array)
 
 
-def fastest(function: Callable, *arguments) -> float:
+def _fastest(function: Callable, *arguments) -> float:
     """Seconds of the fastest of five calls, after one that compiles."""
     jax.block_until_ready(function(*arguments))
     seconds = []

@@ -13,14 +13,14 @@ def describe_machine() -> list[str]:
     commit = git_commit()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return [
-        f"{processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB of memory",
+        f"{_processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB of memory",
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         f"commit {commit}" if commit else "no commit: not a checkout of git",
         f"load average at the start {os.getloadavg()[0]:.2f}",
     ]
 
 
-def processor() -> str:
+def _processor() -> str:
     """The processor's name."""
     information = Path("/proc/cpuinfo")
     text = information.read_text() if information.exists() else ""

@@ -35,7 +35,7 @@ class Page:
     growths: list[Growth] = field(default_factory=list)
 
 
-INTRODUCTION = f"""# Speed
+_INTRODUCTION = f"""# Speed
 
 Made by `python experiments/speed/compare.py`. Each measurement is a process of its own, and the
 contenders take turns. Images are in memory as uint8; to shuffle, gather and scale them is part of
@@ -47,15 +47,15 @@ The limit is the time that a step's matrix products and convolutions take at the
 matrix product in the same process; on a GPU it is the larger of that and of the time to read and
 write the state and to read the batch once, at the bandwidth of a large copy."""
 
-BESIDE_PYTORCH = """\
+_BESIDE_PYTORCH = """\
 PyTorch trains the same function of the same parameters in the fastest of the ways below, each
 tried briefly before the pairs."""
 
-BESIDE_SOURCES = """\
+_BESIDE_SOURCES = """\
 What the code that a recipe is from does: Keras's `fit` on floats in memory where it is in Keras
 (fashion, denoise, latent2d), and a plain loop over a `DataLoader` where it is not."""
 
-FIRST_STEP = """\
+_FIRST_STEP = """\
 From the start of the process to the end of the first step; and of that, the part after the
 images are in memory, most of which is compilation. Cold / warm: the
 frameworks' compilation caches are empty, or another process has filled them."""
@@ -66,14 +66,14 @@ def page_text(page: Page) -> str:
     measured = [
         m for row in page.rows for name in (OURS, PYTORCH, SOURCES) for m in row.measured(name)
     ]
-    lines = [f"- {line}" for line in (*page.machine, *surroundings(measured))]
-    sections = [INTRODUCTION, "\n".join(lines), "## Beside PyTorch", BESIDE_PYTORCH]
+    lines = [f"- {line}" for line in (*page.machine, *_surroundings(measured))]
+    sections = [_INTRODUCTION, "\n".join(lines), "## Beside PyTorch", _BESIDE_PYTORCH]
     sections += [steps_table(page.rows, PYTORCH)]
     pilots = {name: p for name, p in page.pilots.items() if isinstance(p, Measurement)}
     if pilots:
         sections += ["Milliseconds a step in PyTorch:", pilot_table(pilots)]
-    sections += ["## Beside the sources", BESIDE_SOURCES, steps_table(page.rows, SOURCES)]
-    sections += ["## The first step", FIRST_STEP]
+    sections += ["## Beside the sources", _BESIDE_SOURCES, steps_table(page.rows, SOURCES)]
+    sections += ["## The first step", _FIRST_STEP]
     sections += [start_table(page.rows, (OURS, PYTORCH, SOURCES)), kernels_table(page.rows)]
     for growth in page.growths:
         recipe = growth.rows[0].workload.recipe
@@ -86,7 +86,7 @@ def page_text(page: Page) -> str:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def surroundings(measured: list[Measurement]) -> list[str]:
+def _surroundings(measured: list[Measurement]) -> list[str]:
     """The frameworks and devices of some measurements, a line each."""
     devices = sorted({m.device for m in measured})
     lines = [", ".join(sorted({m.framework for m in measured})), f"on {', '.join(devices)}"]

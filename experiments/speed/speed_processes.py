@@ -50,14 +50,14 @@ def measure_rounds(
         for contender in contenders:
             outcome = before.get(contender.name)
             if not isinstance(outcome, NotMeasured):
-                outcome = measure(place, workload, contender, caches)
+                outcome = _measure(place, workload, contender, caches)
             outcomes[contender.name] = outcome
             print(f"{workload.label}: {contender.name} {outcome.summary}", flush=True)
         done.append(outcomes)
     return done
 
 
-def measure(place: Place, workload: Workload, contender: Contender, caches: Path) -> Outcome:
+def _measure(place: Place, workload: Workload, contender: Contender, caches: Path) -> Outcome:
     """What a worker reports, or the last line of its errors."""
     worker = Path(__file__).with_name(contender.worker)
     python = place.keras_python if "keras" in contender.worker else Path(sys.executable)
@@ -65,7 +65,7 @@ def measure(place: Place, workload: Workload, contender: Contender, caches: Path
     request = Request(workload, str(images_file(place)), time.time())
     process = subprocess.run(
         [str(python), str(worker), json.dumps(dataclasses.asdict(request))],
-        env=environment(caches),
+        env=_environment(caches),
         capture_output=True,
         text=True,
         check=False,
@@ -92,7 +92,7 @@ def images_file(place: Place) -> Path:
     return place.folder / "images.npy"
 
 
-def environment(caches: Path) -> dict[str, str]:
+def _environment(caches: Path) -> dict[str, str]:
     """This process's, with folders of their own for what the frameworks compile."""
     return os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(caches / "jax"),

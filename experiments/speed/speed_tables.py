@@ -58,12 +58,12 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def median_of(value: Callable[[Measurement], float], measurements: Sequence[Measurement]) -> str:
+def _median_of(value: Callable[[Measurement], float], measurements: Sequence[Measurement]) -> str:
     """The median over processes, as text."""
     return number(statistics.median(map(value, measurements))) if measurements else NOTHING
 
 
-def milliseconds(measurement: Measurement) -> float:
+def _milliseconds(measurement: Measurement) -> float:
     """The milliseconds of a step."""
     return measurement.milliseconds
 
@@ -81,21 +81,21 @@ def steps_row(row: Row, peer: str) -> list[str]:
     """A row of `steps_table`."""
     ours, theirs = sides = row.measured(OURS), row.measured(peer)
     images = row.workload.batch_size * row.workload.replicas
-    cells = [row.workload.label, median_of(milliseconds, ours)]
-    cells += [median_of(milliseconds, theirs) if theirs else row.reason(peer)]
-    pairs = [(milliseconds(our), milliseconds(their)) for our, their in row.pairs(peer)]
+    cells = [row.workload.label, _median_of(_milliseconds, ours)]
+    cells += [_median_of(_milliseconds, theirs) if theirs else row.reason(peer)]
+    pairs = [(_milliseconds(our), _milliseconds(their)) for our, their in row.pairs(peer)]
     cells += [spread([their / our for our, their in pairs]) if pairs else NOTHING]
-    cells += [median_of(lambda m: 1000 * images / m.milliseconds, side) for side in sides]
-    cells += [memory(side) for side in sides]
+    cells += [_median_of(lambda m: 1000 * images / m.milliseconds, side) for side in sides]
+    cells += [_memory(side) for side in sides]
     limited = [(m.milliseconds, m.limit.milliseconds) for m in ours if m.limit is not None]
     cells += [number(statistics.median(limit for _, limit in limited))]
     cells += [number(statistics.median(taken / limit for taken, limit in limited))]
     return [*cells, theirs[0].name if theirs else NOTHING]
 
 
-def memory(measurements: Sequence[Measurement]) -> str:
+def _memory(measurements: Sequence[Measurement]) -> str:
     """The process's peak in MB, and the accelerator's where there is one."""
-    text = median_of(lambda m: m.host_memory / 1e6, measurements)
+    text = _median_of(lambda m: m.host_memory / 1e6, measurements)
     devices = [m.device_memory / 1e6 for m in measurements if m.device_memory is not None]
     return f"{text} + {number(statistics.median(devices))} on the device" if devices else text
 
@@ -109,17 +109,17 @@ def start_table(rows: Sequence[Row], names: Sequence[str]) -> str:
     for row in rows:
         cells = [row.workload.recipe]
         for side in map(row.measured, names):
-            cells += [cold_and_warm(lambda m: m.times.first_step_seconds, side)]
-            cells += [cold_and_warm(lambda m: m.times.compilation_seconds, side)]
+            cells += [_cold_and_warm(lambda m: m.times.first_step_seconds, side)]
+            cells += [_cold_and_warm(lambda m: m.times.compilation_seconds, side)]
         body.append(cells)
     return markdown(head, body)
 
 
-def cold_and_warm(
+def _cold_and_warm(
     value: Callable[[Measurement], float], measurements: Sequence[Measurement]
 ) -> str:
     """The first process's number, and the median of those that follow."""
-    return f"{median_of(value, measurements[:1])} / {median_of(value, measurements[1:])}"
+    return f"{_median_of(value, measurements[:1])} / {_median_of(value, measurements[1:])}"
 
 
 def growth_table(rows: Sequence[Row]) -> str:
@@ -127,14 +127,14 @@ def growth_table(rows: Sequence[Row]) -> str:
     head = ["", "ms a step", "ms as in the first row, one after the other", "that / ms a step"]
     head += ["images/s", "peak MB"]
     first = rows[0]
-    single = statistics.median(map(milliseconds, first.measured(OURS))) / first.workload.replicas
+    single = statistics.median(map(_milliseconds, first.measured(OURS))) / first.workload.replicas
     body = []
     for row in rows:
         ours, replicas = row.measured(OURS), row.workload.replicas
-        taken = statistics.median(map(milliseconds, ours))
+        taken = statistics.median(map(_milliseconds, ours))
         images = 1000 * replicas * row.workload.batch_size / taken
         numbers = [taken, single * replicas, single * replicas / taken, images]
-        body.append([row.workload.label, *map(number, numbers), memory(ours)])
+        body.append([row.workload.label, *map(number, numbers), _memory(ours)])
     return markdown(head, body)
 
 

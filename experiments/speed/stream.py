@@ -42,7 +42,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class _Epoch:
     """One timed epoch."""
 
     images_per_second: float
@@ -59,10 +59,10 @@ def main(options: Options) -> None:
         splits[name] = load(stream=True, workers=workers).train
     rows = []
     for recipe in options.recipes:
-        measured: dict[str, list[Epoch]] = {name: [] for name in splits}
+        measured: dict[str, list[_Epoch]] = {name: [] for name in splits}
         for _ in range(options.rounds):
             for name, split in splits.items():
-                measured[name].append(second_epoch(recipe, split))
+                measured[name].append(_second_epoch(recipe, split))
                 print(recipe, name, measured[name][-1], flush=True)
         memory = [epoch.images_per_second for epoch in measured["memory"]]
         for name, epochs in measured.items():
@@ -78,10 +78,10 @@ def main(options: Options) -> None:
                 ]
             )
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(page(options, rows))
+    options.out.write_text(_page(options, rows))
 
 
-def second_epoch(recipe_name: str, split: data.Split) -> Epoch:
+def _second_epoch(recipe_name: str, split: data.Split) -> _Epoch:
     """Trains two epochs, of which the first compiles, and times the second."""
     experiment = load_experiment(recipe_name)
     options = experiment.Options()
@@ -103,10 +103,10 @@ def second_epoch(recipe_name: str, split: data.Split) -> Epoch:
         if progress.finished_epoch and progress.epoch == 1:
             started = time.perf_counter()
     seconds = time.perf_counter() - started
-    return Epoch(len(split.images) / seconds, float(metrics["loss"]))
+    return _Epoch(len(split.images) / seconds, float(metrics["loss"]))
 
 
-def page(options: Options, rows: list[list[str]]) -> str:
+def _page(options: Options, rows: list[list[str]]) -> str:
     """The text of the page."""
     head = ["recipe", "images from", "images/s", "of memory's, round by round", "train loss"]
     lines = [

@@ -39,8 +39,8 @@ TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
 TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
-Original = Mapping[str, Archive]
-ORIGINALS: Mapping[str, Original] = {
+_Original = Mapping[str, Archive]
+ORIGINALS: Mapping[str, _Original] = {
     "mnist": {
         TRAIN_IMAGES: Archive(
             (60_000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
@@ -72,12 +72,12 @@ ORIGINALS: Mapping[str, Original] = {
 }
 
 # Where Debian's package dataset-fashion-mnist puts its archives (subfolder fashion-mnist).
-SYSTEM_SOURCES = Path("/usr/share/datasets")
+_SYSTEM_SOURCES = Path("/usr/share/datasets")
 
-NETWORK_SECONDS = 10.0
+_NETWORK_SECONDS = 10.0
 
 
-def find(name: str, sources: Path | None, system: Path = SYSTEM_SOURCES) -> Path | None:
+def find(name: str, sources: Path | None, system: Path = _SYSTEM_SOURCES) -> Path | None:
     """The folder that holds the four archives of `name`: in `sources`, or installed by Debian.
 
     None if there is none. Raises UserError if the subfolder in `sources` lacks an archive.
@@ -149,14 +149,14 @@ def idx_header(shape: tuple[int, ...]) -> bytes:
     return struct.pack(f">HBB{len(shape)}I", 0, unsigned_byte, len(shape), *shape)
 
 
-def is_original(array: np.ndarray, archive: Archive) -> bool:
+def _is_original(array: np.ndarray, archive: Archive) -> bool:
     """Whether `array`, uint8, holds exactly the archive's numbers in the archive's order."""
     digest = hashlib.sha256(idx_header(archive.shape))
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest() == archive.sha256
 
 
-def why_unreachable(url: str, size: int | None, seconds: float = NETWORK_SECONDS) -> str | None:
+def why_unreachable(url: str, size: int | None, seconds: float = _NETWORK_SECONDS) -> str | None:
     """Why `url` cannot be fetched, or None where it answers with a file of `size` bytes.
 
     Takes at most `seconds`, name resolution included: TFDS itself retries for minutes.
@@ -217,7 +217,8 @@ def in_original_order(
     stored_index = stored_positions(count, split_name)
     ordered = Split(split.images[stored_index], split.labels[stored_index])
     if count != labels.shape[0] or not (
-        is_original(ordered.images, images) and is_original(ordered.labels.astype(np.uint8), labels)
+        _is_original(ordered.images, images)
+        and _is_original(ordered.labels.astype(np.uint8), labels)
     ):
         raise UserError(
             f"the {split_name} split prepared in {folder} is not the original: it was prepared "

@@ -25,7 +25,7 @@ from jaxae.data import archives, cache, preparation
 from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.errors import UserError
 
-BUNDLED = tuple(name + MINI_SUFFIX for name in archives.ORIGINALS)
+_BUNDLED = tuple(name + MINI_SUFFIX for name in archives.ORIGINALS)
 
 
 def load(
@@ -54,9 +54,9 @@ def load(
     Raises:
       UserError: that dataset cannot be loaded.
     """
-    if name in BUNDLED:
+    if name in _BUNDLED:
         return _bundled(name)
-    directory, source_root = data_directory(data_dir), _source_root(sources)
+    directory, source_root = _data_directory(data_dir), _source_root(sources)
     folder = _prepared(name, directory, source_root)
     if not stream:
         return _in_memory(name, folder, directory)
@@ -136,10 +136,10 @@ def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Pat
     A run may come from a stranger, so it does not choose which folders are opened: a recorded one
     must be the user's default, or given now by --data-dir.
     """
-    if given is not None or recorded is None or name in BUNDLED:
+    if given is not None or recorded is None or name in _BUNDLED:
         return
     recorded = Path(recorded)
-    if recorded.absolute() == data_directory(None):
+    if recorded.absolute() == _data_directory(None):
         return
     start = "" if recorded.is_absolute() else ", relative to where it was started"
     raise UserError(
@@ -148,7 +148,7 @@ def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Pat
     )
 
 
-def data_directory(data_dir: str | Path | None) -> Path:
+def _data_directory(data_dir: str | Path | None) -> Path:
     """The folder of prepared sets, absolute: the one given, else the user's default."""
     chosen = (
         data_dir or os.environ.get("TFDS_DATA_DIR") or files.user_folder() / "tensorflow_datasets"
@@ -213,11 +213,11 @@ def _unprepared(name: str, directory: Path) -> UserError:
             f"tfds.builder('{name}', data_dir='{directory}', file_format='array_record')"
             '.download_and_prepare()"`'
         )
-    nearest = difflib.get_close_matches(name.lower(), [*BUNDLED, *known], n=3)
+    nearest = difflib.get_close_matches(name.lower(), [*_BUNDLED, *known], n=3)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else "look it up in TFDS's catalogue"
     return UserError(
         f"there is no dataset {name!r}: a name is one of TFDS's, such as mnist, or of the bundled "
-        f"subsets {', '.join(BUNDLED)}; {hint}"
+        f"subsets {', '.join(_BUNDLED)}; {hint}"
     )
 
 
@@ -229,7 +229,7 @@ def _check_array_record(name: str) -> None:
         raise archives.UnobtainableError(
             f"{name} cannot be loaded: a set that TFDS prepares needs the package array_record, "
             "which is not installed and has no build for Windows; everything else works without "
-            f"it: give --dataset {' or '.join(BUNDLED)}"
+            f"it: give --dataset {' or '.join(_BUNDLED)}"
         ) from None
 
 

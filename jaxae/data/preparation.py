@@ -27,7 +27,7 @@ from jaxae.data.prepared import DATASET_INFO, Prepared, fingerprint, read
 from jaxae.data.streaming import Column, StreamedSplit
 from jaxae.errors import UserError
 
-RECORDS_AT_ONCE = 1000
+_RECORDS_AT_ONCE = 1000
 
 
 def find(data_dir: Path, name: str) -> Path | None:
@@ -233,7 +233,7 @@ def _decode(split: shards.Shards) -> Split:
         ) from None
     labels = np.empty(len(split), np.int32)
     with shards.no_bombs():
-        for start in range(0, len(split), RECORDS_AT_ONCE):
-            part = slice(start, start + RECORDS_AT_ONCE)
+        for start in range(0, len(split), _RECORDS_AT_ONCE):
+            part = slice(start, start + _RECORDS_AT_ONCE)
             images[part], labels[part] = split.read(range(len(split))[part])
     return Split(images, labels)

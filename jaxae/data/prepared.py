@@ -17,88 +17,88 @@ from jaxae.errors import UserError
 from jaxae.files import Least, Most, Quoted, convert, read_json, shorten, unfit
 
 DATASET_INFO = "dataset_info.json"
-FEATURES = "features.json"
-LABELS = ".labels.txt"  # ends the name of a file of class names
+_FEATURES = "features.json"
+_LABELS = ".labels.txt"  # ends the name of a file of class names
 
-TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 """The template for a shard's name if a split gives none."""
 
-CLASS_NAME = "pythonClassName"  # a key in features.json
+_CLASS_NAME = "pythonClassName"  # a key in features.json
 
-IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
-CLASS_LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
-OWN = re.compile(r"tensorflow_datasets\.core\.features\.[\w.]+")
+_IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
+_CLASS_LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
+_OWN = re.compile(r"tensorflow_datasets\.core\.features\.[\w.]+")
 """The classes of features that are TFDS's own, of which only the image and the label are read."""
 
-MOST_CLASSES = 1_000_000
-MOST_PIXELS = 100_000  # on a side of an image
-MOST_RECORDS = 2**31 - 1  # their indices are int32
+_MOST_CLASSES = 1_000_000
+_MOST_PIXELS = 100_000  # on a side of an image
+_MOST_RECORDS = 2**31 - 1  # their indices are int32
 
 
 # What is read of the two files, under TFDS's names.
 
 
 @dataclass(frozen=True)
-class StoredSplit:
+class _StoredSplit:
     """A split in dataset_info.json."""
 
     name: str
-    shardLengths: tuple[Annotated[int, Quoted(), Least(0), Most(MOST_RECORDS)], ...] = ()
-    filepathTemplate: str = TEMPLATE
+    shardLengths: tuple[Annotated[int, Quoted(), Least(0), Most(_MOST_RECORDS)], ...] = ()
+    filepathTemplate: str = _TEMPLATE
 
 
 @dataclass(frozen=True)
-class DatasetInfo:
+class _DatasetInfo:
     """dataset_info.json."""
 
     name: str
-    splits: tuple[StoredSplit, ...]
+    splits: tuple[_StoredSplit, ...]
     fileFormat: str = "tfrecord"
 
 
 @dataclass(frozen=True)
-class Shape:
+class _Shape:
     """The shape of an image."""
 
-    dimensions: tuple[Annotated[int, Quoted(), Least(-1), Most(MOST_PIXELS)], ...]
+    dimensions: tuple[Annotated[int, Quoted(), Least(-1), Most(_MOST_PIXELS)], ...]
 
 
 @dataclass(frozen=True)
-class Image:
+class _Image:
     """The shape and dtype of an image feature."""
 
-    shape: Shape
+    shape: _Shape
     dtype: str
 
 
 @dataclass(frozen=True)
-class ClassLabel:
+class _ClassLabel:
     """The number of classes of a label feature."""
 
-    numClasses: Annotated[int, Quoted(), Least(1), Most(MOST_CLASSES)]
+    numClasses: Annotated[int, Quoted(), Least(1), Most(_MOST_CLASSES)]
 
 
 @dataclass(frozen=True)
-class Feature:
+class _Feature:
     """A feature in features.json."""
 
     pythonClassName: str
-    image: Image | None = None
-    classLabel: ClassLabel | None = None
+    image: _Image | None = None
+    classLabel: _ClassLabel | None = None
 
 
 @dataclass(frozen=True)
-class FeaturesDict:
+class _FeaturesDict:
     """The features of a set by name."""
 
     features: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Features:
+class _Features:
     """features.json."""
 
-    featuresDict: FeaturesDict
+    featuresDict: _FeaturesDict
 
 
 @dataclass(frozen=True)
@@ -109,17 +109,17 @@ class Prepared:
     file_format: str
     shards: Mapping[str, Mapping[str, int]]  # of each split: the records in each file, by its name
     features: frozenset[str]  # their names
-    image: Feature | None  # the features that are read
-    label: Feature | None
+    image: _Feature | None  # the features that are read
+    label: _Feature | None
 
     def files(self) -> list[Path]:
         """The set's own files, in order of their names; not what else lies in its folder."""
-        own = {DATASET_INFO, FEATURES, "metadata.json", "LICENSE"}.union(*self.shards.values())
+        own = {DATASET_INFO, _FEATURES, "metadata.json", "LICENSE"}.union(*self.shards.values())
         files = {path.name: path for path in self.folder.iterdir() if path.is_file()}
         return [
             files[name]
             for name in sorted(files)
-            if name in own or (name.endswith(LABELS) and not name.startswith("."))
+            if name in own or (name.endswith(_LABELS) and not name.startswith("."))
         ]
 
     def is_labelled(self) -> bool:
@@ -128,11 +128,11 @@ class Prepared:
         return (
             {"train", "test"} <= set(self.shards)
             and image is not None
-            and image.pythonClassName == IMAGE
+            and image.pythonClassName == _IMAGE
             and image.image is not None
             and image.image.dtype == "uint8"
             and label is not None
-            and label.pythonClassName == CLASS_LABEL
+            and label.pythonClassName == _CLASS_LABEL
             and label.classLabel is not None
         )
 
@@ -143,8 +143,8 @@ class Prepared:
         sides = self.image.image.shape.dimensions
         if len(sides) != 3 or 0 in sides or sides[2] not in (1, 3, 4):
             raise UserError(
-                f"the shape of an image in {self.folder / FEATURES} is {list(sides)}, where "
-                f"height, width and 1, 3 or 4 channels are needed: {remedy(self.folder)}"
+                f"the shape of an image in {self.folder / _FEATURES} is {list(sides)}, where "
+                f"height, width and 1, 3 or 4 channels are needed: {_remedy(self.folder)}"
             )
         height, width = (None if side < 0 else side for side in sides[:2])
         return height, width, sides[2]
@@ -153,18 +153,18 @@ class Prepared:
         """The names of the classes, or their numbers if they have no names."""
         assert self.label is not None  # of a labelled set
         assert self.label.classLabel is not None
-        count, file = self.label.classLabel.numClasses, self.folder / f"label{LABELS}"
+        count, file = self.label.classLabel.numClasses, self.folder / f"label{_LABELS}"
         if not file.exists():
             return tuple(map(str, range(count)))
         try:
             lines = file.read_text(encoding="utf-8").split("\n")
         except (OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read ({error}): {remedy(self.folder)}") from None
+            raise UserError(f"{file} cannot be read ({error}): {_remedy(self.folder)}") from None
         names = tuple(line.strip() for line in lines if line.strip())
         if len(names) != count:
             raise UserError(
-                f"{file} names {len(names)} classes, and {self.folder / FEATURES} has {count}: "
-                f"{remedy(self.folder)}"
+                f"{file} names {len(names)} classes, and {self.folder / _FEATURES} has {count}: "
+                f"{_remedy(self.folder)}"
             )
         return names
 
@@ -174,33 +174,33 @@ def read(folder: Path) -> Prepared:
 
     Raises UserError where its files are damaged, or name a class that is not TFDS's own.
     """
-    described = read_json(folder / FEATURES, remedy(folder))
+    described = read_json(folder / _FEATURES, _remedy(folder))
     for key, name in _classes(described):
-        if not isinstance(name, str) or not OWN.fullmatch(name):
+        if not isinstance(name, str) or not _OWN.fullmatch(name):
             raise UserError(
-                f"{key} in {folder / FEATURES} is {shorten(name)}, which is not a class of TFDS "
+                f"{key} in {folder / _FEATURES} is {shorten(name)}, which is not a class of TFDS "
                 "itself: where TFDS opens such a set it runs the author's code; prepare the set "
                 "again without this feature"
             )
-    stored = read_json(folder / DATASET_INFO, remedy(folder))
+    stored = read_json(folder / DATASET_INFO, _remedy(folder))
     file = DATASET_INFO
     try:
-        info = convert(DatasetInfo, stored, "")
+        info = convert(_DatasetInfo, stored, "")
         shards = {split.name: _shards(info.name, info.fileFormat, split) for split in info.splits}
-        file = FEATURES
-        features = convert(Features, described, "").featuresDict.features
+        file = _FEATURES
+        features = convert(_Features, described, "").featuresDict.features
         image, label = (
-            convert(Feature, features[name], f"featuresDict.features.{name}")
+            convert(_Feature, features[name], f"featuresDict.features.{name}")
             if name in features
             else None
             for name in ("image", "label")
         )
     except ValueError as error:
-        raise unfit(folder / file, error, remedy(folder)) from None
+        raise unfit(folder / file, error, _remedy(folder)) from None
     return Prepared(folder, info.fileFormat, shards, frozenset(features), image, label)
 
 
-def remedy(folder: Path) -> str:
+def _remedy(folder: Path) -> str:
     """Returns the advice for a damaged set."""
     return f"remove {folder} and prepare the set again"
 
@@ -221,14 +221,14 @@ def _classes(document: Any) -> Iterator[tuple[str, Any]]:
     while open_values:
         key, value = open_values.pop()
         if isinstance(value, dict):
-            if CLASS_NAME in value:
-                yield f"{key}.{CLASS_NAME}".lstrip("."), value[CLASS_NAME]
+            if _CLASS_NAME in value:
+                yield f"{key}.{_CLASS_NAME}".lstrip("."), value[_CLASS_NAME]
             open_values += [(f"{key}.{name}".lstrip("."), child) for name, child in value.items()]
         elif isinstance(value, list):
             open_values += [(f"{key}[{index}]", child) for index, child in enumerate(value)]
 
 
-def _shards(dataset: str, file_format: str, split: StoredSplit) -> dict[str, int]:
+def _shards(dataset: str, file_format: str, split: _StoredSplit) -> dict[str, int]:
     """How many records each file of a split holds, by its name, as TFDS makes names."""
     counts = split.shardLengths
     digits = max(5, len(str(len(counts))))

@@ -17,8 +17,8 @@ import numpy as np
 from jaxae.data.prepared import Prepared
 from jaxae.errors import UserError, may_pass, unreadable
 
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
-FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # TensorFlow's; for others Pillow may start programs
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # TensorFlow's; for others Pillow may start programs
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Shards:
 
         try:
             encoded, _ = parse(self.source[0])
-            with no_bombs(), Image.open(io.BytesIO(encoded), formats=FORMATS) as file:
+            with no_bombs(), Image.open(io.BytesIO(encoded), formats=_FORMATS) as file:
                 return file.height, file.width
         except Exception as error:
             raise self._unreadable(0, error) from None
@@ -151,22 +151,22 @@ def decode_image(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     from PIL import Image
 
     height, width, channels = shape
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as file:
+    with Image.open(io.BytesIO(encoded), formats=_FORMATS) as file:
         if (file.height, file.width) != (height, width):
             raise ValueError(
                 f"its image of {file.height} x {file.width} pixels is one of {height} x {width} in "
                 "the set, and images that differ in size cannot be loaded"
             )
-        if channels < 4 and file.has_transparency_data and not is_opaque(file):
+        if channels < 4 and file.has_transparency_data and not _is_opaque(file):
             raise ValueError(
                 f"its image has transparent pixels, which {channels} channels cannot hold"
             )
         image: Any = file
         if file.mode.startswith("I"):  # 16 bits of grey, of which Pillow would clip all above 255
             image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
-        return np.asarray(image.convert(MODES[channels])).reshape(shape)
+        return np.asarray(image.convert(_MODES[channels])).reshape(shape)
 
 
-def is_opaque(image: Any) -> bool:
+def _is_opaque(image: Any) -> bool:
     """Returns whether every pixel of a Pillow image is fully opaque."""
     return np.asarray(image.convert("RGBA"))[..., 3].min() == 255

@@ -12,7 +12,7 @@ import numpy as np
 from jaxae.data.shards import Shards
 from jaxae.errors import UserError
 
-KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # of images and of labels
+_KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # of images and of labels
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Column:
     @property
     def dtype(self) -> np.dtype:
         """uint8, or int32."""
-        return KINDS[self.index]
+        return _KINDS[self.index]
 
     def __len__(self) -> int:
         return len(self.split)
@@ -97,7 +97,7 @@ def read_batches(
             if isinstance(batch, UserError):
                 raise batch
             images, labels = (
-                np.frombuffer(part, kind) for part, kind in zip(batch, KINDS, strict=True)
+                np.frombuffer(part, kind) for part, kind in zip(batch, _KINDS, strict=True)
             )
             yield images.reshape(*indices.shape, *split.shape), labels.reshape(indices.shape)
     finally:

@@ -19,21 +19,21 @@ import numpy as np
 from jaxae.data import archives, preparation
 from jaxae.errors import UserError
 
-TRAIN_PER_CLASS = 500
-TEST_PER_CLASS = 100
-CLASSES = 10
+_TRAIN_PER_CLASS = 500
+_TEST_PER_CLASS = 100
+_CLASSES = 10
 
 
 def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
     """Indices, ascending, of the first `count` entries of each class in `labels`."""
-    firsts = [np.flatnonzero(labels == label)[:count] for label in range(CLASSES)]
+    firsts = [np.flatnonzero(labels == label)[:count] for label in range(_CLASSES)]
     return np.sort(np.concatenate(firsts))
 
 
-def subset(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> dict[str, np.ndarray]:
+def _subset(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> dict[str, np.ndarray]:
     """The class-balanced subset of a set's four arrays, images uint8 [N, H, W, 1]."""
-    train = first_of_each_class(arrays[archives.TRAIN_LABELS], TRAIN_PER_CLASS)
-    test = first_of_each_class(arrays[archives.TEST_LABELS], TEST_PER_CLASS)
+    train = first_of_each_class(arrays[archives.TRAIN_LABELS], _TRAIN_PER_CLASS)
+    test = first_of_each_class(arrays[archives.TEST_LABELS], _TEST_PER_CLASS)
     return {
         "train_images": arrays[archives.TRAIN_IMAGES][train, ..., None],
         "train_labels": arrays[archives.TRAIN_LABELS][train],
@@ -61,7 +61,7 @@ def made(name: str, sources: Path) -> bytes:
     if folder is None:
         raise UserError(f"{sources} has no subfolder {name} with the four original archives")
     arrays = archives.read(name, {file: folder / file for file in archives.FILES})
-    return npz_bytes(subset(arrays, preparation.class_names(name)))
+    return npz_bytes(_subset(arrays, preparation.class_names(name)))
 
 
 def main() -> None:
