@@ -1,11 +1,16 @@
-"""Every code block of the READMEs, run as it stands there."""
+"""The READMEs are true: code blocks run as they stand, and files, names and options exist."""
 
+import ast
+import importlib
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +18,13 @@ import numpy as np
 import pytest
 
 from jaxae import cli, family, likelihoods, models
+from jaxae.commands import train as train_command
 from jaxae.family import Context
 from jaxae.network import Network
 from jaxae.train import Batch
 from support.commands import REPOSITORY
 from support.experiments import options_of
+from test_rooms import ALLOWED
 
 PAGES = {
     name: (REPOSITORY / name).read_text(encoding="utf-8")
@@ -33,19 +40,19 @@ README, ARCHITECTURE, EXPERIMENTS, *_ = PAGES.values()
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The fenced code blocks of a language on a page."""
+    """Returns the fenced blocks of a language on a page."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder to run commands in, with the experiments where the README has them."""
+    """Returns a folder to run commands in, which has experiments/ as a checkout does."""
     (tmp_path / "experiments").symlink_to(REPOSITORY / "experiments")
     return tmp_path
 
 
 def run(arguments: list[str], folder: Path) -> str:
-    """The output of a Python command run in a folder; its failure fails the test."""
+    """Runs a Python command in a folder and returns its output; fails the test if it fails."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
@@ -92,6 +99,78 @@ def test_every_file_that_a_page_names_is_there(name):
     assert [path for path in paths if not (REPOSITORY / path).exists() and path.islower()] == []
 
 
+def test_every_option_in_a_table_exists():
+    named = {
+        flag
+        for page in (README, EXPERIMENTS)
+        for row in re.findall(r"^\|.*\|$", page, flags=re.MULTILINE)
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", row)
+    }
+    assert {"--objective", "--dataset", "--no-compilation-cache"} <= named
+    all_options = [options_of(name)() for name in ("fashion", "latent2d", "vae")]
+    known = {flag for options in (*all_options, train_command.Options()) for flag in flags(options)}
+    assert named <= known
+
+
+def flags(options: Any) -> Iterator[str]:
+    """Yields the flags of a command's options, as tyro derives them from nested dataclasses."""
+    for field in fields(options):
+        value, name = getattr(options, field.name), field.name.replace("_", "-")
+        if is_dataclass(value):
+            yield from flags(value)
+        elif value is True:
+            yield f"--no-{name}"
+        else:
+            yield f"--{name}"
+
+
+def test_one_training_step_names_what_exists():
+    section = ARCHITECTURE.split("## One training step", 1)[1].split("\n## ", 1)[0]
+    words = re.findall(r"`([\w./]+)`", section)
+    names = {word for word in words if not word.endswith((".py", ".json", ".jsonl"))}
+    files = [REPOSITORY / word for word in words if word.endswith(".py")]
+    files = [
+        file if file.exists() else REPOSITORY / "jaxae" / file.relative_to(REPOSITORY)
+        for file in files
+    ]
+    defined = {name for file in files for name in names_defined_in(file)}
+    assert [name for name in names if "." not in name and name not in defined] == []
+    dotted = [name.split(".") for name in names if "." in name]
+    assert dotted
+    for room, name in dotted:
+        assert hasattr(importlib.import_module(f"jaxae.{room}"), name), f"{room}.{name}"
+
+
+def names_defined_in(file: Path) -> set[str]:
+    """Returns the names of a file's functions and classes."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+def test_the_architecture_draws_and_describes_every_room():
+    (drawing,) = blocks(ARCHITECTURE, "text")
+    line_of = {
+        room: number for number, line in enumerate(drawing.splitlines()) for room in line.split()
+    }
+    allowed = {room: imported for room, imported in ALLOWED.items() if room != "__main__"}
+    assert line_of.keys() == allowed.keys()
+    upwards = [
+        f"{room} imports {other}"
+        for room, imported in allowed.items()
+        for other in imported.split()
+        if line_of[room] >= line_of[other]
+    ]
+    assert upwards == []
+    folders = [room for room in allowed if (REPOSITORY / "jaxae" / room).is_dir()]
+    described = re.findall(r"^\*\*`(\w+)/`\*\*", ARCHITECTURE, flags=re.MULTILINE)
+    assert sorted(described) == sorted(folders)
+    assert [
+        room for room in allowed if f"`{room}.py`" not in ARCHITECTURE and room not in folders
+    ] == []
+
+
 def test_research_example_trains(checkout):
     example, _ = blocks(README, "python")
     (checkout / "example.py").write_text(example)
@@ -116,7 +195,7 @@ def test_shell_commands_run_in_order(checkout):
 
 
 def run_all(commands: str, folder: Path) -> list[str]:
-    """The outputs of lines that begin with python or jaxae, run one after the other."""
+    """Runs lines that begin with python or jaxae one after the other; returns their outputs."""
     outputs = []
     for command in commands.splitlines():
         program, *arguments = shlex.split(command)
@@ -153,7 +232,7 @@ def test_a_new_member_is_a_row():
     np.testing.assert_allclose(terms.loss, half, rtol=1e-6)
 
 
-def test_commands_for_several_hosts_are_taken():
+def test_commands_for_several_hosts_parse():
     lines = [line for block in blocks(EXPERIMENTS, "console") for line in block.splitlines()]
     assert len(lines) == 3
     for line in lines:
