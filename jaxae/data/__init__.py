@@ -1,6 +1,6 @@
 """Datasets as arrays: bundled, cached, prepared by TFDS, or read from their original archives.
 
-`load` chooses one; `Column` and `StreamedSplit` stream from disk in place of arrays.
+`load` loads one by its name; a `Column` of a `StreamedSplit` replaces an array and reads from disk.
 """
 
 from jaxae.data.dataset import Dataset, Split, assemble

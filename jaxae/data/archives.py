@@ -1,4 +1,4 @@
-"""The original gzipped IDX archives of MNIST and Fashion-MNIST: found, fetched, verified, read."""
+"""The original gzipped IDX archives of MNIST and Fashion-MNIST: finds, verifies and reads them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from jaxae.errors import UserError
 
 
 class UnobtainableError(UserError):
-    """The set is not available on this machine; nothing that the user gave is wrong."""
+    """The dataset is not available on this machine, although the user made no mistake."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Shape of the uint8 array in an archive, and the SHA-256 of the decompressed bytes.
+    """The shape of the uint8 array in an archive, and the SHA-256 of the decompressed bytes.
 
-    The bytes before compression, because the same images also come recompressed (Debian).
+    The compressed bytes differ between distributors: Debian compresses the archives again.
     """
 
     shape: tuple[int, ...]
@@ -71,16 +71,16 @@ ORIGINALS: Mapping[str, _Original] = {
     },
 }
 
-# Where Debian's package dataset-fashion-mnist puts its archives (subfolder fashion-mnist).
+# Debian's package dataset-fashion-mnist installs its archives here (subfolder fashion-mnist).
 _SYSTEM_SOURCES = Path("/usr/share/datasets")
 
 _NETWORK_SECONDS = 10.0
 
 
 def find(name: str, sources: Path | None, system: Path = _SYSTEM_SOURCES) -> Path | None:
-    """The folder that holds the four archives of `name`: in `sources`, or installed by Debian.
+    """Returns the folder with the four archives of `name`: in `sources`, or installed by Debian.
 
-    None if there is none. Raises UserError if the subfolder in `sources` lacks an archive.
+    Returns None if there is none. Raises `UserError` if the subfolder in `sources` lacks a file.
     """
     for root in (sources, system):
         for subfolder in (name, name.replace("_", "-")):
@@ -99,9 +99,9 @@ def find(name: str, sources: Path | None, system: Path = _SYSTEM_SOURCES) -> Pat
 
 
 def read(name: str, paths: Mapping[str, Path]) -> dict[str, np.ndarray]:
-    """The uint8 array in each archive, keyed by file name as `paths` is.
+    """Returns the uint8 array in each archive, keyed by file name like `paths`.
 
-    Raises UserError where a file is not the original's content.
+    Raises `UserError` if the content of a file is not the original's.
     """
     return {
         file: _read_verified(paths[file], name, file, archive)
@@ -114,7 +114,7 @@ def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.nda
     expected = len(header) + math.prod(archive.shape)
     try:
         with gzip.open(path, "rb") as stream:
-            content = stream.read(expected + 1)  # no more, for a small file may unpack to terabytes
+            content = stream.read(expected + 1)  # no more: a small file may unpack to terabytes
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
             f"{path} is not a whole gzip file ({error}): it is truncated or damaged; fetch it again"
@@ -135,7 +135,7 @@ def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.nda
     digest = hashlib.sha256(content).hexdigest()
     if digest != archive.sha256:
         other = next((n for n in ORIGINALS if ORIGINALS[n][file].sha256 == digest), None)
-        found = f"it is that of {other}" if other else f"SHA-256 of its content {digest}"
+        found = f"it is that of {other}" if other else f"its content has SHA-256 {digest}"
         raise UserError(
             f"{path} has the wrong checksum: it is not {file} of {name} ({found}, expected "
             f"{archive.sha256}); fetch the file again"
@@ -144,25 +144,25 @@ def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.nda
 
 
 def idx_header(shape: tuple[int, ...]) -> bytes:
-    """What precedes unsigned bytes of this shape in an IDX file: magic number and sizes."""
+    """Returns the header of an IDX file of unsigned bytes: the magic number and the shape."""
     unsigned_byte = 0x08
     return struct.pack(f">HBB{len(shape)}I", 0, unsigned_byte, len(shape), *shape)
 
 
 def _is_original(array: np.ndarray, archive: Archive) -> bool:
-    """Whether `array`, uint8, holds exactly the archive's numbers in the archive's order."""
+    """Returns whether a uint8 array holds exactly the archive's numbers in the archive's order."""
     digest = hashlib.sha256(idx_header(archive.shape))
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest() == archive.sha256
 
 
 def why_unreachable(url: str, size: int | None, seconds: float = _NETWORK_SECONDS) -> str | None:
-    """Why `url` cannot be fetched, or None where it answers with a file of `size` bytes.
+    """Returns why `url` cannot be fetched, or None if it answers with a file of `size` bytes.
 
-    Takes at most `seconds`, name resolution included: TFDS itself retries for minutes.
+    Takes at most `seconds`, including name resolution; TFDS itself would retry for minutes.
     """
     reasons: list[str | None] = [f"no answer from {url} within {seconds:g} s"]
-    # A daemon, because a thread stuck in name resolution can be neither stopped nor waited for.
+    # A daemon: a thread that hangs in name resolution can be neither stopped nor joined.
     probe = threading.Thread(
         target=lambda: reasons.append(_probe(url, size, seconds)), daemon=True, name="probe"
     )
@@ -172,7 +172,7 @@ def why_unreachable(url: str, size: int | None, seconds: float = _NETWORK_SECOND
 
 
 def _probe(url: str, size: int | None, seconds: float) -> str | None:
-    import requests  # the client that TFDS downloads with: same proxies, same certificates
+    import requests  # TFDS downloads with it: same proxies, same certificates
 
     try:
         answer = requests.head(url, timeout=seconds, allow_redirects=True)
@@ -182,13 +182,16 @@ def _probe(url: str, size: int | None, seconds: float) -> str | None:
     if answer.status_code != requests.codes.ok:
         return f"{url} answers with HTTP status {answer.status_code}"
     if size is not None and length is not None and int(length) != size:
-        # A portal or proxy answers everything with a page of its own.
-        return f"{url} answers with {length} bytes where the archive has {size}"
+        # A captive portal or proxy answers every request with its own page.
+        return f"{url} answers with {length} bytes, but the archive has {size}"
     return None
 
 
 def stored_positions(count: int, split: str) -> np.ndarray:
-    """Where TFDS stores each example: at the rank of the MD5 of its split's name and its key."""
+    """Returns the position at which TFDS stores each example of a split, int [count].
+
+    TFDS sorts examples by the MD5 of the split's name and their index.
+    """
     original_index = sorted(
         range(count), key=lambda index: hashlib.md5(f"{split}{index}".encode()).digest()
     )
@@ -196,7 +199,7 @@ def stored_positions(count: int, split: str) -> np.ndarray:
 
 
 def of_splits(name: str) -> dict[str, tuple[Archive, Archive]]:
-    """The archives of images and of labels of each split of `name`; none for another set."""
+    """Returns the image and label archives of each split of `name`; empty if it has no archives."""
     if name not in ORIGINALS:
         return {}
     original = ORIGINALS[name]
@@ -209,9 +212,9 @@ def of_splits(name: str) -> dict[str, tuple[Archive, Archive]]:
 def in_original_order(
     split: Split, split_name: str, folder: Path, images: Archive, labels: Archive
 ) -> Split:
-    """A split as TFDS stores it, in the order of the original files.
+    """Reorders a split from TFDS's order to that of the original files.
 
-    Raises UserError unless images and labels are the originals.
+    Raises `UserError` unless images and labels are the originals.
     """
     count = len(split.labels)
     stored_index = stored_positions(count, split_name)
@@ -222,6 +225,6 @@ def in_original_order(
     ):
         raise UserError(
             f"the {split_name} split prepared in {folder} is not the original: it was prepared "
-            "from other or incomplete data; remove that folder and load the set again"
+            "from other or incomplete data; remove that folder and load the dataset again"
         )
     return ordered

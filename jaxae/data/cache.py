@@ -1,6 +1,6 @@
-"""Decoded arrays beside a prepared set, memory-mapped, valid as long as that set is unchanged.
+"""Caches a prepared set's decoded arrays beside it, memory-mapped, until the set changes.
 
-The fingerprint of what is loaded is computed anew, and serves as the checksum of all of it.
+Each load computes the fingerprint again, which serves as a checksum of the whole cache.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ METADATA = "metadata.json"
 
 
 def identity(folder: Path) -> str:
-    """A digest of the names, sizes and times of the files of the set prepared in `folder`."""
+    """Returns a digest of the names, sizes and times of the files of the set in `folder`."""
     return prepared.fingerprint(prepared.read(folder).files(), times=True)
 
 
 def read(folder: Path, name: str) -> Dataset | None:
-    """The arrays cached for the set prepared in `folder`; None where missing, stale or damaged.
+    """Returns the cached arrays of the set in `folder`; None if missing, stale or damaged.
 
-    Damage is whatever changes the fingerprint: a flipped bit, another shape or dtype, a class name.
+    Any change of the fingerprint counts as damage: a flipped bit, a shape, a dtype, a class name.
     """
     cache = folder / FOLDER
     try:
@@ -42,14 +42,14 @@ def read(folder: Path, name: str) -> Dataset | None:
         )
         dataset = assemble(name, train, test, tuple(metadata["class_names"]))
         return dataset if dataset.fingerprint == metadata["fingerprint"] else None
-    except Exception:  # absent, or whatever NumPy, JSON and tokenize make of damage
+    except Exception:  # the cache is missing, or NumPy, JSON or tokenize fails on a damaged file
         return None
 
 
 def write(folder: Path, dataset: Dataset) -> None:
-    """Caches `dataset`, decoded from `folder`; the caller holds the lock of the set.
+    """Caches `dataset`, which was decoded from `folder`; the caller holds the set's lock.
 
-    Raises OSError, and leaves nothing, where there is no room or no right to write.
+    Raises `OSError` if the disk is full or the folder is not writable, and then leaves no files.
     """
     staging = folder / f".{FOLDER}.incomplete"
     shutil.rmtree(staging, ignore_errors=True)

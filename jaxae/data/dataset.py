@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels, in a fixed order; both arrays are read-only.
+    """Images and their labels in a fixed order, as read-only arrays.
 
     images: uint8 [N, H, W, C]; labels: int32 [N], indices into the dataset's class names.
     """
@@ -21,11 +21,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split under the name that configs, metrics and captions carry.
+    """A training and a test split, with the name that configs, metrics and captions show.
 
-    `fingerprint` is the SHA-256 of class names and arrays: equal content, equal fingerprint, on
-    any machine and however the set was obtained. The fingerprint of a streamed set differs: it is
-    computed from the names and sizes of its files.
+    `fingerprint` is the SHA-256 of the class names and arrays, so equal content has an equal
+    fingerprint on any machine, however the dataset was obtained. A streamed dataset has another
+    fingerprint, computed from the names and sizes of its files.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Dataset:
 
     @property
     def bundled(self) -> bool:
-        """Whether this is the subset that the package carries."""
+        """Whether this is a subset that comes with the package."""
         return self.name.endswith(MINI_SUFFIX)
 
 
@@ -44,7 +44,7 @@ MINI_SUFFIX = "_mini"
 
 
 def assemble(name: str, train: Split, test: Split, class_names: tuple[str, ...]) -> Dataset:
-    """The dataset of these splits, fingerprinted, its arrays marked read-only."""
+    """Returns a dataset of these splits with its fingerprint; marks the arrays read-only."""
     digest = hashlib.sha256("\n".join(class_names).encode())
     for split in (train, test):
         for array in (split.images, split.labels):

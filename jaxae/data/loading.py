@@ -1,4 +1,4 @@
-"""Loads a dataset by its TFDS name: verified, decoded once, with or without a network.
+"""Loads a dataset by its TFDS name, verified and decoded once, with or without a network.
 
 >>> fashion = load("fashion_mnist")
 >>> fashion.train.images.shape
@@ -36,23 +36,23 @@ def load(
     stream: bool = False,
     workers: int = 0,
 ) -> Dataset:
-    """Loads exactly the dataset `name`: a TFDS image set, or one of the bundled subsets.
+    """Loads exactly the dataset `name`: a TFDS image dataset, or one of the bundled subsets.
 
-    MNIST and Fashion-MNIST are prepared first if they are not: from the archives in `sources`, else
-    from those that Debian installs, else from the network. Their images keep the order of the
-    original files. TFDS must have prepared any other set. The arrays are read-only. Without the
-    package array_record only bundled sets, and sets decoded before, can be loaded.
+    MNIST and Fashion-MNIST are prepared on first use: from the archives in `sources`, else from
+    those that Debian installs, else from the network. Their images keep the order of the original
+    files. Any other dataset must already have been prepared by TFDS. The arrays are read-only.
+    Without the package array_record, only bundled subsets and cached datasets can be loaded.
 
     Args:
       name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini".
-      data_dir: folder of prepared sets; else TFDS_DATA_DIR, else ~/tensorflow_datasets.
-      sources: folder of original archives, one subfolder per dataset; else JAXAE_SOURCES.
-      stream: leave the training split on disk, and read it as it is indexed or trained on; bundled
-        subsets are in memory in any case.
-      workers: processes that read and decode streamed images; 0: threads of this process.
+      data_dir: folder of prepared datasets; default: TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      sources: folder of original archives, with a subfolder per dataset; default: JAXAE_SOURCES.
+      stream: leave the training split on disk, and read it when it is indexed or trained on;
+        bundled subsets are always in memory.
+      workers: number of processes that read and decode streamed images; 0 uses threads instead.
 
     Raises:
-      UserError: that dataset cannot be loaded.
+      UserError: the dataset cannot be loaded.
     """
     if name in _BUNDLED:
         return _bundled(name)
@@ -65,7 +65,7 @@ def load(
 
 
 def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
-    """The folder of a prepared set: as found, or prepared now from archives or the network."""
+    """Returns the folder of a prepared set; prepares an original set if nobody has yet."""
     folder = preparation.find(directory, name) if _is_name(name) else None
     if folder is not None:
         return folder
@@ -74,22 +74,22 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     _check_array_record(name)
     source = _obtainable(name, directory, source_root)  # before anything is written
     with _lock(directory, name) as problem:
-        if problem is None:  # and another process may have prepared it meanwhile
+        if problem is None:  # another process may have prepared it in the meantime
             return preparation.find(directory, name) or preparation.prepare(directory, name, source)
     raise UserError(
-        f"{name} cannot be prepared in {directory}: {problem}; name a folder that can be written "
+        f"{name} cannot be prepared in {directory}: {problem}; name a folder that you can write to "
         "with --data-dir"
     )
 
 
 def _in_memory(name: str, folder: Path, directory: Path) -> Dataset:
-    """A prepared set, from its cache, or decoded and then cached if that can be written."""
+    """Returns a prepared set from its cache, or decodes it and caches it if it can."""
     cached = cache.read(folder, name)
     if cached is not None:
         return cached
     _check_array_record(name)
     with _lock(directory, name) as problem:
-        if problem is None:  # and another process may have cached it meanwhile
+        if problem is None:  # another process may have cached it in the meantime
             return cache.read(folder, name) or _decode_and_cache(folder, name)
     _say_uncached(folder, name, problem)
     return preparation.decode(folder, name)
@@ -103,10 +103,11 @@ def load_default(
     stream: bool = False,
     workers: int = 0,
 ) -> Dataset:
-    """`load`, or the bundled subset if the full set is not at hand and cannot be downloaded.
+    """Loads `name`, or its bundled subset if the full dataset is unavailable.
 
-    For callers whose user named no dataset. A line on stderr says so, and so does the dataset's
-    name. Anything else that goes wrong (a bad archive, an unwritable folder) is an error.
+    For commands whose user named no dataset. The full dataset is unavailable if it is neither
+    prepared nor downloadable; then a line on stderr reports the subset, and the dataset's name ends
+    in "_mini". Any other failure, such as a bad archive or an unwritable folder, is an error.
     """
     try:
         return load(name, data_dir=data_dir, sources=sources, stream=stream, workers=workers)
@@ -131,17 +132,17 @@ def _bundled(name: str) -> Dataset:
 
 
 def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Path | None) -> None:
-    """UserError if a run's dataset lies in a folder that the user has not named.
+    """Raises `UserError` if a run recorded a data folder that the user has not chosen.
 
-    A run may come from a stranger, so it does not choose which folders are opened: a recorded one
-    must be the user's default, or given now by --data-dir.
+    A run may come from a stranger, so it must not choose which folders are opened: its folder must
+    be the user's default, or the user must give --data-dir now.
     """
     if given is not None or recorded is None or name in _BUNDLED:
         return
     recorded = Path(recorded)
     if recorded.absolute() == _data_directory(None):
         return
-    start = "" if recorded.is_absolute() else ", relative to where it was started"
+    start = "" if recorded.is_absolute() else ", relative to the folder it was started in"
     raise UserError(
         f"{run} was trained on data in {recorded}{start}, which is not your data folder: give "
         f"--data-dir {recorded} if you trust what is in it"
@@ -149,7 +150,7 @@ def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Pat
 
 
 def _data_directory(data_dir: str | Path | None) -> Path:
-    """The folder of prepared sets, absolute: the one given, else the user's default."""
+    """Returns the absolute folder of prepared sets: the one given, else the user's default."""
     chosen = (
         data_dir or os.environ.get("TFDS_DATA_DIR") or files.user_folder() / "tensorflow_datasets"
     )
@@ -175,20 +176,20 @@ def _source_root(sources: str | Path | None) -> Path | None:
 
 
 def _expanded(chosen: str | Path) -> Path:
-    """An absolute path, in which ~ is the user's home."""
+    """Returns an absolute path, with ~ expanded to the user's home."""
     try:
         return Path(chosen).expanduser().absolute()
     except RuntimeError:
-        raise UserError(f"{chosen} is in a home that is not known: give a path without ~") from None
+        raise UserError(f"the home folder in {chosen} is unknown: give a path without ~") from None
 
 
 def _is_name(name: str) -> bool:
-    """Whether this is a TFDS name, perhaps with a configuration, and so no path out of bounds."""
+    """Returns whether this is a TFDS name, with or without a configuration, and not some path."""
     return re.fullmatch(r"[a-z]\w*(/\w[\w.+-]*)?", name) is not None
 
 
 def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | None:
-    """The folder that holds the archives of `name`, or None if the network has them."""
+    """Returns the folder with the archives of `name`, or None if they can be downloaded."""
     source = archives.find(name, source_root)
     problem = None if source else preparation.download_problem(name)
     if problem is None:
@@ -214,15 +215,15 @@ def _unprepared(name: str, directory: Path) -> UserError:
             '.download_and_prepare()"`'
         )
     nearest = difflib.get_close_matches(name.lower(), [*_BUNDLED, *known], n=3)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "look it up in TFDS's catalogue"
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "look it up in TFDS's catalog"
     return UserError(
-        f"there is no dataset {name!r}: a name is one of TFDS's, such as mnist, or of the bundled "
-        f"subsets {', '.join(_BUNDLED)}; {hint}"
+        f"there is no dataset {name!r}: give a name from TFDS, such as mnist, or a bundled subset, "
+        f"{', '.join(_BUNDLED)}; {hint}"
     )
 
 
 def _check_array_record(name: str) -> None:
-    """UserError if array_record, which reads and writes prepared sets, is not installed."""
+    """Raises an error if array_record, which reads and writes prepared sets, is not installed."""
     try:
         importlib.import_module("array_record.python.array_record_module")
     except ImportError:
@@ -237,7 +238,7 @@ def _check_array_record(name: str) -> None:
 def _lock(directory: Path, name: str) -> Iterator[str | None]:
     """Locks a set, so that one process prepares or decodes it while others wait.
 
-    Yields None, or the problem if the directory cannot be written.
+    Yields None, or the problem if the directory is not writable.
     """
     from filelock import FileLock, Timeout
 
@@ -245,7 +246,7 @@ def _lock(directory: Path, name: str) -> Iterator[str | None]:
         directory.mkdir(parents=True, exist_ok=True)
         if not os.access(directory, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        # Mode: other users lock the same file.
+        # 0o666: other users lock the same file.
         lock = FileLock(directory / f".{name.replace('/', '.')}.lock", mode=0o666)
         try:
             lock.acquire(timeout=1)
@@ -264,8 +265,8 @@ def _lock(directory: Path, name: str) -> Iterator[str | None]:
 def _decode_and_cache(folder: Path, name: str) -> Dataset:
     if (folder / cache.FOLDER).exists():
         print(
-            f"jaxae: the cache in {folder / cache.FOLDER} is damaged, or of another state of the "
-            f"set: decoding {name} anew",
+            f"jaxae: the cache in {folder / cache.FOLDER} is damaged, or older than the dataset: "
+            f"decoding {name} again",
             file=sys.stderr,
         )
     dataset = preparation.decode(folder, name)
@@ -277,4 +278,4 @@ def _decode_and_cache(folder: Path, name: str) -> Dataset:
 
 
 def _say_uncached(folder: Path, name: str, problem: str | None) -> None:
-    print(f"jaxae: no cache beside {folder} ({problem}): decoding {name} anew", file=sys.stderr)
+    print(f"jaxae: no cache beside {folder} ({problem}): decoding {name} again", file=sys.stderr)

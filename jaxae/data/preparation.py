@@ -1,7 +1,7 @@
-"""Everything TFDS: finding a prepared set, preparing the originals, decoding to arrays.
+"""Everything that uses TFDS: finds prepared sets, prepares the originals, decodes to arrays.
 
-TFDS prepares MNIST only with TensorFlow, for gzip and for PNG. Here its own builder, download
-manager, checksums and writer are kept, and only those two steps are done with gzip and Pillow.
+TFDS prepares MNIST only with TensorFlow, which it needs for gzip and PNG. This module uses TFDS's
+own builder, download manager, checksums and writer, and does those two steps with gzip and Pillow.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _RECORDS_AT_ONCE = 1000
 
 
 def find(data_dir: Path, name: str) -> Path | None:
-    """The folder of the newest prepared version of `name`, as TFDS lays it out, or None.
+    """Returns the folder of the newest prepared version of `name` in TFDS's layout, or None.
 
-    Raises UserError where only configurations of `name` are prepared: one must be named.
+    Raises `UserError` if only configurations of `name` are prepared: the user must name one.
     """
     versions = {}
     for info in (data_dir / name).glob(f"*/{DATASET_INFO}"):
@@ -51,12 +51,12 @@ def find(data_dir: Path, name: str) -> Path | None:
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """The class names that TFDS gives one of the originals."""
+    """Returns TFDS's class names for one of the original sets."""
     return tuple(_builder_class(name)().info.features["label"].names)
 
 
 def download_problem(name: str) -> str | None:
-    """Why the archives of `name` cannot be downloaded now, or None; takes some seconds at most."""
+    """Returns why the archives of `name` cannot be downloaded, or None; takes at most seconds."""
     from tensorflow_datasets.core.download import checksums
 
     url = urljoin(_builder_class(name).URL, archives.TEST_LABELS)
@@ -65,11 +65,11 @@ def download_problem(name: str) -> str | None:
 
 
 def prepare(data_dir: Path, name: str, source: Path | None) -> Path:
-    """Writes `name`, one of the originals, as TFDS would, and returns its folder.
+    """Prepares `name`, one of the original sets, as TFDS would, and returns its folder.
 
     `source` is the folder of the four archives; without it they are downloaded. The caller holds
-    the lock of the set. Everything is written below one folder that is renamed at the end, so a
-    failure leaves nothing, and what a killed preparation has left is removed by the next.
+    the set's lock. All files are written into one folder that is renamed at the end, so a failure
+    leaves nothing behind, and the next call removes what a killed one has left.
     """
     import tensorflow_datasets as tfds
 
@@ -92,11 +92,11 @@ def prepare(data_dir: Path, name: str, source: Path | None) -> Path:
     except (OSError, RuntimeError) as error:
         full = os.strerror(errno.ENOSPC)
         if isinstance(error, RuntimeError) and full not in str(error):
-            raise  # not array_record's way to say that the disk is full
+            raise  # array_record reports a full disk as a RuntimeError; this one is something else
         reason = full if full in str(error) else getattr(error, "strerror", None) or error
         raise UserError(
-            f"{name} cannot be prepared in {data_dir}: {reason}; it needs about 130 MB in a folder "
-            "that can be written: make room, or name another one with --data-dir"
+            f"{name} cannot be prepared in {data_dir}: {reason}; it needs about 130 MB in a "
+            "writable folder: make room, or name another one with --data-dir"
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -110,7 +110,7 @@ def _builder_class(name: str) -> Any:
 
 
 def _builder(name: str, data_dir: Path, source: Path | None) -> Any:
-    """A builder derived from TFDS's own that needs no TensorFlow to read gzip and to write PNG."""
+    """Returns a subclass of TFDS's builder that reads gzip and writes PNG without TensorFlow."""
 
     def split_generators(self: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict]]]:
         arrays = archives.read(name, _archive_paths(dl_manager, self.URL, source))
@@ -141,7 +141,7 @@ def _archive_paths(dl_manager: Any, url: str, source: Path | None) -> dict[str, 
                 f"a download from {url} has the wrong checksum, perhaps because a proxy answered: "
                 "try again, or name a folder of the archives with --sources"
             ) from error
-        # Perhaps compressed anew: the checksum of the content, taken on reading, decides.
+        # The archives may have been compressed again: `archives.read` checks their content.
         return {file: source / file for file in archives.FILES}
     except (requests.RequestException, DownloadError) as error:
         raise archives.UnobtainableError(
@@ -163,7 +163,7 @@ def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dic
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences TFDS's progress bars, whose units are wrong, and its announcements on stdout."""
+    """Silences TFDS's progress bars, whose units are wrong, and its output on stdout."""
     import tensorflow_datasets as tfds
 
     tfds.display_progress_bar(False)
@@ -175,14 +175,14 @@ def _quiet() -> Iterator[None]:
 
 
 def decode(folder: Path, name: str) -> Dataset:
-    """The prepared set in `folder` as arrays.
+    """Returns the prepared set in `folder` as arrays.
 
-    MNIST and Fashion-MNIST come in the order of the original files, whoever prepared them, and
-    verified to be the originals; others in the order in which TFDS stores them. Raises UserError
-    where the set is damaged, is stored in a format without random access, is no set of images with
-    labels and both splits, or has images of several sizes.
+    MNIST and Fashion-MNIST are verified to be the originals and come in the order of the original
+    files; other sets come in TFDS's order. Raises `UserError` if the set is damaged, is stored in a
+    format without random access, lacks labeled images or one of the two splits, or has images of
+    several sizes.
     """
-    prepared = _read_labelled(folder, name)
+    prepared = _read_labeled(folder, name)
     train = shards.open_split(prepared, "train")
     test = shards.open_split(prepared, "test", train.shape)
     splits = {"train": _decode(train), "test": _decode(test)}
@@ -192,12 +192,12 @@ def decode(folder: Path, name: str) -> Dataset:
 
 
 def open_stream(folder: Path, name: str, workers: int) -> Dataset:
-    """The prepared set in `folder`, its training split as arrays that are read where indexed.
+    """Returns the prepared set in `folder` with a training split that stays on disk.
 
-    In the order of `decode`, and with its errors; that the training split is the original is not
-    verified, for that would read it all. The fingerprint is that of the files' names and sizes.
+    Order and errors are those of `decode`, except that the training split is not verified to be the
+    original, because that would read all of it. The fingerprint covers the files' names and sizes.
     """
-    prepared = _read_labelled(folder, name)
+    prepared = _read_labeled(folder, name)
     train = shards.open_split(prepared, "train")
     test = _decode(shards.open_split(prepared, "test", train.shape))
     positions = None
@@ -210,20 +210,20 @@ def open_stream(folder: Path, name: str, workers: int) -> Dataset:
     return Dataset(name, Split(*columns), test, prepared.class_names(), identity)
 
 
-def _read_labelled(folder: Path, name: str) -> Prepared:
-    """What is prepared in `folder`; UserError unless it is a set of labelled images."""
+def _read_labeled(folder: Path, name: str) -> Prepared:
+    """Reads the description of a set; raises `UserError` unless it has labeled images."""
     prepared = read(folder)
-    if not prepared.is_labelled():
+    if not prepared.is_labeled():
         found = ", ".join(sorted([*prepared.features, *prepared.shards]))
         raise UserError(
-            f"{name} in {folder} is no set of labelled 8-bit images: it needs the features 'image' "
-            f"and 'label' and the splits 'train' and 'test', and has {found}: give another set"
+            f"{name} in {folder} has no labeled 8-bit images: a dataset needs the features 'image' "
+            f"and 'label' and the splits 'train' and 'test', but this one has {found}: give another"
         )
     return prepared
 
 
 def _decode(split: shards.Shards) -> Split:
-    """All images and labels of a split."""
+    """Decodes all images and labels of a split."""
     try:
         images = np.empty((len(split), *split.shape), np.uint8)
     except (MemoryError, ValueError):

@@ -1,7 +1,7 @@
 """Descriptions of prepared sets, read from their folders.
 
-TFDS would import whatever module a set's features.json names, and so run a stranger's code. Here
-nothing is imported: the folder's JSON files are data, and each value of them is checked.
+TFDS would import whatever module a set's features.json names, and so run a stranger's code. This
+module imports nothing: it reads the JSON files in the folder as data and checks every value.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _FEATURES = "features.json"
 _LABELS = ".labels.txt"  # ends the name of a file of class names
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-"""The template for a shard's name if a split gives none."""
+"""The template of shard names for splits that give none."""
 
 _CLASS_NAME = "pythonClassName"  # a key in features.json
 
 _IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
 _CLASS_LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
 _OWN = re.compile(r"tensorflow_datasets\.core\.features\.[\w.]+")
-"""The classes of features that are TFDS's own, of which only the image and the label are read."""
+"""Matches TFDS's own feature classes; only the features "image" and "label" are read."""
 
 _MOST_CLASSES = 1_000_000
 _MOST_PIXELS = 100_000  # on a side of an image
-_MOST_RECORDS = 2**31 - 1  # their indices are int32
+_MOST_RECORDS = 2**31 - 1  # indices of records are int32
 
 
-# What is read of the two files, under TFDS's names.
+# The entries of the two files that are read, with TFDS's names.
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ class Prepared:
 
     folder: Path
     file_format: str
-    shards: Mapping[str, Mapping[str, int]]  # of each split: the records in each file, by its name
-    features: frozenset[str]  # their names
-    image: _Feature | None  # the features that are read
+    shards: Mapping[str, Mapping[str, int]]  # for each split, the number of records by file name
+    features: frozenset[str]  # names of all features
+    image: _Feature | None
     label: _Feature | None
 
     def files(self) -> list[Path]:
-        """The set's own files, in order of their names; not what else lies in its folder."""
+        """Returns the set's own files, sorted by name, without other files in the folder."""
         own = {DATASET_INFO, _FEATURES, "metadata.json", "LICENSE"}.union(*self.shards.values())
         files = {path.name: path for path in self.folder.iterdir() if path.is_file()}
         return [
@@ -122,8 +122,8 @@ class Prepared:
             if name in own or (name.endswith(_LABELS) and not name.startswith("."))
         ]
 
-    def is_labelled(self) -> bool:
-        """Whether this is a training and a test split of 8-bit images with labels."""
+    def is_labeled(self) -> bool:
+        """Returns whether the set has a training and a test split of labeled 8-bit images."""
         image, label = self.image, self.label
         return (
             {"train", "test"} <= set(self.shards)
@@ -137,21 +137,21 @@ class Prepared:
         )
 
     def image_shape(self) -> tuple[int | None, int | None, int]:
-        """Height, width and channels of an image; None for a side that the set leaves open."""
-        assert self.image is not None  # of a labelled set
+        """Returns height, width and channels of an image; None for a side that varies."""
+        assert self.image is not None  # `is_labeled` holds
         assert self.image.image is not None
         sides = self.image.image.shape.dimensions
         if len(sides) != 3 or 0 in sides or sides[2] not in (1, 3, 4):
             raise UserError(
-                f"the shape of an image in {self.folder / _FEATURES} is {list(sides)}, where "
-                f"height, width and 1, 3 or 4 channels are needed: {_remedy(self.folder)}"
+                f"the shape of an image in {self.folder / _FEATURES} is {list(sides)}, but must be "
+                f"height, width and 1, 3 or 4 channels: {_remedy(self.folder)}"
             )
         height, width = (None if side < 0 else side for side in sides[:2])
         return height, width, sides[2]
 
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, or their numbers if they have no names."""
-        assert self.label is not None  # of a labelled set
+        """Returns the names of the classes, or their numbers if they have no names."""
+        assert self.label is not None  # `is_labeled` holds
         assert self.label.classLabel is not None
         count, file = self.label.classLabel.numClasses, self.folder / f"label{_LABELS}"
         if not file.exists():
@@ -172,14 +172,14 @@ class Prepared:
 def read(folder: Path) -> Prepared:
     """Reads the description of the set prepared in `folder`.
 
-    Raises UserError where its files are damaged, or name a class that is not TFDS's own.
+    Raises `UserError` if its files are damaged, or name a class that is not TFDS's own.
     """
     described = read_json(folder / _FEATURES, _remedy(folder))
     for key, name in _classes(described):
         if not isinstance(name, str) or not _OWN.fullmatch(name):
             raise UserError(
                 f"{key} in {folder / _FEATURES} is {shorten(name)}, which is not a class of TFDS "
-                "itself: where TFDS opens such a set it runs the author's code; prepare the set "
+                "itself: opening such a dataset with TFDS would run its author's code; prepare it "
                 "again without this feature"
             )
     stored = read_json(folder / DATASET_INFO, _remedy(folder))
@@ -206,7 +206,7 @@ def _remedy(folder: Path) -> str:
 
 
 def fingerprint(files: list[Path], *, times: bool) -> str:
-    """A digest of the names and sizes of files, and perhaps of when they were written."""
+    """Returns a digest of the names and sizes of files, and with `times` of their mtimes."""
     stats = [(path.name, path.stat()) for path in files]
     states = [
         (name, stat.st_size, stat.st_mtime_ns) if times else (name, stat.st_size)
@@ -216,7 +216,7 @@ def fingerprint(files: list[Path], *, times: bool) -> str:
 
 
 def _classes(document: Any) -> Iterator[tuple[str, Any]]:
-    """The class names that features.json holds, at whatever depth, with their keys."""
+    """Yields the key and the value of every class name in features.json, at any depth."""
     open_values = [("", document)]
     while open_values:
         key, value = open_values.pop()
@@ -229,7 +229,7 @@ def _classes(document: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _shards(dataset: str, file_format: str, split: _StoredSplit) -> dict[str, int]:
-    """How many records each file of a split holds, by its name, as TFDS makes names."""
+    """Returns the number of records in each file of a split, by file name in TFDS's scheme."""
     counts = split.shardLengths
     digits = max(5, len(str(len(counts))))
     shards = {}
@@ -247,8 +247,8 @@ def _shards(dataset: str, file_format: str, split: _StoredSplit) -> dict[str, in
             name = name.replace(f"{{{variable}}}", text)
         if not re.fullmatch(r"[\w.%+-]{1,200}", name):
             raise ValueError(
-                f"the split {shorten(split.name)} is stored in {shorten(name)}, where the name of "
-                "a file in the same folder is needed"
+                f"the split {shorten(split.name)} is stored in {shorten(name)}, which is not the "
+                "name of a file in the same folder"
             )
         shards[name] = count
     return shards

@@ -1,4 +1,4 @@
-"""The labelled images of a prepared split, read from array_record by their number and decoded."""
+"""Reads the labeled images of a prepared split from array_record by number, and decodes them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import numpy as np
 from jaxae.data.prepared import Prepared
 from jaxae.errors import UserError, may_pass, unreadable
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for a number of channels
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # TensorFlow's; for others Pillow may start programs
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # TensorFlow's; others can make Pillow start programs
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The records of a split, in the order in which they are stored."""
+    """The records of a split, in stored order."""
 
-    source: Any  # of array_record
+    source: Any  # an ArrayRecordDataSource
     files: tuple[tuple[Path, int], ...]  # each with its number of records
     shape: tuple[int, int, int]  # of an image
     classes: int
@@ -34,7 +34,10 @@ class Shards:
         return len(self.source)
 
     def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 [N, H, W, C] and labels int32 [N]; UserError names a record that fails."""
+        """Returns images uint8 [N, H, W, C] and labels int32 [N] of the records with these numbers.
+
+        Raises `UserError`, which names the record, if one cannot be loaded.
+        """
         images = np.empty((len(numbers), *self.shape), np.uint8)
         labels = np.empty(len(numbers), np.int32)
         for place, (number, record) in enumerate(zip(numbers, self._records(numbers), strict=True)):
@@ -43,12 +46,12 @@ class Shards:
                 if not -1 <= label < self.classes:  # -1: no label
                     raise ValueError(f"its label is {label}, of {self.classes} classes")
                 images[place], labels[place] = decode_image(encoded, self.shape), label
-            except Exception as error:  # whatever protobuf and Pillow make of damage
+            except Exception as error:  # protobuf and Pillow raise many kinds on damaged records
                 raise self._unreadable(number, error) from None
         return images, labels
 
     def first_size(self) -> tuple[int, int]:
-        """Height and width of the first image."""
+        """Returns height and width of the first image."""
         from PIL import Image
 
         try:
@@ -61,7 +64,7 @@ class Shards:
     def _records(self, numbers: Sequence[int]) -> Sequence[bytes]:
         try:
             return self.source.__getitems__(numbers)
-        except Exception as error:  # which does not say of which record
+        except Exception as error:  # it does not name the record
             if may_pass(error):
                 raise unreadable(self.files[0][0].parent, error) from None
             return [self._record(number) for number in numbers]
@@ -86,17 +89,17 @@ class Shards:
 
 
 def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | None = None) -> Shards:
-    """The records of a split; `shape` defaults to the set's, else to the first image's.
+    """Opens the records of a split; `shape` defaults to the set's, else to the first image's.
 
-    Raises UserError where the files are not those that the set describes.
+    Raises `UserError` if the files do not match the set's description.
     """
     from array_record.python.array_record_data_source import ArrayRecordDataSource
     from array_record.python.array_record_module import ArrayRecordReader
 
     if prepared.file_format != "array_record":
         raise UserError(
-            f"{prepared.folder} is stored as {prepared.file_format}, which only TensorFlow reads: "
-            "prepare it again with file_format='array_record', or give another --data-dir"
+            f"{prepared.folder} is stored as {prepared.file_format}, which only TensorFlow can "
+            "read: prepare it again with file_format='array_record', or give another --data-dir"
         )
     files = tuple((prepared.folder / name, count) for name, count in prepared.shards[split].items())
     remedy = f"remove {prepared.folder} and prepare the set again"
@@ -110,7 +113,7 @@ def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | Non
                 raise unreadable(file, error) from None
             raise UserError(f"{file} is damaged ({error}): {remedy}") from None
         if found != count:
-            raise UserError(f"{file} is damaged ({found} records, and not {count}): {remedy}")
+            raise UserError(f"{file} is damaged ({found} records instead of {count}): {remedy}")
     if not any(count for _, count in files):
         raise UserError(f"the split {split} in {prepared.folder} is empty: {remedy}")
     source = ArrayRecordDataSource([f"{file}[0:{count}]" for file, count in files])
@@ -121,7 +124,7 @@ def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | Non
 
 @contextlib.contextmanager
 def no_bombs() -> Iterator[None]:
-    """Within it, images so large that Pillow warns of a bomb are errors; for the main thread."""
+    """Turns Pillow's warning about decompression bombs into an error; for the main thread."""
     from PIL import Image
 
     with warnings.catch_warnings():
@@ -130,7 +133,7 @@ def no_bombs() -> Iterator[None]:
 
 
 def parse(record: bytes) -> tuple[bytes, int]:
-    """The encoded image and the label of a record."""
+    """Returns the encoded image and the label of a record; raises `ValueError` if it has others."""
     from tensorflow_datasets.proto import tf_example_pb2
 
     example: Any = tf_example_pb2
@@ -142,11 +145,11 @@ def parse(record: bytes) -> tuple[bytes, int]:
 
 
 def decode_image(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """An image file's pixels as uint8 of a shape [H, W, C].
+    """Returns an image file's pixels as uint8 of a shape [H, W, C].
 
-    Grey, colours and palettes become what the channels ask for, as TensorFlow decodes them, and of
-    16 bits the upper eight are taken, as Pillow does with colours. Raises ValueError for another
-    height or width, and where transparency would be lost.
+    Gray, color and palette images are converted to C channels as TensorFlow does. 16-bit pixels
+    keep their upper eight bits, as in Pillow's color images. Raises `ValueError` for another
+    height or width, and if transparency would be lost.
     """
     from PIL import Image
 
@@ -154,15 +157,15 @@ def decode_image(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     with Image.open(io.BytesIO(encoded), formats=_FORMATS) as file:
         if (file.height, file.width) != (height, width):
             raise ValueError(
-                f"its image of {file.height} x {file.width} pixels is one of {height} x {width} in "
-                "the set, and images that differ in size cannot be loaded"
+                f"its image has {file.height} x {file.width} pixels, but the dataset has images of "
+                f"{height} x {width}; images of several sizes cannot be loaded"
             )
         if channels < 4 and file.has_transparency_data and not _is_opaque(file):
             raise ValueError(
                 f"its image has transparent pixels, which {channels} channels cannot hold"
             )
         image: Any = file
-        if file.mode.startswith("I"):  # 16 bits of grey, of which Pillow would clip all above 255
+        if file.mode.startswith("I"):  # 16-bit gray, which Pillow would clip at 255
             image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
         return np.asarray(image.convert(_MODES[channels])).reshape(shape)
 

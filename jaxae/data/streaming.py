@@ -1,6 +1,6 @@
 """Training images that stay on disk, and are read and decoded on demand.
 
-grain reads ahead, in threads or in processes of its own, for sets of any size.
+grain reads ahead in threads or in processes of its own, so a dataset may have any size.
 """
 
 from collections.abc import Generator
@@ -12,27 +12,27 @@ import numpy as np
 from jaxae.data.shards import Shards
 from jaxae.errors import UserError
 
-_KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # of images and of labels
+_KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # dtypes of images and labels
 
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """The labelled images of a prepared split, on disk, in the order that a set has in memory."""
+    """The labeled images of a prepared split on disk, in the order that a `Split` has in memory."""
 
     shards: Shards
-    positions: np.ndarray | None = None  # where an index is stored; None: at itself
-    workers: int = 0  # processes that read; 0: threads
+    positions: np.ndarray | None = None  # [N], the stored position of each index; None: the index
+    workers: int = 0  # number of processes that read; 0 uses threads instead
 
     def __len__(self) -> int:
         return len(self.shards)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
+        """[H, W, C] of an image."""
         return self.shards.shape
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 [N, H, W, C] and labels int32 [N] at indices [N]; zeros at -1."""
+        """Returns images uint8 [N, H, W, C] and labels int32 [N] at indices [N]; zeros at -1."""
         images = np.zeros((len(indices), *self.shape), np.uint8)
         labels = np.zeros(len(indices), np.int32)
         there = np.flatnonzero(indices >= 0)
@@ -43,7 +43,7 @@ class StreamedSplit:
 
 @dataclass(frozen=True)
 class Column:
-    """The images or the labels of records as an array that is read when indexed."""
+    """The images or the labels of a streamed split, like an array that is read when indexed."""
 
     split: StreamedSplit
     index: int  # 0: images; 1: labels
@@ -78,9 +78,9 @@ class Column:
 def read_batches(
     split: StreamedSplit, order: np.ndarray
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Images [..., B, H, W, C] and labels [..., B] of each step of an order [..., steps, B].
+    """Yields images [..., B, H, W, C] and labels [..., B] of each step of an order [..., steps, B].
 
-    Raises UserError where a record cannot be loaded.
+    Raises `UserError` if a record cannot be loaded.
     """
     import grain
     from absl import flags
@@ -88,7 +88,7 @@ def read_batches(
     steps = np.moveaxis(order, -2, 0)  # [steps, ..., B]
     batches = grain.MapDataset.source(Batches(split, steps)).to_iter_dataset()
     if split.workers:
-        if not flags.FLAGS.is_parsed():  # grain's processes read absl's, which we do not use
+        if not flags.FLAGS.is_parsed():  # grain's processes read absl's flags; jaxae has none
             flags.FLAGS.mark_as_parsed()
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=split.workers))
     iterator = iter(batches)
@@ -106,11 +106,11 @@ def read_batches(
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of an order, one a step, as grain asks for them.
+    """The source that grain reads: one batch for each step of an order.
 
-    Each is the bytes of its images and labels: arrays would go through shared memory, which grain
-    may leave behind at the end of a process. What cannot be loaded is its error, for grain would
-    raise one with a traceback of the process that read.
+    A batch is the bytes of its images and of its labels. Arrays would go through shared memory,
+    which grain may leave behind when a process ends. If a batch cannot be loaded, the `UserError`
+    takes its place: grain would raise it with the traceback of the process that read.
     """
 
     split: StreamedSplit

@@ -1,4 +1,4 @@
-"""Original archives: bad ones are refused, and the network gives them or says why not."""
+"""Original archives: bad ones are refused, and downloads work or fail with a reason."""
 
 import functools
 import gzip
@@ -23,7 +23,7 @@ small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
 source_root = pytest.fixture(tiny.source_root)
 
 
-# Bad archives: an error by name and by default alike, and nothing written.
+# Bad archives: an error for a named set and for a default one, and no files are left.
 
 
 def assert_archives_refused(source_root: Path, tmp_path: Path, message: str) -> None:
@@ -75,7 +75,7 @@ def test_idx_header_contradicts_the_content(source_root: Path, tmp_path: Path, c
     assert_archives_refused(source_root, tmp_path, message)
 
 
-def test_an_archive_that_unpacks_to_far_more_is_read_no_further(
+def test_an_archive_that_unpacks_to_far_more_is_not_read_whole(
     source_root: Path, tmp_path: Path
 ) -> None:
     archive = source_root / "mnist" / archives.TRAIN_IMAGES
@@ -93,7 +93,7 @@ def test_missing_archive(source_root: Path, tmp_path: Path) -> None:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder in silence; `cut` bytes are missing at the end of each training archive."""
+    """Serves a folder without logging, and cuts the last `cut` bytes off each file."""
 
     cut = 0
 
@@ -111,7 +111,7 @@ class TruncatingHandler(Handler):
 
 @pytest.fixture
 def serve(source_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """A function that serves the small MNIST where TFDS looks for the set."""
+    """Returns a function that serves the small MNIST at the address TFDS downloads from."""
     servers = []
 
     def start(handler: type[Handler]) -> str:
@@ -166,7 +166,7 @@ def test_download_that_breaks_off(
     assert "broke off" in capsys.readouterr().err
 
 
-def test_the_probe_tells_what_answers(serve, source_root: Path) -> None:
+def test_the_probe_reports_what_answers(serve, source_root: Path) -> None:
     url = serve(Handler)
     size = (source_root / "mnist" / archives.TEST_LABELS).stat().st_size
     assert archives.why_unreachable(url + archives.TEST_LABELS, size) is None

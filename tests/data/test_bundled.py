@@ -1,4 +1,4 @@
-"""The bundled subsets are what their script makes of the original archives."""
+"""The bundled subsets are what their script makes from the original archives."""
 
 import subprocess
 import sys

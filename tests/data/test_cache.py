@@ -1,4 +1,4 @@
-"""Decoded arrays beside a prepared set: what is damaged or stale is made anew, aloud."""
+"""The cache of decoded arrays: a damaged or stale one is replaced, with a message."""
 
 import json
 import os
@@ -19,14 +19,14 @@ source_root = pytest.fixture(tiny.source_root)
 
 
 def flip_bit(file: Path, position: int) -> None:
-    """Flips the lowest bit of a byte of a file, counted from the end if negative."""
+    """Flips the lowest bit of one byte; a negative position counts from the end."""
     content = bytearray(file.read_bytes())
     content[position] ^= 1
     file.write_bytes(content)
 
 
 def change_metadata(folder: Path, key: str, value: Any) -> None:
-    """Gives an entry of a cache's metadata another value; None removes it."""
+    """Changes an entry of a cache's metadata; None removes it."""
     file = folder / cache.METADATA
     metadata = json.loads(file.read_text())
     metadata[key] = value
@@ -34,7 +34,7 @@ def change_metadata(folder: Path, key: str, value: Any) -> None:
 
 
 def save(file: Path, array: np.ndarray) -> None:
-    """Writes another array in an array's place."""
+    """Replaces an array's file with another array."""
     np.save(file, array, allow_pickle=True)
 
 
@@ -67,7 +67,7 @@ SPOILS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_caches_that_do_not_fit_are_made_anew_aloud(
+def test_caches_that_do_not_fit_are_replaced_with_a_message(
     source_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = data.load("mnist", data_dir=tmp_path, sources=source_root)
@@ -80,12 +80,12 @@ def test_caches_that_do_not_fit_are_made_anew_aloud(
         again = data.load("mnist", data_dir=tmp_path)
         assert_small_mnist(again)
         assert again.fingerprint == first.fingerprint
-        assert capsys.readouterr().err.count("decoding mnist anew") == 1
+        assert capsys.readouterr().err.count("decoding mnist again") == 1
         assert cache.read(folder, "mnist") is not None
     assert not list(folder.glob("*incomplete*"))
 
 
-def test_no_bit_of_a_cached_array_can_flip_unseen(source_root: Path, tmp_path: Path) -> None:
+def test_no_flipped_bit_of_a_cached_array_goes_unnoticed(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
     folder = preparation.find(tmp_path, "mnist")
     assert folder is not None
@@ -95,6 +95,6 @@ def test_no_bit_of_a_cached_array_can_flip_unseen(source_root: Path, tmp_path: P
             flip_bit(file, position)
             found = cache.read(folder, "mnist")
             if found is not None:
-                assert position < 128  # of a header, in which some bytes are blanks
+                assert position < 128  # in the header, which contains spaces
                 assert_small_mnist(found)
             flip_bit(file, position)

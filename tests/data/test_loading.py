@@ -1,4 +1,4 @@
-"""Loading by name: what is prepared, cached, bundled or a default; wrong names and folders."""
+"""Loading by name: prepared, cached, bundled and default sets; wrong names and folders."""
 
 import errno
 import gzip
@@ -77,7 +77,7 @@ def test_fast_path_does_not_import_tfds(source_root: Path, tmp_path: Path) -> No
     assert "tensorflow_datasets" not in imported
 
 
-def test_what_a_killed_preparation_left_is_no_obstacle(source_root: Path, tmp_path: Path) -> None:
+def test_remains_of_a_killed_preparation_do_no_harm(source_root: Path, tmp_path: Path) -> None:
     for stale in (".mnist.incomplete/mnist/incomplete.ABC_3.0.1", "mnist/incomplete.XYZ_3.0.1"):
         (tmp_path / stale).mkdir(parents=True)
         (tmp_path / stale / "half").write_text("")
@@ -101,7 +101,7 @@ def test_recompressed_archives_are_accepted(source_root: Path, tmp_path: Path) -
     assert_small_mnist(data.load("mnist", data_dir=tmp_path, sources=source_root))
 
 
-def test_find_knows_debians_folder(tmp_path: Path) -> None:
+def test_find_looks_in_debians_folder(tmp_path: Path) -> None:
     contents = tiny.arrays(seed=1)
     folder = tiny.write(tmp_path / "fashion-mnist", contents)
     assert archives.find("fashion_mnist", None, system=tmp_path) == folder
@@ -136,7 +136,7 @@ def test_fingerprint_tells_contents_apart() -> None:
     [
         ("mnits", "no dataset 'mnits'.*did you mean mnist"),
         ("fashion_mnist_min", "fashion_mnist_mini"),
-        ("zzzzzz", "catalogue"),
+        ("zzzzzz", "catalog"),
         ("../mnist", "no dataset"),
         ("", "no dataset"),
         ("cifar10", "cifar10 is not prepared in .*pip install tensorflow"),
@@ -185,7 +185,7 @@ def test_a_read_only_directory_is_an_error_unless_prepared(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert_small_mnist(data.load("mnist", data_dir=directory))
     assert not list(directory.rglob(cache.FOLDER))
-    assert "(Permission denied): decoding mnist anew" in capsys.readouterr().err
+    assert "(Permission denied): decoding mnist again" in capsys.readouterr().err
 
 
 # No space.
@@ -203,7 +203,7 @@ def test_no_space_for_the_set_is_an_error(
     def disk_full(self: object, record: bytes) -> None:
         raise RuntimeError("write() failed: No space left on device; writing ...")
 
-    for error in (no_space, disk_full):  # from Python, and as array_record says it
+    for error in (no_space, disk_full):  # from Python, and as array_record reports it
         monkeypatch.setattr(ArrayRecordWriter, "write", error)
         with pytest.raises(UserError, match=r"No space left on device.*--data-dir"):
             data.load_default("mnist", data_dir=tmp_path / "data", sources=source_root)
@@ -252,7 +252,7 @@ def test_a_prepared_or_sourced_set_is_the_default(
     assert_small_mnist(data.load_default("mnist", data_dir=tmp_path))
 
 
-# Where there is no array_record, as on Windows.
+# Without array_record, as on Windows.
 
 
 @pytest.fixture
@@ -314,12 +314,12 @@ def test_full_set(
     assert dataset.train.images.shape == (60_000, 28, 28, 1)
     assert dataset.test.images.shape == (10_000, 28, 28, 1)
     assert len(np.unique(dataset.train.labels)) == len(dataset.class_names) == 10
-    # From then on it is mapped into memory, and neither read nor decoded.
+    # The second load maps the cache into memory and decodes nothing.
     monkeypatch.setattr(loading, "_decode_and_cache", lambda folder, name: pytest.fail("decodes"))
     again = data.load(name, data_dir=tmp_path)
     assert isinstance(again.train.images, np.memmap)
     assert again.fingerprint == dataset.fingerprint
-    # The bundled subset is the beginning of each class, and so begins as the full set does.
+    # The bundled subset has the first images of each class, so both begin with the same images.
     mini = data.load(f"{name}_mini")
     assert mini.class_names == dataset.class_names
     np.testing.assert_array_equal(mini.train.images[:100], dataset.train.images[:100])

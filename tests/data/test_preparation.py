@@ -19,7 +19,7 @@ source_root = pytest.fixture(tiny.source_root)
 def prepare_other(
     data_dir: Path, sizes: list[int], features: str = "image label", splits: str = "train test"
 ) -> None:
-    """Prepares a set 'cmaterdb' of colour images with these side lengths, with TFDS alone."""
+    """Prepares a set 'cmaterdb' of color images with these side lengths, with TFDS alone."""
     import io
 
     import tensorflow_datasets as tfds
@@ -71,9 +71,9 @@ def test_another_prepared_set_loads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sizes": [5, 6]}, "differ in size"),
+        ({"sizes": [5, 6]}, "images of several sizes"),
         ({"sizes": [5], "features": "picture label"}, "has label, picture, test, train"),
-        ({"sizes": [5], "features": "image class"}, "no set of labelled 8-bit images"),
+        ({"sizes": [5], "features": "image class"}, "has no labeled 8-bit images"),
         ({"sizes": [5], "splits": "train dev"}, "has dev, image, label, train"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_set_in_tfrecord_format_is_refused(source_root: Path, tmp_path: Path) 
     data.load("mnist", data_dir=tmp_path, sources=source_root)
     info = next(tmp_path.rglob(preparation.DATASET_INFO))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
-    with pytest.raises(UserError, match="stored as tfrecord, which only TensorFlow reads"):
+    with pytest.raises(UserError, match="stored as tfrecord, which only TensorFlow can read"):
         data.load("mnist", data_dir=tmp_path)
 
 

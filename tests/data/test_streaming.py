@@ -1,4 +1,4 @@
-"""Images that are streamed from disk: the same numbers as from memory, wherever a run stops."""
+"""Images streamed from disk: the same numbers as from memory, also after an interruption."""
 
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
 
 MODEL = models.Autoencoder(models.DenseEncoder((8,), 2), models.DenseDecoder((8,), (28, 28, 1)))
 OPTIMIZER = optax.adam(1e-2)
-STEPS = 6  # of 40 images, 7 at a time: the last batch has 5
+STEPS = 6  # 40 images in batches of 7; the last batch has 5
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def assert_close(left: train.Progress, right: train.Progress) -> None:
 
 
 def test_streamed_images_are_those_in_memory_in_the_same_order(load: partial[data.Dataset]) -> None:
-    streamed = load(stream=True)  # which also prepares the set
+    streamed = load(stream=True)  # also prepares the set
     assert isinstance(streamed.train.images, data.Column)
     tiny.assert_small_mnist(load())
     for name in ("images", "labels"):
@@ -90,7 +90,7 @@ def test_streamed_training_equals_training_from_memory(
         assert_close(left, right)
 
 
-def test_a_streamed_fit_goes_on_at_the_same_image(load: partial[data.Dataset]) -> None:
+def test_a_streamed_fit_resumes_at_the_same_image(load: partial[data.Dataset]) -> None:
     split = load(stream=True).train
     whole = fit(split, new_state(0), chunk_steps=2)
     stopped = whole[3]  # in the second epoch
@@ -141,7 +141,7 @@ def test_static_binarization_of_streamed_images_is_refused(load: partial[data.Da
         with_binarization(recipe, streamed, "static")
 
 
-def test_a_streamed_set_is_judged_on_arrays(load: partial[data.Dataset]) -> None:
+def test_a_streamed_set_is_evaluated_on_arrays(load: partial[data.Dataset]) -> None:
     images = evaluate.make_images(load(stream=True), "none")
     for name in ("train", "train_labels", "test", "test_labels"):
         assert isinstance(getattr(images, name), np.ndarray)

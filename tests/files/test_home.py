@@ -67,7 +67,7 @@ def test_sets_are_prepared_without_a_home(source_root: Path, homeless: Path) -> 
 
 def test_a_path_in_the_home_is_an_error() -> None:
     for load in (partial(data.load, data_dir="~/sets"), partial(data.load, sources="~/sources")):
-        with pytest.raises(UserError, match=r"~/.* is in a home that is not known"):
+        with pytest.raises(UserError, match=r"the home folder in ~/.* is unknown"):
             load("mnist")
 
 

@@ -122,7 +122,7 @@ def test_a_relative_folder_of_data_is_named_from_anywhere(
 
 def test_a_folder_that_an_older_run_has_stored_relative_is_said_to_be(stranger: Path) -> None:
     change_config(stranger, lambda config: config["options"]["run"].update(data_dir="sets"))
-    with pytest.raises(UserError, match="data in sets, relative to where it was started"):
+    with pytest.raises(UserError, match="data in sets, relative to the folder it was started in"):
         parse(stranger, "--resume {run}")
 
 

@@ -1,1 +1,1 @@
-"""The subsets that the package carries: one compressed NumPy archive a dataset, made by `make`."""
+"""The subsets that come with the package: one .npz file per dataset, made by `make`."""

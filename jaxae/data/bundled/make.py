@@ -1,4 +1,4 @@
-"""Makes the bundled subsets from the original archives; the same archives give the same bytes.
+"""Makes the bundled subsets from the original archives; equal archives give equal bytes.
 
     python -m jaxae.data.bundled.make --sources DIR
 
@@ -25,13 +25,13 @@ _CLASSES = 10
 
 
 def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices, ascending, of the first `count` entries of each class in `labels`."""
+    """Returns the ascending indices of the first `count` entries of each class in `labels`."""
     firsts = [np.flatnonzero(labels == label)[:count] for label in range(_CLASSES)]
     return np.sort(np.concatenate(firsts))
 
 
 def _subset(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The class-balanced subset of a set's four arrays, images uint8 [N, H, W, 1]."""
+    """Returns the class-balanced subset of a set's four arrays, with images uint8 [N, H, W, 1]."""
     train = first_of_each_class(arrays[archives.TRAIN_LABELS], _TRAIN_PER_CLASS)
     test = first_of_each_class(arrays[archives.TEST_LABELS], _TEST_PER_CLASS)
     return {
@@ -44,19 +44,19 @@ def _subset(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> dic
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """What `numpy.load` reads as `arrays`; np.savez_compressed would write the time of day."""
+    """Returns the bytes of an .npz file; unlike np.savez_compressed, it holds no time of day."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
             np.save(member, array)
-            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, the format's first day
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, the earliest date of the format
             archive.writestr(entry, member.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
     return file.getvalue()
 
 
 def made(name: str, sources: Path) -> bytes:
-    """The bundled file of the dataset `name`, from the archives in a subfolder of `sources`."""
+    """Returns the bundled file of `name`, made from the archives in a subfolder of `sources`."""
     folder = archives.find(name, sources)
     if folder is None:
         raise UserError(f"{sources} has no subfolder {name} with the four original archives")
