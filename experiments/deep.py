@@ -1,8 +1,8 @@
-"""MNIST through a deep ReLU autoencoder, 784-392-196-392-784, beside PCA of the same code size.
+"""MNIST through a deep ReLU autoencoder, 784-392-196-392-784, compared with PCA of that code size.
 
     python experiments/deep.py
 
-Test MSE 0.0204 after 5 epochs, where PCA has 0.0018: at a learning rate of 0.01 most ReLUs of the
+Test MSE 0.0204 after 5 epochs; PCA reaches 0.0018. At a learning rate of 0.01 most ReLUs of the
 code and many of the output die, and stay at 0. About ten seconds on two cores.
 """
 
@@ -26,7 +26,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Trains, and draws ten test images above their reconstructions, PCA's below."""
+    """Trains, and draws ten test images above their reconstructions, with PCA's below."""
     with runs.start("deep", options, dataset="mnist") as run:
         pca = metrics.fit_pca(run.dataset.train.images, options.latent)
         for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
@@ -47,7 +47,7 @@ def main(options: Options) -> None:
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
-    """Squared error a pixel of ReLU images, and Adam."""
+    """Returns a recipe with the squared error per pixel of ReLU images, and Adam."""
     model = models.deep(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
     return runs.reconstruction_recipe(
@@ -56,7 +56,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 
 
 def _compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
-    """PCA's reconstructions of the test images [N, H, W, C] in [0, 1]; its errors go on record."""
+    """Returns PCA's reconstructions of test images [N, H, W, C] in [0, 1]; records its errors."""
     targets = run.dataset.test.images / 255
     images = np.clip(pca.reconstruct(run.dataset.test.images) / 255, 0, 1)
     errors = {

@@ -2,8 +2,9 @@
 
     python experiments/family.py --objective beta-tc --beta 4
 
-Does what `jaxae train` does: the recipe is in jaxae/commands/train.py. About a minute for 20 epochs
-of MNIST through the dense network on two cores, more with several samples.
+Does the same as `jaxae train`, whose recipe is in jaxae/commands/train.py. 20 epochs of MNIST
+through the dense network take about a minute on two cores; objectives with several samples take
+longer.
 """
 
 from jaxae.commands import train

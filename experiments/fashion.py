@@ -2,8 +2,8 @@
 
     python experiments/fashion.py --latent 20
 
-Test loss 0.273 (cross-entropy a pixel), test MSE 0.0099 after 100 epochs; about three minutes on
-two cores.
+Test loss 0.273 (cross-entropy per pixel) and test MSE 0.0099 after 100 epochs; about three and a
+half minutes on two cores. With --replicas 3, 0.2731 ± 0.0006 in ten minutes.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def main(options: Options) -> None:
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
-    """Cross-entropy a pixel, and Adam as Keras has it."""
+    """Returns a recipe with the cross-entropy per pixel, and Keras's Adam."""
     model = models.fashion(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate, eps=1e-7)
     return runs.reconstruction_recipe(

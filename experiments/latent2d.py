@@ -2,8 +2,8 @@
 
     python experiments/latent2d.py
 
-Test MSE 0.0575 after 10 of the 200 epochs. An epoch takes about two seconds of training on two
-cores, and several more for the test images. Each epoch's checkpoint is kept, 2.4 MB each.
+Test MSE 0.0575 after 10 of the 200 epochs, which take about a minute on two cores. The run keeps
+the checkpoint of every epoch, 2.4 MB each.
 """
 
 from dataclasses import dataclass, replace
@@ -33,12 +33,12 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Trains; draws random codes on the way, and the codes and the decoded plane at the end."""
+    """Trains; draws decoded random codes on the way, and the codes and their plane at the end."""
     _check_options(options)
     with runs.start("latent2d", options, dataset="mnist", keep_all=True) as run:
         split = run.dataset.train
         if options.images > len(split.images):
-            raise UserError(f"--images {options.images}: there are {len(split.images)} to train on")
+            raise UserError(f"--images {options.images}: give at most {len(split.images)}")
         examples = Examples(split.images[: options.images], split.labels[: options.images])
         recipe = replace(make_recipe(options, run.shape), examples=examples)
         decode = jax.jit(recipe.network.decode)
@@ -63,7 +63,7 @@ def main(options: Options) -> None:
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
-    """Squared error a pixel, and Adam as Keras has it, its learning rate perhaps decaying."""
+    """Returns a recipe with the squared error per pixel, and Keras's Adam with --decay."""
     learning_rate = optax.exponential_decay(
         options.run.learning_rate,
         options.decay_epochs * steps_in_epoch(options.images, options.run.batch_size),
@@ -81,7 +81,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 
 
 def _draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
-    """Scatters test codes [N, latent] by class; with two dimensions, draws the plane they span."""
+    """Scatters test codes [N, latent] by class; if they are 2-D, also draws the plane they span."""
     name, test = run.dataset.name, run.dataset.test
     with runs.skip_failed_picture("codes"):
         scatter = plots.latent_scatter(
@@ -103,14 +103,14 @@ def _draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
 
 
 def _check_options(options: Options) -> None:
-    """UserError for the first of this experiment's own options that is out of its range."""
+    """Raises `UserError` for the first of the experiment's own options that is out of range."""
     for name in ("images", "decay_epochs", "picture_steps"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}: give 1 or more")
     if options.latent < 2:
         raise UserError(f"--latent {options.latent}: a plane of codes needs 2 or more dimensions")
     if not 0 < options.decay <= 1:
-        raise UserError(f"--decay {options.decay}: give a factor above 0, and 1 at most")
+        raise UserError(f"--decay {options.decay}: give a factor above 0 and at most 1")
 
 
 if __name__ == "__main__":

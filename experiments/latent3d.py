@@ -2,8 +2,8 @@
 
     python experiments/latent3d.py
 
-Test loss 97.4 (squared error an image, pixels in [-1, 1]) after 100 epochs; the original prints
-between 89.84 and 109.05 for single batches. About a minute on two cores.
+Test loss 97.4 (squared error per image, pixels in [-1, 1]) after 100 epochs; the original prints
+89.84 to 109.05 for single batches. About a minute on two cores.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Trains; draws reconstructions each 20 epochs, then codes as digits and one decoded code."""
+    """Trains; draws reconstructions every 20 epochs, then codes as digits and one decoded code."""
     code = options.code or (1.19, -3.36, 2.06, *[0.0] * options.latent)[: options.latent]
     if len(code) != options.latent:
         raise UserError(
-            f"--code has {len(code)} numbers and --latent is {options.latent}: give as many "
-            "numbers as the code has dimensions"
+            f"--code has {len(code)} numbers, but --latent is {options.latent}: give one number "
+            "for each dimension of the code"
         )
     with runs.start("latent3d", options, dataset="mnist") as run:
         for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
@@ -51,14 +51,14 @@ def main(options: Options) -> None:
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
-    """Squared error an image of tanh images, and Adam."""
+    """Returns a recipe with the squared error per image of tanh images, and Adam."""
     model = models.latent3d(shape, options.latent, dtype=options.run.dtype)
     optimizer = optax.adam(options.run.learning_rate)
     return runs.reconstruction_recipe(Network(model, likelihoods.GAUSSIAN_TANH), optimizer)
 
 
 def _draw_codes(run: runs.Run, codes: np.ndarray) -> None:
-    """Draws codes [N, latent] of the first training images as digits, where there are three."""
+    """Draws codes [N, latent] of training images as digits, if latent is 3 or more."""
     if codes.shape[1] < 3:
         return
     labels = run.dataset.train.labels[: len(codes)]

@@ -1,9 +1,9 @@
-"""What the codes of a trained run can do, in pictures.
+"""Pictures of what the codes of a trained run can do.
 
     python experiments/latents.py results/vae/RUN
 
-Does what `jaxae latents` does: jaxae/commands/latents.py lists the pictures. About a minute on two
-cores for codes of 20 numbers.
+Does the same as `jaxae latents`; jaxae/commands/latents.py lists the pictures. About a minute on
+two cores for codes of 20 numbers.
 """
 
 from jaxae.commands import latents

@@ -1,12 +1,12 @@
-"""Reproduces tables of published numbers, each by one command that can be killed and resumed.
+"""Reproduces numbers from papers: one command per table, which can be killed and resumed.
 
     python experiments/published.py rae
 
-Trains what the table needs with `jaxae train`, evaluates each run with `jaxae evaluate`, and puts
-the table, mean ± standard deviation over replicas, into results/README.md. What is finished is not
-repeated, and a run that was stopped continues from its last checkpoint; after kill -9, wait until
-the run in progress has ended. With the default epochs, a table takes from ten minutes to some hours
-on two cores. The tables and their runs are in published_tables.py.
+Trains the table's runs with `jaxae train`, evaluates each with `jaxae evaluate`, and puts the
+table, with mean ± standard deviation over replicas, into results/README.md. The same command skips
+runs that are finished and resumes a stopped one from its last checkpoint; after kill -9, wait until
+the run in progress has ended. With the default epochs a table takes ten minutes to several hours on
+two cores. published_tables.py lists the tables and their runs.
 """
 
 import math
@@ -36,7 +36,7 @@ class Options:
     table: Annotated[Literal["vae", "iwae", "deep", "pca", "rae"], tyro.conf.Positional]
 
     # --- training ---
-    # number of epochs of each training (default: as many as two cores carry)
+    # number of epochs of each training (default: as many as two cores can train)
     epochs: int | None = None
     replicas: int = 3  # number of seeds to train
 
@@ -53,7 +53,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Trains and evaluates what is not there yet, then writes the tables."""
+    """Trains and evaluates the missing runs, then writes the tables."""
     _check_options(options)
     usual = ("mnist", "fashion_mnist") if options.table == "rae" else ("mnist",)
     for dataset in options.dataset or usual:
@@ -63,7 +63,7 @@ def main(options: Options) -> None:
 
 
 def _write_table(rows: list["_Row"], dataset: str, options: Options) -> None:
-    """Puts the table of a dataset into the page, with what must be known to read it."""
+    """Puts the table of a dataset into the page, with the notes that explain it."""
     section = f"published-{options.table}-{dataset}".replace("/", "-")
     title, columns, note = TABLES[options.table]
     command = runs.portable(shlex.join(runs.command_line(sys.argv)))
@@ -77,26 +77,26 @@ def _write_table(rows: list["_Row"], dataset: str, options: Options) -> None:
 
 
 def _check_options(options: Options) -> None:
-    """UserError for what would fail, or be taken for the default, after the training."""
+    """Raises `UserError` for options that would otherwise fail only after the training."""
     for name, value in (("epochs", options.epochs), ("replicas", options.replicas)):
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: give 1 or more")
     if options.page.is_dir():
-        raise UserError(f"--page {options.page} is a folder: give the file that the table goes to")
+        raise UserError(f"--page {options.page} is a folder: give the file to put the table into")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A finished job and what it measured."""
+    """A finished job and its figures."""
 
     job: Job
     dataset: str
     config: Config
-    figures: dict[str, Any]  # those of the run itself, and of jaxae.evaluate
+    figures: dict[str, Any]  # from the run's summary and from jaxae.evaluate
 
 
 def _measure(job: Job, dataset: str, options: Options) -> _Row:
-    """Trains and evaluates a job, as far as that has not been done and the table needs it."""
+    """Trains and evaluates a job, unless that is done or the table does not need it."""
     folder = folder_of(job, options)
     _train(job, dataset, options)
     config, figures = read_config(folder), read_summary(folder)
@@ -110,12 +110,12 @@ def _measure(job: Job, dataset: str, options: Options) -> _Row:
 
 
 def _evaluate(folder: Path, options: Options) -> dict[str, Any]:
-    """The figures of jaxae.evaluate for a run, which it evaluates unless that has been done."""
-    judged = folder / "judged"  # not where a user's own evaluation goes
+    """Evaluates a run unless that is done, and returns the figures of jaxae.evaluate."""
+    judged = folder / "judged"  # apart from a user's own evaluation, which is in the run's folder
     if not (judged / "evaluation.json").exists():
         how = ["--out", str(judged), *_places(options)]
         if "fid" not in TABLES[options.table][1]:
-            how += ["--generated", "1000"]  # whose figures the table does not show
+            how += ["--generated", "1000"]  # few: the table does not show their figures
         run([sys.executable, "-m", "jaxae", "evaluate", str(folder), *how])
     evaluation = read_evaluation(judged)
     figures = evaluation.figures | {"classifier": evaluation.classifier}
@@ -126,12 +126,12 @@ def _evaluate(folder: Path, options: Options) -> dict[str, Any]:
 
 
 def folder_of(job: Job, options: Options) -> Path:
-    """Where a job's run goes; with other epochs or replicas it is another run."""
+    """Returns the folder of a job's run, which differs by epochs and replicas."""
     return options.folder / f"{job.name}-{options.epochs or job.epochs}x{options.replicas}"
 
 
 def _train(job: Job, dataset: str, options: Options) -> None:
-    """Starts a job's run, or goes on with it, unless it has ended."""
+    """Starts or resumes a job's run, unless it is finished."""
     folder = folder_of(job, options)
     how = [*shlex.split(job.arguments), "--dataset", dataset]
     how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
@@ -146,25 +146,25 @@ def _train(job: Job, dataset: str, options: Options) -> None:
 
 
 def _check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
-    """UserError where the run in a folder has other arguments than the table's now, or epochs."""
+    """Raises `UserError` if the run in a folder has other arguments or epochs than the table's."""
     config = read_config(folder)
     command, trained = runs.portable(config.command), config.options.run.epochs
     _, given = runs.split_command(runs.words_of(command))
     if given != arguments or trained != epochs:
         raise UserError(
-            f"{folder} is the run of another command ({command}, for {trained} epochs): give "
+            f"{folder} holds a run of another command ({command}, for {trained} epochs): give "
             "another --folder, or move that run away"
         )
 
 
 def _places(options: Options) -> list[str]:
-    """The flags that say where data are."""
+    """Returns the flags that tell a command where the data are."""
     flags = {"--data-dir": options.data_dir, "--sources": options.sources}
     return [part for flag, path in flags.items() if path for part in (flag, str(path))]
 
 
 def _make_table(rows: list[_Row], columns: dict[str, str]) -> str:
-    """The table as Markdown, with what is published if there is anything."""
+    """Returns the table as Markdown, with a column of published numbers if there are any."""
     lines = [["run", "dataset", "epochs, replicas", *columns.values(), "published"]]
     lines += [_cells(row, columns) for row in rows]
     if not any(line[-1] for line in lines[1:]):
@@ -174,7 +174,7 @@ def _make_table(rows: list[_Row], columns: dict[str, str]) -> str:
 
 
 def _cells(row: _Row, columns: dict[str, str]) -> list[str]:
-    """A line of the table."""
+    """Returns the cells of a row of the table."""
     figures = [_number(row.figures, column) for column in columns]
     published = row.job.published if row.dataset == "mnist" else ""
     epochs = f"{row.figures['epoch']}, {row.config.options.run.replicas}"
@@ -182,7 +182,7 @@ def _cells(row: _Row, columns: dict[str, str]) -> list[str]:
 
 
 def _describe(row: _Row) -> str:
-    """What a row was made by."""
+    """Returns a Markdown item with a row's command, commit and machine."""
     config = row.config
     return (
         f"- {row.job.name}: `{runs.portable(config.command)}`, commit "
@@ -192,7 +192,7 @@ def _describe(row: _Row) -> str:
 
 
 def _describe_classifier(row: _Row) -> str:
-    """Whose features the figures of generated images are on."""
+    """Describes the classifier whose features FID and similar figures use."""
     judge = row.figures["classifier"]
     return (
         f"The classifier of {row.dataset}: accuracy {judge.accuracy:.4g} on the test images, "
@@ -201,12 +201,12 @@ def _describe_classifier(row: _Row) -> str:
 
 
 def _number(figures: dict[str, Any], name: str) -> str:
-    """A figure as text; a dash if there is none."""
+    """Returns a figure as text, or a dash if there is none."""
     return format_figure(figures, name) if name in figures else "-"
 
 
 def _compare_with_pca(rows: list[_Row], options: Options, section: str) -> str:
-    """PCA of the same sizes in words; for several sizes also a picture of both errors."""
+    """Returns PCA's errors in words; for several sizes also draws a picture of both errors."""
     sizes = [_code_size(row) for row in rows]
     split = data.load(rows[0].dataset, data_dir=options.data_dir, sources=options.sources)
     errors = [_pca_error(split, size) for size in sizes]
@@ -220,37 +220,37 @@ def _compare_with_pca(rows: list[_Row], options: Options, section: str) -> str:
     picture = plots.curves(
         sizes,
         {"PCA": np.array(errors), "autoencoder": np.array(ours).T},
-        "squared error a pixel",
+        "squared error per pixel",
         f"{rows[0].dataset}: test images through codes of a size",
         xlabel="size of the code",
     )
     path = options.page.parent / "pictures" / f"{section}.png"
-    plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
+    plots.save(picture, path, caption="squared error per pixel by size of the code, PCA and ours")
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
 
 
 def _code_size(row: _Row) -> int:
-    """How many numbers a code of a row's run has."""
+    """Returns the number of dimensions of the codes of a row's run."""
     if row.config.options.latent is None:
         raise UserError(f"the run of {row.job.name} has no option latent: give another --folder")
     return row.config.options.latent
 
 
 def _pca_error(dataset: data.Dataset, size: int) -> float:
-    """The mean squared error a pixel in [0, 1] of test images through PCA."""
+    """Returns PCA's mean squared error per pixel in [0, 1] on the test images."""
     images = np.asarray(dataset.test.images)
     reconstructions = metrics.fit_pca(np.asarray(dataset.train.images), size).reconstruct(images)
     return float(np.square((reconstructions - images) / 255).mean(dtype=np.float64))
 
 
 def run(command: list[str]) -> None:
-    """Runs a command and shows what it prints; ends with its code if it fails."""
+    """Runs a command and shows its output; exits with its code if it fails."""
     print(f"+ {shlex.join(['python', *command[1:]])}", flush=True)
     with subprocess.Popen(command) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:
-            process.terminate()  # it saves its state; where Ctrl-C has reached it, it has begun to
+            process.terminate()  # it saves its state; after its own Ctrl-C it already does
             process.wait()
             raise
     if code:

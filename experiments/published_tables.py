@@ -1,10 +1,10 @@
-"""The tables of published numbers: the runs that each needs, and the figures in it."""
+"""The tables of published numbers: the runs that each table needs, and the figures it shows."""
 
 from dataclasses import dataclass, replace
 
 from jaxae import evaluate
 
-# What is published of PCA, by size of the code.
+# Published squared errors per pixel of PCA, by size of the code.
 _PCA = {2: "0.0557", 8: "0.0374", 16: "0.0269", 32: "0.0168", 64: "0.0090"}
 
 
@@ -15,12 +15,12 @@ class Job:
     label: str
     arguments: str  # of `jaxae train`
     epochs: int
-    published: str  # what the source prints for it
-    name: str = ""  # of its folder
+    published: str  # the number that the source prints
+    name: str = ""  # of the run's folder
 
 
 def jobs_of(table: str, dataset: str) -> list[Job]:
-    """The runs of a table on a dataset."""
+    """Returns the runs of a table on a dataset."""
     dynamic = "--binarization dynamic --batch-size 20 --schedule cosine"
     iwae = f"--hidden 200 200 --activation tanh --latent 50 {dynamic}"
     deep = "--hidden 1000 500 250 --activation tanh --latent 30 --schedule cosine"
@@ -55,40 +55,41 @@ def jobs_of(table: str, dataset: str) -> list[Job]:
     ]
 
 
-# A table's title, the figures in it by the name that jaxae.evaluate or the run itself gives them,
-# and what must be known to read it.
+# For each table, its title, its columns' headings by the names of the figures in summary.json or
+# evaluation.json, and a note that explains it.
 TABLES = {
     "vae": (
         "A variational autoencoder of binarized images",
         {"test_loss": "test loss, nats", "negative_log_likelihood": "NLL, 200 samples, nats"},
         "Test loss is the negative ELBO, which Flax's example of the same network prints. Training "
-        "images are binarized once (static binarization), test images as well. Flax's example "
-        "trains on 50,000 images of a binarized MNIST of its own.",
+        "and test images are binarized once (static binarization). Flax's example trains on 50,000 "
+        "images of its own binarized MNIST.",
     ),
     "iwae": (
         "Importance-weighted autoencoders of binarized images",
         {"negative_log_likelihood": "NLL, 200 samples, nats", "active_units": "active units"},
-        "Training pixels are binarized at each step (dynamic), test images once; numbers on "
-        "statically binarized MNIST do not compare. Batches of 20 and a learning rate that falls "
-        "from 0.001 are as in Burda et al. 2016, whose training is of 3,280 epochs; the default "
-        "epochs are as many as two cores carry in two hours. Adam's epsilon and the first weights "
-        "are not theirs. The sources estimate with 200 (784-400) and 5,000 importance samples.",
+        "Training pixels are binarized at each step (dynamic binarization), test images once; the "
+        "numbers do not compare with those on statically binarized MNIST. As in Burda et al. 2016, "
+        "batches have 20 images and the learning rate falls from 0.001. They train for 3,280 "
+        "epochs; the default here is as many as two cores can train in two hours. Adam's epsilon "
+        "and the initialization differ from theirs. The sources use 200 (784-400) and 5,000 "
+        "importance samples for the estimate.",
     ),
     "deep": (
         "Hinton and Salakhutdinov's deep autoencoder",
-        {"squared_error": "squared error an image"},
-        "784-1000-500-250-30, a linear code, all layers trained at once, without pretraining layer "
-        "by layer, on cross-entropy. Hinton and Salakhutdinov 2006 print 3.00, and 13.87 for PCA. "
-        "Their logistic units are trained here as tanh(x) = 2 logistic(2x) - 1, the same network "
-        "with other weights, which Adam finds sooner where units have mean 0. "
-        "Learning rate, weight decay and epochs were chosen by the error on test images of single "
-        "runs; there was no validation set.",
+        {"squared_error": "squared error per image"},
+        "784-1000-500-250-30 with a linear code, trained on cross-entropy, all layers at once and "
+        "without layer-by-layer pretraining. Hinton and Salakhutdinov 2006 print 3.00, and 13.87 "
+        "for PCA. Their logistic units are trained here as tanh(x) = 2 logistic(2x) - 1: the same "
+        "network with other weights, which Adam finds sooner if units have mean 0. The learning "
+        "rate, the weight decay and the number of epochs were chosen by the error of single runs "
+        "on test images; there was no validation set.",
     ),
     "pca": (
-        "Squared error a pixel by size of the code",
+        "Squared error per pixel by size of the code",
         {"test_mse": "autoencoder"},
-        "One hidden layer of 500 ReLU on each side of the code, trained on cross-entropy. What is "
-        "published is of PCA.",
+        "One hidden layer of 500 ReLU units on each side of the code, trained on cross-entropy. "
+        "The published numbers are PCA's.",
     ),
     "rae": (
         "Regularized, variational and Wasserstein autoencoders",
@@ -101,10 +102,10 @@ TABLES = {
             "negative_log_likelihood": "NLL, nats",
             "training_seconds": "seconds, all replicas",
         },
-        f"Codes of 16 numbers, one hidden layer of 500 on each side, Gaussian pixels with a "
-        f"standard deviation of 0.1. WAE's discrepancy weighs 500: relative to an image's squared "
-        f"error, the 10 of its paper (Tolstikhin et al. 2018). Seconds also depend on what else "
-        f"the machine did. "
+        f"Codes have 16 dimensions, with one hidden layer of 500 on each side and Gaussian pixels "
+        f"with a standard deviation of 0.1. WAE's discrepancy has weight 500, which relative to an "
+        f"image's squared error is the 10 of its paper (Tolstikhin et al. 2018). Other work on the "
+        f"same machine also affects the seconds. "
         f"{evaluate.FEATURES_NOTE}",
     ),
 }

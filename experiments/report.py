@@ -2,7 +2,7 @@
 
     python experiments/report.py results/fashion/RUN results/vae/RUN ...
 
-Writes results/README.md and copies the pictures it shows to results/pictures/. Takes a few seconds.
+Writes results/README.md and copies the pictures it shows to results/pictures/ in a few seconds.
 """
 
 import math
@@ -22,7 +22,7 @@ from jaxae.runs import Config, format_figure, read_config
 
 _COLUMNS = ("train_loss", "test_loss", "test_mse", "test_psnr")
 
-# The length of each published recipe, so that a shorter run is seen to be one.
+# The epochs of each published recipe, so that the page shows if a run was shorter.
 _PUBLISHED_EPOCHS = {
     "fashion": 100,
     "denoise": 50,
@@ -33,7 +33,7 @@ _PUBLISHED_EPOCHS = {
     "vae": 30,
 }
 
-# What the sources print for their own runs, where they print anything.
+# The results that the sources print for their own runs, if any.
 _ORIGINALS = {
     "latent3d": "loss 109.05, 95.47, 89.84, 107.56, 92.21 at epochs 20, 40, 60, 80, 100, "
     "each of the last training batch only",
@@ -56,7 +56,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a finished run has left."""
+    """The files of a finished run, read."""
 
     folder: Path
     config: Config
@@ -65,14 +65,14 @@ class Finished:
 
     @property
     def name(self) -> str:
-        """The experiment, and what sets this run apart from its default."""
+        """The experiment and the flags that the run was started with."""
         command = runs.portable(self.config.command)
         _, flags = runs.split_command(runs.words_of(command))
         return " ".join([self.config.experiment, *flags])
 
     @property
     def commands(self) -> list[str]:
-        """What made its figures: how it was started, and how it was given more epochs."""
+        """The commands that trained the run: the first, and the last that gave it more epochs."""
         again = [resumed.command for resumed in self.config.resumed]
         longer = [command for command in again if "--epochs" in command]
         return [runs.portable(command) for command in (self.config.command, *longer[-1:])]
@@ -85,18 +85,18 @@ class Finished:
 
 def main(options: Options) -> None:
     """Reads the runs, then writes the page and its pictures."""
-    finished = [read(folder) for folder in options.runs]  # before anything is written
+    finished = [read(folder) for folder in options.runs]  # errors come before anything is written
     names = [run.name for run in finished]
     if len(set(names)) < len(names):
         raise UserError(
-            f"several runs were started as {max(names, key=names.count)}: give one of these"
+            f"several runs were started as {max(names, key=names.count)}: give only one of them"
         )
     pictures = options.out / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     sections = ["\n".join(section(run, pictures)) for run in finished]
 
     def renew(page: str) -> str:
-        published = sections_of(page)  # which other commands have made
+        published = sections_of(page)  # made by other commands
         parts = [_INTRODUCTION, table(finished), *published, *sections]
         return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -104,25 +104,25 @@ def main(options: Options) -> None:
 
 
 def read(folder: Path) -> Finished:
-    """A run's config, summary and metrics; UserError unless it has trained to its end."""
+    """Reads a run's config, summary and metrics; raises `UserError` unless it is finished."""
     lines = runs.read_records(folder)
     if not lines or not (folder / "summary.json").exists():
-        raise UserError(f"{folder} is not a run that was trained to its end: give one that was")
+        raise UserError(f"{folder} is not a finished run: give one that has trained to its end")
     return Finished(folder, read_config(folder), runs.read_summary(folder), lines)
 
 
 _INTRODUCTION = """# Results
 
-Made by `python experiments/report.py` from the runs' own files, tables of published numbers by
-`experiments/published.py`, pictures of codes by `experiments/latents.py`; each section gives the
-command and the commit. Losses are each experiment's own and do not compare between rows; test MSE
-and PSNR are of reconstructions in [0, 1] over the whole test set, which vae.py binarizes first.
-Epochs are those of the run, of those that the published recipe has. Seconds are those of training,
-without evaluation, with the compilation in the first epoch."""
+`python experiments/report.py` makes this page from the runs' files; `experiments/published.py` adds
+the tables of published numbers, and `experiments/latents.py` draws the pictures of codes. Each
+section gives its command and commit. Each experiment has its own loss, so losses do not compare
+between rows. Test MSE and PSNR compare reconstructions in [0, 1] with the whole test set, which
+vae.py binarizes first. "5 of 50" epochs means that the run had 5 and the published recipe has 50.
+Seconds count training and its compilation, but not evaluation."""
 
 
 def table(finished: list[Finished]) -> str:
-    """One row a run."""
+    """Returns a table with a row for each run."""
     head = "| run | parameters | epochs | train loss | test loss | test MSE | PSNR, dB | seconds |"
     rows = [head, "|---" * 8 + "|"]
     for run in finished:
@@ -141,13 +141,13 @@ def table(finished: list[Finished]) -> str:
 
 
 def _epochs(run: Finished) -> str:
-    """How many a run has trained, of those that its published recipe has."""
+    """Returns a run's epochs, and those of its published recipe if there is one."""
     published = _PUBLISHED_EPOCHS.get(run.config.experiment)
     return f"{run.summary['epoch']}" + ("" if published is None else f" of {published}")
 
 
 def section(run: Finished, pictures: Path) -> list[str]:
-    """A run's heading, command, figures and pictures, as lines; copies the pictures."""
+    """Returns a run's heading, command, figures and pictures as lines; copies the pictures."""
     config, summary = run.config, run.summary
     lines = [
         f'<a id="{run.slug}"></a>',
@@ -182,7 +182,7 @@ def section(run: Finished, pictures: Path) -> list[str]:
 
 
 def describe_best(summary: dict[str, Any]) -> str:
-    """A sentence about the best test loss."""
+    """Returns a sentence about the best test loss."""
     best, epoch = summary.get("best_test_loss", math.nan), summary.get("best_epoch")
     if not math.isfinite(best):
         return "No test loss is finite."
@@ -190,13 +190,13 @@ def describe_best(summary: dict[str, Any]) -> str:
 
 
 def _describe_binarization(config: Config) -> str:
-    """How a run has binarized its images, as the end of a phrase; nothing where it has not."""
+    """Returns how a run binarized its images, as the end of a phrase; empty if it did not."""
     how = config.options.binarization
     return "" if how == "none" else f", {how} binarization"
 
 
 def _milestones(lines: list[dict[str, Any]]) -> str:
-    """Test losses at the first, the last and some epochs between."""
+    """Returns the test losses at the first, the last and some epochs between, as text."""
     wanted = {1, 5, 10, 20, 40, 60, 80, 100, lines[-1]["epoch"]}
     return ", ".join(
         f"{line['epoch']}: {format_figure(line, 'test_loss')}"
@@ -206,7 +206,7 @@ def _milestones(lines: list[dict[str, Any]]) -> str:
 
 
 def _shown(folder: Path) -> list[Path]:
-    """The pictures to show of a run: the last of those drawn by epoch, none drawn by step."""
+    """Returns the pictures to show: the last one drawn by epoch, and all but those by step."""
     epochs = list(runs.pictures_by_epoch(folder).values())
     drawn = sorted((folder / "pictures").glob("*.png"))
     return epochs[-1:] + [p for p in drawn if not p.name.startswith(("epoch_", "step_"))]

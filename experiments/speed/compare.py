@@ -1,10 +1,10 @@
-"""Times all six recipes beside PyTorch and the way their sources train, and how cost grows.
+"""Times all six recipes, compares them with PyTorch and with their sources, and scales their sizes.
 
     python experiments/speed/compare.py
 
-Each measurement is a process of its own, and the contenders take turns. Writes its tables and the
-machine's description to results/speed.md. The peers come with pip install ".[bench]"; the page
-says which were not installed. All of it takes hours; the options select a part.
+Each measurement is a process of its own, and the contenders take turns. Writes its tables and a
+description of the machine to results/speed.md. pip install ".[bench]" installs the peers; the page
+reports which were missing. The whole comparison takes hours; the options choose parts of it.
 """
 
 import sys
@@ -27,7 +27,7 @@ from speed_processes import Contender, Place, images_file, measure_rounds
 from speed_tables import OURS, PYTORCH, SOURCES, Row
 from speed_workloads import CHUNKS, Measurement, NotMeasured, Workload
 
-# Steps that are timed in a process, about as much work each; the sizes of a table scale them.
+# Timed steps per process, of about equal total work; the tables that scale a size scale them too.
 STEPS = {
     "fashion": 200,
     "denoise": 50,
@@ -50,7 +50,7 @@ class Options:
     # --- comparison ---
     # recipes to time
     recipes: tuple[_Recipe, ...] = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
-    # contenders beside jaxae; give none to time it alone
+    # contenders to compare with jaxae; give none to time jaxae alone
     peers: tuple[_Peer, ...] = ("pytorch", "sources")
     pairs: int = 5  # number of rounds in which all contenders of a recipe take turns
     # number of steps to time in each process (default: as suits the recipe)
@@ -68,7 +68,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Measures the recipes, then how they grow; the page on disk has whatever is measured."""
+    """Measures the recipes, then their growth; writes the page after each measurement."""
     _check_options(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     page = Page(describe_machine())
@@ -95,7 +95,7 @@ def main(options: Options) -> None:
 
 
 def _check_options(options: Options) -> None:
-    """UserError for the first option that is out of its range."""
+    """Raises `UserError` for the first option that is out of range."""
     if not options.recipes:
         raise UserError("--recipes names none: give one or more")
     for name in ("pairs", "scaling_pairs"):
@@ -108,7 +108,7 @@ def _check_options(options: Options) -> None:
 def _try_pytorch(
     place: Place, workload: Workload, options: Options
 ) -> Measurement | NotMeasured | None:
-    """Each way to train in PyTorch, briefly, in one process; None if PyTorch is not asked for."""
+    """Tries each PyTorch variant briefly in one process; returns None if PyTorch is not a peer."""
     if "pytorch" not in options.peers:
         return None
     pilot = Contender(PYTORCH, "pytorch_worker.py", "pilot")
@@ -120,7 +120,7 @@ def _try_pytorch(
 def _contenders(
     recipe: str, pilot: Measurement | NotMeasured | None, peers: Sequence[_Peer]
 ) -> list[Contender]:
-    """jaxae and the peers asked for, in the order in which they take turns."""
+    """Returns jaxae and the chosen peers, in the order in which they take turns."""
     ours = Contender(OURS, "jaxae_worker.py")
     fastest = pilot.variant if isinstance(pilot, Measurement) else "eager"
     pytorch = Contender(PYTORCH, "pytorch_worker.py", fastest)
@@ -131,7 +131,7 @@ def _contenders(
 
 
 def _train(place: Place, workload: Workload, rivals: Sequence[Contender], rounds: int) -> Row:
-    """A row of measurements; UserError where jaxae has none."""
+    """Measures a row; raises `UserError` if jaxae could not be measured."""
     row = Row(workload, measure_rounds(place, workload, rivals, rounds))
     if not row.measured(OURS):
         raise UserError(f"{workload.label} could not be measured: {row.reason(OURS)}")
@@ -141,9 +141,9 @@ def _train(place: Place, workload: Workload, rivals: Sequence[Contender], rounds
 def _grow(
     place: Place, scale: _Scale, row: Row, rivals: Sequence[Contender], rounds: int
 ) -> list[Growth]:
-    """How one recipe's cost grows, beside PyTorch where that can train it; or nothing."""
+    """Measures how one recipe's cost grows, for jaxae and, if it can train it, PyTorch."""
     on_cpu = row.measured(OURS)[0].device == "cpu"
-    if scale == "devices" and not on_cpu:  # virtual ones are parts of the CPU
+    if scale == "devices" and not on_cpu:  # the devices are virtual ones of the CPU
         return []
     alone = scale in ("replicas", "devices")
     rivals = [rival for rival in rivals if rival.name in ((OURS,) if alone else (OURS, PYTORCH))]
@@ -152,7 +152,7 @@ def _grow(
 
 
 def _sizes(scale: _Scale, base: Workload) -> list[Workload]:
-    """The workloads of a table: one size changes, and the steps so that the work stays alike."""
+    """Returns a table's workloads: one size changes, and the steps keep the work about equal."""
     match scale:
         case "batch":
             return [

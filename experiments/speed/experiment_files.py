@@ -1,4 +1,4 @@
-"""The experiments' own recipes, with the sizes that a workload gives them."""
+"""Loads the experiments' own recipes and sets the sizes of a workload."""
 
 import importlib.util
 from dataclasses import replace
@@ -10,7 +10,7 @@ from speed_workloads import Workload
 
 
 def load_experiment(name: str) -> ModuleType:
-    """The module of an experiment's file, in the folder above this one."""
+    """Imports an experiment's file from the folder above this one."""
     path = Path(__file__).parents[1] / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -21,7 +21,7 @@ def load_experiment(name: str) -> ModuleType:
 
 
 def default_workload(name: str, steps: int) -> Workload:
-    """An experiment's own batch, code and learning rate, and its number of images or 60,000."""
+    """Returns a workload of an experiment's own sizes; it has 60,000 images unless it sets them."""
     options = load_experiment(name).Options()
     return Workload(
         name,
@@ -34,7 +34,7 @@ def default_workload(name: str, steps: int) -> Workload:
 
 
 def configure(options: Any, workload: Workload) -> Any:
-    """An experiment's options with the sizes of a workload."""
+    """Returns an experiment's options with the sizes of a workload."""
     run = replace(options.run, batch_size=workload.batch_size, replicas=workload.replicas)
     sizes = {"latent": workload.latent, "images": workload.images}
     own = {name: size for name, size in sizes.items() if hasattr(options, name)}

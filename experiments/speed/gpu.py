@@ -1,14 +1,14 @@
-"""Measures all that jaxae promises on one GPU, beside PyTorch, in about twelve minutes.
+"""Measures jaxae on one GPU in about twelve minutes, and compares it with PyTorch.
 
     python experiments/speed/gpu.py
     python experiments/speed/gpu.py --parts steps growth --only denoise latent2d conv
 
 Needs JAX, Flax, Optax, NumPy, SciPy and Pillow, and PyTorch for the comparison. If jaxae is not
 installed, put PYTHONPATH=. before the command. Each part is a process of its own, which is stopped
-when its time is over; its results up to then are kept, and so are earlier results of parts that
---parts leaves out. After each part, speed_gpu.json and speed_gpu.md in the folder --out are written
-again; its folder speed_gpu holds what each part printed. The part correctness compares with the
-first losses of all networks on a CPU, which --golden writes beside this file.
+when its time is over. Its rows up to then are kept, and so are the parts of an earlier run that
+--parts leaves out. After each part the command rewrites speed_gpu.json and speed_gpu.md in the
+folder --out, whose folder speed_gpu has the output of each part. Part 1 compares the first losses
+of all networks with those of a CPU, which --golden writes to a file beside this one.
 """
 
 import argparse
@@ -43,19 +43,19 @@ _PACKAGES = ("jax", "jaxlib", "flax", "torch")
 
 @losing_output()
 def main() -> None:
-    """Measures all parts, or, as the process of one, that part."""
+    """Measures all parts; with --part, measures that part in this process."""
     options = _parse()
     if options.golden:
         write_text(GOLDEN, json.dumps(golden_losses(), indent=1) + "\n")
     elif options.part:
         _measure_part(options.part, options.rows, _sizes_of(options), tiny=options.tiny)
     else:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a part's process ends with this
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and kills the part's process
         measure_all(options)
 
 
 def _parse() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
         usage="gpu.py [OPTIONS]",
         description=wrap(__doc__ or ""),
@@ -100,7 +100,7 @@ def _parse() -> argparse.Namespace:
     output.add_argument(
         "--golden",
         action="store_true",
-        help="write the losses of this CPU to compare with, and end",
+        help="write the losses of this CPU to compare with, and exit",
     )
     last = parser.add_argument_group("help")
     last.add_argument("-h", "--help", action="help", help="show this help and exit")
@@ -113,13 +113,13 @@ def _parse() -> argparse.Namespace:
 
 
 def _sizes_of(options: argparse.Namespace) -> Sizes:
-    """How much the command line asks for."""
+    """Returns the sizes that the command line asks for."""
     sizes = TINY if options.tiny else Sizes()
     return only(sizes, options.only) if options.only else sizes
 
 
 def _measure_part(name: str, rows: Path, sizes: Sizes, *, tiny: bool) -> None:
-    """Appends the rows of a part to a file as they come; the first line names the device."""
+    """Measures a part and appends its rows to a file; the first line names the device."""
     import jax
 
     device = jax.devices()[0]
@@ -134,7 +134,7 @@ def _measure_part(name: str, rows: Path, sizes: Sizes, *, tiny: bool) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """The commit of jaxae if there is one, and the versions of packages that are installed."""
+    """Returns the commit of jaxae, if any, and the versions of the installed packages."""
     commit = git_commit()
     found = {"commit": commit} if commit else {}
     for name in _PACKAGES:
@@ -171,7 +171,7 @@ def measure_all(options: argparse.Namespace) -> None:
 
 
 def _read_results(file: Path) -> dict[str, Result]:
-    """The parts of an earlier start, if its file is whole."""
+    """Reads the parts of an earlier run; returns none if its file is missing or damaged."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         parts = json.loads(file.read_text(encoding="utf-8"))["parts"]
         return {name: Result(**parts[name]) for name in PARTS if name in parts}
@@ -181,10 +181,10 @@ def _read_results(file: Path) -> dict[str, Result]:
 def run_part(
     name: str, seconds: float, folder: Path, caches: Path, arguments: Sequence[str]
 ) -> Result:
-    """A part's rows from its process, which is stopped after so many seconds.
+    """Runs a part in its own process, stops it after `seconds`, and returns its rows.
 
-    The folder keeps the rows and what the process has said; parts share what JAX has compiled,
-    but for those whose compilation is measured, or is another.
+    The rows and the log go to `folder`. Parts share JAX's compilation cache in `caches`, except
+    those that measure compilation or compile with other flags.
     """
     rows, log = folder / f"{name}.jsonl", folder / f"{name}.log"
     rows.unlink(missing_ok=True)
@@ -196,7 +196,7 @@ def run_part(
             [*command, *arguments],
             env=os.environ | _environment_of(name, caches),
             stderr=said,
-            start_new_session=True,  # what it has started is stopped with it
+            start_new_session=True,  # so that its children can be stopped with it
         ) as process,
     ):
         try:
@@ -212,7 +212,7 @@ def run_part(
 
 
 def _environment_of(name: str, caches: Path) -> dict[str, str]:
-    """What a part's process is told beside what this one was."""
+    """Returns the environment variables to add for a part's process."""
     told = {BEGUN: str(time.time()), "JAX_TRACEBACK_FILTERING": "off"} | PARTS[name].environment
     if "XLA_FLAGS" in told:
         told["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {told['XLA_FLAGS']}".strip()
@@ -223,13 +223,13 @@ def _environment_of(name: str, caches: Path) -> dict[str, str]:
 
 
 def failed_state(log: Path, code: int) -> str:
-    """How a process has failed, from what it has said."""
+    """Describes how a process failed, from its log and its exit code."""
     error = last_error(log.read_text(encoding="utf-8", errors="replace"))
     return f"failed: {error}" if error else f"failed with status {code}"
 
 
 def read_rows(path: Path) -> tuple[Row, list[Row]]:
-    """The device, and the rows that were written whole, those of one name as one."""
+    """Reads the device and the complete rows, and merges rows of one name."""
     if not path.exists():
         return {}, []
     device: Row = {}
@@ -245,7 +245,7 @@ def read_rows(path: Path) -> tuple[Row, list[Row]]:
 
 
 def _merge(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
-    """Rows and others, those of one name as one, in which the later number counts."""
+    """Merges rows of one name; later numbers replace earlier ones."""
     merged: dict[str, Row] = {}
     for row in (*rows, *others):
         merged.setdefault(row["what"], {}).update(row)

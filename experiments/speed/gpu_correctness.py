@@ -1,4 +1,4 @@
-"""Part 1 of gpu.py: the first losses of all networks, on this device and on a CPU."""
+"""Part 1 of gpu.py: compares the first losses of all networks on this device with a CPU's."""
 
 import json
 import os
@@ -20,20 +20,20 @@ from speed_workloads import CHUNKS
 
 GOLDEN = Path(__file__).with_name("gpu_golden.json")
 
-# Columns: the precision of JAX's matrix products, and that of the networks.
+# For each column, the precision of JAX's matrix products and that of the networks.
 PRECISIONS: dict[str, tuple[str | None, trainings.Precision]] = {
     "float32": ("float32", "float32"),
     "default": (None, "float32"),
     "bf16": (None, "bf16"),
 }
 
-PERTURBATION = 1e-6  # of the first parameters, about what another device's rounding makes of them
+PERTURBATION = 1e-6  # relative, of the initial parameters: about another device's rounding error
 
 
 def correctness(sizes: Sizes) -> Iterator[Row]:
-    """The largest relative deviation of the first losses from a CPU's, by precision."""
+    """Yields each network's largest relative deviation from a CPU's losses, by precision."""
     golden = json.loads(GOLDEN.read_text())
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the time XLA compiles
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # XLA compiles most of the time
         jobs = {
             pool.submit(deviations, name, sizes, golden[name]): name
             for name in (*sizes.recipes, *sizes.members)
@@ -43,8 +43,8 @@ def correctness(sizes: Sizes) -> Iterator[Row]:
 
 
 def deviations(name: str, sizes: Sizes, golden: dict[str, Any]) -> Row:
-    """A network's row: its deviation in each precision, and the one allowed in float32."""
-    state = _training_of(name, "float32").state  # in each precision parameters are float32
+    """Returns a network's row: its deviation in each precision, and the one allowed in float32."""
+    state = _training_of(name, "float32").state  # parameters are float32 in every precision
     row: Row = {}
     for column in PRECISIONS:
         row |= attempt(name, partial(_deviate, name, sizes, column, golden["losses"], state))
@@ -57,7 +57,7 @@ def deviations(name: str, sizes: Sizes, golden: dict[str, Any]) -> Row:
 def _deviate(
     name: str, sizes: Sizes, column: str, golden: Sequence[float], state: train.State
 ) -> Row:
-    """The deviation of a network's first losses in one precision."""
+    """Returns the deviation of a network's first losses in one precision."""
     products, precision = PRECISIONS[column]
     with jax.default_matmul_precision(products):
         training = _training_of(name, precision, state)
@@ -66,19 +66,19 @@ def _deviate(
 
 
 def tolerance(golden: dict[str, Any]) -> float:
-    """The deviation allowed in float32: ten times that of slightly other first parameters."""
+    """Returns the deviation allowed in float32: ten times that of perturbed parameters."""
     return max(1e-5, 10 * golden["sensitivity"])
 
 
 def _steps_of(name: str, sizes: Sizes) -> int:
-    """How many losses of a network are compared."""
+    """Returns the number of losses of a network to compare."""
     return sizes.member_losses if name in family.FAMILY else sizes.recipe_losses
 
 
 def _training_of(
     name: str, precision: trainings.Precision, state: train.State | None = None
 ) -> trainings.Training:
-    """A recipe, or a member of the family, on as many images as all golden losses need."""
+    """Returns a training of a recipe or a member, on as many images as the golden losses need."""
     if name in family.FAMILY:
         images = tiled(64 * Sizes.member_losses)
         return trainings.of_member(name, images, precision=precision, state=state)
@@ -90,14 +90,14 @@ def _training_of(
 
 
 def golden_losses() -> dict[str, dict[str, Any]]:
-    """The first losses of all networks in float32, and how far a small perturbation moves them."""
+    """Returns all networks' first losses in float32, and how far a perturbation moves them."""
     names = (*Sizes.recipes, *Sizes.members)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip(names, pool.map(_golden_of, names), strict=True))
 
 
 def _golden_of(name: str) -> dict[str, Any]:
-    """A network's entry of the golden losses."""
+    """Returns a network's entry of the golden losses."""
     with jax.default_matmul_precision("float32"):
         training = _training_of(name, "float32")
         losses = trainings.first_losses(training, _steps_of(name, Sizes()))
@@ -106,7 +106,7 @@ def _golden_of(name: str) -> dict[str, Any]:
 
 
 def _perturbed(training: trainings.Training) -> trainings.Training:
-    """The training from slightly other first parameters."""
+    """Returns the training with slightly changed initial parameters."""
     leaves, structure = jax.tree.flatten(training.state.params)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     moved = [

@@ -13,36 +13,36 @@ from speed_tables import NOTHING, markdown, number
 
 _INTRODUCTION = """# On a GPU
 
-Made by `python experiments/speed/gpu.py`, on the bundled images, again and again where there are
-fewer than a recipe has. A step gathers its batch of uint8 images from memory and shuffles each
-epoch. A ratio above 1 says that jaxae is the faster."""
+`python experiments/speed/gpu.py` makes this page from the bundled images, repeated if a recipe has
+more. A step gathers its batch of uint8 images from memory, and each epoch is shuffled. A ratio
+above 1 means that jaxae is faster."""
 
 _NOTES = {
     "correctness": f"""\
 Each recipe's first 20 steps and each member's first 3, against float32 on a CPU: float32
 throughout, with the default precision of matrix products (TF32 on recent GPUs), and with networks
-in bfloat16. XLA's autotuning is off here alone. Ten times the deviation is allowed that first
-parameters other by {PERTURBATION:g} cause on the CPU; top-k, vq and fsq choose numbers or codes, of
-which rounding may choose others.""",
+in bfloat16. Only here is XLA's autotuning off. The allowed deviation is ten times the one that
+changing the initial parameters by {PERTURBATION:g} causes on the CPU. top-k, vq and fsq select
+numbers or codes, and rounding may change the selection.""",
     "steps": """\
 Medians over alternating pairs in one process; the ratio as median, minimum and maximum. PyTorch
-trains eagerly, and with each step captured as one CUDA graph, eager or compiled, convolutions in
-both memory layouts; the fastest counts. What could not be tried is named.""",
+trains eagerly, and with each step captured as one CUDA graph, eager or compiled, with convolutions
+in both memory layouts. The fastest variant is reported, and those that failed are named.""",
     "fashion": """\
-With an evaluation after each epoch. The start is that of the process, JAX and the state before
-training; training includes its compilation, and everything ends with the process.""",
+With an evaluation after each epoch. "Start" is the time to start the process and JAX and to make
+the initial state. "Training" includes compilation. "Everything" lasts until the process ends.""",
     "kernels": """\
-From a profile of some epochs: kernels and copies, and the share of the time from the first one's
-start to the last one's end in which none runs, the ends of epochs included. Without a profile,
-counted in the compiled program.""",
-    "published": "Of the papers' 3,280 epochs in batches of 20, all three replicas together.",
-    "memory": "Each in a process of its own.",
+From a profile of some epochs: the number of kernels and copies, and the share of the time, from the
+start of the first to the end of the last, in which none runs; the ends of epochs are included.
+Without a profile, kernels are counted in the compiled program.""",
+    "published": "Hours are for the papers' 3,280 epochs in batches of 20, all replicas together.",
+    "memory": "Each row is measured in a process of its own.",
 }
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a part has measured."""
+    """The rows of a part, and how it ended."""
 
     state: str  # done, or why it ended
     seconds: float
@@ -52,18 +52,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What has been measured so far."""
+    """The results so far."""
 
     machine: list[str]
     results: Mapping[str, Result] = field(default_factory=dict)
 
     def with_result(self, name: str, result: Result) -> "Report":
-        """The report with one part more."""
+        """Returns the report with the result of one more part."""
         return replace(self, results={**self.results, name: result})
 
     @property
     def device(self) -> str:
-        """The devices that parts have run on, with the versions of packages."""
+        """The devices that the parts ran on, with the versions of packages."""
         found = [result.device for result in self.results.values() if result.device]
         described = (
             ", ".join([row["device"], *(f"{name} {row[name]}" for name in row if name != "device")])
@@ -73,13 +73,13 @@ class Report:
 
 
 def page_text(report: Report) -> str:
-    """The page in Markdown."""
+    """Returns the page in Markdown."""
     sections = [
         _INTRODUCTION,
         "\n".join(f"- {line}" for line in (report.device, *report.machine)),
     ]
     for name, result in report.results.items():
-        ended = "" if result.state == "done" else f" The part has {result.state}."
+        ended = "" if result.state == "done" else f" The part {result.state}."
         note = f"{_NOTES.get(name, '')} It took {result.seconds:.0f} s.{ended}".strip()
         sections += [f"## {PARTS[name].title}", note]
         if result.rows:
@@ -88,21 +88,21 @@ def page_text(report: Report) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as a table, with a column for each name in any of them."""
+    """Returns rows as a table, with a column for each name in any of them."""
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "what"))
     body = [[str(row["what"]), *(_cell(row.get(name)) for name in columns)] for row in rows]
     return markdown(["", *columns], body)
 
 
 def _cell(value: Any) -> str:
-    """A number to three digits, words as they are, a dash for nothing."""
+    """Formats a value: a number to three digits, words unchanged, a dash for None."""
     if value is None:
         return NOTHING
     return number(value) if isinstance(value, int | float) else str(value)
 
 
 def summary_text(report: Report) -> str:
-    """All parts in at most 40 lines, for the end of a terminal's output."""
+    """Returns all parts in at most 40 lines, to end a terminal's output."""
     lines = []
     for name, result in report.results.items():
         rows = _worst(result.rows) if name == "correctness" else result.rows
@@ -113,12 +113,12 @@ def summary_text(report: Report) -> str:
 
 
 def _in_words(row: Row) -> str:
-    """The numbers of a row with their names."""
+    """Returns the numbers of a row with their names."""
     return "; ".join(f"{name} {_cell(value)}" for name, value in row.items() if name != "what")
 
 
 def _worst(rows: Sequence[Row]) -> list[Row]:
-    """The largest deviation in each precision, and its network, for recipes and for members."""
+    """Returns the largest deviation in each precision with its network: recipes, then members."""
     found = []
     for what in ("recipes", "members"):
         some = [row for row in rows if (row["what"] in RECIPES) == (what == "recipes")]
@@ -136,5 +136,5 @@ def _worst(rows: Sequence[Row]) -> list[Row]:
 
 
 def _as_size(deviation: float) -> float:
-    """A deviation to compare with others; NaN is the largest."""
+    """Returns a deviation as a sort key; NaN is the largest."""
     return math.inf if math.isnan(deviation) else deviation

@@ -30,7 +30,7 @@ from speed_limits import kernels as count_kernels
 from speed_workloads import CHUNKS, Workload, seconds_of
 
 BEGUN = "JAXAE_GPU_PART_BEGUN"
-"""The environment variable that says when a part's process was started, in seconds."""
+"""The environment variable with the time, in seconds, at which a part's process was started."""
 
 _TakeSteps = Callable[[int], None]
 """Trains for a number of steps, and returns when they are done."""
@@ -40,13 +40,13 @@ _TakeSteps = Callable[[int], None]
 
 
 def steps(sizes: Sizes) -> Iterator[Row]:
-    """Milliseconds a step of each recipe beside the fastest way in PyTorch, in turns."""
+    """Yields the milliseconds per step of each recipe in jaxae and in PyTorch's fastest variant."""
     for name in sizes.recipes:
         yield attempt(name, partial(compare, name, sizes))
 
 
 def compare(name: str, sizes: Sizes) -> Row:
-    """The row of a recipe: chunks of jaxae and of PyTorch's fastest way, in turns."""
+    """Returns the row of a recipe: chunks of jaxae and of PyTorch's fastest variant alternate."""
     training = trainings.of_experiment(name, tiled(image_count(name, sizes)))
     ours = take_steps_of(training, sizes.chunk)
     rivals, failures = _pytorch_ways(name, training, sizes)
@@ -73,7 +73,7 @@ def compare(name: str, sizes: Sizes) -> Row:
 def _pytorch_ways(
     name: str, training: Training, sizes: Sizes
 ) -> tuple[dict[str, _TakeSteps], list[str]]:
-    """Ways to train a recipe in PyTorch that have begun, and why others have not."""
+    """Returns the PyTorch variants that train a recipe here, and why the others failed."""
     try:
         import pytorch_worker
     except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
@@ -86,7 +86,7 @@ def _pytorch_ways(
             take_steps = pytorch_worker.take_steps_of(name, images, way, workload)
             take_steps(sizes.chunk)
             begun[way.name] = take_steps
-        except Exception as error:  # whatever a compiler or a capture raises
+        except Exception as error:  # compilers and captures raise many kinds
             failures.append(f"{way.name}: {describe(error)}")
     return begun, failures
 
@@ -98,12 +98,12 @@ def _warm_up(take_steps: _TakeSteps, chunk: int) -> None:
 
 
 def _milliseconds(seconds: Sequence[float], chunk: int) -> float:
-    """Median milliseconds a step over the timed chunks."""
+    """Returns the median milliseconds per step over the timed chunks."""
     return 1000 * statistics.median(seconds) / chunk
 
 
 def _milliseconds_alone(take_steps: _TakeSteps, chunk: int, sizes: Sizes) -> float:
-    """Milliseconds a step of jaxae without a peer."""
+    """Returns the milliseconds per step of jaxae without a peer."""
     _warm_up(take_steps, chunk)
     return _milliseconds([seconds_of(take_steps, chunk) for _ in range(sizes.pairs)], chunk)
 
@@ -112,12 +112,12 @@ def _milliseconds_alone(take_steps: _TakeSteps, chunk: int, sizes: Sizes) -> flo
 
 
 def _fashion(sizes: Sizes) -> Iterator[Row]:
-    """Seconds of the recipe of Fashion-MNIST, on the bundled images again and again."""
+    """Yields the seconds of the Fashion-MNIST recipe on the bundled images, repeated."""
     yield attempt(f"{sizes.epochs} epochs of {sizes.images:,} images", partial(_run_fashion, sizes))
 
 
 def _run_fashion(sizes: Sizes) -> Row:
-    """Trains with an evaluation after each epoch, as the experiment does, and takes the time."""
+    """Trains with an evaluation after each epoch, as the experiment does, and times it."""
     begun = float(os.environ[BEGUN])
     training = trainings.of_experiment("fashion", tiled(sizes.images, "fashion_mnist_mini"))
     recipe = training.recipe
@@ -153,7 +153,7 @@ def _run_fashion(sizes: Sizes) -> Row:
 
 
 def _growth(sizes: Sizes) -> Iterator[Row]:
-    """Milliseconds a step with replicas at the recipe's own batch, and with larger batches."""
+    """Yields milliseconds per step with replicas at the recipe's batch, and with larger batches."""
     for name in sizes.growing:
         for replicas in sizes.replicas:
             column = "1 replica" if replicas == 1 else f"{replicas} replicas"
@@ -167,7 +167,7 @@ def _growth(sizes: Sizes) -> Iterator[Row]:
 def _grow(
     name: str, column: str, sizes: Sizes, *, batch_size: int | None = None, replicas: int = 1
 ) -> Row:
-    """Milliseconds a step of a recipe with one size changed."""
+    """Returns the milliseconds per step of a recipe with one size changed."""
     images = tiled(max(image_count(name, sizes), batch_size or 0))
     training = trainings.of_experiment(name, images, batch_size=batch_size, replicas=replicas)
     work = training.workload.batch_size * training.workload.replicas
@@ -180,19 +180,19 @@ def _grow(
 
 
 def _kernels(sizes: Sizes) -> Iterator[Row]:
-    """Kernels that a step starts, and how long the device waits between them."""
+    """Yields the kernels that a step starts, and how long the device waits between them."""
     for name in sizes.recipes:
         yield attempt(name, partial(_kernels_of, name, sizes))
 
 
 def _kernels_of(name: str, sizes: Sizes) -> Row:
-    """The row of a recipe, from a profile if that shows a device."""
+    """Returns the row of a recipe, from a profile if it shows a device."""
     training = trainings.of_experiment(name, tiled(image_count(name, sizes)))
     take_steps = take_steps_of(training, sizes.chunk)
     _warm_up(take_steps, sizes.chunk)
     with tempfile.TemporaryDirectory() as folder:
         found = profile(partial(take_steps, sizes.chunk), Path(folder))
-    if found is None:  # a CPU, or no library that takes the profile
+    if found is None:  # a CPU, or the profiler's library is missing
         return {"kernels of the compiled step": count_kernels(trainings.compiled_step(training))}
     idle = f"{100 * found.idle:.0f} %"
     return {"kernels a step": found.kernels / sizes.chunk, "between kernels": idle}
@@ -202,13 +202,13 @@ def _kernels_of(name: str, sizes: Sizes) -> Row:
 
 
 def _published(sizes: Sizes) -> Iterator[Row]:
-    """Steps a second of three replicas, and hours of the 3,280 epochs that the papers train."""
+    """Yields the steps per second of three replicas, and the hours of the papers' 3,280 epochs."""
     for label, samples in (("VAE", 1), ("IWAE, k = 5", 5)):
         yield attempt(label, partial(_publish, samples, sizes))
 
 
 def _publish(samples: int, sizes: Sizes, replicas: int = 3, epochs: int = 3280) -> Row:
-    """The row of a bound with so many samples."""
+    """Returns the row of the bound with this number of samples."""
     training = trainings.of_published(samples, tiled(sizes.images), replicas=replicas)
     taken = _milliseconds_alone(take_steps_of(training, sizes.chunk), sizes.chunk, sizes)
     paper_steps = epochs * steps_in_epoch(60_000, training.workload.batch_size)
@@ -219,16 +219,16 @@ def _publish(samples: int, sizes: Sizes, replicas: int = 3, epochs: int = 3280) 
 
 
 def _memory(sizes: Sizes) -> Iterator[Row]:
-    """The peak memory of training, each in a process of its own."""
+    """Yields the peak memory of trainings, each in a process of its own."""
     workloads = workloads_of(sizes)
-    with ThreadPoolExecutor(4) as pool:  # a process's peak does not depend on its neighbours
+    with ThreadPoolExecutor(4) as pool:  # a process's peak does not depend on other processes
         jobs = [(workload.label, pool.submit(_peak, workload)) for workload in workloads]
         for label, job in jobs:
             yield attempt(label, job.result)
 
 
 def _peak(workload: Workload) -> Row:
-    """The peak memory of one workload's process."""
+    """Returns the peak memory of one workload's process."""
     done = subprocess.run(
         [
             sys.executable,
@@ -243,7 +243,7 @@ def _peak(workload: Workload) -> Row:
 
 
 def workloads_of(sizes: Sizes) -> list[Workload]:
-    """The recipes at their own sizes, one at the largest batch, and one with many replicas."""
+    """Returns the recipes at their own sizes, one at the largest batch, one with many replicas."""
     own = [
         replace(default_workload(name, CHUNKS), images=image_count(name, sizes))
         for name in sizes.recipes
@@ -262,14 +262,14 @@ class Part:
 
     title: str
     measure: Callable[[Sizes], Iterator[Row]]
-    share: float  # of the time of all
+    share: float  # of the total time
     environment: dict[str, str]
-    shares_programs: bool = True  # that JAX has compiled, with the other parts
+    shares_programs: bool = True  # uses the compilation cache of the other parts
 
 
-# Correctness does not need the fastest kernels, which XLA takes long to find.
+# Correctness does not need the fastest kernels, and XLA takes long to find them.
 _UNTUNED = {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}
-# Otherwise JAX takes most of the memory, and leaves PyTorch, or other processes, too little.
+# By default JAX allocates most of the memory, and leaves PyTorch and other processes too little.
 _SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 PARTS = {
@@ -280,10 +280,10 @@ PARTS = {
         _UNTUNED,
         shares_programs=False,
     ),
-    "steps": Part("Milliseconds a step beside PyTorch", steps, 0.28, _SHARED),
+    "steps": Part("Milliseconds per step, compared with PyTorch", steps, 0.28, _SHARED),
     "fashion": Part("The Fashion-MNIST recipe", _fashion, 0.08, {}, shares_programs=False),
-    "growth": Part("Milliseconds a step with replicas and batches", _growth, 0.16, {}),
-    "kernels": Part("Kernels a step, and the time between them", _kernels, 0.08, {}),
+    "growth": Part("Milliseconds per step with replicas and batches", _growth, 0.16, {}),
+    "kernels": Part("Kernels per step, and the time between them", _kernels, 0.08, {}),
     "published": Part("The published VAE and IWAE, three replicas", _published, 0.06, {}),
     "memory": Part("Peak memory", _memory, 0.12, _SHARED),
 }

@@ -1,4 +1,4 @@
-"""Trains for a few steps, and prints the peak memory of that; gpu_parts.py starts it."""
+"""Trains for a few steps and prints the peak memory. gpu_parts.py starts it."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What a device did while something ran, from the profile that JAX takes."""
+"""Summarizes JAX's profile of a call: kernels, and the time between them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from jax.profiler import ProfileData, ProfileOptions
 
 @dataclass(frozen=True)
 class Profile:
-    """What a device did."""
+    """A device's kernels and idle time."""
 
-    kernels: int  # started, copies among them
+    kernels: int  # number started, including copies
     idle: float  # share of the time from the first kernel's start to the last one's end
 
 
 def profile(run: Callable[[], None], folder: Path) -> Profile | None:
-    """The profile of a call, which writes to a folder; None where it shows no accelerator."""
+    """Profiles a call, with files in `folder`; returns None if it shows no accelerator."""
     options = ProfileOptions()
-    options.python_tracer_level = options.host_tracer_level = 0  # which slow what is measured
+    options.python_tracer_level = options.host_tracer_level = 0  # they slow the call down
     with jax.profiler.trace(str(folder), profiler_options=options):
         run()
     (file,) = folder.rglob("*.xplane.pb")
@@ -43,7 +43,7 @@ def summarize(data: Any) -> Profile | None:
 
 
 def _idle_share(spans: Sequence[tuple[float, float]]) -> float:
-    """The share of the time from the first start to the last end that no span covers."""
+    """Returns the share of the time from the first start to the last end that no span covers."""
     spans = sorted(spans)
     first, end = spans[0]
     idle = 0.0

@@ -1,4 +1,4 @@
-"""Rows of gpu.py's tables: what was measured, and numbers and words by their columns' names."""
+"""Rows of gpu.py's tables: numbers and words by the names of their columns."""
 
 import traceback
 from collections.abc import Callable
@@ -9,15 +9,15 @@ Row = dict[str, Any]
 
 
 def attempt(what: str, measure: Callable[[], Row]) -> Row:
-    """A row's numbers, or why there are none: the rows after it are measured all the same."""
+    """Measures a row, or describes why it failed, so that later rows are still measured."""
     try:
         return {"what": what, **measure()}
-    except Exception as error:  # whatever a compiler, a driver or a lack of memory raises
+    except Exception as error:  # compilers and drivers raise many kinds
         traceback.print_exc()
         return {"what": what, "failed": describe(error)}
 
 
 def describe(error: Exception) -> str:
-    """An error's kind and its first words."""
+    """Returns an error's type and first words."""
     words = (str(error).splitlines() or [""])[0][:80]
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

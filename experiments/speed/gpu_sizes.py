@@ -1,4 +1,4 @@
-"""How much gpu.py measures, and on which images."""
+"""The sizes that gpu.py measures, and its images."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ RECIPES = ("fashion", "latent3d", "deep", "denoise", "latent2d", "conv")
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """The networks to measure, and the sizes of each part."""
 
     recipes: tuple[str, ...] = RECIPES
     members: tuple[str, ...] = tuple(family.FAMILY)
@@ -47,7 +47,7 @@ TINY = Sizes(
 
 
 def only(sizes: Sizes, networks: Collection[str]) -> Sizes:
-    """The sizes with these networks alone."""
+    """Returns the sizes with only these networks."""
 
     def chosen(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in names if name in networks)
@@ -61,15 +61,15 @@ def only(sizes: Sizes, networks: Collection[str]) -> Sizes:
 
 
 def tiled(count: int, dataset: str = "mnist_mini", split: str = "train") -> np.ndarray:
-    """So many bundled images, uint8 [N, 28, 28, 1], again and again where there are fewer."""
+    """Returns `count` bundled images, uint8 [count, 28, 28, 1], repeated if there are fewer."""
     images = getattr(data.load(dataset), split).images
     return np.resize(images, (count, *images.shape[1:]))
 
 
 def image_count(recipe: str, sizes: Sizes) -> int:
-    """A recipe's own number of images, less those of an incomplete last batch.
+    """Returns a recipe's number of images without those of an incomplete last batch.
 
-    So PyTorch compiles for one size, and all parts share the programs that JAX has compiled.
+    With one batch size PyTorch compiles once, and all parts share JAX's compiled programs.
     """
     workload = default_workload(recipe, CHUNKS)
     count = min(sizes.images, workload.images)

@@ -1,4 +1,4 @@
-"""What gpu.py trains: the six recipes, each member of the family, and published networks."""
+"""The trainings of gpu.py: the six recipes, each member of the family, and published networks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ Precision = Literal["float32", "bf16"]
 
 @dataclass(frozen=True)
 class Training:
-    """A recipe, the state before its first step, its images, and how many of them a step takes."""
+    """A recipe, the state before its first step, its images, and its sizes."""
 
     recipe: runs.Recipe
     state: train.State
@@ -42,7 +42,7 @@ def of_experiment(
     replicas: int = 1,
     state: train.State | None = None,
 ) -> Training:
-    """An experiment's own training on images [N, H, W, C], from a state or a new one."""
+    """Returns an experiment's own training on images [N, H, W, C], from `state` or a new one."""
     own = default_workload(name, CHUNKS)
     workload = replace(
         own, images=len(images), batch_size=batch_size or own.batch_size, replicas=replicas
@@ -61,7 +61,7 @@ def of_member(
     precision: Precision = "float32",
     state: train.State | None = None,
 ) -> Training:
-    """A member of the family with its default settings, dense, its images labelled in turn."""
+    """Returns the training of a member with default settings and a dense network."""
     options = RunOptions(epochs=1, batch_size=64, learning_rate=1e-3, precision=precision)
     design = models.Design(images.shape[1:], 20, dtype=options.dtype)
     recipe = _member_recipe(name, design, {}, options, images=len(images))
@@ -70,7 +70,7 @@ def of_member(
 
 
 def of_published(samples: int, images: np.ndarray, *, replicas: int) -> Training:
-    """784-200-200-50 of published.py's table iwae, binarized batches of 20; 1 sample: a VAE."""
+    """Returns the training of 784-200-200-50 in published.py's table iwae; 1 sample is a VAE."""
     options = RunOptions(epochs=1, batch_size=20, learning_rate=1e-3, replicas=replicas)
     design = models.Design(
         images.shape[1:], 50, hidden=(200, 200), activation=nn.tanh, initialization=lecun
@@ -84,7 +84,7 @@ def of_published(samples: int, images: np.ndarray, *, replicas: int) -> Training
 def _member_recipe(
     name: str, design: models.Design, given: family.Settings, options: RunOptions, *, images: int
 ) -> runs.Recipe:
-    """A member's recipe, as family.py has it."""
+    """Returns a member's recipe, as in family.py."""
     settings = family.choose_settings(name, given)
     model = family.make_model(name, design, settings, classes=10)
     network = Network(model, likelihoods.BERNOULLI)
@@ -105,7 +105,7 @@ def _start(
     workload: Workload,
     state: train.State | None = None,
 ) -> Training:
-    """A training from a state, or from the one that the options' seed gives."""
+    """Returns a training from `state`, or from the initial state of the options' seed."""
     if state is None:
         shape = images.shape[1:]
         state = runs.initial_state(
@@ -116,7 +116,7 @@ def _start(
 
 
 def first_losses(training: Training, steps: int) -> list[float]:
-    """The mean losses of the first steps of the first epoch."""
+    """Returns the mean losses of the first steps of the first epoch."""
     recipe, workload = training.recipe, training.workload
     step = train.make_training_step(recipe.objective, recipe.optimizer, replicas=False)
 
@@ -133,7 +133,7 @@ def first_losses(training: Training, steps: int) -> list[float]:
 
 
 def compiled_step(training: Training) -> str:
-    """The program that XLA makes of one step."""
+    """Returns the program that XLA compiles for one step, as text."""
     recipe, workload, state = training.recipe, training.workload, training.state
     step = train.make_training_step(recipe.objective, recipe.optimizer, replicas=False)
     order = epoch_order(state.key, 0, workload.images, workload.batch_size)
@@ -142,11 +142,11 @@ def compiled_step(training: Training) -> str:
 
 
 def deviation(losses: Sequence[float], expected: Sequence[float]) -> float:
-    """The largest relative difference of losses from those expected; NaN if a loss is NaN."""
+    """Returns the largest relative difference from the expected losses; NaN if a loss is NaN."""
     return float(np.max(np.abs(np.subtract(losses, expected)) / np.abs(expected)))
 
 
 def take_steps_of(training: Training, chunk: int) -> Callable[[int], None]:
-    """A function that trains for a number of steps, in chunks of so many, through `train.fit`."""
+    """Returns a function that trains for a number of steps through `train.fit`, in chunks."""
     workload = replace(training.workload, steps=CHUNKS * chunk)
     return make_take_steps(training.recipe, training.state, training.examples, workload)

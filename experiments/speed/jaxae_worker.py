@@ -1,4 +1,4 @@
-"""Trains a recipe as its experiment does, and prints how long that took. compare.py starts it."""
+"""Trains a recipe as its experiment does, and prints how long it took. compare.py starts it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,14 +38,14 @@ def measure(request: Request) -> Measurement:
     times = take_times(make_take_steps(recipe, state, examples, workload), request)
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    host = host_memory()  # before the limit is measured, which takes memory of its own
+    host = host_memory()  # before the measurement of the limit, which needs memory too
     limit = _measure_limit(recipe, state, examples, workload)
     name = f"JAX {jax.__version__}"
     return Measurement(name, device.device_kind, times, host, memory, limit=limit)
 
 
 def _place(state: train.State, examples: Examples, devices: int) -> tuple[train.State, Examples]:
-    """Replicas spread over several devices, or all on one; each device has all examples."""
+    """Spreads replicas over the devices; each device gets all examples."""
     if devices == 1:
         return state, jax.device_put(examples)
     mesh = jax.make_mesh((devices,), ("replicas",), axis_types=(AxisType.Auto,))
@@ -58,8 +58,8 @@ def _place(state: train.State, examples: Examples, devices: int) -> tuple[train.
 def make_take_steps(
     recipe: runs.Recipe, state: train.State, examples: Examples, workload: Workload
 ) -> Callable[[int], None]:
-    """A function that trains for a number of steps: one at first, then a chunk each time."""
-    # `fit` ends its chunks at multiples of their length: from one before, the first is one step.
+    """Returns a function that trains for a number of steps: first one, then a chunk each time."""
+    # `fit` ends chunks at multiples of their length; starting one step before makes the first 1.
     start = workload.chunk - 1
     chunks = train.fit(
         replace(state, step=jnp.full_like(state.step, start)),
@@ -75,7 +75,7 @@ def make_take_steps(
     def take_steps(steps: int) -> None:
         nonlocal state, start
         stop = start + steps
-        while start < stop:  # a chunk that an epoch's end cuts comes in parts
+        while start < stop:  # the end of an epoch splits a chunk
             progress = next(chunks)
             state = progress.state
             start = (progress.epoch - 1) * steps_per_epoch + progress.steps
@@ -87,7 +87,7 @@ def make_take_steps(
 def _measure_limit(
     recipe: runs.Recipe, state: train.State, examples: Examples, workload: Workload
 ) -> Limit:
-    """The limit of one training step."""
+    """Measures the limit of one training step."""
     replicas = workload.replicas > 1
     step = train.make_training_step(recipe.objective, recipe.optimizer, replicas=replicas)
     order_of = jax.vmap(epoch_order, (0, None, None, None)) if replicas else epoch_order

@@ -1,4 +1,4 @@
-"""Trains a recipe by Keras's `fit`, as its source does, and prints how long that took.
+"""Trains a recipe with Keras's `fit`, as its source does, and prints how long it took.
 
 compare.py starts it. The backend is KERAS_BACKEND, else TensorFlow, else JAX, else PyTorch.
 """
@@ -31,7 +31,7 @@ def measure(request: Request) -> Measurement:
     workload = request.workload
     images = read_images(request).astype(np.float32) / 255
     count = workload.chunk * workload.batch_size
-    targets = np.take(images, range(count), axis=0, mode="wrap")  # again where there are fewer
+    targets = np.take(images, range(count), axis=0, mode="wrap")  # repeated if there are fewer
     inputs = targets
     if workload.recipe == "denoise":  # corrupted once, as the source does
         noise = np.random.default_rng(0).standard_normal(targets.shape, np.float32)
@@ -48,7 +48,7 @@ def measure(request: Request) -> Measurement:
 
 
 def _choose_backend() -> str:
-    """The backend that Keras is to use; it reads the environment variable when it is imported."""
+    """Chooses Keras's backend; Keras reads the environment variable when it is imported."""
     installed = filter(importlib.util.find_spec, ("tensorflow", "jax", "torch"))
     return os.environ.setdefault("KERAS_BACKEND", next(installed, "tensorflow"))
 
@@ -56,7 +56,7 @@ def _choose_backend() -> str:
 def _fit(
     keras: ModuleType, network: Any, inputs: np.ndarray, targets: np.ndarray, request: Request
 ) -> Times:
-    """Fits one batch, then all for some epochs, of which the first warms up."""
+    """Fits one batch, then all batches for several epochs, of which the first is a warm-up."""
     batch_size, chunk = request.workload.batch_size, request.workload.chunk
     started = time.perf_counter()
     network.fit(inputs[:batch_size], targets[:batch_size], batch_size, verbose=0)
@@ -72,7 +72,7 @@ def _fit(
 
 
 def _make_network(keras: ModuleType, recipe: str, latent: int) -> Any:
-    """The source's network, of images 28x28x1; its last activation is one of its layers."""
+    """Returns the source's network of 28x28x1 images, including its last activation."""
     layers = keras.layers
     make = {"fashion": _fashion, "denoise": _denoise, "latent2d": _latent2d}[recipe]
     return keras.Sequential([layers.Input((28, 28, 1)), *make(layers, latent)])

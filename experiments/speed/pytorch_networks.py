@@ -11,19 +11,19 @@ from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 
 @dataclass(frozen=True)
 class Peer:
-    """What a recipe trains, and how."""
+    """A recipe in PyTorch."""
 
-    network: Callable[[int], nn.Sequential]  # of the code size, which some do not have
-    loss: Callable[[Tensor, Tensor], Tensor]  # of logits and pixels, a scalar
+    network: Callable[[int], nn.Sequential]  # takes the code size, which some ignore
+    loss: Callable[[Tensor, Tensor], Tensor]  # takes logits and pixels, returns a scalar
     convolutional: bool = False  # else images are [N, C * H * W]
     symmetric: bool = False  # pixels in [-1, 1], else in [0, 1]
-    noise: float = 0.0  # standard deviation, added to what the network reads
+    noise: float = 0.0  # standard deviation of the noise added to the network's input
     epsilon: float = 1e-8  # Adam's
     weight_decay: float = 0.0  # Adam's, L2
 
 
 def training_loss(peer: Peer, network: nn.Module, images: Tensor) -> Tensor:
-    """The loss of a batch, uint8."""
+    """Returns the loss of a uint8 batch."""
     pixels = images.float() / 255
     if peer.symmetric:
         pixels = 2 * pixels - 1
@@ -36,7 +36,7 @@ def training_loss(peer: Peer, network: nn.Module, images: Tensor) -> Tensor:
 def make_optimizer(
     peer: Peer, network: nn.Module, learning_rate: float, *, fused: bool, capturable: bool = False
 ) -> torch.optim.Adam:
-    """Adam as the recipe has it; where it is capturable a CUDA graph can hold its step."""
+    """Returns the recipe's Adam; a CUDA graph can capture its step if it is capturable."""
     return torch.optim.Adam(
         network.parameters(),
         learning_rate,
@@ -48,7 +48,7 @@ def make_optimizer(
 
 
 def _dense(features: tuple[int, ...], latent: int, *code: nn.Module) -> nn.Sequential:
-    """Affine layers from pixels to a code and back, ReLU between, and what is done to the code."""
+    """Affine layers from pixels to a code and back, ReLU between, and `code` after the code."""
     encoder, decoder = _affine(*features, latent), _affine(latent, *reversed(features))
     return nn.Sequential(*encoder, *code, *decoder)
 
@@ -79,7 +79,7 @@ def _deep(latent: int) -> nn.Sequential:
 def _denoise(latent: int) -> nn.Sequential:
     """Convolutions with pooling, sides 28-14-7-4, and back 4-8-16-28 by upsampling."""
     del latent
-    halve = nn.MaxPool2d(2, ceil_mode=True)  # an odd side is padded at its end, as Keras does
+    halve = nn.MaxPool2d(2, ceil_mode=True)  # pads an odd side at its end, like Keras
     double = nn.Upsample(scale_factor=2)
     relu = nn.ReLU()
     return nn.Sequential(
@@ -96,8 +96,8 @@ def _denoise(latent: int) -> nn.Sequential:
 def _latent2d(latent: int) -> nn.Sequential:
     """Strided convolutions, sides 28-14-7, to a code, and transposed ones back; LeakyReLU."""
     leaky = nn.LeakyReLU(0.3)
-    pad = nn.ZeroPad2d((0, 1, 0, 1))  # Keras's SAME: right and below alone, where the stride is 2,
-    crop = nn.ZeroPad2d((0, -1, 0, -1))  # and the same cropped from what is transposed
+    # With stride 2, Keras's SAME pads only right and below, and crops there when transposed.
+    pad, crop = nn.ZeroPad2d((0, 1, 0, 1)), nn.ZeroPad2d((0, -1, 0, -1))
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 3, padding=1), leaky),
         *(pad, nn.Conv2d(32, 64, 3, stride=2), leaky),
@@ -126,17 +126,17 @@ def _conv(latent: int) -> nn.Sequential:
 
 
 def _sigmoid_error(logits: Tensor, pixels: Tensor) -> Tensor:
-    """Squared error a pixel of sigmoid(logits)."""
+    """Squared error per pixel of sigmoid(logits)."""
     return F.mse_loss(torch.sigmoid(logits), pixels)
 
 
 def _relu_error(logits: Tensor, pixels: Tensor) -> Tensor:
-    """Squared error a pixel of relu(logits)."""
+    """Squared error per pixel of relu(logits)."""
     return F.mse_loss(torch.relu(logits), pixels)
 
 
 def _tanh_error(logits: Tensor, pixels: Tensor) -> Tensor:
-    """Squared error an image of tanh(logits)."""
+    """Squared error per image of tanh(logits)."""
     return F.mse_loss(torch.tanh(logits), pixels, reduction="sum") / len(pixels)
 
 

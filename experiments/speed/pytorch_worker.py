@@ -1,7 +1,7 @@
-"""Trains a recipe in PyTorch, and prints how long that took; compare.py starts it.
+"""Trains a recipe in PyTorch, and prints how long it took. compare.py starts it.
 
-The variant "pilot" tries all ways to do it and reports each one's time; "loader" is the plain
-loop over a DataLoader that a tutorial has; any other is one of the ways, as `name` spells it.
+The variant "pilot" tries all ways to train and reports the time of each; "loader" is a plain loop
+over a DataLoader, as in tutorials; any other variant is the `name` of a `Way`.
 """
 
 import gc
@@ -31,16 +31,16 @@ from speed_workloads import (
 
 @dataclass(frozen=True)
 class Way:
-    """How the same training is done."""
+    """A way to do the same training."""
 
     compiled: bool = False
     channels_last: bool = False
     fused: bool = False  # Adam in one kernel
-    captured: bool = False  # a whole step, Adam's too, as one CUDA graph
+    captured: bool = False  # a whole step, including Adam's, as one CUDA graph
 
     @property
     def name(self) -> str:
-        """As in tables, and in a workload's variant."""
+        """The name in tables and in a workload's variant."""
         parts = ["compile" if self.compiled else "eager"]
         parts += ["channels_last"] if self.channels_last else []
         parts += ["fused"] if self.fused else []
@@ -74,13 +74,13 @@ def measure(request: Request) -> Measurement:
 
 
 def _ways(peer: Peer) -> list[Way]:
-    """All ways that make a difference to a peer."""
+    """Returns all ways to train a peer; only convolutions have memory layouts."""
     layouts = (False, True) if peer.convolutional else (False,)
     return [Way(*choice) for choice in product((False, True), layouts, (False, True))]
 
 
 def ways_on_gpu(recipe: str) -> list[Way]:
-    """The ways that may be the fastest on a GPU; on a CPU two of them, which need no graphs."""
+    """Returns the ways that may be the fastest on a GPU; on a CPU, the two without CUDA graphs."""
     eager, compiled = Way(fused=True), Way(compiled=True, fused=True)
     if not torch.cuda.is_available():
         return [eager, compiled]
@@ -92,7 +92,7 @@ def ways_on_gpu(recipe: str) -> list[Way]:
 def take_steps_of(
     recipe: str, images: np.ndarray, way: Way, workload: Workload
 ) -> Callable[[int], None]:
-    """A function that trains a recipe in one way, on images uint8 [N, H, W, C]."""
+    """Returns a function that trains a recipe in one way, on images uint8 [N, H, W, C]."""
     peer, pixels = _prepare(recipe, images)
     pixels = pixels.to("cuda" if torch.cuda.is_available() else "cpu")
     training = _steps(peer, pixels, way, workload)
@@ -101,7 +101,7 @@ def take_steps_of(
 
 
 def _check_training(training: Iterator[Tensor], chunk: int) -> None:
-    """RuntimeError where the loss is 0, not finite or grows: a graph that does nothing is fast."""
+    """Raises `RuntimeError` if the loss is 0, not finite or grows: an empty graph is fast too."""
     first, both = ([next(training).item() for _ in range(chunk)][-1] for _ in range(2))
     second = both - first
     if not 0 < second <= 1.1 * first:
@@ -109,8 +109,8 @@ def _check_training(training: Iterator[Tensor], chunk: int) -> None:
 
 
 def _prepare(recipe: str, images: np.ndarray) -> tuple[Peer, Tensor]:
-    """A recipe's peer, and images as it reads them; sets what holds for all of PyTorch."""
-    torch.set_float32_matmul_precision("high")  # as JAX does on a GPU; the CPU has one precision
+    """Returns a recipe's peer, and images in its layout; also sets PyTorch's global options."""
+    torch.set_float32_matmul_precision("high")  # JAX's default on a GPU; no effect on a CPU
     torch.backends.cudnn.benchmark = True
     peer = PEERS[recipe]
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).contiguous()
@@ -118,14 +118,14 @@ def _prepare(recipe: str, images: np.ndarray) -> tuple[Peer, Tensor]:
 
 
 def _try_ways(peer: Peer, images: Tensor, request: Request) -> tuple[dict[str, float], Times]:
-    """Milliseconds a step of each way that works here, and the times of the fastest."""
+    """Returns the milliseconds per step of each way that works here, and the fastest's times."""
     found: dict[str, Times] = {}
     for way in _ways(peer):
-        torch.compiler.reset()  # the ways share their code, of which few compiled versions are kept
+        torch.compiler.reset()  # all ways share their code, and PyTorch keeps few compiled versions
         try:
             take_steps = _make_take_steps(_steps(peer, images, way, request.workload))
             found[way.name] = take_times(take_steps, request)
-        except RuntimeError as error:  # without a C++ compiler, for one, nothing compiles
+        except RuntimeError as error:  # for example, there is no C++ compiler
             if not way.compiled:
                 raise
             print(f"{way.name}: {error}")
@@ -134,7 +134,7 @@ def _try_ways(peer: Peer, images: Tensor, request: Request) -> tuple[dict[str, f
 
 
 def _make_take_steps(training: Iterator[Any]) -> Callable[[int], None]:
-    """A function that takes a number of steps of the training, and waits for them."""
+    """Returns a function that takes a number of steps of the training, and waits for them."""
 
     def take_steps(count: int) -> None:
         for _ in range(count):
@@ -146,9 +146,9 @@ def _make_take_steps(training: Iterator[Any]) -> Callable[[int], None]:
 
 
 def _steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator[Tensor]:
-    """Training without end, on images that are where the network is.
+    """Trains without end, on the images' device.
 
-    Yields after each step the sum of all losses so far, as jaxae adds up those of an epoch.
+    Yields the sum of all losses so far after each step; jaxae also adds up the losses of an epoch.
     """
     network = peer.network(workload.latent or 0).to(images.device)
     if way.channels_last:
@@ -179,17 +179,17 @@ def _steps(peer: Peer, images: Tensor, way: Way, workload: Workload) -> Iterator
 def _capture(
     step: Callable[[Tensor], None], indices: Tensor, total: Tensor
 ) -> Callable[[Tensor], None]:
-    """A step as the replay of one CUDA graph, for batches of one size; the total is 0 again."""
+    """Captures a step as one CUDA graph, for batches of one size; resets the total to 0."""
     chosen = indices.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # what a graph needs is allocated before it is captured
+    with torch.cuda.stream(stream):  # a graph's memory is allocated before the capture
         for _ in range(3):
             step(chosen)
     torch.cuda.current_stream().wait_stream(stream)
-    gc.collect()  # what is freed while it is captured would spoil it
+    gc.collect()  # freeing memory during the capture would spoil it
     graph = torch.cuda.CUDAGraph()
-    # Of this thread alone, for those of JAX may use the device meanwhile.
+    # Captures this thread only, because JAX's threads may use the device at the same time.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step(chosen)
     total.zero_()
@@ -202,9 +202,9 @@ def _capture(
 
 
 def _make_loss(peer: Peer, network: nn.Module, way: Way) -> Callable[[Tensor], Tensor]:
-    """The loss of a batch; compiled for each size of batch, on a GPU into CUDA graphs.
+    """Returns the loss function, compiled for each batch size if the way says so.
 
-    What is captured with the rest of a step is compiled without graphs of its own.
+    On a GPU it compiles into CUDA graphs, unless the whole step is captured as one.
     """
 
     def loss_of(batch: Tensor) -> Tensor:
@@ -218,10 +218,10 @@ def _make_loss(peer: Peer, network: nn.Module, way: Way) -> Callable[[Tensor], T
 
 
 def _endless_order(size: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """Indices of batches, shuffled anew each epoch, the last of an epoch perhaps smaller.
+    """Yields the indices of batches, shuffled again each epoch, whose last batch may be smaller.
 
-    Of the first epoch only the first and the last, so that whatever compiles for either size does
-    so before anything is timed.
+    The first epoch has only its first and last batch, so that both sizes are compiled before the
+    timing starts.
     """
     batches = torch.randperm(size, device=device).split(batch_size)
     yield batches[0]
@@ -231,7 +231,7 @@ def _endless_order(size: int, batch_size: int, device: torch.device) -> Iterator
 
 
 class _Images(Dataset):
-    """Images one at a time as floats, which a tutorial's transform makes of them."""
+    """Yields images one at a time as floats, like the transform of a tutorial."""
 
     def __init__(self, images: Tensor, *, symmetric: bool):
         self.images = images
@@ -248,7 +248,7 @@ class _Images(Dataset):
 def _loader_steps(
     peer: Peer, images: Tensor, device: torch.device, workload: Workload
 ) -> Iterator[None]:
-    """The training that a tutorial has; yields after each step."""
+    """Trains as tutorials do, and yields after each step."""
     network = peer.network(workload.latent or 0).to(device)
     optimizer = make_optimizer(peer, network, workload.learning_rate, fused=False)
     examples = _Images(images, symmetric=peer.symmetric)

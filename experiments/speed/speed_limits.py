@@ -1,4 +1,4 @@
-"""What a training step costs at least: its arithmetic over the machine's measured peak."""
+"""The least time a training step can take: its arithmetic over the machine's measured peak."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from speed_workloads import Limit
 
 
 def limit_of(step: Callable, *arguments, images: int) -> Limit:
-    """The limit of a pure step (index, state, context); `images` is the bytes of its batch."""
+    """Measures the limit of a pure step (index, state, context) on a batch of `images` bytes."""
     flops = gemm_flops(jax.make_jaxpr(step)(*arguments).jaxpr)
     if jax.default_backend() == "cpu":
         return Limit(flops, _peak_flops(2048))
@@ -23,7 +23,7 @@ def limit_of(step: Callable, *arguments, images: int) -> Limit:
     return Limit(
         flops,
         _peak_flops(8192),
-        # Whatever a step keeps on the chip, it reads and writes the state and reads the batch.
+        # Every step must at least read and write the state and read the batch.
         moved_bytes=images + 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
         peak_bytes=_peak_bytes(2**30),
         kernels=kernels(compiled),
@@ -31,12 +31,12 @@ def limit_of(step: Callable, *arguments, images: int) -> Limit:
 
 
 def gemm_flops(jaxpr: Jaxpr) -> int:
-    """The FLOPs of all matrix products and convolutions in a program; loop bodies count once."""
+    """Counts the FLOPs of a program's matrix products and convolutions; loop bodies count once."""
     return sum(_equation_flops(equation) for equation in jaxpr.eqns)
 
 
 def _equation_flops(equation: JaxprEqn) -> int:
-    """The FLOPs of one equation, with those of the programs it calls."""
+    """Counts the FLOPs of one equation, including those of the programs it calls."""
     name = equation.primitive.name
     if name == "dot_general":
         return _dot_flops(equation)
@@ -45,7 +45,7 @@ def _equation_flops(equation: JaxprEqn) -> int:
     called = [gemm_flops(jaxpr) for jaxpr in jaxprs_in_params(equation.params)]
     if name == "cond":
         platforms = equation.params.get("branches_platforms")
-        # What the network asks for, however a platform computes it, stands in the default branch.
+        # The default branch has the network's own arithmetic, however a platform computes it.
         return max(called) if platforms is None else called[platforms.index(None)]
     return sum(called)
 
@@ -58,7 +58,7 @@ def _dot_flops(equation: JaxprEqn) -> int:
 
 
 def _convolution_flops(equation: JaxprEqn) -> int:
-    """2 x the products of a pixel and a weight, without those with the zeros of padding."""
+    """2 x the products of a pixel and a weight, without products with the zeros of padding."""
     params = equation.params
     lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
     lhs, rhs = (_shape_of(variable) for variable in equation.invars)
@@ -87,7 +87,7 @@ def _overlaps(
     lhs_dilation: int,
     rhs_dilation: int,
 ) -> int:
-    """The pairs of a window's position and its element that meet one of `size` inputs."""
+    """Counts the pairs of a window position and a window element that fall on one of the inputs."""
     starts = stride * np.arange(positions)[:, None] - padding
     places = starts + rhs_dilation * np.arange(window)[None, :]
     inside = (places >= 0) & (places <= (size - 1) * lhs_dilation)
@@ -95,24 +95,24 @@ def _overlaps(
 
 
 def _shape_of(variable) -> tuple[int, ...]:
-    """The shape of a program's variable."""
+    """Returns the shape of a program's variable."""
     return variable.aval.shape
 
 
 def _peak_flops(size: int) -> float:
-    """FLOPs a second of the fastest of some products of square matrices, float32."""
+    """Measures the FLOPs per second of the fastest of several float32 matrix products."""
     matrix = jax.random.normal(jax.random.key(0), (size, size))
     return 2 * size**3 / _fastest(jax.jit(jnp.matmul), matrix, matrix)
 
 
 def _peak_bytes(size: int) -> float:
-    """Bytes a second of the fastest of some passes that read and write so many."""
+    """Measures the bytes per second of the fastest of several passes that read and write `size`."""
     array = jnp.zeros(size // 4, jnp.float32)
     return 2 * size / _fastest(jax.jit(lambda x: x + 1), array)
 
 
 def _fastest(function: Callable, *arguments) -> float:
-    """Seconds of the fastest of five calls, after one that compiles."""
+    """Returns the seconds of the fastest of five calls, after one that compiles."""
     jax.block_until_ready(function(*arguments))
     seconds = []
     for _ in range(5):
@@ -123,7 +123,7 @@ def _fastest(function: Callable, *arguments) -> float:
 
 
 def kernels(compiled: str) -> int:
-    """The instructions of a compiled program's entry that start a kernel each."""
+    """Counts the instructions of a compiled program's entry that start a kernel each."""
     _, _, entry = compiled.partition("\nENTRY ")
     body, _, _ = entry.partition("\n}")
     names = "fusion|custom-call|dot|convolution|sort|reduce|reduce-window|copy|rng-bit-generator"

@@ -1,4 +1,4 @@
-"""Starts workers, one at a time, each in a process of its own, and lets them take turns."""
+"""Starts workers in turn, one at a time, each in a process of its own."""
 
 import dataclasses
 import json
@@ -15,20 +15,20 @@ from speed_workloads import Measurement, NotMeasured, Request, Workload, read_me
 
 Outcome = Measurement | NotMeasured
 Round = Mapping[str, Outcome]
-"""What each contender did, by name."""
+"""The outcomes of the contenders by name."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What all workers of a comparison share."""
+    """The folder and interpreter that all workers of a comparison share."""
 
-    folder: Path  # of the images, and of what frameworks have compiled
-    keras_python: Path  # the interpreter that has Keras
+    folder: Path  # of the images and the compilation caches
+    keras_python: Path  # the Python interpreter with Keras
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to train, in the tables under its name."""
+    """A program to compare; tables show its name."""
 
     name: str
     worker: str  # a file beside this one
@@ -38,9 +38,9 @@ class Contender:
 def measure_rounds(
     place: Place, workload: Workload, contenders: Sequence[Contender], rounds: int
 ) -> list[Round]:
-    """Each round measures all contenders in turn; one that cannot be measured is not tried again.
+    """Measures all contenders in turn in each round; skips one that has failed before.
 
-    Compilation caches are empty in the first round, and full in those that follow.
+    Compilation caches are empty in the first round and full in later ones.
     """
     caches = place.folder / f"caches_{time.monotonic_ns()}"
     done: list[Round] = []
@@ -58,7 +58,7 @@ def measure_rounds(
 
 
 def _measure(place: Place, workload: Workload, contender: Contender, caches: Path) -> Outcome:
-    """What a worker reports, or the last line of its errors."""
+    """Runs a worker and returns its report, or the last error it printed."""
     worker = Path(__file__).with_name(contender.worker)
     python = place.keras_python if "keras" in contender.worker else Path(sys.executable)
     workload = dataclasses.replace(workload, variant=contender.variant)
@@ -78,9 +78,9 @@ def _measure(place: Place, workload: Workload, contender: Contender, caches: Pat
 
 
 def last_error(said: str) -> str:
-    """The last exception in what a process has said on stderr, else its last line.
+    """Returns the last exception in a process's stderr, else its last line.
 
-    JAX's tracebacks end in words about themselves.
+    The last line alone is not enough, because JAX adds a note after its tracebacks.
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
@@ -88,12 +88,12 @@ def last_error(said: str) -> str:
 
 
 def images_file(place: Place) -> Path:
-    """The file of images that workers read."""
+    """Returns the file of images that workers read."""
     return place.folder / "images.npy"
 
 
 def _environment(caches: Path) -> dict[str, str]:
-    """This process's, with folders of their own for what the frameworks compile."""
+    """Returns this process's environment with separate compilation caches."""
     return os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(caches / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -15,24 +15,24 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """A workload that contenders have trained in some rounds, for a row of a table."""
+    """The rounds of a workload, for a row of a table."""
 
     workload: Workload
     rounds: Sequence[Round]
 
     def measured(self, name: str) -> list[Measurement]:
-        """A contender's measurements, one a round; none where it could not be measured."""
+        """Returns a contender's measurements, one per round in which it could be measured."""
         outcomes = [outcomes.get(name) for outcomes in self.rounds]
         return [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
 
     def reason(self, name: str) -> str:
-        """Why a contender was not measured."""
+        """Returns why a contender was not measured."""
         outcomes = [outcomes.get(name) for outcomes in self.rounds]
         reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, NotMeasured)]
         return reasons[0] if reasons else "not asked for"
 
     def pairs(self, peer: str) -> list[tuple[Measurement, Measurement]]:
-        """jaxae's measurement and a peer's of each round in which both have one."""
+        """Returns jaxae's and a peer's measurement of each round in which both have one."""
         both = [(outcomes.get(OURS), outcomes.get(peer)) for outcomes in self.rounds]
         return [
             (ours, theirs)
@@ -42,43 +42,43 @@ class Row:
 
 
 def number(value: float) -> str:
-    """A positive number to three digits, or whole."""
+    """Formats a positive number to three digits, or as a whole number from 100 on."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median of some numbers, the least and the largest."""
+    """Formats the median of numbers with the smallest and the largest."""
     low, high = number(min(values)), number(max(values))
     return f"{number(statistics.median(values))} ({low} to {high})"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Formats a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _median_of(value: Callable[[Measurement], float], measurements: Sequence[Measurement]) -> str:
-    """The median over processes, as text."""
+    """Formats the median over processes."""
     return number(statistics.median(map(value, measurements))) if measurements else NOTHING
 
 
 def _milliseconds(measurement: Measurement) -> float:
-    """The milliseconds of a step."""
+    """Returns the milliseconds of a step."""
     return measurement.milliseconds
 
 
 def steps_table(rows: Sequence[Row], peer: str) -> str:
-    """Time, throughput and memory of jaxae and one peer, and how near the limit jaxae comes."""
-    head = ["", f"{OURS}, ms a step", f"{peer}, ms a step", f"{peer} / {OURS}"]
+    """Formats time, throughput and memory of jaxae and a peer, and jaxae's time over the limit."""
+    head = ["", f"{OURS}, ms per step", f"{peer}, ms per step", f"{peer} / {OURS}"]
     head += [f"{name}, images/s" for name in (OURS, peer)]
     head += [f"{name}, peak MB" for name in (OURS, peer)]
-    head += ["limit, ms a step", f"{OURS} / limit", "by"]
+    head += ["limit, ms per step", f"{OURS} / limit", f"{peer} version and variant"]
     return markdown(head, [steps_row(row, peer) for row in rows])
 
 
 def steps_row(row: Row, peer: str) -> list[str]:
-    """A row of `steps_table`."""
+    """Returns the cells of a row of `steps_table`."""
     ours, theirs = sides = row.measured(OURS), row.measured(peer)
     images = row.workload.batch_size * row.workload.replicas
     cells = [row.workload.label, _median_of(_milliseconds, ours)]
@@ -94,14 +94,14 @@ def steps_row(row: Row, peer: str) -> list[str]:
 
 
 def _memory(measurements: Sequence[Measurement]) -> str:
-    """The process's peak in MB, and the accelerator's where there is one."""
+    """Formats the peak memory of the process in MB, and of the accelerator if there is one."""
     text = _median_of(lambda m: m.host_memory / 1e6, measurements)
     devices = [m.device_memory / 1e6 for m in measurements if m.device_memory is not None]
     return f"{text} + {number(statistics.median(devices))} on the device" if devices else text
 
 
 def start_table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """Seconds to the first step and of compilation, with empty and with full caches."""
+    """Formats seconds to the first step and of compilation, with empty and with full caches."""
     head = [""]
     for name in names:
         head += [f"{name}, first step, s", f"{name}, compilation, s"]
@@ -118,13 +118,13 @@ def start_table(rows: Sequence[Row], names: Sequence[str]) -> str:
 def _cold_and_warm(
     value: Callable[[Measurement], float], measurements: Sequence[Measurement]
 ) -> str:
-    """The first process's number, and the median of those that follow."""
+    """Formats the first process's number and the median of the later ones."""
     return f"{_median_of(value, measurements[:1])} / {_median_of(value, measurements[1:])}"
 
 
 def growth_table(rows: Sequence[Row]) -> str:
-    """jaxae alone: each row beside the first as often as it takes to train as many replicas."""
-    head = ["", "ms a step", "ms as in the first row, one after the other", "that / ms a step"]
+    """Formats jaxae's rows, compared with training as many replicas one by one as in row one."""
+    head = ["", "ms per step", "ms of the replicas one by one, from the first row", "ratio"]
     head += ["images/s", "peak MB"]
     first = rows[0]
     single = statistics.median(map(_milliseconds, first.measured(OURS))) / first.workload.replicas
@@ -139,7 +139,7 @@ def growth_table(rows: Sequence[Row]) -> str:
 
 
 def pilot_table(pilots: Mapping[str, Measurement]) -> str:
-    """Milliseconds a step of each way to train in PyTorch; the fastest in bold."""
+    """Formats the milliseconds per step of each PyTorch variant, the fastest in bold."""
     ways = list(dict.fromkeys(way for pilot in pilots.values() for way in pilot.pilot))
     body = []
     for recipe, pilot in pilots.items():
@@ -151,11 +151,11 @@ def pilot_table(pilots: Mapping[str, Measurement]) -> str:
 
 
 def kernels_table(rows: Sequence[Row]) -> str:
-    """How many kernels a step of jaxae starts, where that was counted; else nothing."""
+    """Formats the number of kernels that a step of jaxae starts; empty if nothing was counted."""
     counts = [
         [row.workload.recipe, str(m.limit.kernels)]
         for row in rows
         for m in row.measured(OURS)[:1]
         if m.limit is not None and m.limit.kernels is not None
     ]
-    return markdown(["", "kernels a step"], counts) if counts else ""
+    return markdown(["", "kernels per step"], counts) if counts else ""

@@ -1,4 +1,4 @@
-"""What a worker process trains, what it reports, and how it takes the time: alike for all."""
+"""What a worker process trains and reports, and how it measures time: the same for all workers."""
 
 import json
 import resource
@@ -11,26 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-CHUNKS = 5  # that the timed steps of a process are divided into
+CHUNKS = 5  # number of chunks that a process divides its timed steps into
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What to train, and for how long."""
+    """The recipe and the sizes to train."""
 
     recipe: str  # an experiment's name
     batch_size: int
     learning_rate: float
     latent: int | None  # None: the recipe has no such option
-    images: int  # in memory; a batch is gathered from them
-    steps: int  # timed
-    replicas: int = 1  # jaxae alone trains several at once
-    devices: int = 1  # to place the replicas on
-    variant: str = ""  # how a peer is to do it
+    images: int  # number in memory, from which batches are gathered
+    steps: int  # number of timed steps
+    replicas: int = 1  # only jaxae trains several at once
+    devices: int = 1  # number of devices to spread the replicas over
+    variant: str = ""  # of a peer's program
 
     @property
     def label(self) -> str:
-        """In a few words."""
+        """The recipe and its sizes in a few words."""
         sizes = [f"batch {self.batch_size}", f"{self.images:,} images"]
         sizes += [] if self.latent is None else [f"code {self.latent}"]
         sizes += [] if self.replicas == 1 else [f"{self.replicas} replicas"]
@@ -39,41 +39,41 @@ class Workload:
 
     @property
     def chunk(self) -> int:
-        """Steps that are timed together."""
+        """The number of steps that are timed together."""
         return max(1, self.steps // CHUNKS)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A workload, with what only the process that asks for it knows."""
+    """A workload, with the data and the start time that the parent process provides."""
 
     workload: Workload
     data: str  # a .npy file of images, uint8 [N, H, W, C]
-    started: float  # seconds since the epoch, when the worker's process was started
+    started: float  # Unix time at which the worker's process was started
 
 
 @dataclass(frozen=True)
 class Times:
-    """How long training took."""
+    """The times of a training."""
 
-    milliseconds: list[float]  # a step, of each chunk
-    compilation_seconds: float  # until the first step is done, from where the data are in memory
-    first_step_seconds: float  # the same, from the process's start
+    milliseconds: list[float]  # per step, for each chunk
+    compilation_seconds: float  # from the data in memory to the end of the first step
+    first_step_seconds: float  # from the start of the process to the end of the first step
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a step cannot do without, and what this machine does at most, in the same process."""
+    """A step's minimal work, and the machine's peak rates, measured in the same process."""
 
     flops: int  # of the step's matrix products and convolutions
-    peak_flops: float  # a second
-    moved_bytes: int | None = None  # measured on accelerators
-    peak_bytes: float | None = None  # a second
-    kernels: int | None = None  # that the compiled step starts
+    peak_flops: float  # per second
+    moved_bytes: int | None = None  # only on accelerators
+    peak_bytes: float | None = None  # per second
+    kernels: int | None = None  # number that the compiled step starts
 
     @property
     def milliseconds(self) -> float:
-        """The larger of the two times that a step takes at least."""
+        """The larger of the least times for arithmetic and for memory."""
         seconds = self.flops / self.peak_flops
         if self.moved_bytes is not None and self.peak_bytes is not None:
             seconds = max(seconds, self.moved_bytes / self.peak_bytes)
@@ -82,48 +82,48 @@ class Limit:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a worker reports."""
+    """The report of a worker."""
 
-    framework: str  # with its version
+    framework: str  # name and version
     device: str
     times: Times
-    host_memory: int  # bytes, at most, of the process
-    device_memory: int | None = None  # the same, of the accelerator
+    host_memory: int  # peak bytes of the process
+    device_memory: int | None = None  # peak bytes of the accelerator
     variant: str = ""
     limit: Limit | None = None
-    pilot: dict[str, float] = field(default_factory=dict)  # milliseconds a step, by variant
+    pilot: dict[str, float] = field(default_factory=dict)  # milliseconds per step, by variant
 
     @property
     def milliseconds(self) -> float:
-        """A step's, the median over the chunks."""
+        """The median milliseconds per step over the chunks."""
         return statistics.median(self.times.milliseconds)
 
     @property
     def name(self) -> str:
-        """The framework, and what is special about the way."""
+        """The framework and the variant."""
         return f"{self.framework}: {self.variant}" if self.variant else self.framework
 
     @property
     def summary(self) -> str:
-        """In a few words."""
+        """The times in a few words."""
         first = self.times.first_step_seconds
-        return f"{self.milliseconds:.3f} ms a step, the first after {first:.1f} s"
+        return f"{self.milliseconds:.3f} ms per step, the first after {first:.1f} s"
 
 
 @dataclass(frozen=True)
 class NotMeasured:
-    """Why a worker has reported nothing."""
+    """Why a worker reported nothing."""
 
     reason: str
 
     @property
     def summary(self) -> str:
-        """In a few words."""
+        """The reason in a few words."""
         return f"not measured: {self.reason}"
 
 
 def read_measurement(line: str) -> Measurement:
-    """A measurement from the line of JSON that a worker prints."""
+    """Reads a measurement from the line of JSON that a worker prints."""
     values = json.loads(line)
     values["times"] = Times(**values["times"])
     if values["limit"] is not None:
@@ -139,7 +139,7 @@ def run_worker(measure: Callable[[Request], Measurement]) -> None:
 
 
 def read_images(request: Request) -> np.ndarray:
-    """As many images as are asked for, uint8 [N, H, W, C], repeated where there are fewer."""
+    """Reads as many images as requested, uint8 [N, H, W, C], repeated if there are fewer."""
     images = np.load(request.data)
     return np.resize(images, (request.workload.images, *images.shape[1:]))
 
@@ -147,7 +147,7 @@ def read_images(request: Request) -> np.ndarray:
 def take_times(take_steps: Callable[[int], None], request: Request) -> Times:
     """Times `take_steps`, which trains for a number of steps and returns when they are done.
 
-    The first step, which compiles, and a chunk that warms up are left out of the milliseconds.
+    The milliseconds leave out the first step, which compiles, and a chunk that warms up.
     """
     chunk = request.workload.chunk
     compilation = seconds_of(take_steps, 1)
@@ -158,17 +158,17 @@ def take_times(take_steps: Callable[[int], None], request: Request) -> Times:
 
 
 def seconds_of(take_steps: Callable[[int], None], steps: int) -> float:
-    """How long so many steps take."""
+    """Returns how long a number of steps take."""
     started = time.perf_counter()
     take_steps(steps)
     return time.perf_counter() - started
 
 
 def host_memory() -> int:
-    """The bytes of memory that this process has had at most."""
+    """Returns the peak memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Linux's getrusage also counts the parent, of which the process was a copy before exec.
+        # Linux's getrusage includes the parent's memory, from before exec.
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

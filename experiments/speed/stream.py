@@ -1,9 +1,9 @@
-"""Times training from disk beside training from memory, on the same images in the same order.
+"""Compares training from disk with training from memory, on the same images in the same order.
 
     python experiments/speed/stream.py
 
-Writes images per second over whole epochs, measured in turns, to results/streaming.md. Takes about
-five minutes on two cores.
+Writes the images per second of whole epochs to results/streaming.md. About five minutes on two
+cores.
 """
 
 import statistics
@@ -23,7 +23,7 @@ from speed_tables import markdown, spread
 
 @dataclass(frozen=True)
 class Options:
-    """Measures streamed training beside training from memory."""
+    """Compares streamed training with training from memory."""
 
     # --- timing ---
     recipes: tuple[str, ...] = ("fashion", "conv")  # names of the experiments to time
@@ -50,7 +50,7 @@ class _Epoch:
 
 
 def main(options: Options) -> None:
-    """Measures all ways in turns, and writes the page."""
+    """Measures training from memory and from disk in turns, and writes the page."""
     load = partial(data.load, options.dataset, data_dir=options.data_dir, sources=options.sources)
     load(stream=True)  # prepares the set
     splits = {"memory": load().train}
@@ -82,7 +82,7 @@ def main(options: Options) -> None:
 
 
 def _second_epoch(recipe_name: str, split: data.Split) -> _Epoch:
-    """Trains two epochs, of which the first compiles, and times the second."""
+    """Trains two epochs and times the second; the first compiles."""
     experiment = load_experiment(recipe_name)
     options = experiment.Options()
     shape = split.images.shape[1:]
@@ -107,15 +107,15 @@ def _second_epoch(recipe_name: str, split: data.Split) -> _Epoch:
 
 
 def _page(options: Options, rows: list[list[str]]) -> str:
-    """The text of the page."""
-    head = ["recipe", "images from", "images/s", "of memory's, round by round", "train loss"]
+    """Returns the text of the page."""
+    head = ["recipe", "images from", "images/s", "ratio to memory, by round", "train loss"]
     lines = [
         "# Training from disk",
         "",
-        "Made by `python experiments/speed/stream.py`. The second epoch of a fit in chunks of 32",
-        f"steps on {options.dataset}, whose images are PNG files in array_record; median, and for",
-        f"ratios least and largest, of {options.rounds} rounds. The losses are equal where the",
-        "images come in the same order.",
+        "`python experiments/speed/stream.py` makes this page. It times the second epoch of a fit",
+        f"in chunks of 32 steps on {options.dataset}, whose images are PNG files in array_record.",
+        f"Shown are medians over {options.rounds} rounds, and for ratios also the smallest and the",
+        "largest. Equal losses mean that the images came in the same order.",
         "",
         *(f"- {line}" for line in describe_machine()),
         "",

@@ -126,7 +126,7 @@ def test_a_part_that_takes_too_long_is_stopped_and_said_to_be(tmp_path):
     assert result.state == "stopped after 0 s"
     assert result.rows == []
     page = gpu_page.page_text(Report(["a machine"]).with_result("fashion", result))
-    assert "The part has stopped after 0 s." in page
+    assert "The part stopped after 0 s." in page
     assert "no device" in page
 
 
