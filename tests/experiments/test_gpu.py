@@ -1,4 +1,4 @@
-"""The GPU benchmark where there is no GPU: it runs to its end, counts right, and loses nothing."""
+"""The GPU benchmark without a GPU: it runs to its end, counts correctly, and keeps its results."""
 
 import argparse
 import json
@@ -91,7 +91,7 @@ def test_golden_losses_are_those_of_all_networks():
     assert all(0 <= entry["sensitivity"] < 0.1 for entry in golden.values())
 
 
-def test_what_deviates_more_than_a_perturbation_would_is_called_wrong():
+def test_a_deviation_larger_than_a_perturbation_causes_is_called_wrong():
     golden = json.loads(gpu_correctness.GOLDEN.read_text())["fashion"]
     losses = [loss * (1 + 2 * gpu_correctness.tolerance(golden)) for loss in golden["losses"]]
     row = gpu_correctness.deviations("fashion", gpu_sizes.TINY, {**golden, "losses": losses})
@@ -121,7 +121,7 @@ def test_an_error_is_described_by_its_first_words(error, words):
     assert gpu_rows.describe(error) == words
 
 
-def test_a_part_that_takes_too_long_is_stopped_and_said_to_be(tmp_path):
+def test_a_part_that_takes_too_long_is_stopped_and_reported(tmp_path):
     result = gpu.run_part("fashion", 0.1, tmp_path, tmp_path / "caches", ["--tiny"])
     assert result.state == "stopped after 0 s"
     assert result.rows == []
@@ -130,13 +130,13 @@ def test_a_part_that_takes_too_long_is_stopped_and_said_to_be(tmp_path):
     assert "no device" in page
 
 
-def test_without_a_gpu_nothing_but_the_tiny_sizes_is_measured(tmp_path, monkeypatch):
+def test_without_a_gpu_only_the_tiny_sizes_are_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     result = gpu.run_part("fashion", SECONDS, tmp_path, tmp_path / "caches", [])
     assert result.state == "failed: there is no GPU: give --tiny to try the command on a CPU"
 
 
-def test_a_part_that_fails_gives_the_error_and_not_what_jax_says_of_tracebacks(tmp_path):
+def test_a_part_that_fails_reports_the_error_and_not_jaxs_note_on_tracebacks(tmp_path):
     log = tmp_path / "part.log"
     log.write_text(
         "Traceback (most recent call last):\n  ...\n"
@@ -148,7 +148,9 @@ def test_a_part_that_fails_gives_the_error_and_not_what_jax_says_of_tracebacks(t
     assert gpu.failed_state(log, -9) == "failed with status -9"
 
 
-def test_chosen_parts_share_all_the_time_and_keep_what_others_had(tmp_path, monkeypatch, capsys):
+def test_chosen_parts_share_all_the_time_and_keep_the_results_of_others(
+    tmp_path, monkeypatch, capsys
+):
     limits = {}
 
     def pretend(name: str, seconds: float, *_: object) -> Result:
@@ -191,7 +193,7 @@ def test_only_some_networks_are_measured_and_the_rows_of_others_stay(tmp_path, m
     assert (sizes.recipes, sizes.members, sizes.growing) == (("conv",), ("vae",), ("conv",))
 
 
-def test_rows_of_one_name_are_one_and_a_cut_row_is_left_out(tmp_path):
+def test_rows_of_one_name_are_merged_and_a_cut_row_is_left_out(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"device": "gpu", "jax": "1"}\n{"what": "a", "x": 1}\n{"what": "b", "x": 2}\n')
     with file.open("a") as rows:
@@ -201,7 +203,7 @@ def test_rows_of_one_name_are_one_and_a_cut_row_is_left_out(tmp_path):
     assert rows == [{"what": "a", "x": 1, "y": 3}, {"what": "b", "x": 2}]
 
 
-def test_a_profile_counts_the_first_gpu_and_the_time_that_no_stream_is_busy():
+def test_a_profile_counts_the_first_gpus_kernels_and_its_idle_time():
     serialized = ProfileData.text_proto_to_serialized_xspace(TWO_GPUS)
     found = gpu_profile.summarize(ProfileData.from_serialized_xspace(serialized))
     assert found is not None
@@ -240,5 +242,5 @@ def test_the_summary_names_the_worst_and_has_at_most_forty_lines():
     assert f"| correctness | members | float32 nan ({sizes.members[-1]}) |" in lines
 
 
-def test_shares_of_the_parts_are_of_the_whole():
+def test_shares_of_the_parts_add_up_to_one():
     assert sum(part.share for part in gpu_parts.PARTS.values()) == pytest.approx(1)

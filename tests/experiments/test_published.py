@@ -1,4 +1,4 @@
-"""The published tables: sections of a page, and a table that is made, resumed and made again."""
+"""The published tables: sections of a page, and a table that is stopped, resumed and repeated."""
 
 import json
 import re
@@ -62,9 +62,9 @@ def test_a_tanh_network_is_one_of_logistic_units_with_other_weights() -> None:
     x = jax.random.uniform(jax.random.key(0), (4, 2, 3, 1))
     expected, variables = tanh.init_with_output(jax.random.key(1), x)
     params: dict[str, Any] = dict(variables["params"])
-    for layer in ("Dense_0", "Dense_1"):  # tanh(x) = 2 σ(2x) - 1: twice the sum,
+    for layer in ("Dense_0", "Dense_1"):  # tanh(x) = 2 σ(2x) - 1: double the input,
         params[layer] = jax.tree.map(lambda leaf: 2 * leaf, params[layer])
-    for layer in ("Dense_1", "Dense_2"):  # and what reads it takes it twice, less one
+    for layer in ("Dense_1", "Dense_2"):  # and in the next layer double the kernel, minus its sum
         kernel, bias = params[layer]["kernel"], params[layer]["bias"]
         params[layer] = {"kernel": 2 * kernel, "bias": bias - kernel.sum(0)}
     logistic = tanh.clone(activation=nn.sigmoid)
@@ -79,7 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
+def test_a_stopped_table_resumes_and_finished_runs_are_not_repeated(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = place / "runs" / "deep-mnist_mini-30-8x1"
@@ -89,7 +89,7 @@ def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
         while not (run / "metrics.jsonl").exists():
             assert process.poll() is None
             time.sleep(0.05)
-        process.terminate()  # and with it what it has started
+        process.terminate()  # it also ends the training that it started
     assert process.returncode == 143
     assert not (run / ".lock").exists()
     assert not (run / "summary.json").exists()
@@ -108,7 +108,7 @@ def test_a_table_that_is_stopped_goes_on_and_what_is_finished_is_not_done_again(
     (place / "page" / "README.md").unlink()
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", command("published", LINE)[1:])
-    monkeypatch.setattr(published, "run", lambda words: pytest.fail("does it again"))
+    monkeypatch.setattr(published, "run", lambda words: pytest.fail("repeats a run"))
     published.main(options("deep", epochs=8, replicas=1, page=Path("page/README.md")))
     assert (place / "page" / "README.md").read_text() == page
 
@@ -128,7 +128,7 @@ def test_an_error_of_a_run_ends_the_table(
     ("changed", "message"),
     [({"epochs": 0}, "--epochs 0"), ({"replicas": 0}, "--replicas 0"), ({"page": "."}, "--page")],
 )
-def test_what_cannot_become_a_table_is_refused_at_once(
+def test_bad_options_are_refused_before_the_training(
     changed: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -196,7 +196,7 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
 
 
 @pytest.mark.parametrize(("decay", "epochs"), [("0.2", 3), ("0.1", 4)])
-def test_a_run_of_other_arguments_is_not_taken_for_the_tables(
+def test_a_run_with_other_arguments_is_refused(
     decay: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(published, "run", lambda words: pytest.fail("trains"))
@@ -209,7 +209,7 @@ def test_a_run_of_other_arguments_is_not_taken_for_the_tables(
         published.folder_of(job, asked),
         config={
             "command": f"python experiments/family.py {arguments}",
-            "options": {"run": {"epochs": epochs}},  # more, perhaps, since it was resumed
+            "options": {"run": {"epochs": epochs}},  # a resumed run may have more
         },
         summary={},
         evaluation={},
@@ -224,7 +224,7 @@ SUMMARY = {"epoch": 1, "train_loss": 1, "test_loss": 1, "parameters": 1, "traini
 
 
 def write_run(folder: Path, *, config: Any, summary: Any, evaluation: Any) -> None:
-    """What the table reads of a run that was trained and judged."""
+    """Writes the files that the table reads from an evaluated run."""
     (folder / "judged").mkdir(parents=True)
     for path, value in (
         ("config.json", merged(CONFIG, config)),

@@ -1,4 +1,4 @@
-"""The speed benchmark: equal training, exact counts, right tables, and the command itself."""
+"""The speed benchmark: equal training, exact counts, correct tables, and the command itself."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ WORKLOAD = Workload("fashion", 512, 1e-3, 20, 6000, 10)
 
 
 def make(workload: Workload, **changes: Any) -> tuple[runs.Recipe, train.State]:
-    """A recipe of an experiment, and the state before training."""
+    """Returns a recipe of an experiment, and the state before training."""
     experiment = load_experiment(workload.recipe)
     options = replace(configure(experiment.Options(), workload), **changes)
     recipe = experiment.make_recipe(options, SHAPE)
@@ -34,8 +34,8 @@ def make(workload: Workload, **changes: Any) -> tuple[runs.Recipe, train.State]:
 
 
 def in_pytorch(params: dict) -> list[np.ndarray]:
-    """Weights and biases as PyTorch lays them out, in the order of the layers."""
-    # A code is made of feature maps, and feature maps of a code, in latent2d: H, W, C here.
+    """Returns weights and biases in PyTorch's layout, in the order of the layers."""
+    # Dense layers of latent2d connect a code with feature maps, which are H, W, C in jaxae.
     channels_first = np.arange(7 * 7 * 64).reshape(7, 7, 64).transpose(2, 0, 1).ravel()
     arrays = []
     for part in ("encoder", "decoder"):
@@ -115,11 +115,11 @@ def test_flops_of_a_convolution_leave_the_padding_out(strides, padding, lhs_dila
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, lhs_dilation, rhs_dilation)
 
     x, kernel = jnp.ones((2, 3, 9, 8)), jnp.ones((5, 3, 3, 2))
-    products = int(convolve(x, kernel).sum())  # each is 1
+    products = int(convolve(x, kernel).sum())  # each product is 1
     assert speed_limits.gemm_flops(jax.make_jaxpr(convolve)(x, kernel).jaxpr) == 2 * products
 
 
-def test_flops_are_those_of_the_default_branch_and_of_one_turn_of_a_loop():
+def test_flops_count_the_default_branch_and_one_iteration_of_a_loop():
     x = jnp.ones((4, 4))
 
     def powers(x):
@@ -134,13 +134,13 @@ def test_the_limit_is_the_larger_time():
     assert Limit(2_000, 1e6, moved_bytes=3_000, peak_bytes=1e6).milliseconds == 3
 
 
-def test_kernels_are_those_of_the_entry():
+def test_kernels_are_counted_in_the_entry():
     step = jax.jit(lambda x: jnp.sin(x @ x).sum()).lower(jnp.ones((8, 8))).compile()
     assert 1 <= speed_limits.kernels(step.as_text() or "") <= 4
 
 
 def measured(*milliseconds: float) -> Measurement:
-    """A measurement of some chunks."""
+    """Returns a measurement of chunks with these milliseconds per step."""
     times = Times(list(milliseconds), compilation_seconds=2, first_step_seconds=5)
     return Measurement("JAX", "cpu", times, 400_000_000, limit=Limit(10**9, 1e12))
 
@@ -157,7 +157,7 @@ def test_tables_have_medians_and_the_ratios_of_pairs():
     assert cells[6:] == ["400", "400", "1", "3", "JAX"]
 
 
-def test_a_peer_that_is_not_installed_is_said_to_be_missing():
+def test_a_peer_that_is_not_installed_is_reported_as_missing():
     rounds = [
         {
             speed_tables.OURS: measured(1),
