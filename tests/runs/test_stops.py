@@ -37,7 +37,7 @@ from support.commands import REPOSITORY, SECONDS, Finished, command, environment
         ("latent2d", "--decay 0", "--decay 0"),
         ("latent2d", "--decay 2", "--decay 2"),
         ("latent2d", "--picture-steps -1", "--picture-steps -1"),
-        ("latent3d", "--code 1 2", "--code has 2 numbers and --latent is 3"),
+        ("latent3d", "--code 1 2", "--code has 2 numbers, but --latent is 3"),
         ("vae", "--beta -1", "--beta -1"),
         ("vae", "--beta nan", "--beta nan"),
         ("vae", "--binarization often", "often"),
