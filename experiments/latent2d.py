@@ -81,7 +81,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 
 
 def _draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
-    """Scatters test codes [N, latent] by class; if they are 2-D, also draws the plane they span."""
+    """Scatters test codes [N, latent] by class; if latent is 2, also decodes their plane."""
     name, test = run.dataset.name, run.dataset.test
     with runs.skip_failed_picture("codes"):
         scatter = plots.latent_scatter(

@@ -206,7 +206,7 @@ def _milestones(lines: list[dict[str, Any]]) -> str:
 
 
 def _shown(folder: Path) -> list[Path]:
-    """Returns the pictures to show: the last one drawn by epoch, and all but those by step."""
+    """Returns the pictures to show: of those by epoch only the last, and none by step."""
     epochs = list(runs.pictures_by_epoch(folder).values())
     drawn = sorted((folder / "pictures").glob("*.png"))
     return epochs[-1:] + [p for p in drawn if not p.name.startswith(("epoch_", "step_"))]

@@ -141,7 +141,7 @@ def _train(place: Place, workload: Workload, rivals: Sequence[Contender], rounds
 def _grow(
     place: Place, scale: _Scale, row: Row, rivals: Sequence[Contender], rounds: int
 ) -> list[Growth]:
-    """Measures how one recipe's cost grows, for jaxae and, if it can train it, PyTorch."""
+    """Measures how a recipe's cost grows with one size, in jaxae and, if possible, PyTorch."""
     on_cpu = row.measured(OURS)[0].device == "cpu"
     if scale == "devices" and not on_cpu:  # the devices are virtual ones of the CPU
         return []

@@ -59,7 +59,7 @@ def make_take_steps(
     recipe: runs.Recipe, state: train.State, examples: Examples, workload: Workload
 ) -> Callable[[int], None]:
     """Returns a function that trains for a number of steps: first one, then a chunk each time."""
-    # `fit` ends chunks at multiples of their length; starting one step before makes the first 1.
+    # `fit` ends chunks at multiples of their length, so from one step before it takes one step.
     start = workload.chunk - 1
     chunks = train.fit(
         replace(state, step=jnp.full_like(state.step, start)),

@@ -202,7 +202,7 @@ def _capture(
 
 
 def _make_loss(peer: Peer, network: nn.Module, way: Way) -> Callable[[Tensor], Tensor]:
-    """Returns the loss function, compiled for each batch size if the way says so.
+    """Returns the loss function, compiled for each batch size if `way.compiled`.
 
     On a GPU it compiles into CUDA graphs, unless the whole step is captured as one.
     """
@@ -231,7 +231,7 @@ def _endless_order(size: int, batch_size: int, device: torch.device) -> Iterator
 
 
 class _Images(Dataset):
-    """Yields images one at a time as floats, like the transform of a tutorial."""
+    """Images as floats, converted one at a time as in tutorials."""
 
     def __init__(self, images: Tensor, *, symmetric: bool):
         self.images = images

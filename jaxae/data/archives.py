@@ -19,7 +19,7 @@ from jaxae.errors import UserError
 
 
 class UnobtainableError(UserError):
-    """The dataset is not available on this machine, although the user made no mistake."""
+    """The dataset is not available on this machine, through no fault of the user."""
 
 
 @dataclass(frozen=True)

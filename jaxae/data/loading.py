@@ -65,7 +65,7 @@ def load(
 
 
 def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
-    """Returns the folder of a prepared set; prepares an original set if nobody has yet."""
+    """Returns the folder of a prepared set; prepares MNIST or Fashion-MNIST if needed."""
     folder = preparation.find(directory, name) if _is_name(name) else None
     if folder is not None:
         return folder
@@ -105,9 +105,10 @@ def load_default(
 ) -> Dataset:
     """Loads `name`, or its bundled subset if the full dataset is unavailable.
 
-    For commands whose user named no dataset. The full dataset is unavailable if it is neither
-    prepared nor downloadable; then a line on stderr reports the subset, and the dataset's name ends
-    in "_mini". Any other failure, such as a bad archive or an unwritable folder, is an error.
+    For commands whose user named no dataset. The full dataset is unavailable if it is not prepared,
+    has no archives here and cannot be downloaded, or if array_record is missing. A line on stderr
+    then reports the subset, and the dataset's name ends in "_mini". Any other failure, such as a
+    bad archive or an unwritable folder, is an error.
     """
     try:
         return load(name, data_dir=data_dir, sources=sources, stream=stream, workers=workers)
@@ -184,7 +185,7 @@ def _expanded(chosen: str | Path) -> Path:
 
 
 def _is_name(name: str) -> bool:
-    """Returns whether this is a TFDS name, with or without a configuration, and not some path."""
+    """Returns whether this is a TFDS name, which as a path cannot lead out of the data folder."""
     return re.fullmatch(r"[a-z]\w*(/\w[\w.+-]*)?", name) is not None
 
 
@@ -223,7 +224,7 @@ def _unprepared(name: str, directory: Path) -> UserError:
 
 
 def _check_array_record(name: str) -> None:
-    """Raises an error if array_record, which reads and writes prepared sets, is not installed."""
+    """Raises `UnobtainableError` if array_record, which prepared sets need, is not installed."""
     try:
         importlib.import_module("array_record.python.array_record_module")
     except ImportError:
@@ -265,7 +266,7 @@ def _lock(directory: Path, name: str) -> Iterator[str | None]:
 def _decode_and_cache(folder: Path, name: str) -> Dataset:
     if (folder / cache.FOLDER).exists():
         print(
-            f"jaxae: the cache in {folder / cache.FOLDER} is damaged, or older than the dataset: "
+            f"jaxae: the cache in {folder / cache.FOLDER} is damaged, or the dataset has changed: "
             f"decoding {name} again",
             file=sys.stderr,
         )

@@ -56,7 +56,7 @@ def class_names(name: str) -> tuple[str, ...]:
 
 
 def download_problem(name: str) -> str | None:
-    """Returns why the archives of `name` cannot be downloaded, or None; takes at most seconds."""
+    """Returns why the archives of `name` cannot be downloaded, or None, within some seconds."""
     from tensorflow_datasets.core.download import checksums
 
     url = urljoin(_builder_class(name).URL, archives.TEST_LABELS)

@@ -133,7 +133,7 @@ def no_bombs() -> Iterator[None]:
 
 
 def parse(record: bytes) -> tuple[bytes, int]:
-    """Returns the encoded image and the label of a record; raises `ValueError` if it has others."""
+    """Returns a record's encoded image and label; raises `ValueError` unless it has one of each."""
     from tensorflow_datasets.proto import tf_example_pb2
 
     example: Any = tf_example_pb2

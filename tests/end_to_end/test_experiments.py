@@ -199,12 +199,12 @@ def test_the_page_of_results_has_its_runs_numbers_and_pictures(
         assert f"| {summary[name]:.4g} |" in page
     assert f"pca_test_mse {summary['pca_test_mse']:.5g}" in page
     pictures = re.findall(r"\(pictures/(\S+)\)", page)
-    assert len(pictures) == 4  # of the epoch, reconstructions, beside PCA, curves
+    assert len(pictures) == 4  # the last epoch, reconstructions, with PCA, curves
     assert all((place / "page" / "pictures" / name).exists() for name in pictures)
 
 
-def test_what_is_no_finished_run_is_not_reported(place: Path) -> None:
+def test_an_unfinished_run_is_not_reported(place: Path) -> None:
     process = start("report", "nothing --out empty", place)
     assert process.returncode == 2
-    assert process.stderr.startswith("error: nothing is not a run")
+    assert process.stderr.startswith("error: nothing is not a finished run")
     assert not (place / "empty").exists()
