@@ -148,7 +148,7 @@ def add_difference(
     return codes + difference
 
 
-def nearest_neighbours(
+def nearest_neighbors(
     queries: Real[ArrayLike, "queries *shape"], codes: Real[ArrayLike, "N *shape"], count: int
 ) -> Int[np.ndarray, "queries {count}"]:
     """Returns the indices of the codes nearest to each query, nearest first.

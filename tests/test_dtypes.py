@@ -24,7 +24,7 @@ NUMBERS = dict.fromkeys(
 """NumPy's integers and floats, each once, and some with their bytes in the other order."""
 
 
-def labelled_objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
+def labeled_objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
     """One that tells which dtypes it has been given, and whose loss needs all their numbers."""
     assert batch.labels is not None
     assert batch.inputs is not None
@@ -44,7 +44,7 @@ def as_measured(examples: Any) -> list[train.Metrics]:
     fit = train.fit(
         state,
         examples,
-        objective=labelled_objective,
+        objective=labeled_objective,
         optimizer=optimizer,
         epochs=1,
         batch_size=BATCH,
@@ -53,9 +53,9 @@ def as_measured(examples: Any) -> list[train.Metrics]:
     batch = Batch(examples.images, examples.labels, examples.inputs, jnp.ones(SIZE))
     return [
         progress.metrics,
-        train.make_epoch(labelled_objective, optimizer, BATCH)(state, examples)[1],
-        train.make_evaluation(labelled_objective, BATCH)(variables, jax.random.key(0), examples),
-        train.make_step(labelled_objective, optimizer)(state, batch)[1],
+        train.make_epoch(labeled_objective, optimizer, BATCH)(state, examples)[1],
+        train.make_evaluation(labeled_objective, BATCH)(variables, jax.random.key(0), examples),
+        train.make_step(labeled_objective, optimizer)(state, batch)[1],
     ]
 
 

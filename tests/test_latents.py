@@ -1,4 +1,4 @@
-"""Paths between codes, their dimensions, classes and neighbours, against closed forms."""
+"""Paths between codes, their dimensions, classes and neighbors, against closed forms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -126,19 +126,19 @@ def test_a_difference_moves_a_classes_mean_to_the_others() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 2, 1)])
-def test_neighbours_are_those_that_brute_force_finds(shape: tuple[int, ...]) -> None:
+def test_neighbors_are_those_that_brute_force_finds(shape: tuple[int, ...]) -> None:
     codes, queries = random_codes(50, *shape), random_codes(300, *shape)  # more than one chunk
     distances = np.square(queries[:, None] - codes[None]).reshape(300, 50, -1).sum(axis=-1)
     expected = np.argsort(distances, axis=1, kind="stable")[:, :4]
-    np.testing.assert_array_equal(latents.nearest_neighbours(queries, codes, 4), expected)
+    np.testing.assert_array_equal(latents.nearest_neighbors(queries, codes, 4), expected)
 
 
 def test_of_equally_near_codes_the_first_is_nearest() -> None:
     codes = np.array([[1.0], [-1.0], [3.0], [1.0], [0.5]])
-    assert latents.nearest_neighbours(np.zeros((1, 1)), codes, 3).tolist() == [[4, 0, 1]]
-    assert latents.nearest_neighbours(np.zeros((1, 1)), codes, 5).tolist() == [[4, 0, 1, 3, 2]]
+    assert latents.nearest_neighbors(np.zeros((1, 1)), codes, 3).tolist() == [[4, 0, 1]]
+    assert latents.nearest_neighbors(np.zeros((1, 1)), codes, 5).tolist() == [[4, 0, 1, 3, 2]]
     images = np.array([[255, 0], [0, 0]], np.uint8)  # which would wrap around
-    assert latents.nearest_neighbours(np.array([[0, 1]], np.uint8), images, 1).tolist() == [[1]]
+    assert latents.nearest_neighbors(np.array([[0, 1]], np.uint8), images, 1).tolist() == [[1]]
 
 
 NAN = np.full(2, np.nan)
@@ -158,9 +158,9 @@ NAN = np.full(2, np.nan)
         (latents.class_means, (np.ones((3, 2)), [0, 0]), "one integer"),
         (latents.class_means, (np.ones((2, 2)), [0, -1]), "one integer"),
         (latents.add_difference, (np.ones((3, 2)), np.ones(3), np.ones(3)), "shape"),
-        (latents.nearest_neighbours, (np.ones((1, 2)), np.ones((3, 2)), 4), "1 to 3"),
-        (latents.nearest_neighbours, (np.ones((1, 3)), np.ones((3, 2)), 1), "shape"),
-        (latents.nearest_neighbours, (np.ones((1, 2)), NAN[None], 1), "NaN"),
+        (latents.nearest_neighbors, (np.ones((1, 2)), np.ones((3, 2)), 4), "1 to 3"),
+        (latents.nearest_neighbors, (np.ones((1, 3)), np.ones((3, 2)), 1), "shape"),
+        (latents.nearest_neighbors, (np.ones((1, 2)), NAN[None], 1), "NaN"),
     ],
 )
 @pytest.mark.usefixtures("unchecked_shapes")

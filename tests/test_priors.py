@@ -43,14 +43,14 @@ def test_the_normal_prior_has_mean_0_and_variance_1_in_any_shape() -> None:
 
 
 def test_a_mixture_finds_two_far_clusters_and_their_weights() -> None:
-    centres = np.array([[-100.0, 0.0, 5.0], [100.0, 50.0, 5.0]])
+    centers = np.array([[-100.0, 0.0, 5.0], [100.0, 50.0, 5.0]])
     members = np.repeat([0, 1], [300, 100])
-    codes = centres[members] + GENERATOR.normal(size=(400, 3)) * [1, 2, 0]  # the last is constant
+    codes = centers[members] + GENERATOR.normal(size=(400, 3)) * [1, 2, 0]  # the last is constant
     new = priors.fit_mixture(codes, components=2)(key(), 4000)
     second = new[:, 0] > 0
     assert second.mean() == pytest.approx(0.25, abs=0.03)
-    for mask, centre in ((~second, centres[0]), (second, centres[1])):
-        np.testing.assert_allclose(new[mask].mean(axis=0), centre, atol=0.4)
+    for mask, center in ((~second, centers[0]), (second, centers[1])):
+        np.testing.assert_allclose(new[mask].mean(axis=0), center, atol=0.4)
         np.testing.assert_allclose(new[mask].std(axis=0), [1, 2, 0], rtol=0.2)
 
 

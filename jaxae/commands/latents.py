@@ -11,7 +11,7 @@ Writes these pictures of six test images, or of those that --images names, to RU
 - arithmetic.png: each image, and its code moved to each class by the difference of class means
 - traversal.png: the first image, with one number of its code per row varied from -2.5 to 2.5
   standard deviations
-- neighbours.png: each image, its five nearest training images by code, and the five by pixels
+- neighbors.png: each image, its five nearest training images by code, and the five by pixels
 
 A picture that cannot be drawn, such as arithmetic with a class that no training image has, is left
 out, and a line says why.
@@ -127,9 +127,9 @@ def main(options: Options) -> None:
             f"deviations: numbers {', '.join(map(str, dimensions))}, those that vary most"
         )
         save("traversal", picture, caption)
-    with skip_failed_picture("neighbours"):
+    with skip_failed_picture("neighbors"):
         caption = "test images, training images with the nearest codes, and with the nearest pixels"
-        save("neighbours", _draw_neighbours(train, test), caption)
+        save("neighbors", _draw_neighbors(train, test), caption)
     if not drawn:
         raise UserError(
             f"none of the pictures of {options.run} could be drawn, for the reasons above: give "
@@ -223,11 +223,11 @@ def _draw_traversal(trained: Trained, train: _Group, test: _Group) -> tuple[np.n
     return dimensions, plots.tile(images, columns=len(values))
 
 
-def _draw_neighbours(train: _Group, test: _Group, count: int = 5) -> np.ndarray:
+def _draw_neighbors(train: _Group, test: _Group, count: int = 5) -> np.ndarray:
     """Draws a row per image: itself, its nearest images by code, and the nearest by pixels."""
     count = min(count, len(train.images))
-    by_code = latents.nearest_neighbours(test.codes, train.codes, count)
-    by_pixels = latents.nearest_neighbours(test.images, train.images, count)
+    by_code = latents.nearest_neighbors(test.codes, train.codes, count)
+    by_pixels = latents.nearest_neighbors(test.images, train.images, count)
     images = _as_floats(test.images)
     gap = np.ones_like(images[:, None])
     near, alike = (_as_floats(train.images[found]) for found in (by_code, by_pixels))

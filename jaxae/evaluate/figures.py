@@ -230,7 +230,8 @@ def _probe(
         "linear_probe_accuracy": metrics.linear_probe_accuracy(
             train, train_labels, test, test_labels
         ),
-        "neighbour_accuracy": metrics.neighbour_accuracy(train, train_labels, test, test_labels),
+        # Evaluations on disk have this spelling.
+        "neighbour_accuracy": metrics.neighbor_accuracy(train, train_labels, test, test_labels),
     }
 
 

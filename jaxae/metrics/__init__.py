@@ -14,7 +14,7 @@ from jaxae.metrics.generation import (
 )
 from jaxae.metrics.images import mse, psnr, ssim
 from jaxae.metrics.pca import PCA, fit_pca
-from jaxae.metrics.probes import linear_probe_accuracy, neighbour_accuracy
+from jaxae.metrics.probes import linear_probe_accuracy, neighbor_accuracy
 
 __all__ = [
     "PCA",
@@ -27,7 +27,7 @@ __all__ = [
     "kernel_distance",
     "linear_probe_accuracy",
     "mse",
-    "neighbour_accuracy",
+    "neighbor_accuracy",
     "perplexity",
     "precision_and_recall",
     "psnr",

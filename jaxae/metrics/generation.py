@@ -102,25 +102,25 @@ def kernel_distance(
 def precision_and_recall(
     real: Float[np.ndarray, "N dimension"],
     generated: Float[np.ndarray, "M dimension"],
-    neighbours: int = 5,
+    neighbors: int = 5,
 ) -> PrecisionAndRecall:
     """The share of each set that lies within the manifold of the other.
 
-    Kynkäänniemi et al. 2019, eq. 1 and 2 (with 3 neighbours): the manifold of a set is the union of
+    Kynkäänniemi et al. 2019, eq. 1 and 2 (with 3 neighbors): the manifold of a set is the union of
     balls around its points, each with the distance to the k-th nearest other point as its radius.
-    Raises `UserError` unless both sets have one dimension, more points than neighbours, and finite
+    Raises `UserError` unless both sets have one dimension, more points than neighbors, and finite
     features.
     """
-    if neighbours < 1:
-        raise UserError(f"{neighbours} neighbours were asked for: give 1 or more")
-    real, generated = _checked_pair(real, generated, least=neighbours + 1)
+    if neighbors < 1:
+        raise UserError(f"{neighbors} neighbors were asked for: give 1 or more")
+    real, generated = _checked_pair(real, generated, least=neighbors + 1)
     # Centering leaves distances unchanged, and their products lose fewer digits.
     center = (real.mean(axis=0) + generated.mean(axis=0)) / 2
     real, generated = real - center, generated - center
     largest = max(np.square(real).sum(axis=1).max(), np.square(generated).sum(axis=1).max())
     tolerance = _ROUNDING * largest  # keeps a point within the ball of radius 0 around it
-    precision = _share_within(generated, real, _squared_radii(real, neighbours) + tolerance)
-    recall = _share_within(real, generated, _squared_radii(generated, neighbours) + tolerance)
+    precision = _share_within(generated, real, _squared_radii(real, neighbors) + tolerance)
+    recall = _share_within(real, generated, _squared_radii(generated, neighbors) + tolerance)
     return PrecisionAndRecall(precision, recall)
 
 
@@ -174,10 +174,10 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return base * base * base  # a power of 3 takes NumPy ten times as long
 
 
-def _squared_radii(points: np.ndarray, neighbours: int) -> np.ndarray:
+def _squared_radii(points: np.ndarray, neighbors: int) -> np.ndarray:
     """The squared distance of each point to its k-th nearest other point: [N, D] -> [N]."""
     # Index 0 is the point itself.
-    radii = [np.partition(d, neighbours)[:, neighbours] for d in _squared_distances(points, points)]
+    radii = [np.partition(d, neighbors)[:, neighbors] for d in _squared_distances(points, points)]
     return np.concatenate(radii)
 
 

@@ -42,28 +42,28 @@ def linear_probe_accuracy(
         return float(probe.fit(train_codes, train_labels).score(test_codes, test_labels))
 
 
-def neighbour_accuracy(
+def neighbor_accuracy(
     train_codes: Float[np.ndarray, "N *shape"],
     train_labels: Int[np.ndarray, " N"],
     test_codes: Float[np.ndarray, "M *shape"],
     test_labels: Int[np.ndarray, " M"],
-    neighbours: int = 5,
+    neighbors: int = 5,
 ) -> float:
     """The test accuracy, in [0, 1], of the majority label among the nearest training codes.
 
     The distance is Euclidean, on codes that are not standardized, and the search is exact; ties
     between labels go to the smallest. Raises `UserError` for codes that are not finite or whose
-    counts or shapes do not match, and unless 1 <= neighbours <= N.
+    counts or shapes do not match, and unless 1 <= neighbors <= N.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
     train_codes, test_codes = _checked_codes(train_codes, train_labels, test_codes, test_labels)
-    if not 1 <= neighbours <= len(train_codes):
+    if not 1 <= neighbors <= len(train_codes):
         raise UserError(
-            f"{neighbours} neighbors were asked of {len(train_codes)} codes: give 1 to "
+            f"{neighbors} neighbors were asked of {len(train_codes)} codes: give 1 to "
             f"{len(train_codes)}"
         )
-    probe = KNeighborsClassifier(neighbours, algorithm="brute").fit(train_codes, train_labels)
+    probe = KNeighborsClassifier(neighbors, algorithm="brute").fit(train_codes, train_labels)
     return float(probe.score(test_codes, test_labels))
 
 

@@ -253,7 +253,7 @@ def update_codebook(
     """Updates the codebook with a batch of encoder outputs z.
 
     `indices` are the vectors nearest to the outputs. Examples with weight 0 have no effect; at
-    least one weight must be positive. Counts and sums move towards the batch's by 1 - decay, and a
+    least one weight must be positive. Counts and sums move toward the batch's by 1 - decay, and a
     vector is its sum divided by its count (van den Oord et al. 2017, appendix A.1). A vector is
     dead if its count is at most `threshold` times the mean count: it is replaced by an output drawn
     from the batch and gets the mean count (Zeghidour et al. 2021, section III.C, but with a

@@ -1,4 +1,4 @@
-"""Objectives that pull the distribution of a batch's codes towards the prior N(0, 1)."""
+"""Objectives that pull the distribution of a batch's codes toward the prior N(0, 1)."""
 
 from collections.abc import Callable
 

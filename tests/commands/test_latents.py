@@ -23,7 +23,7 @@ PICTURES = {
     "morph": (12 * 28, 6 * 28),
     "arithmetic": (11 * 28, 6 * 28),
     "traversal": (11 * 28, 4 * 28),
-    "neighbours": (13 * 28, 6 * 28),
+    "neighbors": (13 * 28, 6 * 28),
 }
 
 

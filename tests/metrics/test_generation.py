@@ -125,7 +125,7 @@ def test_precision_and_recall_equal_their_definition():
         distances = np.linalg.norm(points[:, None] - centers[None], axis=-1)
         return float((distances <= radii[None]).any(axis=1).mean())
 
-    precision, recall = precision_and_recall(real, generated, neighbours=3)
+    precision, recall = precision_and_recall(real, generated, neighbors=3)
     assert precision == pytest.approx(share(generated, real))
     assert recall == pytest.approx(share(real, generated))
     assert 0 < recall < 1
@@ -165,8 +165,8 @@ def test_settings_and_probabilities_without_meaning_are_refused():
     for subsets, size in ((0, 5), (3, 1), (3, 21)):
         with pytest.raises(UserError, match="2 to 20"):
             kernel_distance(features, features, subsets=subsets, subset_size=size)
-    with pytest.raises(UserError, match="neighbours"):
-        precision_and_recall(features, features, neighbours=0)
+    with pytest.raises(UserError, match="neighbors"):
+        precision_and_recall(features, features, neighbors=0)
     with pytest.raises(UserError, match="6 or more"):
         precision_and_recall(features[:5], features)
     for probabilities in (np.full((3, 2), 0.4), np.array([[1.5, -0.5]]), np.full((1, 2), np.nan)):

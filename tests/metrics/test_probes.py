@@ -5,9 +5,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from jaxae.errors import UserError
-from jaxae.metrics import linear_probe_accuracy, neighbour_accuracy, probes
+from jaxae.metrics import linear_probe_accuracy, neighbor_accuracy, probes
 
-PROBES = (linear_probe_accuracy, neighbour_accuracy)
+PROBES = (linear_probe_accuracy, neighbor_accuracy)
 
 
 def clusters(seed: int, count: int = 120, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -67,14 +67,14 @@ def test_a_linear_probe_that_is_stopped_early_counts_and_gives_no_warning(monkey
     assert 1 / 3 < linear_probe_accuracy(codes, labels, codes, labels) < 1
 
 
-def test_neighbour_accuracy_equals_a_sort_of_all_distances():
+def test_neighbor_accuracy_equals_a_sort_of_all_distances():
     codes, labels = clusters(0, noise=0.7)
     test_codes, test_labels = clusters(1, noise=0.7)
     distances = np.linalg.norm(test_codes[:, None] - codes[None], axis=-1)
     nearest = labels[np.argsort(distances, axis=1)[:, :5]]
     expected = np.mean([np.bincount(row).argmax() for row in nearest] == test_labels)
-    assert neighbour_accuracy(codes, labels, test_codes, test_labels) == pytest.approx(expected)
-    assert neighbour_accuracy(codes, labels, codes, labels, neighbours=1) == 1
+    assert neighbor_accuracy(codes, labels, test_codes, test_labels) == pytest.approx(expected)
+    assert neighbor_accuracy(codes, labels, codes, labels, neighbors=1) == 1
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -92,10 +92,10 @@ def test_codes_that_cannot_be_probed_are_refused(probe):
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_one_class_and_impossible_numbers_of_neighbours_are_refused():
+def test_one_class_and_impossible_numbers_of_neighbors_are_refused():
     codes, labels = clusters(0)
     with pytest.raises(UserError, match="one class"):
         linear_probe_accuracy(codes, np.zeros_like(labels), codes, labels)
-    for neighbours in (0, 121):
+    for neighbors in (0, 121):
         with pytest.raises(UserError, match=r"120 codes"):
-            neighbour_accuracy(codes, labels, codes, labels, neighbours)
+            neighbor_accuracy(codes, labels, codes, labels, neighbors)

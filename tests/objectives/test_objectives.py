@@ -187,8 +187,8 @@ def test_denoising_without_noise_is_reconstruction() -> None:
 
 
 def test_gaussian_noise_is_gaussian_before_the_cut() -> None:
-    grey = jnp.full((100, 10, 10, 1), 0.5)
-    noisy = objectives.add_gaussian_noise(KEY, grey, 0.05)
+    gray = jnp.full((100, 10, 10, 1), 0.5)
+    noisy = objectives.add_gaussian_noise(KEY, gray, 0.05)
     assert stats.kstest(np.ravel(noisy), stats.norm(0.5, 0.05).cdf).pvalue > 1e-3
 
 

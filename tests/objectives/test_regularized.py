@@ -112,7 +112,7 @@ def test_rates() -> None:
         value, slope = jax.vmap(jax.value_and_grad(partial(regularized.kl_of_rate, rate)))(ends)
         assert np.isfinite(value).all()
         assert np.isfinite(slope).all()
-    # A number that is always off is drawn towards the rate.
+    # A number that is always off is drawn toward the rate.
     assert jax.grad(partial(regularized.kl_of_rate, 0.05))(0.0) < 0
     codes = jnp.array([[0.2, 1.0], [0.4, 0.0], [9.0, 9.0]])
     mean = regularized.mean_over_batch(codes, jnp.array([1.0, 1, 0]))

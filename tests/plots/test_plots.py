@@ -151,8 +151,8 @@ def test_latent_digits_3d_draws_the_nearest_box_last(order):
     # 30, and a box of 4 x 4 x 3; the others set its limits.
     azimuth, elevation = np.radians([-60, 30])
     x, y = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth)
-    towards_viewer = np.array([x, y, np.sin(elevation) * 4 / 3])
-    codes = np.array([towards_viewer, -towards_viewer, [-9, -9, -9], [9, 9, 9]])
+    toward_viewer = np.array([x, y, np.sin(elevation) * 4 / 3])
+    codes = np.array([toward_viewer, -toward_viewer, [-9, -9, -9], [9, 9, 9]])
     picture = plots.latent_digits_3d(codes[order], np.array([0, 3, 7, 7])[order], "mnist")
     nearest, farthest = (near(picture, class_color(label)).sum() for label in (0, 3))
     assert nearest > 1.5 * farthest

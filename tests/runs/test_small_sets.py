@@ -65,11 +65,11 @@ def test_one_image_is_enough_to_train_and_draw_what_one_has(
     use_set(monkeypatch, [3], [3])
     of_run, of_codes = run_and_draw("--objective vq --batch-size 1", tmp_path)
     assert of_run == {"epoch_001.png", "samples.png", "curves.png"}
-    assert of_codes == {"samples_resample.png", "arithmetic.png", "traversal.png", "neighbours.png"}
+    assert of_codes == {"samples_resample.png", "arithmetic.png", "traversal.png", "neighbors.png"}
     assert left_out(capsys.readouterr().err).keys() == {"interpolations", "morph"}
 
 
-def test_channels_that_are_no_colour_and_labels_without_training_images_cost_one_picture(
+def test_channels_that_are_no_color_and_labels_without_training_images_cost_one_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Eight codes are also too few for a mixture and a flow."""
