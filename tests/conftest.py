@@ -9,25 +9,14 @@ import jaxtyping
 import pytest
 from threadpoolctl import threadpool_limits
 
-import support.signatures
+from support import signatures
 from support.browser import browser
 
 __all__ = ["browser"]  # a fixture
 
-# Checks the shapes and dtypes in the signatures of these rooms, which are imported after this.
-ANNOTATED = [
-    "convolutions.products",
-    "convolutions.windows",
-    "losses",
-    "likelihoods",
-    "models",
-    "objectives",
-    "metrics",
-    "latents",
-    "priors",
-]
+# Checks signatures in the modules that are imported after this.
 jaxtyping.install_import_hook(
-    [f"jaxae.{room}" for room in ANNOTATED], f"{support.signatures.__name__}.check"
+    [f"jaxae.{name}" for name in signatures.ANNOTATED], f"{signatures.__name__}.check"
 )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -6,6 +6,19 @@ from typing import Any
 from beartype import BeartypeConf, FrozenDict, beartype
 from jax import Array
 
+ANNOTATED = (
+    "convolutions.products",
+    "convolutions.windows",
+    "losses",
+    "likelihoods",
+    "models",
+    "objectives",
+    "metrics",
+    "latents",
+    "priors",
+)
+"""The folders and files of jaxae whose signatures are checked."""
+
 # A setting that is declared as a float may also be an int, or a scalar array under `jax.jit`.
 _CHECKED = BeartypeConf(hint_overrides=FrozenDict({float: int | float | Array}))
 
