@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxae import family, metrics, priors
@@ -162,11 +163,11 @@ def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
     if quantizer is None:
         return {}
 
-    def read_indices(model: Any, part: np.ndarray) -> jax.Array:
+    def read_indices(model: Any, part: jax.Array) -> jax.Array:
         return model.bottleneck.indices(part)
 
     read = partial(trained.network.model.apply, trained.variables, method=read_indices)
-    indices = apply_in_parts(lambda part: np.asarray(read(part)), test_codes)
+    indices = apply_in_parts(lambda part: np.asarray(read(jnp.asarray(part))), test_codes)
     return {
         "codebook_perplexity": metrics.perplexity(indices, quantizer.size),
         "codes_used": len(np.unique(indices)),

@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Real
 
 from jaxae.errors import UserError
 
@@ -12,9 +12,9 @@ _ITERATIONS = 1000  # at most, of L-BFGS; MNIST's pixels take about 60
 
 
 def linear_probe_accuracy(
-    train_codes: Float[np.ndarray, "N *shape"],
+    train_codes: Real[np.ndarray, "N *shape"],
     train_labels: Int[np.ndarray, " N"],
-    test_codes: Float[np.ndarray, "M *shape"],
+    test_codes: Real[np.ndarray, "M *shape"],
     test_labels: Int[np.ndarray, " M"],
 ) -> float:
     """The test accuracy, in [0, 1], of multinomial logistic regression on codes.
@@ -43,9 +43,9 @@ def linear_probe_accuracy(
 
 
 def neighbor_accuracy(
-    train_codes: Float[np.ndarray, "N *shape"],
+    train_codes: Real[np.ndarray, "N *shape"],
     train_labels: Int[np.ndarray, " N"],
-    test_codes: Float[np.ndarray, "M *shape"],
+    test_codes: Real[np.ndarray, "M *shape"],
     test_labels: Int[np.ndarray, " M"],
     neighbors: int = 5,
 ) -> float:

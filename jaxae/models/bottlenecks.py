@@ -247,8 +247,8 @@ def update_codebook(
     weights: Float[Array, " batch"],
     key: Key[Array, ""],
     *,
-    decay: float | Float[Array, ""],
-    threshold: float | Float[Array, ""] = 0.1,
+    decay: float,
+    threshold: float = 0.1,
 ) -> Codebook:
     """Updates the codebook with a batch of encoder outputs z.
 
