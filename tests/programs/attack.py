@@ -44,32 +44,32 @@ from support.commands import SECONDS, command, environment
 from support.damage import damaged_contents, damaged_descriptions
 from support.small_run import go, lines_of, small_images
 
-Random = random.Random
-Use = Callable[[Path], Any]
+_Random = random.Random
+_Use = Callable[[Path], Any]
 """A function that uses a folder, and returns numbers to compare."""
 
-FAILED = "FAILED"
-WHOLE, OTHER, FINGERPRINT = "whole", "other numbers", "other fingerprint"
-EPOCHS = 3
-KILLED = "--dataset mnist_mini --epochs 6 --batch-size 500"
-DOCUMENTS = ("config.json", "metrics.jsonl", "summary.json", METADATA)
+_FAILED = "FAILED"
+_WHOLE, _OTHER, _FINGERPRINT = "whole", "other numbers", "other fingerprint"
+_EPOCHS = 3
+_KILLED = "--dataset mnist_mini --epochs 6 --batch-size 500"
+_DOCUMENTS = ("config.json", "metrics.jsonl", "summary.json", METADATA)
 
 
 @dataclass(frozen=True)
-class Attack:
+class _Attack:
     """A way to damage something, and a way to use it."""
 
     name: str
     source: Path  # the original of the damaged copies
-    damage: Callable[[Random, Path], str]  # returns what it did
-    use: Use
-    compare: Callable[[Any, Any], str]  # result and expected result; OTHER if they differ
+    damage: Callable[[_Random, Path], str]  # returns what it did
+    use: _Use
+    compare: Callable[[Any, Any], str]  # result and expected result; _OTHER if they differ
     expected: Any
-    during: Callable[[Random], contextlib.AbstractContextManager] | None = None
+    during: Callable[[_Random], contextlib.AbstractContextManager] | None = None
 
 
 @dataclass
-class Tally:
+class _Tally:
     """The outcomes of the tries of one attack."""
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -88,93 +88,105 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, small_images():
         jax.config.update("jax_compilation_cache_dir", f"{scratch}/compiled")
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        attacks = [each for each in make_attacks(Path(scratch)) if options.only in each.name]
-        tallies = {attack.name: Tally() for attack in attacks}
+        attacks = [each for each in _make_attacks(Path(scratch)) if options.only in each.name]
+        tallies = {attack.name: _Tally() for attack in attacks}
         deadline = time.monotonic() + 60 * options.minutes
         while time.monotonic() < deadline:
             attack = min(attacks, key=lambda each: tallies[each.name].seconds)
             tally, started = tallies[attack.name], time.monotonic()
             seed = options.seed + tally.outcomes.total()
-            outcome = attempt(attack, seed, Path(scratch) / "copy")
+            outcome = _attempt(attack, seed, Path(scratch) / "copy")
             tally.outcomes[outcome.split(":")[0]] += 1
             tally.seconds += time.monotonic() - started
-            if outcome.startswith(FAILED):
+            if outcome.startswith(_FAILED):
                 print(f"--only {attack.name!r} --seed {seed}: {outcome}", flush=True)
     for name, tally in tallies.items():
         counts = ", ".join(f"{count} {outcome}" for outcome, count in tally.outcomes.items())
         print(f"{name}: {tally.outcomes.total()} tries: {counts}")
-    sys.exit(any(tally.outcomes[FAILED] for tally in tallies.values()))
+    sys.exit(any(tally.outcomes[_FAILED] for tally in tallies.values()))
 
 
-def make_attacks(scratch: Path) -> list[Attack]:
+def _make_attacks(scratch: Path) -> list[_Attack]:
     """Returns all attacks, each with the result of an undamaged copy."""
     run, sets, killed = scratch / "run", scratch / "sets", scratch / "killed"
-    with quiet():
-        go(out=run, epochs=EPOCHS)
+    with _quiet():
+        go(out=run, epochs=_EPOCHS)
     shades = [handmade.gray(shade) for shade in range(0, 250, 5)]
     handmade.write(sets, shades, [index % 2 for index in range(len(shades))])
     cached = scratch / "cached"
     shutil.copytree(sets, cached)
-    load_set(cached)  # leaves its cache there
+    _load_set(cached)  # leaves its cache there
     killed.mkdir()
     whole = scratch / "whole"
     whole.mkdir()
-    steps = load_steps(run)
-    resumed, finished = lines_of(run)[-1], kill_and_resume(whole, kill_after=None)
-    byte = partial(damage_file, pattern="*")
-    arrays = partial(damage_file, pattern="checkpoints/*/state/**/*")
+    steps = _load_steps(run)
+    resumed, finished = lines_of(run)[-1], _kill_and_resume(whole, kill_after=None)
+    byte = partial(_damage_file, pattern="*")
+    arrays = partial(_damage_file, pattern="checkpoints/*/state/**/*")
     return [
-        Attack("a run's file, resumed", run, byte, resume, compare_losses, resumed),
-        Attack("a run's file, loaded", run, byte, load_run, compare_images, steps),
-        Attack("a checkpoint's file, resumed", run, arrays, resume, compare_losses, resumed),
-        Attack(
-            "a value of a run's JSON, resumed", run, damage_json, resume, compare_losses, resumed
+        _Attack("a run's file, resumed", run, byte, _resume, _compare_losses, resumed),
+        _Attack("a run's file, loaded", run, byte, _load_run, _compare_images, steps),
+        _Attack("a checkpoint's file, resumed", run, arrays, _resume, _compare_losses, resumed),
+        _Attack(
+            "a value of a run's JSON, resumed", run, _damage_json, _resume, _compare_losses, resumed
         ),
-        Attack(
-            "a value of a run's JSON, loaded", run, damage_json, load_run, compare_images, steps
+        _Attack(
+            "a value of a run's JSON, loaded", run, _damage_json, _load_run, _compare_images, steps
         ),
-        Attack(
-            "reads that fail, resumed", run, nothing, resume, compare_losses, resumed, failing_reads
+        _Attack(
+            "reads that fail, resumed",
+            run,
+            _nothing,
+            _resume,
+            _compare_losses,
+            resumed,
+            _failing_reads,
         ),
-        Attack(
-            "reads that fail, loaded", run, nothing, load_run, compare_images, steps, failing_reads
+        _Attack(
+            "reads that fail, loaded",
+            run,
+            _nothing,
+            _load_run,
+            _compare_images,
+            steps,
+            _failing_reads,
         ),
-        Attack("a prepared set's file", sets, byte, load_set, compare_data, load_set(sets)),
-        Attack("a cached set's file", cached, byte, load_set, compare_data, load_set(sets)),
-        Attack("a kill", killed, choose_moment, kill_at_moment, compare_arrays, finished),
+        _Attack("a prepared set's file", sets, byte, _load_set, _compare_data, _load_set(sets)),
+        _Attack("a cached set's file", cached, byte, _load_set, _compare_data, _load_set(sets)),
+        _Attack("a kill", killed, _choose_moment, _kill_at_moment, _compare_arrays, finished),
     ]
 
 
-def attempt(attack: Attack, seed: int, copy: Path) -> str:
+def _attempt(attack: _Attack, seed: int, copy: Path) -> str:
     """Returns the outcome of one try: whole, refused, or FAILED with a reason."""
-    chance = Random(f"{attack.name} {seed}")
+    chance = _Random(f"{attack.name} {seed}")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(attack.source, copy)
     did = attack.damage(chance, copy)
-    kept = count_arrays(copy)
+    kept = _count_arrays(copy)
     during = attack.during(chance) if attack.during else contextlib.nullcontext()
     try:
-        with quiet() as said, during:
+        with _quiet() as said, during:
             numbers = attack.use(copy)
     except UserError as error:
-        lost = count_arrays(copy) < kept
+        lost = _count_arrays(copy) < kept
         if lost or "\n" in str(error):
-            return f"{FAILED}: {did}: {'lost a checkpoint' if lost else 'several lines'}: {error}"
+            return f"{_FAILED}: {did}: {'lost a checkpoint' if lost else 'several lines'}: {error}"
         return "refused"
     except BaseException as error:  # anything that gets through
         if isinstance(error, KeyboardInterrupt):
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{FAILED}: {did}: {error!r} at {where.filename}:{where.lineno}"
+        return f"{_FAILED}: {did}: {error!r} at {where.filename}:{where.lineno}"
     outcome = attack.compare(numbers, attack.expected)
-    if count_arrays(copy) < kept:
+    if _count_arrays(copy) < kept:
         outcome = "lost a checkpoint"
     elif "starts anew" in said.getvalue():
         outcome = "started anew"
-    return outcome if outcome in (WHOLE, FINGERPRINT) else f"{FAILED}: {did}: {outcome}"
+    return outcome if outcome in (_WHOLE, _FINGERPRINT) else f"{_FAILED}: {did}: {outcome}"
 
 
-def count_arrays(folder: Path) -> int:
+def _count_arrays(folder: Path) -> int:
     """Counts the checkpoints in a folder that hold arrays, including those set aside."""
     return len(list(folder.glob("checkpoints/*/state/d")))
 
@@ -182,12 +194,12 @@ def count_arrays(folder: Path) -> int:
 # Damages.
 
 
-def nothing(chance: Random, folder: Path) -> str:
+def _nothing(chance: _Random, folder: Path) -> str:
     """Damages nothing."""
     return "nothing"
 
 
-def damage_file(chance: Random, folder: Path, *, pattern: str) -> str:
+def _damage_file(chance: _Random, folder: Path, *, pattern: str) -> str:
     """Flips a bit of a random file, cuts it, fills it with other bytes, or removes it."""
     files = sorted(path for path in folder.rglob(pattern) if path.is_file())
     path = chance.choice(files)
@@ -206,9 +218,9 @@ def damage_file(chance: Random, folder: Path, *, pattern: str) -> str:
     return f"{way} {path.relative_to(folder)} at {place}"
 
 
-def damage_json(chance: Random, folder: Path) -> str:
+def _damage_json(chance: _Random, folder: Path) -> str:
     """Damages a random value of a random document of a run."""
-    files = sorted(path for path in folder.rglob("*") if path.name in DOCUMENTS)
+    files = sorted(path for path in folder.rglob("*") if path.name in _DOCUMENTS)
     path = chance.choice(files)
     lines = [path.read_bytes()]
     if path.suffix == ".jsonl":
@@ -221,7 +233,7 @@ def damage_json(chance: Random, folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def failing_reads(chance: Random) -> Iterator[None]:
+def _failing_reads(chance: _Random) -> Iterator[None]:
     """Makes one in five reads of whole files fail, as on a network disk."""
     read = Path.read_bytes
 
@@ -234,7 +246,7 @@ def failing_reads(chance: Random) -> Iterator[None]:
         yield
 
 
-def choose_moment(chance: Random, folder: Path) -> str:
+def _choose_moment(chance: _Random, folder: Path) -> str:
     """Chooses the moment when a run is killed."""
     seconds = chance.uniform(0, 12)
     (folder / "moment").write_text(str(seconds))
@@ -244,21 +256,21 @@ def choose_moment(chance: Random, folder: Path) -> str:
 # Uses.
 
 
-def resume(folder: Path) -> dict[str, Any]:
+def _resume(folder: Path) -> dict[str, Any]:
     """Resumes the run, which trains if needed, and returns its last record."""
-    go(resume=folder, epochs=EPOCHS)
+    go(resume=folder, epochs=_EPOCHS)
     return lines_of(folder)[-1]
 
 
-def load_run(folder: Path) -> np.ndarray:
+def _load_run(folder: Path) -> np.ndarray:
     """Returns the reconstructions of some images by the run's network."""
     images = data.load("mnist_mini").test.images[:4]
     return np.asarray(runs.load(folder).reconstruct(images))
 
 
-def load_steps(folder: Path) -> list[np.ndarray]:
+def _load_steps(folder: Path) -> list[np.ndarray]:
     """Returns the reconstructions by each checkpoint: a damaged one gives way to an older one."""
-    with quiet():
+    with _quiet():
         return [
             np.asarray(
                 runs.load(folder, step=step).reconstruct(data.load("mnist_mini").test.images[:4])
@@ -267,18 +279,18 @@ def load_steps(folder: Path) -> list[np.ndarray]:
         ]
 
 
-def load_set(folder: Path) -> data.Dataset:
+def _load_set(folder: Path) -> data.Dataset:
     """Loads the prepared set."""
-    with quiet():
+    with _quiet():
         return load_prepared(handmade.NAME, data_dir=folder)
 
 
-def kill_at_moment(folder: Path) -> np.ndarray:
+def _kill_at_moment(folder: Path) -> np.ndarray:
     """Kills a run at its moment, resumes it, and returns its checksums."""
-    return kill_and_resume(folder, kill_after=float((folder / "moment").read_text()))
+    return _kill_and_resume(folder, kill_after=float((folder / "moment").read_text()))
 
 
-def kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
+def _kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
     """Returns the checksums of a run's last checkpoint.
 
     The run uses one core, because CPUs guarantee the same bits only there.
@@ -299,10 +311,10 @@ def kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
             process.send_signal(signal.SIGKILL)
             return process.wait()
 
-    code = run(f"{KILLED} --out run", kill_after)
+    code = run(f"{_KILLED} --out run", kill_after)
     if code == -signal.SIGKILL:
         begun = (folder / "run/config.json").exists()
-        code = run("--resume run" if begun else f"{KILLED} --out run", None)
+        code = run("--resume run" if begun else f"{_KILLED} --out run", None)
     if code:
         raise RuntimeError(f"the run ended with {code}")
     folder = folder / "run/checkpoints"
@@ -312,7 +324,7 @@ def kill_and_resume(folder: Path, *, kill_after: float | None) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[io.StringIO]:
+def _quiet() -> Iterator[io.StringIO]:
     """Captures all output, and yields it."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -322,37 +334,37 @@ def quiet() -> Iterator[io.StringIO]:
 # Comparisons.
 
 
-def compare_losses(line: dict[str, Any], expected: dict[str, Any]) -> str:
+def _compare_losses(line: dict[str, Any], expected: dict[str, Any]) -> str:
     """Compares the last losses of a run, which may have trained its last epoch again."""
     names = ("train_loss", "test_loss")
-    return verdict(all(np.allclose(line[name], expected[name], rtol=1e-4) for name in names))
+    return _verdict(all(np.allclose(line[name], expected[name], rtol=1e-4) for name in names))
 
 
-def compare_images(images: np.ndarray, expected: list[np.ndarray]) -> str:
+def _compare_images(images: np.ndarray, expected: list[np.ndarray]) -> str:
     """Compares images with the reconstructions by each checkpoint; any of them may match."""
-    return verdict(any(np.allclose(images, each, atol=1e-5) for each in expected))
+    return _verdict(any(np.allclose(images, each, atol=1e-5) for each in expected))
 
 
-def compare_data(found: data.Dataset, expected: data.Dataset) -> str:
+def _compare_data(found: data.Dataset, expected: data.Dataset) -> str:
     """Compares two datasets; another fingerprint is fine, because a run refuses it."""
     if found.fingerprint != expected.fingerprint:
-        return FINGERPRINT
+        return _FINGERPRINT
     pairs = [(found.train, expected.train), (found.test, expected.test)]
     same = found.class_names == expected.class_names and all(
         np.array_equal(one.images, other.images) and np.array_equal(one.labels, other.labels)
         for one, other in pairs
     )
-    return verdict(same)
+    return _verdict(same)
 
 
-def compare_arrays(checksums: np.ndarray, expected: np.ndarray) -> str:
+def _compare_arrays(checksums: np.ndarray, expected: np.ndarray) -> str:
     """Compares the checksums of arrays."""
-    return verdict(np.array_equal(checksums, expected))
+    return _verdict(np.array_equal(checksums, expected))
 
 
-def verdict(same: bool) -> str:
+def _verdict(same: bool) -> str:
     """Returns the outcome for equal or other numbers."""
-    return WHOLE if same else OTHER
+    return _WHOLE if same else _OTHER
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ from jaxae.network import Network
 from jaxae.train import Examples
 from jaxae.train.epochs import make_loop, make_order
 
-SHAPE = (8, 8, 1)
-MEMBERS = ("wae", "beta-tc", "vq")  # their losses or codebooks depend on the whole batch
-COLLECTIVES = ("all-reduce", "all-gather", "all-to-all")
-OPTIMIZER = optax.adam(1e-3)
+_SHAPE = (8, 8, 1)
+_MEMBERS = ("wae", "beta-tc", "vq")  # their losses or codebooks depend on the whole batch
+_COLLECTIVES = ("all-reduce", "all-gather", "all-to-all")
+_OPTIMIZER = optax.adam(1e-3)
 
-DENSE = models.Autoencoder(models.DenseEncoder((16,), 3), models.DenseDecoder((16,), SHAPE))
-CONV = models.Autoencoder(
+_DENSE = models.Autoencoder(models.DenseEncoder((16,), 3), models.DenseDecoder((16,), _SHAPE))
+_CONV = models.Autoencoder(
     models.ConvEncoder(
         (models.ConvLayer(4, pool=models.PoolLayer(2, 2, "SAME")), models.ConvLayer(2, stride=2))
     ),
@@ -43,69 +43,69 @@ def main(dtype: str, what: str) -> None:
     jax.config.update("jax_enable_x64", dtype == "float64")
     if dtype == "float64":  # Flax promotes float32 parameters to float64
         jax.config.update("jax_numpy_dtype_promotion", "standard")
-    images = np.random.default_rng(0).random((45, *SHAPE)).astype(dtype)
+    images = np.random.default_rng(0).random((45, *_SHAPE)).astype(dtype)
     if what == "family":
-        result = {name: compare_member(name, images) for name in MEMBERS}
+        result = {name: _compare_member(name, images) for name in _MEMBERS}
     else:
-        dense, conv = seeded(0, DENSE, images), seeded(0, CONV, images)
-        several = (seeded(seed, DENSE, images) for seed in range(3))
+        dense, conv = _seeded(0, _DENSE, images), _seeded(0, _CONV, images)
+        several = (_seeded(seed, _DENSE, images) for seed in range(3))
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
         result = {
-            "dense, batch 7 on 2": compare_network(DENSE, dense, images, 7, 2),
-            "conv, batch 8 on 2": compare_network(CONV, conv, images, 8, 2),
-            "3 replicas, batch 8 on 8": compare_network(DENSE, stacked, images, 8, 8),
-            "gathers": count_collectives(DENSE, dense, images, 8),
+            "dense, batch 7 on 2": _compare_network(_DENSE, dense, images, 7, 2),
+            "conv, batch 8 on 2": _compare_network(_CONV, conv, images, 8, 2),
+            "3 replicas, batch 8 on 8": _compare_network(_DENSE, stacked, images, 8, 8),
+            "gathers": _count_collectives(_DENSE, dense, images, 8),
         }
     print(json.dumps(result))
 
 
-def seeded(seed: int, model: nn.Module, images: np.ndarray) -> train.State:
+def _seeded(seed: int, model: nn.Module, images: np.ndarray) -> train.State:
     """Returns the initial state for a seed, in the dtype of the images."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
     variables = jax.jit(model.init)(init_key, images[:1])
     cast = jax.tree.map(lambda leaf: leaf.astype(images.dtype), variables)
-    return train.init(run_key, cast, OPTIMIZER)
+    return train.init(run_key, cast, _OPTIMIZER)
 
 
-def reconstruction(model: nn.Module) -> train.Objective:
+def _reconstruction(model: nn.Module) -> train.Objective:
     """Returns the Bernoulli reconstruction loss of a model."""
     return partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
 
 
-def compare_network(
+def _compare_network(
     model: nn.Module, states: train.State, images: np.ndarray, batch_size: int, count: int
 ) -> float:
     """Returns the largest difference after training with noise, and between evaluations."""
     objective = partial(
         objectives.denoising,
-        objective=reconstruction(model),
+        objective=_reconstruction(model),
         corrupt=partial(objectives.add_gaussian_noise, noise=0.3),
     )
-    single, shared = train_both(objective, states, images, batch_size, count)
+    single, shared = _train_both(objective, states, images, batch_size, count)
     evaluate = partial(
-        train.make_evaluation, reconstruction(model), 10, replicas=states.step.ndim == 1
+        train.make_evaluation, _reconstruction(model), 10, replicas=states.step.ndim == 1
     )
     arguments = (train.variables_of(single.state), jax.random.key(1), Examples(images))
     evaluated = evaluate(mesh=devices.data_mesh(count))(*arguments)
     return max(
-        largest_difference(trained(shared), trained(single)),
-        largest_difference(evaluated, evaluate()(*arguments)),
+        _largest_difference(_trained(shared), _trained(single)),
+        _largest_difference(evaluated, evaluate()(*arguments)),
     )
 
 
-def compare_member(name: str, images: np.ndarray) -> float:
+def _compare_member(name: str, images: np.ndarray) -> float:
     """Returns the largest difference after training a member with batches of 8 on 2 devices."""
     chosen = {"codebook": 8, "dimension": 2} if name == "vq" else {}
     settings = family.choose_settings(name, chosen)
-    design = models.Design(SHAPE, 4, "dense", (12,))
+    design = models.Design(_SHAPE, 4, "dense", (12,))
     model = family.make_model(name, design, settings, classes=10)
     network = Network(model, likelihoods.BERNOULLI)
     objective = family.make_objective(name, network, settings, images=len(images))
-    single, shared = train_both(objective, seeded(0, model, images), images, 8, 2)
-    return largest_difference(trained(shared), trained(single))
+    single, shared = _train_both(objective, _seeded(0, model, images), images, 8, 2)
+    return _largest_difference(_trained(shared), _trained(single))
 
 
-def train_both(
+def _train_both(
     objective: train.Objective,
     states: train.State,
     images: np.ndarray,
@@ -118,7 +118,7 @@ def train_both(
         states,
         Examples(images),
         objective=objective,
-        optimizer=OPTIMIZER,
+        optimizer=_OPTIMIZER,
         epochs=2,
         batch_size=batch_size,
     )
@@ -130,12 +130,12 @@ def train_both(
     return single, shared
 
 
-def trained(progress: train.Progress) -> tuple[Any, ...]:
+def _trained(progress: train.Progress) -> tuple[Any, ...]:
     """Returns the results of training that must not depend on the devices."""
     return progress.state.params, progress.totals, progress.state.collections
 
 
-def largest_difference(tree: Any, expected: Any) -> float:
+def _largest_difference(tree: Any, expected: Any) -> float:
     """Returns the largest difference between leaves, relative to 1 + the leaf's maximum."""
     largest = 0.0
     for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
@@ -145,16 +145,16 @@ def largest_difference(tree: Any, expected: Any) -> float:
     return largest
 
 
-def count_collectives(
+def _count_collectives(
     model: nn.Module, state: train.State, images: np.ndarray, batch_size: int
 ) -> dict[str, int]:
     """Counts the collective operations in a loop that is compiled for 8 devices."""
     mesh = devices.data_mesh(8)
-    objective = reconstruction(model)
-    step = train.make_training_step(objective, OPTIMIZER, replicas=False)
+    objective = _reconstruction(model)
+    step = train.make_training_step(objective, _OPTIMIZER, replicas=False)
     examples = Examples(images)
     totals = train.no_totals(
-        state, examples, batch_size=batch_size, objective=objective, optimizer=OPTIMIZER
+        state, examples, batch_size=batch_size, objective=objective, optimizer=_OPTIMIZER
     )
     same = (state, totals, examples)
     state, totals, examples = devices.place(same, devices.on_each(mesh))
@@ -162,7 +162,7 @@ def count_collectives(
     assert {shard.data.shape for shard in order.addressable_shards} == {(6, 1)}
     loop: Any = make_loop(step, mesh)  # Any, because its type hides that it is jitted
     text = loop.lower(state, totals, (examples, order), 0, 6).compile().as_text()
-    return {name: text.count(f" {name}(") for name in COLLECTIVES}
+    return {name: text.count(f" {name}(") for name in _COLLECTIVES}
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from jaxae import checkpoint
 from support.trees import assert_same_bits, blank, make_tree, save_two
 
 
-def files_of(folder: Path) -> list[Path]:
+def _files_of(folder: Path) -> list[Path]:
     """Returns the non-empty files below a folder, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
 
 
-def is_noticed(file: Path, content: bytes, folder: Path, older: Any, newer: Any) -> bool:
+def _is_noticed(file: Path, content: bytes, folder: Path, older: Any, newer: Any) -> bool:
     """Whether restoring falls back to step 1 when a file of step 2 has other content.
 
     If it does not, it must restore step 2 exactly.
@@ -40,7 +40,7 @@ def is_noticed(file: Path, content: bytes, folder: Path, older: Any, newer: Any)
     return warned
 
 
-def opens(file: Path, content: bytes, folder: Path) -> None:
+def _opens(file: Path, content: bytes, folder: Path) -> None:
     """Checks that a run can still save its next checkpoint when a file has other content."""
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
@@ -55,10 +55,10 @@ def opens(file: Path, content: bytes, folder: Path) -> None:
     shutil.rmtree(copy)
 
 
-def flip_bits(folder: Path) -> int:
+def _flip_bits(folder: Path) -> int:
     """Flips 100 random bits of a checkpoint, one at a time; returns how many were noticed."""
     older, newer = save_two(folder, weights=100_000)
-    files = files_of(folder / "2")
+    files = _files_of(folder / "2")
     ends = np.cumsum([path.stat().st_size for path in files])
     random = np.random.default_rng(0)
     noticed = 0
@@ -66,22 +66,22 @@ def flip_bits(folder: Path) -> int:
         index = int(np.searchsorted(ends, place, side="right"))
         flipped = bytearray(files[index].read_bytes())
         flipped[place - ends[index]] ^= 1 << random.integers(8)
-        noticed += is_noticed(files[index], bytes(flipped), folder, older, newer)
+        noticed += _is_noticed(files[index], bytes(flipped), folder, older, newer)
     return noticed
 
 
-def cut_files(folder: Path) -> int:
+def _cut_files(folder: Path) -> int:
     """Halves or empties each file of a checkpoint; returns how many times that was noticed."""
     older, newer = save_two(folder)
     noticed = 0
     for keep in (0, 0.5):
-        for file in files_of(folder / "2"):
+        for file in _files_of(folder / "2"):
             content = file.read_bytes()[: int(keep * file.stat().st_size)]
-            noticed += is_noticed(file, content, folder, older, newer)
-            opens(file, content, folder)
+            noticed += _is_noticed(file, content, folder, older, newer)
+            _opens(file, content, folder)
     return noticed
 
 
 if __name__ == "__main__":
     damage, folder = sys.argv[1:]
-    print({"flip_bits": flip_bits, "cut_files": cut_files}[damage](Path(folder)))
+    print({"flip_bits": _flip_bits, "cut_files": _cut_files}[damage](Path(folder)))

@@ -16,7 +16,7 @@ from unittest import mock
 from jaxae import commands
 
 
-class Imported:
+class _Imported:
     """Stands in for a command's module, and only prints."""
 
     def __init__(self, handler: Any) -> None:
@@ -31,13 +31,13 @@ def main() -> None:
     *line, word, name = sys.argv
     handler = getattr(signal, name)
 
-    def import_module(name: str) -> Imported:
+    def import_module(name: str) -> _Imported:
         try:
             if word == "interrupted":
                 signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             print("swallowed")
-        return Imported(handler)
+        return _Imported(handler)
 
     sys.argv = [*line, word]
     signal.signal(signal.SIGINT, handler)

@@ -19,50 +19,50 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-SLOW_TO_IMPORT = (
+_SLOW_TO_IMPORT = (
     "jax",
     "matplotlib.pyplot",
     "tyro",
     "orbax.checkpoint.experimental.v1",
     "jaxae.runs",
 )
-PATIENCE = 60.0  # seconds until a run that writes no checkpoint is killed
+_PATIENCE = 60.0  # seconds until a run that writes no checkpoint is killed
 
 
 def main(experiment: str, count: str, line: str, run: str) -> None:
     """Trains all three runs, and checks their exit codes."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    for name in SLOW_TO_IMPORT:
+    for name in _SLOW_TO_IMPORT:
         import_module(name)
-    assert wait(start(experiment, f"{line} --out whole")) == 0
-    startup, training = measure(experiment, line)  # with programs that are compiled by now
+    assert _wait(_start(experiment, f"{line} --out whole")) == 0
+    startup, training = _measure(experiment, line)  # with programs that are compiled by now
     print("startup", startup, "training", training)
     folder, kills, moments = Path(run), int(count), random.Random(0)
     killed = saving = 0
     while killed < kills:
         begun = (folder / "config.json").exists()
-        child = start(experiment, f"--resume {run}" if begun else f"{line} --out {run}")
+        child = _start(experiment, f"--resume {run}" if begun else f"{line} --out {run}")
         # Every other kill hits a checkpoint that is being written, the others hit the start, the
         # training or the saving. All are early enough for the run to last until the last kill, even
         # if the machine is faster by then.
         seconds = moments.uniform(0, startup + 2 * training / kills)
         writing = False
         if killed % 2:
-            writing = wait_for_writing(folder, seconds + PATIENCE, moments.randrange(3))
+            writing = _wait_for_writing(folder, seconds + _PATIENCE, moments.randrange(3))
         else:
-            wait_for_epoch(folder, seconds)
+            _wait_for_epoch(folder, seconds)
         os.kill(child, signal.SIGKILL)
         saving += writing
-        code = wait(child)
+        code = _wait(child)
         assert code in (0, -signal.SIGKILL), code
         if code == 0:  # the run had ended
             break
         killed += 1
     print(f"killed {killed} times, {saving} of them while a checkpoint was being written")
-    assert wait(start(experiment, f"--resume {run}")) == 0
+    assert _wait(_start(experiment, f"--resume {run}")) == 0
 
 
-def start(experiment: str, line: str) -> int:
+def _start(experiment: str, line: str) -> int:
     """Starts an experiment in a process of its own, and returns the process id."""
     child = os.fork()
     if child == 0:
@@ -78,30 +78,30 @@ def start(experiment: str, line: str) -> int:
     return child
 
 
-def wait(child: int) -> int:
+def _wait(child: int) -> int:
     """Waits until a process ends, and returns its exit code."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def measure(experiment: str, line: str) -> tuple[float, float]:
+def _measure(experiment: str, line: str) -> tuple[float, float]:
     """Returns the seconds that a run takes for its first epoch, and for all that follow."""
     started = time.monotonic()
-    child = start(experiment, f"{line} --out again")
+    child = _start(experiment, f"{line} --out again")
     while not Path("again/metrics.jsonl").exists():
         time.sleep(0.01)
     begun = time.monotonic()
-    assert wait(child) == 0
+    assert _wait(child) == 0
     return begun - started, time.monotonic() - begun
 
 
-def wait_for_epoch(folder: Path, seconds: float) -> None:
+def _wait_for_epoch(folder: Path, seconds: float) -> None:
     """Waits for some seconds, or until the run has recorded one more epoch."""
-    deadline, most = time.monotonic() + seconds, count_lines(folder) + 1
-    while time.monotonic() < deadline and count_lines(folder) < most:
+    deadline, most = time.monotonic() + seconds, _count_lines(folder) + 1
+    while time.monotonic() < deadline and _count_lines(folder) < most:
         time.sleep(0.002)
 
 
-def wait_for_writing(folder: Path, seconds: float, skipped: int) -> bool:
+def _wait_for_writing(folder: Path, seconds: float, skipped: int) -> bool:
     """Waits until it has seen a checkpoint being written, after seeing and skipping `skipped` ones.
 
     Returns False if it did not see that within the given seconds.
@@ -116,7 +116,7 @@ def wait_for_writing(folder: Path, seconds: float, skipped: int) -> bool:
     return False
 
 
-def count_lines(folder: Path) -> int:
+def _count_lines(folder: Path) -> int:
     """Counts the epochs that a run has recorded."""
     try:
         return len((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())

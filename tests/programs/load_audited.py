@@ -11,20 +11,20 @@ from importlib import import_module
 
 import jaxae
 
-FORBIDDEN = ("pickle.find_class", "os.system", "subprocess.Popen")
+_FORBIDDEN = ("pickle.find_class", "os.system", "subprocess.Popen")
 
 
 def main(folder: str) -> None:
     """Imports what loading needs, which may do such things, then audits the loading."""
     for name in ("jaxae.runs", "orbax.checkpoint.experimental.v1"):
         import_module(name)
-    sys.addaudithook(end_if_forbidden)
+    sys.addaudithook(_end_if_forbidden)
     jaxae.load(folder)
 
 
-def end_if_forbidden(event: str, arguments: tuple[object, ...]) -> None:
+def _end_if_forbidden(event: str, arguments: tuple[object, ...]) -> None:
     """Ends the process at a forbidden event."""
-    if event in FORBIDDEN:
+    if event in _FORBIDDEN:
         print(event, arguments, file=sys.stderr)
         os._exit(3)
 

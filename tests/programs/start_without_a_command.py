@@ -6,12 +6,12 @@ import sys
 
 from jaxae.commands import main
 
-LINES = (["--help"], ["--version"], ["trian"], [])
+_LINES = (["--help"], ["--version"], ["trian"], [])
 
 
-def start_all() -> None:
+def _start_all() -> None:
     """Starts it in this process, and hides its output."""
-    for arguments in LINES:
+    for arguments in _LINES:
         sys.argv[1:] = arguments
         silence = io.StringIO()
         with (
@@ -24,4 +24,4 @@ def start_all() -> None:
 
 
 if __name__ == "__main__":
-    start_all()
+    _start_all()
