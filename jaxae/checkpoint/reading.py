@@ -103,12 +103,10 @@ def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
                 with context:
                     tree = ocp.load(str(path.absolute()), abstract)
                 break
-            except (
-                Exception
-            ) as error:  # damage makes Orbax, TensorStore and decoders raise errors of many types
-                problem = _failure(
-                    path, error
-                )  # without its cause, whose frames hold the other reads
+            # Damage makes Orbax, TensorStore and decoders raise errors of many types.
+            except Exception as error:
+                # Without its cause, whose frames hold the other reads.
+                problem = _failure(path, error)
             time.sleep(pause)  # the other reads fail, too: let them do so now
             gc.collect()
     if problem is not None:

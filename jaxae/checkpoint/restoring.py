@@ -37,7 +37,10 @@ def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> A
 
 
 def latest_step(folder: Path) -> int:
-    """Returns the latest step with intact variables; prints a warning for each later one."""
+    """Returns the latest step with intact variables; prints a warning for each later one.
+
+    Raises UserError if there is none.
+    """
 
     def whole_step(path: Path) -> int:
         read_variables(path)
@@ -49,7 +52,7 @@ def latest_step(folder: Path) -> int:
 def _read_step(
     folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
 ) -> Any:
-    """Applies `read_one` to a step's folder, by default the latest that is not damaged."""
+    """Applies `read_one` to a step's checkpoint, by default the latest intact one."""
     check_path(folder, UNREADABLE)
     available = steps(folder)
     if not available:
@@ -73,7 +76,7 @@ def _read_step(
 
 
 def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path], Any]) -> Any:
-    """Applies `read_one` to the latest folder that is not damaged; UserError if all are."""
+    """Applies `read_one` to the latest intact checkpoint; raises UserError if all are damaged."""
     damages = []
     for step in sorted(available, reverse=True):
         try:
@@ -88,7 +91,7 @@ def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Pat
 
 
 def best_step(folder: Path, available: Sequence[int]) -> int:
-    """Returns the step whose checkpoint has the lowest loss."""
+    """Returns the step of the lowest loss; raises UserError if all checkpoints are damaged."""
     losses, damages = {}, []
     for step in available:
         try:

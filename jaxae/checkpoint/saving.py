@@ -41,12 +41,13 @@ DESCRIPTION_SECONDS = 10.0
 
 @contextlib.contextmanager
 def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
-    """Opens a checkpointer for a run's folder; it keeps the latest two and the one of lowest loss.
+    """Opens a checkpointer for a folder; it keeps the latest two, and the one of lowest loss.
 
-    It writes while training goes on; leaving the context waits until all is on disk. A save counts
-    only once it has been verified, on the thread that saves. First, remains of killed runs are
-    removed or set aside with a warning. Orbax's threads log nothing in this context. Raises
-    UserError if the folder cannot be written to, or if `check_path` refuses its path.
+    With `keep_all` it keeps all. Remains of killed runs are first removed, or set aside with a
+    warning. It writes while training goes on; leaving the context waits until all is on disk. A
+    save counts only once it has been verified, on the thread that saves. Orbax's threads log
+    nothing in this context. Raises UserError if the folder cannot be written to, or if `check_path`
+    refuses its path.
     """
     from orbax.checkpoint import v1 as ocp
 

@@ -1,4 +1,4 @@
-"""Replaces the C++ stack trace that JAX prints when a peer dies with one line.
+"""Prints one line in place of the C++ stack trace that JAX prints when a peer dies.
 
 If another process of the run ends or cannot be reached, JAX's C++ code prints a stack trace and
 ends this process at once, and Python cannot prevent it. So a separate process filters what is

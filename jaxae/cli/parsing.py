@@ -37,13 +37,13 @@ def run_main(
 ) -> None:
     """Parses the command line of a command that trains, and calls main.
 
-    Exits with 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM, and else with 1 if some of
-    the output could not be written.
+    Exits with 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM, and otherwise with 1 if
+    some of the output could not be written.
 
     Args:
       main: is called with the options.
       options_type: the class of the options.
-      description: says in --help what the command does, with an example; None for the class's
+      description: what the command does, with an example, for --help; None for the class's
         docstring.
       arguments: None for the process's own.
       program: the command's name in --help; None for the name of the process's file.
@@ -105,9 +105,9 @@ def parse(
     description: str | None = None,
     program: str | None = None,
 ) -> OptionsType:
-    """Returns options from arguments; a run to resume or load gives the defaults.
+    """Returns options from arguments; a run to resume or load gives their defaults.
 
-    It gives no defaults for --data-dir and --sources.
+    It gives none for --data-dir and --sources.
 
     Raises:
       UserError: a value is out of range, an option differs that a resumed run cannot change, or
@@ -200,7 +200,7 @@ def _make_registry() -> Any:
 
 
 def _read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
-    """Returns the options in a run's config.json, without those of a single start.
+    """Returns the options in a run's config.json, except those of one start, such as --devices.
 
     Raises:
       UserError: the folder is not a run, or is a run of another experiment.

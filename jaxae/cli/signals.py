@@ -18,7 +18,7 @@ from jaxae.runs import RunOptions
 
 @contextlib.contextmanager
 def stop_once() -> Iterator[None]:
-    """Within it, the first SIGTERM raises Terminated, or the first Ctrl-C KeyboardInterrupt.
+    """Raises Terminated on the first SIGTERM, or KeyboardInterrupt on the first Ctrl-C.
 
     Later ones are ignored, so that saving can finish. Python ignores exceptions in finalizers and
     in callbacks of the garbage collector, of which JAX has one. An interrupt that is lost there is
@@ -67,7 +67,7 @@ def stop_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def join_processes(run: RunOptions) -> Iterator[None]:
-    """Within it, this process is one of several that train together; only the first prints.
+    """Joins the processes that train together, until the block ends; only the first one prints.
 
     JAX handles SIGTERM itself, so that all processes stop after the same step. Ctrl-C sends this
     process SIGTERM.

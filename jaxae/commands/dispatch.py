@@ -22,13 +22,13 @@ class Command:
 
 COMMANDS = {
     "train": Command("train any member of the family of autoencoders", "jaxae.commands.train"),
-    "evaluate": Command("judge a run: figures as JSON, and an HTML page", "jaxae.evaluate"),
+    "evaluate": Command("evaluate a run: figures as JSON, and an HTML page", "jaxae.evaluate"),
     "latents": Command("draw pictures that explore the codes of a run", "jaxae.commands.latents"),
 }
 
 
 _DESCRIPTION = """\
-Trains autoencoders, judges them, and explores their codes in pictures.
+Trains autoencoders, evaluates them, and explores their codes in pictures.
 
     jaxae train --objective vae --dataset mnist_mini --out results/first
     jaxae evaluate results/first

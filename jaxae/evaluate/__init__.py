@@ -1,4 +1,4 @@
-"""Judging a finished run: figures of images and codes, and a page that shows them."""
+"""The evaluation of a run: figures of its images and codes, and a page that shows them."""
 
 from jaxae.evaluate.classifier import FEATURES_NOTE
 from jaxae.evaluate.command import start

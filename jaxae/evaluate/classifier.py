@@ -82,7 +82,7 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A trained network, with its accuracy and what identifies it."""
+    """A trained network, with its accuracy, and a digest that identifies it."""
 
     model: Network
     variables: Variables  # what `model.apply` takes
@@ -93,7 +93,7 @@ class Classifier:
 
 
 def features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """Returns the layer before the logits, 0 or more: images [N, H, W, C] -> float32 [N, D].
+    """Returns the nonnegative layer before the logits: images [N, H, W, C] -> float32 [N, D].
 
     Images are uint8, or floats in [0, 1]; raises UserError for others, and for other shapes.
     """

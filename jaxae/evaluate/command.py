@@ -1,4 +1,4 @@
-"""Judges a finished run: writes its figures as JSON, and a page of figures and pictures.
+"""Evaluates a finished run: writes its figures as JSON, and a page of figures and pictures.
 
     jaxae evaluate results/family/RUN --epoch best
 
@@ -30,12 +30,12 @@ from jaxae.runs import Config, load_dataset, read_config, read_records
 
 @dataclass(frozen=True)
 class Options:
-    """Judges a finished run: writes evaluation.json and report.html."""
+    """Evaluates a finished run: writes evaluation.json and report.html."""
 
-    run: Annotated[Path, tyro.conf.Positional]  # folder of the run to judge
+    run: Annotated[Path, tyro.conf.Positional]  # folder of the run to evaluate
 
     # --- checkpoint ---
-    # epoch of the checkpoint to judge, or best for the lowest test loss (default: the latest)
+    # epoch of the checkpoint to evaluate, or best for the lowest test loss (default: the latest)
     epoch: int | Literal["best"] | None = None
     # number of training steps at the checkpoint, in place of --epoch (default: the latest)
     step: int | Literal["best"] | None = None
@@ -60,7 +60,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Judges each replica, and writes the figures and the page."""
+    """Evaluates each replica, and writes the figures and the page."""
     started = time.perf_counter()
     _check_options(options)
     cli.use_cache(wanted=True)
@@ -115,7 +115,10 @@ def _check_options(options: Options) -> None:
 
 
 def choose_step(options: Options) -> int:
-    """Returns the step of the chosen checkpoint; UserError if the run does not have it."""
+    """Returns the step of the chosen checkpoint.
+
+    Raises UserError if --epoch and --step are both given, or if the run has no such checkpoint.
+    """
     folder = options.run / "checkpoints"
     available = checkpoint.steps(folder)
     if not available:
@@ -130,7 +133,7 @@ def choose_step(options: Options) -> int:
 
 
 def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
-    """Loads a run's networks, one per replica; UserError if a step or description is missing."""
+    """Loads the network of each replica; raises UserError like `jaxae.load`."""
     first = jaxae.load(run, step)
     count = config.options.run.replicas
     return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]

@@ -1,4 +1,4 @@
-"""The images that a run is judged on."""
+"""The images that a run is evaluated on."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from jaxae import data, runs
 class Images:
     """A dataset, and its images as the run's networks read them.
 
-    They are never corrupted: runs of denoise.py, which test on noisy images, are judged on clean
-    ones.
+    They are never corrupted: runs of denoise.py, which test on noisy images, are evaluated on
+    clean ones.
     """
 
     dataset: data.Dataset

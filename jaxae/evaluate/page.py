@@ -1,4 +1,4 @@
-"""Makes the page of a judged run: its tables, and the words around them."""
+"""Makes the page of an evaluated run: its tables, and the words around them."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxae.evaluate import pictures
-from jaxae.evaluate.figures import EvaluationSettings, Images, Judged
+from jaxae.evaluate.figures import EvaluationSettings, Judged
+from jaxae.evaluate.images import Images
 from jaxae.network import Trained
 from jaxae.pages import Page, Row, Table
 from jaxae.runs import Config, format_figure, read_records

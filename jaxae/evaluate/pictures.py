@@ -1,4 +1,4 @@
-"""Curves, reconstructions, samples, interpolations and codes for the page of a judged run."""
+"""Curves, reconstructions, samples, interpolations and codes for the page of an evaluated run."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from jaxae import latents, metrics, plots, priors, runs
-from jaxae.evaluate.figures import Images
+from jaxae.evaluate.images import Images
 from jaxae.network import Trained
 from jaxae.pages import Chart, Gallery, Picture, Scatter
 from jaxae.priors import Prior

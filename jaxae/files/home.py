@@ -11,7 +11,7 @@ from pathlib import Path
 def user_folder() -> Path:
     """Returns the user's home, or a temporary folder if there is none, as in a container.
 
-    Only the user can write to that folder: in a shared one, others could put programs.
+    Only the user can write to that folder; in a shared one, others could plant programs.
     """
     with contextlib.suppress(RuntimeError):
         return Path.home()

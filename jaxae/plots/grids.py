@@ -26,7 +26,7 @@ def tile(images: ArrayLike, columns: int) -> np.ndarray:
 def reconstruction_grid(
     originals: ArrayLike, reconstructions: ArrayLike, rows: int = 10, columns: int = 5
 ) -> np.ndarray:
-    """Draws originals in the left half, their reconstructions in the same places of the right one.
+    """Draws originals in the left half, and their reconstructions in the same places on the right.
 
     The first rows * columns of each, [N, H, W, C], in reading order within the half -> uint8
     picture [rows H, 2 columns W] or the same by 3; fewer images give fewer rows or columns.
@@ -69,7 +69,7 @@ def drawable(images: ArrayLike) -> np.ndarray:
 
 
 def _alike(*groups: ArrayLike) -> list[np.ndarray]:
-    """Returns groups of images as uint8; UserError unless all have one shape."""
+    """Returns groups of images as uint8; raises UserError unless all have one shape."""
     arrays = [drawable(group) for group in groups]
     shapes = [array.shape for array in arrays]
     if len(set(shapes)) != 1:

@@ -65,6 +65,7 @@ def save_gif(frames: ArrayLike, path: Path, *, seconds_per_frame: float, caption
     Frames are drawn as `jaxae.plots` draws images; small ones are enlarged by whole pixels,
     and the caption is the file's comment. A GIF counts time in hundredths of a second, and has at
     most 256 colors a frame. The file appears whole or not at all; missing folders are created.
+    Raises UserError if `seconds_per_frame` is not from 0.02 to 655.
     """
     milliseconds = 10 * round(100 * seconds_per_frame) if 0 < seconds_per_frame < 655 else 0
     if milliseconds < 20:

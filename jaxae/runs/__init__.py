@@ -1,6 +1,6 @@
 """Runs: their options, folders, recipes and training, and the files that they write."""
 
-from jaxae.runs.binarization import Binarization, binarized_test, binarized_train, with_binarization
+from jaxae.runs.binarization import binarized_test, binarized_train, with_binarization
 from jaxae.runs.config import CONFIG_FILE, Config, read_config
 from jaxae.runs.environment import (
     command_line,
@@ -14,6 +14,7 @@ from jaxae.runs.folder import Run, add_to_summary, start, step_of_epoch
 from jaxae.runs.loading import load, load_dataset
 from jaxae.runs.options import (
     OPTION_GROUPS,
+    Binarization,
     Options,
     OptionsType,
     RunOptions,

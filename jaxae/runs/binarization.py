@@ -9,8 +9,9 @@ import numpy as np
 from jaxae import data, objectives
 from jaxae.data import Column
 from jaxae.errors import UserError
-from jaxae.runs import seeds, training
+from jaxae.runs import seeds
 from jaxae.runs.options import Binarization
+from jaxae.runs.recipes import Recipe, of_split
 from jaxae.train import Examples
 
 
@@ -27,12 +28,10 @@ def binarized_train(dataset: data.Dataset) -> Examples:
 def _binarize_once(split: data.Split, key: jax.Array) -> Examples:
     """Returns a split as examples whose pixels are 0 or 255."""
     images = jax.jit(objectives.binarize)(key, np.asarray(split.images))
-    return replace(training.of_split(split), images=np.asarray(images))
+    return replace(of_split(split), images=np.asarray(images))
 
 
-def with_binarization(
-    recipe: training.Recipe, dataset: data.Dataset, binarization: Binarization
-) -> training.Recipe:
+def with_binarization(recipe: Recipe, dataset: data.Dataset, binarization: Binarization) -> Recipe:
     """Returns a recipe for binarized images.
 
     `dynamic` draws the training pixels at each step, `static` draws them once. Test images are

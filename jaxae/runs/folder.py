@@ -32,7 +32,6 @@ from jaxae.runs.progress import show_line
 
 LOCK = ".lock"
 
-
 _REMAINS = (LOCK, ".config.json.part")
 """Files that a run can leave in its folder if it is killed before it trains."""
 

@@ -15,12 +15,7 @@ _LARGEST = 1e300  # the range of a plot overflows beyond this
 _MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # prefixes of numbers' names
 
 _OF_AN_EPOCH = ("epoch", "train_loss", "test_loss", "seconds")
-_OF_A_RUN = (
-    "epoch",
-    "test_loss",
-    "parameters",
-    "training_seconds",
-)  # a run with --load has them, too
+_OF_A_RUN = ("epoch", "test_loss", "parameters", "training_seconds")  # also of a loaded run
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -123,7 +118,7 @@ def _check_number(name: str, value: Any) -> float:
 
 
 def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """Returns a figure over epochs [R, E] of R replicas; NaN where a line lacks it."""
+    """Returns a figure over epochs, [R, E] for R replicas; NaN if a line lacks it."""
     rows = [np.atleast_1d(line.get(f"{name}_replicas", line.get(name, math.nan))) for line in lines]
     values = np.full((max(map(len, rows)), len(rows)), math.nan)
     for index, row in enumerate(rows):
@@ -134,7 +129,7 @@ def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 def format_figure(figures: Mapping[str, Any], name: str) -> str:
     """Formats a figure to four significant digits, or as mean ± std over replicas.
 
-    The std has two digits, and the mean as many decimals. A missing figure is NaN.
+    The std has two significant digits, and the mean as many decimals. A missing figure is NaN.
     """
     value, deviation = figures.get(name, math.nan), figures.get(f"{name}_std")
     if deviation is None or not math.isfinite(deviation) or not math.isfinite(value):

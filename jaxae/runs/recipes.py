@@ -19,9 +19,8 @@ class Recipe:
     network: Network
     objective: train.Objective  # what training minimizes
     optimizer: optax.GradientTransformation
-    test_objective: train.Objective | None = (
-        None  # its loss chooses the best checkpoint; None: the same
-    )
+    # what tests measure, whose loss chooses the best checkpoint; None: the same objective
+    test_objective: train.Objective | None = None
     examples: Examples | None = None  # for training; None: the dataset's
     test_examples: Examples | None = None  # None: the dataset's
     test_batch_size: int = 500  # not the run's, so that test numbers of runs are comparable

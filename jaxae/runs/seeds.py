@@ -60,7 +60,7 @@ def seeded_state(
     shape: tuple[int, int, int],
     collections: train.Variables | None = None,
 ) -> train.State:
-    """Returns the state of an integer seed before training on images of shape [H, W, C]."""
+    """Returns the state before training from an integer seed, for images of shape [H, W, C]."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
     labels = condition(model, jnp.zeros(1, jnp.int32))
     variables = model.init(init_key, jnp.zeros((1, *shape)), *labels)
