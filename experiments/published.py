@@ -250,7 +250,7 @@ def run(command: list[str]) -> None:
         try:
             code = process.wait()
         except KeyboardInterrupt:
-            process.terminate()  # so that it saves its state, also if it got no Ctrl-C
+            process.terminate()  # so that it saves its state, even if it got no Ctrl-C
             process.wait()
             raise
     if code:

@@ -130,10 +130,7 @@ def table(finished: list[Finished]) -> str:
             f"[{run.name}](#{run.slug})",
             f"{run.summary['parameters']:,}",
             _epochs(run),
-            *(
-                format_figure(run.summary, f)
-                for f in ("train_loss", "test_loss", "test_mse", "test_psnr")
-            ),
+            *(format_figure(run.summary, f) for f in _COLUMNS),
             f"{run.summary['training_seconds']:.0f}",
         ]
         rows.append(f"| {' | '.join(cells)} |")

@@ -36,7 +36,7 @@ STEPS = {
     "conv": 200,
     "deep": 400,
 }
-_KERAS_BORN = ("fashion", "denoise", "latent2d")
+_FROM_KERAS = ("fashion", "denoise", "latent2d")
 
 _Recipe = Literal["fashion", "denoise", "latent2d", "latent3d", "conv", "deep"]
 _Peer = Literal["pytorch", "sources"]
@@ -126,7 +126,7 @@ def _contenders(
     pytorch = Contender(PYTORCH, "pytorch_worker.py", fastest)
     keras = Contender(SOURCES, "keras_worker.py", "fit")
     loader = Contender(SOURCES, "pytorch_worker.py", "loader")
-    by_name = {"pytorch": pytorch, "sources": keras if recipe in _KERAS_BORN else loader}
+    by_name = {"pytorch": pytorch, "sources": keras if recipe in _FROM_KERAS else loader}
     return [ours, *(by_name[peer] for peer in peers)]
 
 

@@ -7,8 +7,8 @@ Needs JAX, jaxtyping, Flax, Optax, NumPy, SciPy and Pillow, and PyTorch for the 
 is not installed, put PYTHONPATH=. before the command. Each part is a process of its own, which is
 stopped when its time is over. Its rows up to then are kept, and so are the parts of an earlier run
 that --parts leaves out. After each part the command rewrites speed_gpu.json and speed_gpu.md in the
-folder --out, whose folder speed_gpu has the output of each part. Part 1 compares the first losses
-of all networks with those of a CPU, which --golden writes to a file beside this one.
+folder --out; its subfolder speed_gpu holds the output of each part. Part 1 compares the first
+losses of all networks with those of a CPU, which --golden writes to a file beside this one.
 """
 
 import argparse

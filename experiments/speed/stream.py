@@ -27,7 +27,7 @@ class Options:
 
     # --- timing ---
     recipes: tuple[str, ...] = ("fashion", "conv")  # names of the experiments to time
-    rounds: int = 3  # number of rounds in which all take turns
+    rounds: int = 3  # number of rounds in which all ways of reading take turns
 
     # --- data ---
     dataset: str = "mnist"  # name of the TFDS dataset to train on
@@ -52,7 +52,7 @@ class _Epoch:
 def main(options: Options) -> None:
     """Measures training from memory and from disk in turns, and writes the page."""
     load = partial(data.load, options.dataset, data_dir=options.data_dir, sources=options.sources)
-    load(stream=True)  # prepares the set
+    load(stream=True)  # prepares the dataset
     splits = {"memory": load().train}
     for workers in options.workers:
         name = f"disk, {workers} processes" if workers else "disk, threads"
