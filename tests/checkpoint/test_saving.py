@@ -51,7 +51,7 @@ def test_a_name_may_have_slashes_and_dots(tmp_path: Path) -> None:
     assert_same_bits(checkpoint.restore(tmp_path, blank(tree)), tree)
 
 
-def test_what_is_saved_is_what_was_given_though_training_goes_on(tmp_path: Path) -> None:
+def test_a_save_holds_the_values_given_while_training_goes_on(tmp_path: Path) -> None:
     tree = make_tree(1)
     expected = jax.tree.map(jnp.copy, tree)
     with checkpoint.open_checkpoints(tmp_path) as checkpointer:
@@ -92,7 +92,7 @@ def test_keep_all_keeps_all(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path) == [1, 2, 3, 4]
 
 
-def test_what_is_named_like_a_step_and_is_none_is_set_aside(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_step_without_a_checkpoint_is_set_aside(tmp_path: Path) -> None:
     save_losses(tmp_path, 1.0, 2.0)
     for name in ("_CHECKPOINT_METADATA", "state/manifest.ocdbt"):
         (tmp_path / "2" / name).unlink()
@@ -106,7 +106,7 @@ def test_what_is_named_like_a_step_and_is_none_is_set_aside(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["gone", "a file"])
-def test_orbaxs_copy_of_the_loss_is_made_anew(damage: str, tmp_path: Path) -> None:
+def test_a_missing_copy_of_the_loss_is_written_again(damage: str, tmp_path: Path) -> None:
     save_losses(tmp_path, 1.0, 2.0)
     shutil.rmtree(tmp_path / "2" / "metrics")
     if damage == "a file":
@@ -156,7 +156,7 @@ def test_a_deleted_checkpoint_is_no_longer_the_best(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path) == [2, 4, 5]
 
 
-def test_what_a_killed_save_left_is_cleaned_and_never_read(tmp_path: Path) -> None:
+def test_remains_of_a_killed_save_are_removed_and_never_read(tmp_path: Path) -> None:
     save_losses(tmp_path, 1.0)
     leftover = tmp_path / "2.orbax-checkpoint-tmp-17" / "state"
     leftover.mkdir(parents=True)
@@ -222,7 +222,7 @@ def test_a_save_that_orbax_spoils_is_noticed(
     assert checkpoint.steps(folder) == []
 
 
-def test_the_latest_is_restored_once_and_compared(tmp_path: Path) -> None:
+def test_verify_latest_restores_the_latest_and_compares_it(tmp_path: Path) -> None:
     tree = make_tree()
     with checkpoint.open_checkpoints(tmp_path) as checkpointer:
         checkpoint.verify_latest(checkpointer, tree)  # there is none
@@ -235,7 +235,7 @@ def test_the_latest_is_restored_once_and_compared(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path) == [1, 2]
 
 
-def test_a_path_is_looked_at_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_path_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "[x]").mkdir()
     monkeypatch.chdir(tmp_path / "[x]")
     with pytest.raises(UserError, match="working directory"):
@@ -299,7 +299,7 @@ def test_damage_is_never_taken_for_numbers(damage: str, least: int, tmp_path: Pa
     assert int(process.stdout) >= least
 
 
-def test_damage_names_the_leaf_and_falls_back_aloud(
+def test_damage_names_the_leaf_and_falls_back_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older, newer = save_two(tmp_path)
@@ -366,7 +366,7 @@ def test_a_folder_that_is_only_named_like_a_step_is_skipped(
         ("float32", "bfloat16", "the options"),
     ],
 )
-def test_a_leaf_that_an_environment_made_another_names_its_variable(
+def test_a_dtype_that_a_setting_of_jax_changed_names_the_setting(
     there: str, here: str, advice: str
 ) -> None:
     assert reading.what_decides({"dtype": there}, {"dtype": here}) == advice

@@ -74,7 +74,7 @@ def test_networks_objectives_and_recipes_need_few_packages(tmp_path: Path) -> No
     assert run("import_with_few_packages", ",".join(missing), *modules, variables=env) == ""
 
 
-def test_what_is_compiled_once_serves_the_next_start(tmp_path: Path) -> None:
+def test_the_next_start_reuses_compiled_programs(tmp_path: Path) -> None:
     value, hits = run("print_cache_hits", variables=users(tmp_path)).split()
     assert hits == "0"
     kept = programs(tmp_path)
@@ -89,13 +89,13 @@ def test_what_is_compiled_once_serves_the_next_start(tmp_path: Path) -> None:
     assert value == again == without
 
 
-def test_told_so_nothing_is_kept(tmp_path: Path) -> None:
+def test_the_cache_can_be_turned_off(tmp_path: Path) -> None:
     env = users(tmp_path) | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "told")}
     run("print_cache_hits", "--no-compilation-cache", variables=env)
     assert not programs(tmp_path)
 
 
-def test_jax_may_be_told_another_folder(tmp_path: Path) -> None:
+def test_a_folder_that_jax_is_configured_with_is_used(tmp_path: Path) -> None:
     env = users(tmp_path / "user") | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "told")}
     run("print_cache_hits", variables=env)
     assert programs(tmp_path / "told")
@@ -103,7 +103,7 @@ def test_jax_may_be_told_another_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_folder_that_cannot_be_written_costs_time_alone(told: bool, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_costs_only_time(told: bool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")  # permissions would not stop root
     folder = str(tmp_path / "file" / "below")
     env = users(tmp_path) | {"HOME": folder, "XDG_CACHE_HOME": folder}
@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(told: bool, tmp_path: 
     assert run("print_cache_hits", variables=env).endswith(" 0\n")
 
 
-def test_damaged_programs_cost_time_alone(tmp_path: Path) -> None:
+def test_damaged_programs_cost_only_time(tmp_path: Path) -> None:
     value = run("print_cache_hits", variables=users(tmp_path))
     for number, (path, content) in enumerate(programs(tmp_path).items()):
         path.write_bytes(content[: len(content) // 2] if number % 2 else b"\0" + content)

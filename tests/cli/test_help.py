@@ -124,7 +124,7 @@ def test_each_option_has_a_phrase_that_can_be_read_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_default_and_no_type_is_none(name: str) -> None:
+def test_no_default_and_no_type_is_shown_as_none(name: str) -> None:
     for options in groups_of(help_of(name)).values():
         for flag, phrase in options.items():
             default = phrase.rpartition("(default: ")[2]
@@ -189,7 +189,7 @@ class Titled:
     out: str = "here"  # folder to write to
 
 
-def test_a_title_is_that_of_all_fields_below_it() -> None:
+def test_a_title_groups_all_fields_below_it() -> None:
     assert groups_of(help_texts.format_help("do", "Does it.", Titled)) == {
         "options": {"--size INT": "number of things (default: 3)"},
         "the colors": {
@@ -234,7 +234,7 @@ def test_defaults_are_those_of_an_instance() -> None:
     ]
 
 
-def test_a_text_is_wrapped_but_for_its_examples() -> None:
+def test_text_is_wrapped_except_for_its_examples() -> None:
     text = "Some words\nin lines.\n\n    an example  as it is\n\n- one point\n  of two\n- another\n"
     assert help_texts.wrap(text, 16) == (
         "Some words in\nlines.\n\n    an example  as it is\n\n- one point of\n  two\n- another"

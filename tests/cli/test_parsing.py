@@ -132,7 +132,7 @@ def test_flags_land_in_their_fields() -> None:
         ("--resume {saved} --epochs 0", "--epochs 0"),
     ],
 )
-def test_a_value_out_of_range_is_one_sentence(
+def test_a_value_out_of_range_is_refused_in_one_line(
     line: str, message: str, saved: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message) as error:
@@ -186,7 +186,7 @@ def test_options_survive_json(name: str) -> None:
     assert convert(options_of(name), stored, "", strict=True) == options
 
 
-def test_a_continuation_has_the_saved_options_on_the_same_dataset(saved: Path) -> None:
+def test_a_resumed_run_has_its_saved_options_and_dataset(saved: Path) -> None:
     options = parse("fashion", f"--resume {saved}")
     assert options.latent == 7
     assert options.run == RunOptions(
@@ -200,14 +200,14 @@ def test_a_continuation_has_the_saved_options_on_the_same_dataset(saved: Path) -
     assert options.run.restored == saved
 
 
-def test_a_continuation_may_be_longer_and_lie_elsewhere(saved: Path) -> None:
+def test_a_resumed_run_may_train_longer_on_data_in_another_folder(saved: Path) -> None:
     line = f"--resume {saved} --epochs 9 --initial-epoch 2 --data-dir d --tensorboard"
     run = parse("fashion", line).run
     assert (run.epochs, run.initial_epoch, run.data_dir) == (9, 2, Path("d"))
     assert run.tensorboard
 
 
-def test_a_loaded_run_may_be_judged_on_other_data(saved: Path) -> None:
+def test_a_loaded_run_may_be_evaluated_on_other_data(saved: Path) -> None:
     run = parse("fashion", f"--load {saved} --dataset mnist --out there").run
     assert (run.dataset, run.out, run.restored) == ("mnist", Path("there"), saved)
 
@@ -236,7 +236,7 @@ def test_help_explains_every_common_flag(
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_run_main_ends_as_a_command_does(
+def test_run_main_exits_with_a_code_and_prints_errors(
     problem: BaseException | None,
     code: int,
     words: str,
@@ -267,7 +267,7 @@ class Unusual:
     anything: Any = None
 
 
-def test_options_of_any_kind_come_back() -> None:
+def test_options_of_any_type_are_converted() -> None:
     options = convert(Unusual, {"counts": [3, 4], "power": 2, "anything": {"x": 1}}, "")
     assert options == Unusual((3, 4), 2, {"x": 1})  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="power is True; expected one of 1, 2"):
@@ -300,7 +300,7 @@ def full_disk() -> TextIO:
 
 @pytest.mark.parametrize("make_stream", [broken_pipe, full_disk])
 @pytest.mark.parametrize(("lost", "kept"), [("stdout", "err"), ("stderr", "out")])
-def test_a_run_goes_on_without_a_stream_and_says_so_at_its_end(
+def test_a_run_goes_on_without_a_stream_and_reports_it_at_the_end(
     lost: str,
     kept: str,
     make_stream: Callable[[], TextIO],
@@ -320,7 +320,7 @@ def test_a_run_goes_on_without_a_stream_and_says_so_at_its_end(
         with pytest.raises(SystemExit) as end:
             cli.run_main(main, options_of("fashion"), arguments=[])
         assert getattr(sys, lost) is stream
-        # And closing it, as Python does when it exits, is no error either.
+        # Closing it, as Python does when it exits, is no error either.
     assert end.value.code == 1
     assert len(came) == 3
     *lines, last = getattr(capsys.readouterr(), kept).splitlines()
@@ -328,7 +328,7 @@ def test_a_run_goes_on_without_a_stream_and_says_so_at_its_end(
     assert re.match(r"error: standard \w+ cannot be written \(.*\), so part of it is lost", last)
 
 
-def test_what_an_encoding_lacks_is_escaped() -> None:
+def test_characters_that_an_encoding_lacks_are_escaped() -> None:
     file = io.BytesIO()
     stream = LossyStream("standard output", io.TextIOWrapper(file, encoding="ascii"), 1)
     print("ünï \udcff", file=stream, flush=True)  # pyright: ignore[reportArgumentType]
@@ -336,7 +336,7 @@ def test_what_an_encoding_lacks_is_escaped() -> None:
     assert stream.problem is None
 
 
-def test_an_error_keeps_its_code_where_it_cannot_be_printed(
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with broken_pipe() as stream:
@@ -347,7 +347,7 @@ def test_an_error_keeps_its_code_where_it_cannot_be_printed(
     assert "standard error" in capsys.readouterr().out
 
 
-def test_a_reader_of_help_may_see_enough(
+def test_closing_the_pipe_of_help_is_no_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with broken_pipe() as stream:

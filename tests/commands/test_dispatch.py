@@ -30,7 +30,7 @@ def test_without_a_command_nothing_slow_is_imported(tmp_path: Path) -> None:
     assert not {"jax", "flax", "numpy", "tyro"} & imported
 
 
-def test_help_has_a_line_of_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("--help") == 0
     told = capsys.readouterr().out
     for name, command in commands.COMMANDS.items():
@@ -51,7 +51,7 @@ def test_each_command_has_a_help_of_its_own(name: str, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("name", ["evaluate", "latents", "train --resume"])
-def test_each_command_is_given_what_follows_it(
+def test_each_command_gets_the_arguments_after_its_name(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert code_of(*name.split(), str(tmp_path)) == 2
@@ -62,7 +62,7 @@ def test_each_command_is_given_what_follows_it(
     ("word", "hint"),
     [("trian", "did you mean train?"), ("serve", "--help says"), ("--epochs", "--help says")],
 )
-def test_an_unknown_command_is_one_line_with_those_there_are(
+def test_an_unknown_command_gives_one_line_that_lists_the_commands(
     word: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert code_of(word, "--help") == 2
@@ -88,9 +88,7 @@ def test_ctrl_c_while_a_command_is_imported_ends_the_process(tmp_path: Path) -> 
         ("undisturbed", "default_int_handler"),
     ],
 )
-def test_an_import_keeps_how_the_process_takes_ctrl_c(
-    word: str, handler: str, tmp_path: Path
-) -> None:
+def test_an_import_keeps_the_handler_of_ctrl_c(word: str, handler: str, tmp_path: Path) -> None:
     process = run_program("interrupt_import", "train", word, handler)
     assert process.stderr == ""
     assert process.stdout == f"jaxae train {word} True\n"

@@ -74,7 +74,7 @@ def test_the_images_and_the_priors_can_be_chosen(
     ("objective", "asked", "drawn"),
     [("conditional", ("normal",), "samples_normal"), ("vq", None, "samples_resample")],
 )
-def test_networks_told_the_class_and_quantized_ones_are_drawn(
+def test_conditional_and_quantized_networks_are_drawn(
     objective: str, asked: Any, drawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -91,7 +91,7 @@ def test_networks_told_the_class_and_quantized_ones_are_drawn(
             latents.main(latents.Options(Path("run"), images=(0, int(other))))
 
 
-def test_the_choice_for_a_conditional_network_is_of_a_class_with_several() -> None:
+def test_the_default_images_of_a_conditional_network_are_of_one_class() -> None:
     labels = np.array([3, 7, 5, 7, 5, 7])
     chosen = latents.choose_images(None, labels, conditional=True)
     np.testing.assert_array_equal(chosen, [1, 3, 5])
@@ -108,7 +108,7 @@ def test_the_choice_for_a_conditional_network_is_of_a_class_with_several() -> No
         ("run --priors resample --fit-images 50", "does not quantize"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_line(
+def test_what_cannot_be_drawn_gives_one_line(
     line: str,
     message: str,
     place: Path,

@@ -226,29 +226,29 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "PSNR of bytes": (lambda: metrics.psnr(TEN, TEN), "metrics take floats"),
     "SSIM of small images": (lambda: metrics.ssim(FLOATS, FLOATS), "11x11 or more"),
-    "PCA of more than there is": (lambda: metrics.fit_pca(TEN, 17), "ask for 1 to 10"),
+    "PCA with too many components": (lambda: metrics.fit_pca(TEN, 17), "ask for 1 to 10"),
     "PCA of NaN": (lambda: metrics.fit_pca(WITH_NAN, 2), "NaN"),
     # Places and names.
     "an unknown dataset": (lambda: data.load("mnits"), "did you mean"),
     "a path as a dataset": (lambda: data.load("../mnist"), "there is no dataset"),
     "an empty name": (lambda: data.load(""), "there is no dataset"),
-    "a run that is none": (lambda: jaxae.load("nowhere"), "nowhere is not a run"),
-    "checkpoints that are none": (
+    "a folder that is no run": (lambda: jaxae.load("nowhere"), "nowhere is not a run"),
+    "a folder without checkpoints": (
         lambda: checkpoint.restore(Path("nowhere"), {}),
         "no checkpoint was found in nowhere",
     ),
-    "variables that are none": (
+    "a folder without variables": (
         lambda: checkpoint.load_variables(Path("nowhere"), "best"),
         "no checkpoint was found",
     ),
     "no device": (lambda: devices.data_mesh(0), "0 devices were asked for"),
-    "more devices than there are": (lambda: devices.data_mesh(1000), "1000 devices"),
+    "more devices than available": (lambda: devices.data_mesh(1000), "1000 devices"),
 }
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", CASES)
-def test_is_refused_in_one_paragraph(
+def test_wrong_input_is_refused_in_one_paragraph(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -347,7 +347,9 @@ def test_the_table_has_every_shared_flag() -> None:
     ),
     st.integers(-1, 4),
 )
-def test_any_array_is_taken_or_refused_in_words(pixels: np.ndarray, batch_size: int) -> None:
+def test_any_array_is_accepted_or_refused_with_a_user_error(
+    pixels: np.ndarray, batch_size: int
+) -> None:
     try:
         checked = check_examples(Examples(pixels), batch_size).images
     except UserError:

@@ -47,7 +47,7 @@ def test_sharded_equals_single(dtype: str, what: str, tolerance: float, tmp_path
         assert counts["all-gather"] == counts["all-to-all"] == 0
 
 
-def test_a_mesh_has_the_devices_there_are() -> None:
+def test_a_mesh_has_the_available_devices() -> None:
     assert devices.data_mesh().shape == {"data": 1}
     for count in (0, 2):
         with pytest.raises(
@@ -56,7 +56,7 @@ def test_a_mesh_has_the_devices_there_are() -> None:
             devices.data_mesh(count)
 
 
-def test_a_platform_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_platform_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     found, platforms = jax.devices(), jax.config.values["jax_platforms"]
 
     def find() -> list[Any]:
@@ -162,7 +162,7 @@ def start_two(
 
 
 @pytest.mark.slow
-def test_two_processes_train_together_and_one_goes_on(
+def test_two_processes_train_together_and_one_resumes(
     tmp_path: Path,
 ) -> None:
     """The objective has noise, so equal losses mean that each example was used once."""
@@ -205,7 +205,7 @@ def test_ctrl_c_at_one_of_two_processes_stops_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_ends_with_a_line_where_the_other_is_killed(tmp_path: Path) -> None:
+def test_a_process_ends_with_one_line_if_the_other_is_killed(tmp_path: Path) -> None:
     with start_two(f"{LINE} --epochs 2000 --out run", tmp_path) as processes:
         wait_for_training(tmp_path / "run", processes)
         processes[0].kill()
@@ -214,7 +214,7 @@ def test_a_process_ends_with_a_line_where_the_other_is_killed(tmp_path: Path) ->
     assert said == native_errors.ENDED
 
 
-def test_only_what_ends_a_process_is_shortened() -> None:
+def test_only_a_fatal_error_is_shortened() -> None:
     suspicious = [
         "W1128 00:28:28.2 491 preemption_sync_manager.cc:147] Failed to retrieve: UNAVAILABLE\n",
         "Additional GRPC error information\n",
@@ -237,7 +237,7 @@ def test_only_what_ends_a_process_is_shortened() -> None:
         (RuntimeError("Gloo AllGather failed: Connection closed by peer"), 1, True),
     ],
 )
-def test_an_error_of_one_process_ends_it_though_it_would_wait(
+def test_an_error_ends_a_process_that_would_wait_for_the_others(
     error: Exception, code: int, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended, waited = queue.SimpleQueue(), []

@@ -158,7 +158,7 @@ def test_the_terms_of_the_negative_elbo_add_up(started: dict[str, Future], place
         assert line[f"{split}_kl"] > 0
 
 
-def test_no_dataset_and_no_network_is_the_bundled_subset_said_aloud(
+def test_offline_without_a_dataset_it_announces_the_bundled_subset(
     started: dict[str, Future], place: Path
 ) -> None:
     if archives.find("fashion_mnist", None) is not None:

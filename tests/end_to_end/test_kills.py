@@ -19,7 +19,7 @@ def arrays_of(folder: Path, step: int) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_and_the_same_to_the_bit(tmp_path: Path) -> None:
+def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("needs os.sched_setaffinity, to run on one core")
     experiment = str(REPOSITORY / "experiments" / "fashion.py")

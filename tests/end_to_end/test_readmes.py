@@ -204,7 +204,7 @@ def run_all(commands: str, folder: Path) -> list[str]:
     return outputs
 
 
-def test_a_member_is_trained_judged_and_drawn(checkout):
+def test_a_member_is_trained_evaluated_and_drawn(checkout):
     _, commands = blocks(EXPERIMENTS, "sh")
     run_all(commands, checkout)
     folder = checkout / "results/family/first"

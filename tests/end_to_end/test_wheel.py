@@ -1,4 +1,4 @@
-"""The wheel: its files and requirements, and that it suffices to train, judge and load."""
+"""The wheel: its files and requirements, and that it suffices to train, evaluate and load."""
 
 import ast
 import email
@@ -76,7 +76,7 @@ def test_its_version_is_that_of_the_package(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_is_enough_to_train_to_judge_and_to_load(wheel: Path, tmp_path: Path) -> None:
+def test_it_is_enough_to_train_to_evaluate_and_to_load(wheel: Path, tmp_path: Path) -> None:
     installed, folder = install(wheel, tmp_path / "environment"), tmp_path / "elsewhere"
     folder.mkdir()
     line = "train --dataset mnist_mini --epochs 1 --hidden 16 --latent 3 --out run"

@@ -1,4 +1,4 @@
-"""The classifier that judges generated images: it learns, is reproducible, and is cached."""
+"""The classifier behind FID and similar figures: it learns, is reproducible, and is cached."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,8 @@ from support.small_run import compiled_once  # noqa: F401
 SETTINGS = ClassifierSettings(
     channels=(8, 16), features=12, epochs=5, batch_size=50, learning_rate=5e-3
 )
-FEW = ClassifierSettings(
-    channels=(), features=3, epochs=1
-)  # a dense network, which compiles faster
+# A dense network, which compiles faster.
+FEW = ClassifierSettings(channels=(), features=3, epochs=1)
 
 
 def some_of(dataset: Dataset, train: int, test: int) -> Dataset:
@@ -75,7 +74,7 @@ def test_features_lead_to_the_probabilities_and_are_not_negative(trained, datase
     np.testing.assert_allclose(classifier.probabilities(trained, images), expected, atol=1e-5)
 
 
-def test_batches_and_the_type_of_pixels_do_not_show(trained, dataset, monkeypatch):
+def test_features_do_not_depend_on_batches_or_the_dtype_of_pixels(trained, dataset, monkeypatch):
     images = dataset.test.images[:23]
     whole = classifier.features(trained, images)
     np.testing.assert_allclose(
@@ -147,7 +146,7 @@ def leave_nothing(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, change_a_parameter, change_a_byte, leave_nothing])
-def test_a_damaged_cache_is_trained_anew(damage, small, tiny, tmp_path, monkeypatch):
+def test_a_damaged_classifier_is_trained_again(damage, small, tiny, tmp_path, monkeypatch):
     trainings = []
 
     def train(*arguments) -> Classifier:
@@ -164,7 +163,7 @@ def test_a_damaged_cache_is_trained_anew(damage, small, tiny, tmp_path, monkeypa
         assert arrays["digest"].item() == small.digest
 
 
-def test_where_nothing_can_be_cached_it_is_trained(tiny, tmp_path, monkeypatch):
+def test_without_a_writable_cache_it_is_trained(tiny, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     assert classifier.load_or_train(tiny, tmp_path / "file" / "folder", FEW).dataset == "few"
 
@@ -176,7 +175,7 @@ def test_where_nothing_can_be_cached_it_is_trained(tiny, tmp_path, monkeypatch):
     assert [path.suffix for path in (tmp_path / "full").iterdir()] == [".lock"]
 
 
-def test_other_images_and_sets_without_classes_are_refused(trained, tiny):
+def test_other_images_and_datasets_without_classes_are_refused(trained, tiny):
     images = tiny.test.images
     for wrong in (images[:, :20], images[..., 0], images[:0]):
         with pytest.raises(UserError, match=r"it reads \[N, 28, 28, 1\]"):

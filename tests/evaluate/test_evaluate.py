@@ -1,4 +1,4 @@
-"""Judging a run: its figures, its page, and the errors of wrong input."""
+"""The evaluation of a run: its figures, its page, and the errors of wrong input."""
 
 import json
 import re
@@ -158,9 +158,7 @@ def test_figures_are_finite_and_in_range(variational: Evaluated, plain: Evaluate
         assert_in_range(run.results["references"])
 
 
-def test_errors_are_those_that_the_run_has_on_record(
-    variational: Evaluated, plain: Evaluated
-) -> None:
+def test_errors_equal_those_that_the_run_recorded(variational: Evaluated, plain: Evaluated) -> None:
     for run in (variational, plain):
         for name in ("test_mse", "test_psnr"):
             np.testing.assert_allclose(run.figures[name], run.record[name], rtol=1e-5)
@@ -223,7 +221,7 @@ def test_gray_images_have_no_likelihood_under_bernoulli_pixels(variational: Eval
     assert evaluate_figures.has_likelihood(density, gray)
 
 
-def test_judging_twice_gives_the_same_numbers_and_page(
+def test_a_second_evaluation_gives_the_same_numbers_and_page(
     variational: Evaluated, tmp_path: Path
 ) -> None:
     out = tmp_path / "new" / "folder"
@@ -284,7 +282,7 @@ def test_a_checkpoint_that_is_not_there_or_is_chosen_twice_is_one_error(
     assert told.err.count("\n") == 1
 
 
-def test_the_page_says_what_was_judged(variational: Evaluated, plain: Evaluated) -> None:
+def test_the_page_describes_what_was_evaluated(variational: Evaluated, plain: Evaluated) -> None:
     page = variational.page
     assert "<title>small on mnist</title>" in page
     assert "2 epochs, mean ± standard deviation of 2 replicas" in page
@@ -324,7 +322,7 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
     assert "with the labels of the test images" in galleries[1].text
 
 
-def test_of_codes_that_have_collapsed_all_but_samples_is_judged(tmp_path: Path) -> None:
+def test_collapsed_codes_are_evaluated_without_samples(tmp_path: Path) -> None:
     trained, images = (
         untrained(AUTOENCODER),
         evaluate.make_images(data.load("mnist"), "none"),
@@ -403,7 +401,7 @@ change_fingerprint = partial(
 )
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud(
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(
     copy: Path, plain: Evaluated, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expect_other_numbers(copy / "checkpoints" / "4")
@@ -417,7 +415,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(
     assert "Inputs are clean" not in plain.page
 
 
-def test_images_too_large_for_pca_are_judged_without_it(
+def test_images_too_large_for_pca_are_evaluated_without_it(
     copy: Path, plain: Evaluated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate_figures, "_LARGEST_PCA", 143)
@@ -442,7 +440,7 @@ def test_images_too_large_for_pca_are_judged_without_it(
         (lambda folder: None, {"seed": -1}, "--seed -1"),
     ],
 )
-def test_what_cannot_be_judged_is_refused_and_nothing_is_written(
+def test_what_cannot_be_evaluated_is_refused_and_nothing_is_written(
     copy: Path, spoil: Callable[[Path], Any], options: dict[str, Any], message: str
 ) -> None:
     for name in ("evaluation.json", "report.html"):

@@ -89,7 +89,7 @@ def test_unlikely_images_have_a_finite_and_exact_likelihood() -> None:
     np.testing.assert_allclose(estimate, [-4000, 0], rtol=1e-6, atol=1e-3)
 
 
-def test_bytes_are_as_floats_and_labels_condition() -> None:
+def test_uint8_images_equal_floats_and_labels_condition() -> None:
     pair = models.DenseEncoder((), 4), models.DenseDecoder((), (2, 2, 1))
     model = models.VariationalAutoencoder(*pair, classes=3)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 2, (4, 2, 2, 1), np.uint8) * 255)

@@ -33,14 +33,14 @@ def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return temporary
 
 
-def test_a_folder_of_the_users_own_stands_for_the_home(homeless: Path) -> None:
+def test_a_temporary_folder_of_the_user_replaces_the_home(homeless: Path) -> None:
     place = homeless / f"jaxae-{os.getuid()}"
     assert files.user_folder() == files.user_folder() == place
     assert files.cache_folder() == place / "cache"
     assert place.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_place_that_is_not_the_users_alone_is_not_taken(homeless: Path) -> None:
+def test_a_folder_that_others_can_write_to_is_not_used(homeless: Path) -> None:
     place = homeless / f"jaxae-{os.getuid()}"
     place.mkdir()
     place.chmod(0o777)
@@ -59,7 +59,7 @@ def test_a_cache_that_is_named_needs_no_home(monkeypatch: pytest.MonkeyPatch) ->
     assert files.cache_folder() == Path("/named/jaxae")
 
 
-def test_sets_are_prepared_without_a_home(source_root: Path, homeless: Path) -> None:
+def test_datasets_are_prepared_without_a_home(source_root: Path, homeless: Path) -> None:
     for _ in range(2):
         assert_small_mnist(data.load("mnist", sources=source_root))
     assert (homeless / f"jaxae-{os.getuid()}" / "tensorflow_datasets" / "mnist").is_dir()
@@ -71,7 +71,7 @@ def test_a_path_in_the_home_is_an_error() -> None:
             load("mnist")
 
 
-def test_matplotlib_is_told_a_folder_unless_it_was(
+def test_matplotlib_gets_a_folder_unless_it_has_one(
     homeless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPLCONFIGDIR", "/told")

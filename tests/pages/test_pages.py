@@ -110,7 +110,7 @@ def elements(html: str) -> Elements:
     return Elements(html)
 
 
-def test_every_element_is_closed_and_no_identifier_is_there_twice(elements: Elements) -> None:
+def test_every_element_is_closed_and_every_identifier_is_unique(elements: Elements) -> None:
     assert elements.open == []
     identifiers = [a["id"] for _, a in elements.found if "id" in a]
     assert len(set(identifiers)) == len(identifiers)
@@ -118,7 +118,7 @@ def test_every_element_is_closed_and_no_identifier_is_there_twice(elements: Elem
     assert targets <= set(identifiers)
 
 
-def test_it_names_nothing_elsewhere(html: str, elements: Elements) -> None:
+def test_it_refers_to_nothing_outside_the_page(html: str, elements: Elements) -> None:
     assert "http://" not in html
     assert "https://" not in html
     assert "@import" not in html
@@ -322,7 +322,7 @@ def test_hovering_a_point_shows_its_thumbnail_class_and_number(opened: Any, inde
     assert tip["x"] + tip["width"] <= plot["x"] + plot["width"]
 
 
-def test_the_tooltip_goes_with_the_pointer(opened: Any) -> None:
+def test_the_tooltip_disappears_with_the_pointer(opened: Any) -> None:
     from selenium.webdriver import ActionChains
 
     hover(opened, 5)
@@ -353,7 +353,7 @@ def test_arrow_keys_move_from_point_to_point(opened: Any) -> None:
     assert not tip.is_displayed()
 
 
-def test_a_class_can_be_looked_at_alone(opened: Any) -> None:
+def test_a_class_can_be_shown_alone(opened: Any) -> None:
     buttons = opened.find_elements("css selector", ".plot button")
     assert [button.text for button in buttons] == list(NAMES)
     opened.execute_script("arguments[0].click()", buttons[1])

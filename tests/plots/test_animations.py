@@ -64,7 +64,7 @@ def test_times_that_a_gif_cannot_show_are_refused(seconds: float, tmp_path: Path
 
 
 @pytest.mark.parametrize("frames", [FRAMES[:0], FRAMES[..., 0], np.full((2, 3, 3, 1), np.nan), 3.0])
-def test_what_is_no_strip_of_images_is_refused(frames: np.ndarray, tmp_path: Path) -> None:
+def test_what_is_not_a_sequence_of_images_is_refused(frames: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(UserError):
         plots.save_gif(frames, tmp_path / "a.gif", seconds_per_frame=0.1, caption="")
     assert not list(tmp_path.iterdir())

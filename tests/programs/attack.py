@@ -1,8 +1,8 @@
-"""Attacks runs and prepared sets for some minutes; not part of the test suite.
+"""Attacks runs and prepared datasets for some minutes; not part of the test suite.
 
     python tests/programs/attack.py --minutes 10
 
-Each try damages a copy of a trained run or of a prepared set and uses it, or kills a run and
+Each try damages a copy of a trained run or of a prepared dataset and uses it, or kills a run and
 resumes it. A try passes if its numbers equal those of the undamaged original, or if one UserError
 explains why there are none. Any other outcome is printed with the seed that repeats it, and makes
 the exit code 1.
@@ -280,7 +280,7 @@ def _load_steps(folder: Path) -> list[np.ndarray]:
 
 
 def _load_set(folder: Path) -> data.Dataset:
-    """Loads the prepared set."""
+    """Loads the prepared dataset."""
     with _quiet():
         return load_prepared(handmade.NAME, data_dir=folder)
 

@@ -25,7 +25,7 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def _is_noticed(file: Path, content: bytes, folder: Path, older: Any, newer: Any) -> bool:
-    """Whether restoring falls back to step 1 when a file of step 2 has other content.
+    """Returns whether restoring falls back to step 1 if a file of step 2 has other content.
 
     If it does not, it must restore step 2 exactly.
     """

@@ -102,9 +102,9 @@ def _wait_for_epoch(folder: Path, seconds: float) -> None:
 
 
 def _wait_for_writing(folder: Path, seconds: float, skipped: int) -> bool:
-    """Waits until it has seen a checkpoint being written, after seeing and skipping `skipped` ones.
+    """Waits until a checkpoint is seen being written, for the (`skipped` + 1)-th time.
 
-    Returns False if it did not see that within the given seconds.
+    Returns False if that takes longer than the given seconds.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -15,7 +15,7 @@ _FORBIDDEN = ("pickle.find_class", "os.system", "subprocess.Popen")
 
 
 def main(folder: str) -> None:
-    """Imports what loading needs, which may do such things, then audits the loading."""
+    """Imports what loading needs, because imports may do such things; then audits the loading."""
     for name in ("jaxae.runs", "orbax.checkpoint.experimental.v1"):
         import_module(name)
     sys.addaudithook(_end_if_forbidden)

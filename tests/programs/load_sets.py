@@ -10,7 +10,7 @@ from jaxae import data
 
 
 def main(data_dir: str) -> None:
-    """Loads both sets."""
+    """Loads both datasets."""
     data.load("mnist", data_dir=Path(data_dir))
     data.load("mnist_mini")
     print(*sys.modules)

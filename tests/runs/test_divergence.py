@@ -72,7 +72,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counts(value: float) 
         np.testing.assert_allclose(measured[name], np.mean(losses), rtol=1e-6)
 
 
-def test_a_finite_loss_with_a_gradient_that_is_not_is_left_out() -> None:
+def test_a_finite_loss_with_a_non_finite_gradient_is_left_out() -> None:
     def objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
         return train.Terms(jnp.sqrt(variables["params"]["x"]))  # infinitely steep at 0
 

@@ -47,7 +47,7 @@ def test_an_interruption_before_training_leaves_no_folder(
 
 @pytest.mark.parametrize("program", ["python experiments/other.py", "jaxae train"])
 @pytest.mark.parametrize("way", ["resume", "load"])
-def test_the_run_of_another_experiment_is_given_to_what_started_it(
+def test_the_run_of_another_experiment_is_refused_by_naming_its_program(
     way: str, program: str, tmp_path: Path
 ) -> None:
     config = {**CONFIG, "experiment": "other", "command": f"{program} --latent 3"}
@@ -57,7 +57,7 @@ def test_the_run_of_another_experiment_is_given_to_what_started_it(
         go(**options)
 
 
-def test_a_run_of_a_command_goes_on_by_that_command(
+def test_an_interrupted_run_names_the_command_that_resumes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(epoch: Epoch) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "pictures"])
-def test_a_link_to_what_another_run_holds_is_not_followed(name: str, tmp_path: Path) -> None:
+def test_a_link_into_another_run_is_not_followed(name: str, tmp_path: Path) -> None:
     (tmp_path / "other" / "7").mkdir(parents=True)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).symlink_to(tmp_path / "other")
@@ -112,7 +112,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
         go(out=tmp_path / "file")
 
 
-def test_two_runs_of_one_moment_have_two_folders(
+def test_runs_started_in_the_same_second_have_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

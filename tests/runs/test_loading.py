@@ -66,7 +66,7 @@ def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
         jaxae.load(tmp_path / "run", replica=3)
 
 
-def test_a_dark_image_is_read_as_the_set_was(run: tuple[Path, list[runs.Epoch]]) -> None:
+def test_a_dark_image_is_scaled_like_the_dataset(run: tuple[Path, list[runs.Epoch]]) -> None:
     """Integer pixels mean steps of 1/255 even if none is above 1, whatever their dtype."""
     dark = np.zeros((2, 28, 28, 1), np.uint8)
     dark[1, 5, 5] = 1

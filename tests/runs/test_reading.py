@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.fixture
 def stranger(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run with a prepared set beside it, whose features would import the module `marker`."""
+    """A run with a prepared dataset beside it, whose features would import the module `marker`."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "own"))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "marker.py").write_text("class Features:\n    pass\n")
@@ -105,12 +105,12 @@ def test_the_folder_of_a_runs_data_is_opened_if_the_user_names_it(
     assert opened == [sets, None]
 
 
-def test_a_bundled_dataset_lies_nowhere_else(stranger: Path) -> None:
+def test_a_bundled_dataset_needs_no_data_dir(stranger: Path) -> None:
     change_config(stranger, lambda config: config["dataset"].update(name="mnist_mini"))
     assert parse(stranger, "--load {run}").run.data_dir is None
 
 
-def test_a_relative_folder_of_data_is_named_from_anywhere(
+def test_relative_data_folders_are_stored_as_absolute_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -120,7 +120,7 @@ def test_a_relative_folder_of_data_is_named_from_anywhere(
     assert records.describe_options(cli.parse(family.Options, []))["run"]["data_dir"] is None
 
 
-def test_a_folder_that_an_older_run_has_stored_relative_is_said_to_be(stranger: Path) -> None:
+def test_an_error_says_that_an_older_run_stored_a_relative_folder(stranger: Path) -> None:
     change_config(stranger, lambda config: config["options"]["run"].update(data_dir="sets"))
     with pytest.raises(UserError, match="data in sets, relative to the folder it was started in"):
         parse(stranger, "--resume {run}")
@@ -257,7 +257,7 @@ def test_a_run_that_was_loaded_has_a_summary_that_can_be_added_to(
     assert "not finite" not in capsys.readouterr().err
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_aloud(
+def test_a_picture_that_cannot_be_read_is_left_out_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pictures").mkdir()

@@ -62,7 +62,9 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_config_says_what_ran_on_what_with_what(tmp_path: Path, dataset: data.Dataset) -> None:
+def test_config_has_the_options_the_dataset_and_the_environment(
+    tmp_path: Path, dataset: data.Dataset
+) -> None:
     shared = RunOptions(epochs=3, batch_size=8, learning_rate=1e-3, sources=Path("archives"))
     records.write_config(tmp_path, "fashion", Options(run=shared), dataset, 625)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -85,7 +87,9 @@ def test_config_says_what_ran_on_what_with_what(tmp_path: Path, dataset: data.Da
     assert jax.devices()[0].platform in config["devices"][0]
 
 
-def test_config_of_a_resumed_run_keeps_how_it_began(tmp_path: Path, dataset: data.Dataset) -> None:
+def test_config_of_a_resumed_run_keeps_its_first_environment(
+    tmp_path: Path, dataset: data.Dataset
+) -> None:
     options = Options()
     records.write_config(tmp_path, "fashion", options, dataset, 625)
     first = json.loads((tmp_path / "config.json").read_text())
@@ -112,7 +116,7 @@ def test_git_commit_names_the_commit_and_whether_files_changed() -> None:
     assert re.fullmatch(r"[0-9a-f]{40}\+?", runs.git_commit() or "")
 
 
-def test_git_commit_is_marked_where_other_files_than_results_have_changed(
+def test_git_commit_is_marked_if_files_outside_results_have_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "jaxae" / "records.py"))
@@ -200,7 +204,7 @@ def test_keep_records_drops_later_epochs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", ['{"epoch": 3, "test_l', '{"epoch": 3}', "{"])
-def test_a_line_cut_short_is_left_out_and_written_over(cut: str, tmp_path: Path) -> None:
+def test_a_line_cut_short_is_left_out_and_overwritten(cut: str, tmp_path: Path) -> None:
     append_epochs(tmp_path, 1, 2)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write(cut)
@@ -235,7 +239,7 @@ def test_a_diverged_epoch_is_not_the_best(diverged: float, tmp_path: Path) -> No
     assert json.loads((tmp_path / "summary.json").read_text())["best_epoch"] == 3
 
 
-def test_no_board_where_none_is_wanted(tmp_path: Path) -> None:
+def test_no_board_is_opened_unless_it_is_wanted(tmp_path: Path) -> None:
     with records.open_board(tmp_path, wanted=False) as board:
         assert board is None
     assert names_in(tmp_path) == []
@@ -278,7 +282,7 @@ def test_a_run_is_started_again_by_its_command_line(argv: list[str], program: st
     ("file", "module"),
     [("evaluate.py", "jaxae.evaluate"), ("evaluate/__main__.py", "jaxae.evaluate")],
 )
-def test_a_module_that_was_started_as_one_is_so_again(file: str, module: str) -> None:
+def test_a_module_is_started_again_as_a_module(file: str, module: str) -> None:
     words = runs.command_line([f"{PACKAGE}/{file}", "RUN", "--seed", "3"])
     assert words == ["python", "-m", module, "RUN", "--seed", "3"]
     assert runs.split_command(words) == (words[:3], words[3:])

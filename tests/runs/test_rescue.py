@@ -73,7 +73,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_goes_on_from_an_older_one
     assert checkpoint.steps(run / "checkpoints")[-1] == LATEST
 
 
-def test_what_is_set_aside_twice_has_two_names(run: Path) -> None:
+def test_a_step_set_aside_twice_has_two_names(run: Path) -> None:
     for _ in range(2):
         flip_a_bit(run / "checkpoints" / str(LATEST))
         go(resume=run)
@@ -99,7 +99,7 @@ def fail_to_read(
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
-def test_an_error_that_passes_is_nothing(
+def test_an_error_that_passes_changes_nothing(
     number: int, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(path.name for path in (run / "checkpoints").iterdir())
@@ -110,7 +110,7 @@ def test_an_error_that_passes_is_nothing(
     assert "warning" not in capsys.readouterr().err
 
 
-def test_an_error_that_stays_leaves_all_as_it_is(
+def test_an_error_that_stays_leaves_all_files_unchanged(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
@@ -142,7 +142,7 @@ def caused(error: Exception) -> Exception:
     ],
     ids=repr,
 )
-def test_what_keeps_arrays_from_being_read_is_no_damage(
+def test_a_system_error_while_reading_arrays_is_no_damage(
     error: Exception, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from orbax.checkpoint import v1 as ocp
@@ -208,7 +208,7 @@ def test_a_restart_keeps_whole_checkpoints_as_well(run: Path) -> None:
     assert checkpoint.steps(run / "checkpoints") == [STEPS_PER_EPOCH]
 
 
-def test_a_run_whose_last_checkpoint_is_damaged_does_not_end_well(
+def test_a_run_whose_last_checkpoint_is_damaged_ends_with_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"

@@ -17,7 +17,7 @@ from jaxae.runs import RunOptions
 def use_set(
     patch: pytest.MonkeyPatch, train_labels: list[int], test_labels: list[int], channels: int = 1
 ) -> None:
-    """Makes every name load a set of eight classes, whose images have these labels."""
+    """Makes every name load a dataset of eight classes, whose images have these labels."""
     generator = np.random.default_rng(0)
     splits = (
         data.Split(
@@ -44,7 +44,7 @@ def run_and_draw(line: str, folder: Path) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize(("memory", "remedy"), [(10_000, "at most 4"), (1_000, "a smaller netw")])
-def test_more_than_memory_holds_is_refused_with_what_would_fit(
+def test_replicas_that_exceed_the_memory_are_refused_with_a_remedy(
     memory: int, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = models.Autoencoder(models.DenseEncoder((2,), 2), models.DenseDecoder((2,), (4, 4, 1)))
@@ -59,7 +59,7 @@ def left_out(said: str) -> dict[str, str]:
     return dict(re.findall(r"^jaxae: no picture (\w+): (.*)$", said, flags=re.MULTILINE))
 
 
-def test_one_image_is_enough_to_train_and_draw_what_one_has(
+def test_one_image_is_enough_to_train_and_to_draw_some_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use_set(monkeypatch, [3], [3])

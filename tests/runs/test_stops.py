@@ -125,9 +125,8 @@ def test_stopped_on_a_terminal_then_resumed(number: int, code: int, tmp_path: Pa
         stderr=other_end,
     ) as process:
         os.close(other_end)
-        bar = read_until(terminal, b"epoch 3/300").decode(
-            errors="replace"
-        )  # the read may stop within a character
+        # The read may stop within a character.
+        bar = read_until(terminal, b"epoch 3/300").decode(errors="replace")
         process.send_signal(number)
         said = read_until(terminal, None).decode(errors="replace")
     os.close(terminal)
@@ -210,7 +209,7 @@ def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> Non
         assert whole_state.key == part_state.key
 
 
-def test_a_cosine_is_not_resumed_to_another_length(
+def test_a_cosine_schedule_is_not_resumed_with_other_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -80,7 +80,7 @@ def test_a_run_writes_its_records(whole: Finished) -> None:
     assert checkpoint.steps(folder / "checkpoints")[-1] == 3 * STEPS_PER_EPOCH
 
 
-def test_test_numbers_are_those_of_the_pictures(whole: Finished) -> None:
+def test_recorded_test_numbers_match_the_reconstructions(whole: Finished) -> None:
     images = data.load("mnist").test.images
     errors = (whole.last.trained.reconstruct(images) - images / 255) ** 2
     assert lines_of(whole.folder)[-1]["test_mse"] == pytest.approx(errors.mean(), rel=1e-5)
@@ -198,7 +198,7 @@ def test_another_experiments_run_is_not_resumed(whole: Finished) -> None:
     assert config.read_text() == before
 
 
-def test_replicas_though_resumed_equal_separate_runs(tmp_path: Path) -> None:
+def test_resumed_replicas_equal_separate_runs(tmp_path: Path) -> None:
     go(out=tmp_path / "both", replicas=2, seed=3, epochs=1)
     *_, together = go(resume=tmp_path / "both", replicas=2, seed=3, epochs=2)
     apart = [go(out=tmp_path / str(seed), seed=seed, epochs=2)[-1] for seed in (3, 4)]

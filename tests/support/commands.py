@@ -12,14 +12,13 @@ import numpy as np
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[2]
-_PATHS = [
-    REPOSITORY / folder for folder in ("", "experiments", "experiments/speed", "tests")
-]  # the same as pytest's in pyproject.toml
+# The same paths as pytest's in pyproject.toml.
+_PATHS = [REPOSITORY / folder for folder in ("", "experiments", "experiments/speed", "tests")]
 SECONDS = 300  # until a hanging command is stopped; generous, because busy machines are slow
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Returns variables without sources, prepared sets or network; imports use this checkout."""
+    """Returns variables without sources, prepared datasets or network, to import this checkout."""
     taken = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     taken.pop("JAXAE_SOURCES", None)
     nowhere = "http://127.0.0.1:9"

@@ -1,4 +1,4 @@
-"""Prepared sets in the layout of TFDS, written file by file so that tests can damage each file."""
+"""Prepared datasets in the layout of TFDS, written file by file so that tests can damage each."""
 
 import io
 import json
@@ -55,7 +55,7 @@ def png(pixels: np.ndarray, **options: Any) -> bytes:
 
 
 def write(data_dir: Path, images: Sequence[bytes], labels: Sequence[int] | None = None) -> Path:
-    """Writes a set with these encoded images in both splits; returns its folder."""
+    """Writes a dataset with these encoded images in both splits; returns its folder."""
     folder = data_dir / NAME / "1.0.0"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps(info(len(images))))

@@ -19,7 +19,7 @@ _COUNTS = {
 
 
 def arrays(seed: int) -> dict[str, np.ndarray]:
-    """Returns the arrays of a small set: 40 training and 20 test images, with labels."""
+    """Returns the arrays of a small dataset: 40 training and 20 test images, with labels."""
     generator = np.random.default_rng(seed)
     return {
         file: generator.integers(0, 256, (count, 28, 28), np.uint8)
@@ -35,7 +35,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def original(contents: dict[str, np.ndarray]) -> dict[str, archives.Archive]:
-    """Returns the entry of `archives.ORIGINALS` for a set with these arrays."""
+    """Returns the entry of `archives.ORIGINALS` for a dataset with these arrays."""
     return {
         file: archives.Archive(array.shape, hashlib.sha256(idx(array)).hexdigest())
         for file, array in contents.items()
@@ -54,7 +54,7 @@ ARRAYS = arrays(seed=0)
 
 
 def small_mnist(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Replaces MNIST by the small set, unless a test uses the full archives; presets no folder."""
+    """Replaces MNIST by the small one, unless a test uses the full archives; presets no folder."""
     monkeypatch.delenv("JAXAE_SOURCES", raising=False)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     if "sources" not in request.fixturenames:
