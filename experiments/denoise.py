@@ -26,7 +26,7 @@ class Options:
     """A convolutional denoiser of MNIST."""
 
     noise: float = 0.5  # standard deviation of the noise added to pixels in [0, 1]
-    # corrupt the training set once, as the original does, and not anew at each step
+    # corrupt the training images once, as the original does, instead of again at each step
     fixed_noise: bool = False
     run: RunOptions = RunOptions(epochs=50, batch_size=128, learning_rate=1e-3)
 

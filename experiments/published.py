@@ -230,7 +230,7 @@ def _compare_with_pca(rows: list[_Row], options: Options, section: str) -> str:
 
 
 def _code_size(row: _Row) -> int:
-    """Returns the number of dimensions of the codes of a row's run."""
+    """Returns the size of a row's codes; raises `UserError` if the run has no such option."""
     if row.config.options.latent is None:
         raise UserError(f"the run of {row.job.name} has no option latent: give another --folder")
     return row.config.options.latent

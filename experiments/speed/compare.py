@@ -45,7 +45,7 @@ _Scale = Literal["batch", "code", "images", "replicas", "devices"]
 
 @dataclass(frozen=True)
 class Options:
-    """Times the recipes beside their peers, and writes a page of tables."""
+    """Times the recipes and their peers, and writes a page of tables."""
 
     # --- comparison ---
     # recipes to time

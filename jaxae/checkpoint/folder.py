@@ -33,7 +33,7 @@ UNREADABLE = "\\"
 
 
 def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
-    """Raises UserError if a folder's absolute path has characters that break checkpoints."""
+    """Raises `UserError` if a folder's absolute path has characters that break checkpoints."""
     path = folder.absolute().as_posix()
     if _REMOTE.search(path) or not _is_utf8(path):
         raise UserError(
@@ -79,7 +79,7 @@ def repair_losses(folder: Path) -> None:
     """Makes sure that Orbax can read the loss of each checkpoint, which it compares.
 
     If Orbax's own file of the loss is damaged, it is rewritten from our description. A checkpoint
-    whose description is damaged is set aside. Raises UserError if one cannot be read now.
+    whose description is damaged is set aside. Raises `UserError` if one cannot be read now.
     """
     if not is_first_process():
         return
@@ -131,7 +131,7 @@ def _step_folders(folder: Path) -> list[Path]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Returns the names in a folder, none without a folder; raises UserError if unreadable."""
+    """Returns the names in a folder, none without a folder; raises `UserError` if unreadable."""
     try:
         return [path.name for path in folder.iterdir()]
     except MISSING:

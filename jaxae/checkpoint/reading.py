@@ -68,7 +68,7 @@ def read(path: Path, like: Any) -> Any:
 
 
 def read_variables(path: Path) -> Any:
-    """Reads and checks the variables of a checkpoint's state; raises DamagedError like `read`."""
+    """Reads and checks the variables of a checkpoint's state; raises `DamagedError` like `read`."""
     saved = read_metadata(path)["leaves"]
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     tree: dict[str, Any] = {"state": {"params": {}, "collections": {}}}
@@ -88,7 +88,7 @@ def read_variables(path: Path) -> Any:
 
 
 def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
-    """Reads the leaves that an abstract pytree has; raises DamagedError if one differs."""
+    """Reads the leaves that an abstract pytree has; raises `DamagedError` if one differs."""
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
@@ -209,7 +209,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
-    """Raises UserError, which names the leaf, unless the saved leaves match those of `like`."""
+    """Raises `UserError`, which names the leaf, unless the saved leaves match those of `like`."""
     wanted = {name: describe_leaf(leaf) for name, leaf in named_leaves(like).items()}
     for name in sorted(saved.keys() | wanted.keys()):
         if name not in saved or name not in wanted:

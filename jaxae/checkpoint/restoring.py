@@ -39,7 +39,7 @@ def load_variables(folder: Path, step: int | Literal["best"] | None = None) -> A
 def latest_step(folder: Path) -> int:
     """Returns the latest step with intact variables; prints a warning for each later one.
 
-    Raises UserError if there is none.
+    Raises `UserError` if there is none.
     """
 
     def whole_step(path: Path) -> int:
@@ -52,7 +52,10 @@ def latest_step(folder: Path) -> int:
 def _read_step(
     folder: Path, step: int | Literal["best"] | None, read_one: Callable[[Path], Any]
 ) -> Any:
-    """Applies `read_one` to a step's checkpoint, by default the latest intact one."""
+    """Applies `read_one` to a step's checkpoint, by default the latest intact one.
+
+    Raises `UserError` if there is no such checkpoint, or if it is damaged.
+    """
     check_path(folder, UNREADABLE)
     available = steps(folder)
     if not available:
@@ -76,7 +79,7 @@ def _read_step(
 
 
 def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Path], Any]) -> Any:
-    """Applies `read_one` to the latest intact checkpoint; raises UserError if all are damaged."""
+    """Applies `read_one` to the latest intact checkpoint; raises `UserError` if all are damaged."""
     damages = []
     for step in sorted(available, reverse=True):
         try:
@@ -91,7 +94,7 @@ def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Pat
 
 
 def best_step(folder: Path, available: Sequence[int]) -> int:
-    """Returns the step of the lowest loss; raises UserError if all checkpoints are damaged."""
+    """Returns the step of the lowest loss; raises `UserError` if all checkpoints are damaged."""
     losses, damages = {}, []
     for step in available:
         try:

@@ -46,8 +46,8 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
     With `keep_all` it keeps all. Remains of killed runs are first removed, or set aside with a
     warning. It writes while training goes on; leaving the context waits until all is on disk. A
     save counts only once it has been verified, on the thread that saves. Orbax's threads log
-    nothing in this context. Raises UserError if the folder cannot be written to, or if `check_path`
-    refuses its path.
+    nothing in this context. Raises `UserError` if the folder cannot be written to, or if
+    `check_path` refuses its path.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -95,7 +95,7 @@ def set_aside_after(checkpointer: "Checkpointer", step: int, reason: str) -> Non
 
 @contextlib.contextmanager
 def _clear_errors(folder: Path) -> Iterator[None]:
-    """Turns any error that Orbax raises while it writes into one UserError."""
+    """Turns any error that Orbax raises while it writes into one `UserError`."""
     try:
         yield
     except Exception as error:  # an OSError, or what TensorStore and Orbax turn it into
@@ -118,7 +118,7 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
     """Starts saving a pytree of arrays as the checkpoint of a step, replacing one that is there.
 
     The loss decides which checkpoint is the best; a non-finite loss is never the best. Raises
-    UserError if this save fails, or the previous one, which ran during training.
+    `UserError` if this save fails, or the previous one, which ran during training.
     """
     # JSON has no infinity, and Orbax treats NaN as the lowest loss.
     loss = loss if math.isfinite(loss) else sys.float_info.max
@@ -155,7 +155,7 @@ def _verify_unfinished(folder: Path) -> None:
 def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
     """Restores the latest checkpoint once it is on disk, and compares all its checksums.
 
-    Raises UserError if its numbers differ from those saved. Does nothing without a checkpoint.
+    Raises `UserError` if its numbers differ from those saved. Does nothing without a checkpoint.
     """
     folder = Path(str(checkpointer.directory))
     with _clear_errors(folder):

@@ -37,7 +37,7 @@ def run_main(
 ) -> None:
     """Parses the command line of a command that trains, and calls main.
 
-    Exits with 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM, and otherwise with 1 if
+    Exits with 2 after a `UserError`, 130 after Ctrl-C, 143 after SIGTERM, and otherwise with 1 if
     some of the output could not be written.
 
     Args:

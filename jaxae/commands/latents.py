@@ -144,7 +144,7 @@ def choose_images(
     """Returns the indices of the test images to show.
 
     By default up to six: the first ones or, for a conditional network, the first ones of a class
-    that has several. Raises UserError if fewer than two are asked for, an index is out of range,
+    that has several. Raises `UserError` if fewer than two are asked for, an index is out of range,
     or a conditional network is asked for several classes.
     """
     if asked is None:

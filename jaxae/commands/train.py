@@ -140,7 +140,7 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
 
 
 def _choose_likelihood(options: Options) -> likelihoods.Likelihood:
-    """Returns the named likelihood; raises UserError for a standard deviation it does not take."""
+    """Returns the named likelihood; raises `UserError` if it cannot take the standard deviation."""
     if options.likelihood == "gaussian":
         return likelihoods.gaussian(options.standard_deviation)
     if options.standard_deviation != Options.standard_deviation:

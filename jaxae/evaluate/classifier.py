@@ -95,7 +95,7 @@ class Classifier:
 def features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     """Returns the nonnegative layer before the logits: images [N, H, W, C] -> float32 [N, D].
 
-    Images are uint8, or floats in [0, 1]; raises UserError for others, and for other shapes.
+    Images are uint8, or floats in [0, 1]; raises `UserError` for others, and for other shapes.
     """
     return _apply(_features, classifier, images)
 
@@ -103,7 +103,7 @@ def features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
 def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     """Returns the probability of each class: images [N, H, W, C] -> float32 [N, classes].
 
-    Images are uint8, or floats in [0, 1]; raises UserError for others, and for other shapes.
+    Images are uint8, or floats in [0, 1]; raises `UserError` for others, and for other shapes.
     """
     return _apply(_probabilities, classifier, images)
 
@@ -143,8 +143,8 @@ def load_or_train(
 def train(dataset: Dataset, settings: ClassifierSettings = ClassifierSettings()) -> Classifier:
     """Trains on a dataset's training split and measures the accuracy on its test split.
 
-    The same dataset, settings and machine give the same parameters. Raises UserError for a dataset
-    of fewer than two classes.
+    The same dataset, settings and machine give the same parameters. Raises `UserError` for a
+    dataset of fewer than two classes.
     """
     model = _network(dataset, settings)
     objective = partial(cross_entropy, model=model)

@@ -106,7 +106,7 @@ def main(options: Options) -> None:
 
 
 def _check_options(options: Options) -> None:
-    """Raises UserError for the first number out of its range."""
+    """Raises `UserError` for the first number out of its range."""
     least = {"samples": 1, "images": 1, "generated": figures.LEAST_GENERATED, "seed": 0}
     for name, low in least.items():
         value = getattr(options, name)
@@ -117,7 +117,7 @@ def _check_options(options: Options) -> None:
 def choose_step(options: Options) -> int:
     """Returns the step of the chosen checkpoint.
 
-    Raises UserError if --epoch and --step are both given, or if the run has no such checkpoint.
+    Raises `UserError` if --epoch and --step are both given, or if the run has no such checkpoint.
     """
     folder = options.run / "checkpoints"
     available = checkpoint.steps(folder)
@@ -133,7 +133,7 @@ def choose_step(options: Options) -> int:
 
 
 def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
-    """Loads the network of each replica; raises UserError like `jaxae.load`."""
+    """Loads the network of each replica; raises `UserError` like `jaxae.load`."""
     first = jaxae.load(run, step)
     count = config.options.run.replicas
     return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]
@@ -163,7 +163,10 @@ def describe_cost(run: Path, network: Trained, epochs: float) -> dict[str, float
 
 
 def write(folder: Path, results: dict[str, Any], page: str) -> None:
-    """Writes evaluation.json and report.html, each whole or not at all, and prints where."""
+    """Writes evaluation.json and report.html, each whole or not at all, and prints where.
+
+    Raises `UserError` if the folder cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "evaluation.json", results)

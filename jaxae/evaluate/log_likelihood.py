@@ -30,7 +30,7 @@ def log_likelihood(
     a time, which bounds memory to that of chunk * B images and does not change the result. The
     Bernoulli likelihood is a density for binary pixels only.
 
-    Raises UserError for fewer than one sample, a model without a posterior, or a likelihood whose
+    Raises `UserError` for fewer than one sample, a model without a posterior, or a likelihood whose
     loss is not the negative log of a density.
     """
     check_count("samples", samples)
@@ -48,7 +48,7 @@ def log_likelihood(
 
 
 def _check_density(network: Network) -> None:
-    """Raises UserError if a network gives images no density."""
+    """Raises `UserError` if a network gives images no density."""
     if not network.has_posterior:
         raise UserError(
             f"a log-likelihood was asked for under {type(network.model).__name__}, which has no "

@@ -21,7 +21,7 @@ def _plain(value: Any) -> Any:
 
 
 def decode_json(content: bytes) -> Any:
-    """Decodes JSON in UTF-8; raises ValueError for other content or for too deep nesting."""
+    """Decodes JSON in UTF-8; raises `ValueError` for other content or for too deep nesting."""
     try:
         value = json.loads(content.decode())
         if b"\\u" in content:  # half of a surrogate pair cannot be written as UTF-8
@@ -32,7 +32,7 @@ def decode_json(content: bytes) -> Any:
 
 
 def read_json(path: Path, advice: str = _ADVICE) -> dict[str, Any]:
-    """Reads the object in a JSON file; raises UserError that ends with advice if it has none."""
+    """Reads the object in a JSON file; raises `UserError` that ends with advice if it has none."""
     try:
         value = decode_json(path.read_bytes())
     except (OSError, ValueError) as error:

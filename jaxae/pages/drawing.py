@@ -124,7 +124,7 @@ def draw_scatter(scatter: Scatter) -> dict[str, Any]:
 
 
 def _check_scatter(scatter: Scatter) -> None:
-    """Raises UserError unless there are N finite points, labels and thumbnails, N at least 1."""
+    """Raises `UserError` unless there are N finite points, labels and thumbnails, N at least 1."""
     count = len(scatter.points)
     shapes = [np.shape(a) for a in (scatter.points, scatter.labels, scatter.thumbnails)]
     fits = shapes[:2] == [(count, 2), (count,)] and len(shapes[2]) == 4 and shapes[2][0] == count

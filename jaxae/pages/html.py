@@ -9,7 +9,7 @@ from jaxae.pages.page import Page
 def render(page: Page) -> str:
     """Returns the page as HTML that loads no other file; JavaScript serves only the scatter.
 
-    Raises UserError if a scatter's arrays do not fit together.
+    Raises `UserError` if a scatter's arrays do not fit together.
     """
     import jinja2  # slow to import, and needed only here
 

@@ -69,7 +69,7 @@ def drawable(images: ArrayLike) -> np.ndarray:
 
 
 def _alike(*groups: ArrayLike) -> list[np.ndarray]:
-    """Returns groups of images as uint8; raises UserError unless all have one shape."""
+    """Returns groups of images as uint8; raises `UserError` unless all have one shape."""
     arrays = [drawable(group) for group in groups]
     shapes = [array.shape for array in arrays]
     if len(set(shapes)) != 1:

@@ -23,7 +23,7 @@ def save(
 
     `strip` also writes the caption under the picture, in lines that fit its width. Missing folders
     are created. The file appears whole or not at all, and replaces one of the same name. Raises
-    UserError for another array, or a path that does not end in .png.
+    `UserError` for another array, or a path that does not end in .png.
     """
     path = Path(path)
     if picture.dtype != np.uint8 or picture.ndim < 2 or picture.shape[2:] not in ((), (3,)):
@@ -65,7 +65,7 @@ def save_gif(frames: ArrayLike, path: Path, *, seconds_per_frame: float, caption
     Frames are drawn as `jaxae.plots` draws images; small ones are enlarged by whole pixels,
     and the caption is the file's comment. A GIF counts time in hundredths of a second, and has at
     most 256 colors a frame. The file appears whole or not at all; missing folders are created.
-    Raises UserError if `seconds_per_frame` is not from 0.02 to 655.
+    Raises `UserError` if `seconds_per_frame` is not from 0.02 to 655.
     """
     milliseconds = 10 * round(100 * seconds_per_frame) if 0 < seconds_per_frame < 655 else 0
     if milliseconds < 20:

@@ -35,7 +35,8 @@ def with_binarization(recipe: Recipe, dataset: data.Dataset, binarization: Binar
     """Returns a recipe for binarized images.
 
     `dynamic` draws the training pixels at each step, `static` draws them once. Test images are
-    always binarized once, and the test objective stays the same.
+    always binarized once, and the test objective stays the same. Raises `UserError` if streamed
+    images would have to be binarized once.
     """
     if binarization == "none":
         return recipe

@@ -92,7 +92,7 @@ class Config:
 
 
 def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
-    """Raises UserError if a dataset has other content than the one a run was trained on."""
+    """Raises `UserError` if a dataset has other content than the one a run was trained on."""
     expected = config.dataset
     if dataset.fingerprint != expected.fingerprint:
         raise UserError(
@@ -102,7 +102,7 @@ def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
 
 
 def read_config(folder: Path) -> Config:
-    """Reads a run's config.json; raises UserError if it is missing, unreadable or invalid."""
+    """Reads a run's config.json; raises `UserError` if it is missing, unreadable or invalid."""
     path = folder / CONFIG_FILE
     if not path.exists():
         raise UserError(f"{folder} is not a run: {path} does not exist; give a run's folder")

@@ -33,7 +33,7 @@ _PATIENCE = 10  # non-finite steps in a row that stop training
 def check_finite(
     chunk: Progress, examples: Examples, *, objective: Objective, batch_size: int, debug: bool
 ) -> None:
-    """Raises UserError if ten steps in a row, or one with `debug`, were not finite.
+    """Raises `UserError` if ten steps in a row, or one with `debug`, were not finite.
 
     The error names the epoch and the step of the first one. With `debug` it also names the
     operation, because the parameters are still those that the first such step started from.

@@ -107,7 +107,7 @@ def start(
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Locks a run's folder; raises UserError if another process has locked it."""
+    """Locks a run's folder; raises `UserError` if another process has locked it."""
     from filelock import FileLock, Timeout
 
     if not is_first_process():
@@ -147,7 +147,8 @@ def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
 def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
     """Cleans up after an error or Ctrl-C: empties the folder of a new run that has saved nothing.
 
-    After Ctrl-C it also prints how to resume the run. An OSError of the system becomes a UserError.
+    After Ctrl-C it also prints how to resume the run. An OSError of the system becomes a
+    `UserError`.
     """
     try:
         yield
@@ -172,7 +173,7 @@ def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
 
 
 def check_folder(run: Run) -> None:
-    """Raises UserError if the run's folder is gone, because Orbax would create another."""
+    """Raises `UserError` if the run's folder is gone, because Orbax would create another."""
     if is_first_process() and not (run.folder / "config.json").exists():
         raise UserError(
             f"{run.folder} has vanished, with everything saved in it: do not move or delete the "
@@ -197,7 +198,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 
 def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> None:
-    """Raises UserError if a run is of another experiment, or was trained on other data."""
+    """Raises `UserError` if a run is of another experiment, or was trained on other data."""
     folder = shared.restored
     assert folder is not None
     config = read_config(folder)
@@ -212,7 +213,7 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
 
 
 def new_folder(experiment: str, out: Path | None) -> Path:
-    """Creates a run's folder, `out` or one named by the time; raises UserError if it holds files.
+    """Creates a run's folder, `out` or one named by the time; raises `UserError` if it holds files.
 
     Only the first of several processes creates and checks it.
     """
@@ -250,7 +251,7 @@ def _timed_folder(parent: Path) -> Path:
 
 
 def step_of_epoch(folder: Path, epoch: int, *, flag: str = "--initial-epoch") -> int:
-    """Returns the step of a run's checkpoint after an epoch; raises UserError if there is none."""
+    """Returns the step of the checkpoint after an epoch; raises `UserError` if there is none."""
     steps_per_epoch = read_config(folder).steps_per_epoch
     steps = checkpoint.steps(folder / "checkpoints")
     kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}

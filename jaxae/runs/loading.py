@@ -50,7 +50,7 @@ def load(
 def _build_network(
     folder: Path, network: SavedNetwork, shape: tuple[int, int, int]
 ) -> tuple[Network, Variables]:
-    """Builds a described network, and its variables as shapes; raises UserError if it cannot."""
+    """Builds a described network, and its variables as shapes; raises `UserError` if it cannot."""
     try:
         likelihood = likelihoods.named(network.likelihood)
         model = models.build(network.model)
@@ -68,7 +68,7 @@ def _build_network(
 
 
 def _check_shapes(folder: Path, expected: Variables, saved: Variables, replicas: int) -> None:
-    """Raises UserError unless all variables that a network needs are saved, in their shapes."""
+    """Raises `UserError` unless all variables that a network needs are saved, in their shapes."""
     found = named_leaves(saved)
     for name, leaf in named_leaves(expected).items():
         shape = (replicas, *leaf.shape) if replicas > 1 else leaf.shape
@@ -85,7 +85,7 @@ def load_dataset(
 ) -> data.Dataset:
     """Loads the dataset that a run was trained on, from the given folders or the user's defaults.
 
-    Raises UserError if it cannot be found, or if its content has changed.
+    Raises `UserError` if it cannot be found, or if its content has changed.
     """
     shared, name = config.options.run, config.dataset.name
     data.check_data_dir(folder, name, shared.data_dir, data_dir)

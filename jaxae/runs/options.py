@@ -120,7 +120,7 @@ _FREE_ON_RESUME = {
 
 
 def check_options(run: RunOptions) -> None:
-    """Raises UserError for the first option that is out of its range."""
+    """Raises `UserError` for the first option that is out of its range."""
     for name in ("epochs", "batch_size", "replicas"):
         if getattr(run, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
@@ -144,7 +144,7 @@ def check_options(run: RunOptions) -> None:
 
 
 def _check_processes(run: RunOptions) -> None:
-    """Raises UserError if the options for several devices or processes are incomplete or wrong."""
+    """Raises `UserError` if the options for devices and processes are incomplete or wrong."""
     numbers = (run.processes, run.process)
     if run.devices is not None and run.devices < 1:
         raise UserError(f"--devices {run.devices}: give 1 or more, or leave it out for all")
@@ -165,7 +165,7 @@ def _check_processes(run: RunOptions) -> None:
 
 
 def check_same(options: Options, saved: Options) -> None:
-    """Raises UserError if a resumed run is given other options than it was started with."""
+    """Raises `UserError` if a resumed run is given other options than it was started with."""
     now, before = _flatten(options), _flatten(saved)
     changed = [name for name in now if name not in _FREE_ON_RESUME and now[name] != before[name]]
     if changed:

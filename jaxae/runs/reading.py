@@ -21,7 +21,7 @@ _OF_A_RUN = ("epoch", "test_loss", "parameters", "training_seconds")  # also of 
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """Reads the lines of metrics.jsonl; none if there is no such file.
 
-    An unfinished last line is left out, and null becomes NaN. Raises UserError, which names the
+    An unfinished last line is left out, and null becomes NaN. Raises `UserError`, which names the
     line, if one is invalid.
     """
     path = folder / "metrics.jsonl"
@@ -40,7 +40,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Reads a run's summary.json, with NaN for null; raises UserError if it is invalid."""
+    """Reads a run's summary.json, with NaN for null; raises `UserError` if it is invalid."""
     path = folder / "summary.json"
     values = read_json(path)
     try:
@@ -74,7 +74,7 @@ class _Evaluation:
 
 
 def read_evaluation(folder: Path) -> _Evaluation:
-    """Reads a run's evaluation.json; raises UserError if it is missing or invalid."""
+    """Reads a run's evaluation.json; raises `UserError` if it is missing or invalid."""
     path = folder / "evaluation.json"
     values = read_json(path)
     try:
@@ -85,7 +85,7 @@ def read_evaluation(folder: Path) -> _Evaluation:
 
 
 def _check_figures(values: Any, required: Sequence[str] = ()) -> dict[str, Any]:
-    """Returns named figures from JSON; raises ValueError if one is missing or invalid."""
+    """Returns named figures from JSON; raises `ValueError` if one is missing or invalid."""
     named = convert(dict[str, Any], values, "it")
     missing = [name for name in required if name not in named]
     if missing:
@@ -108,7 +108,7 @@ def _check_figure(name: str, value: Any) -> Any:
 
 
 def _check_number(name: str, value: Any) -> float:
-    """Returns a number, NaN for null; raises ValueError if it is finite and beyond _LARGEST."""
+    """Returns a number, NaN for null; raises `ValueError` if it is finite and beyond _LARGEST."""
     number = convert(float | None, value, name)
     if number is None:
         return math.nan

@@ -45,7 +45,7 @@ def starting_point(
 
 
 def _check_untrained(folder: Path) -> None:
-    """Raises UserError if a run without a checkpoint has trained past its first.
+    """Raises `UserError` if a run without a checkpoint has trained past its first.
 
     The first checkpoint is saved while the second epoch trains, so a run that is killed meanwhile
     can have two epochs on record.

@@ -39,7 +39,7 @@ def initial_state(
 
 
 def _check_replicas(count: int, state: train.State) -> None:
-    """Raises UserError if memory cannot hold all replicas' states before and after a step."""
+    """Raises `UserError` if memory cannot hold all replicas' states before and after a step."""
     leaves = jax.tree.leaves((state.params, state.collections, state.optimizer_state))
     size = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     memory = devices.memory()

@@ -65,7 +65,7 @@ def train_epochs(
 def _open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> None:
     """Writes config.json, and drops a resumed run's records of epochs that it will train again.
 
-    Before anything is written, raises UserError if a resumed run has already trained for more
+    Before anything is written, raises `UserError` if a resumed run has already trained for more
     epochs than are asked for, or if its records are damaged.
     """
     shared = run.shared
