@@ -66,7 +66,7 @@ class ClassifierSettings:
     seed: int = 0
 
 
-class Network(nn.Module):
+class FeatureNetwork(nn.Module):
     """An encoder that gives features, and a head that turns them into logits of classes."""
 
     encoder: nn.Module
@@ -84,7 +84,7 @@ class Network(nn.Module):
 class Classifier:
     """A trained network, with its accuracy, and a digest that identifies it."""
 
-    model: Network
+    model: FeatureNetwork
     variables: Variables  # what `model.apply` takes
     shape: Shape  # (H, W, C) of the images it reads
     accuracy: float  # on the dataset's test split, in [0, 1]
@@ -172,7 +172,9 @@ def train(dataset: Dataset, settings: ClassifierSettings = ClassifierSettings())
     return Classifier(model, variables, shape, accuracy, _digest(variables), dataset.name)
 
 
-def cross_entropy(variables: Variables, key: Array, batch: Batch, *, model: Network) -> Terms:
+def cross_entropy(
+    variables: Variables, key: Array, batch: Batch, *, model: FeatureNetwork
+) -> Terms:
     """-log p(label | image) of each example, in nats; its metric "accuracy" is 1 or 0."""
     del key
     assert batch.labels is not None
@@ -182,7 +184,7 @@ def cross_entropy(variables: Variables, key: Array, batch: Batch, *, model: Netw
     return Terms(loss, {"accuracy": correct.astype(jnp.float32)})
 
 
-def _network(dataset: Dataset, settings: ClassifierSettings) -> Network:
+def _network(dataset: Dataset, settings: ClassifierSettings) -> FeatureNetwork:
     classes = len(dataset.class_names)
     if classes < 2:
         raise UserError(
@@ -193,16 +195,16 @@ def _network(dataset: Dataset, settings: ClassifierSettings) -> Network:
     encoder = ConvEncoder(
         layers, settings.features, latent_activation=nn.relu, initialization=lecun
     )
-    return Network(encoder, nn.Dense(classes))
+    return FeatureNetwork(encoder, nn.Dense(classes))
 
 
 @partial(jax.jit, static_argnames="model")
-def _features(variables: Variables, images: Array, *, model: Network) -> Array:
+def _features(variables: Variables, images: Array, *, model: FeatureNetwork) -> Array:
     return apply(model, variables, pixels(images), method="features")
 
 
 @partial(jax.jit, static_argnames="model")
-def _probabilities(variables: Variables, images: Array, *, model: Network) -> Array:
+def _probabilities(variables: Variables, images: Array, *, model: FeatureNetwork) -> Array:
     return jax.nn.softmax(apply(model, variables, pixels(images)))
 
 
