@@ -1,6 +1,8 @@
 """Tiles images, then draws curves, and prints the names of all imported modules after each.
 
-python draw_grid_then_curves.py
+    python draw_grid_then_curves.py
+
+It takes no arguments.
 """
 
 import sys

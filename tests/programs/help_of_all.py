@@ -1,6 +1,8 @@
 """Shows the help of each experiment, and prints the names of all imported modules.
 
-python help_of_all.py experiments/fashion.py experiments/conv.py
+    python help_of_all.py experiments/fashion.py experiments/conv.py
+
+Its arguments are the experiments' files.
 """
 
 import contextlib

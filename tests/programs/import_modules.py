@@ -1,6 +1,8 @@
 """Imports modules by name, and prints the names of all modules that are then imported.
 
-python import_modules.py jaxae.models jaxae.train
+    python import_modules.py jaxae.models jaxae.train
+
+Its arguments are the names of the modules.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Loads a prepared and the bundled MNIST, and prints the names of all imported modules.
 
-python load_sets.py DATA_DIR
+    python load_sets.py DATA_DIR
+
+Its argument is the folder of the prepared datasets.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Loads a small MNIST from archives, and prepares it if needed; prints its fingerprint.
 
-python prepare_mnist.py DATA_DIR SOURCES
+    python prepare_mnist.py DATA_DIR SOURCES
+
+Its arguments are the folder of the prepared datasets, and the folder of the archives.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Starts `jaxae` without the package array_record, which Windows does not have.
 
-python run_without_array_record.py train --epochs 1
+    python run_without_array_record.py train --epochs 1
+
+Its arguments are those of `jaxae`.
 """
 
 from jaxae.commands import main
