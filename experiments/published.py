@@ -220,12 +220,12 @@ def _compare_with_pca(rows: list[_Row], options: Options, section: str) -> str:
     picture = plots.curves(
         sizes,
         {"PCA": np.array(errors), "autoencoder": np.array(ours).T},
-        "squared error per pixel",
+        "squared error a pixel",
         f"{rows[0].dataset}: test images through codes of a size",
         xlabel="size of the code",
     )
     path = options.page.parent / "pictures" / f"{section}.png"
-    plots.save(picture, path, caption="squared error per pixel by size of the code, PCA and ours")
+    plots.save(picture, path, caption="squared error a pixel by size of the code, PCA and ours")
     return f"{text}.\n\n![{path.stem}](pictures/{path.name})"
 
 

@@ -123,8 +123,8 @@ def main(options: Options) -> None:
     with skip_failed_picture("traversal"):
         dimensions, picture = _draw_traversal(trained, train, test)
         caption = (
-            f"test image {chosen[0]}, one number of its code per row from -2.5 to 2.5 standard "
-            f"deviations: numbers {', '.join(map(str, dimensions))}, those that vary most"
+            f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard "
+            f"deviations a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
         )
         save("traversal", picture, caption)
     with skip_failed_picture("neighbors"):

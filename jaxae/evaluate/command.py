@@ -78,7 +78,9 @@ def main(options: Options) -> None:
         seed=options.seed,
     )
     judge = classifier.load_or_train(images.dataset)
-    judged = [figures.judge(network, images, settings, judge) for network in networks]
+    evaluations = [
+        figures.evaluate_network(network, images, settings, judge) for network in networks
+    ]
     results = {
         "run": str(options.run),
         "experiment": config.experiment,
@@ -89,8 +91,8 @@ def main(options: Options) -> None:
         "epoch": step / config.steps_per_epoch,
         "replicas": len(networks),
         "settings": asdict(settings),
-        "figures": over_replicas([each.figures for each in judged]),
-        "references": figures.judge_references(networks[0], images, settings, judge),
+        "figures": over_replicas([each.figures for each in evaluations]),
+        "references": figures.reference_figures(networks[0], images, settings, judge),
         "cost": describe_cost(options.run, networks[0], step / config.steps_per_epoch),
         "classifier": {
             "accuracy": judge.accuracy,
@@ -101,7 +103,9 @@ def main(options: Options) -> None:
         "environment": runs.describe_environment(),
         "evaluation_seconds": time.perf_counter() - started,
     }
-    shown = page.make_page(options.run, config, results, networks[0], images, judged[0], settings)
+    shown = page.make_page(
+        options.run, config, results, networks[0], images, evaluations[0], settings
+    )
     write(options.out or options.run, results, pages.render(shown))
 
 

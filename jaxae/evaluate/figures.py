@@ -60,24 +60,24 @@ def choose_prior(trained: Trained, objective: str | None) -> Prior:
 
 
 @dataclass(frozen=True)
-class Judged:
+class NetworkEvaluation:
     """The figures of a network, and some images that it generated."""
 
     figures: Figures
     generated: np.ndarray  # the first images generated, float [N, H, W, C]
 
 
-def judge(
-    trained: Trained, images: Images, settings: EvaluationSettings, classes: Classifier
-) -> Judged:
+def evaluate_network(
+    trained: Trained, images: Images, settings: EvaluationSettings, judge: Classifier
+) -> NetworkEvaluation:
     """Returns all figures that apply to a network; a classifier gives the features of images."""
     sample_key, generate_key = jax.random.split(jax.random.key(settings.seed))
     train_codes = trained.encode(images.train, images.train_labels)
     test_codes = trained.encode(images.test, images.test_labels)
     reconstructions = trained.reconstruct(images.test, images.test_labels)
     figures = {
-        **_judge_reconstructions(reconstructions, images.test),
-        **judge_code_use(trained, test_codes),
+        **_reconstruction_figures(reconstructions, images.test),
+        **code_use_figures(trained, test_codes),
     }
     if trained.classes is None:  # a conditional encoder is given the class
         figures |= _probe(train_codes, images.train_labels, test_codes, images.test_labels)
@@ -100,14 +100,14 @@ def judge(
         except UserError:  # collapsed codes are too few to fit; the other figures remain
             continue
         new = _generate(trained, sample, images.test_labels, settings.generated, generate_key)
-        judged = _judge_generated(new, real, classes, seed=settings.seed)
-        figures |= judged if prior == settings.prior else _prefix(f"{prior}_", judged)
-    compared = (classifier.features(classes, each) for each in (reconstructions[: len(real)], real))
+        generation = _generation_figures(new, real, judge, seed=settings.seed)
+        figures |= generation if prior == settings.prior else _prefix(f"{prior}_", generation)
+    compared = (classifier.features(judge, each) for each in (reconstructions[: len(real)], real))
     figures["reconstruction_fid"] = metrics.frechet_distance(*compared)
-    return Judged(figures, new[:_KEPT].copy())
+    return NetworkEvaluation(figures, new[:_KEPT].copy())
 
 
-def _judge_reconstructions(reconstructions: np.ndarray, images: np.ndarray) -> Figures:
+def _reconstruction_figures(reconstructions: np.ndarray, images: np.ndarray) -> Figures:
     """Returns the mean MSE, PSNR in dB and, unless images are too small for it, SSIM.
 
     Reconstructions are float in [0, 1], images uint8, both [N, H, W, C].
@@ -155,7 +155,7 @@ def _negative_log_likelihood(
     return -float(estimates.mean(dtype=float))
 
 
-def judge_code_use(trained: Trained, test_codes: np.ndarray) -> Figures:
+def code_use_figures(trained: Trained, test_codes: np.ndarray) -> Figures:
     """Returns a posterior's active units, or the perplexity and use of a codebook, if any."""
     if trained.network.has_posterior:
         return {"active_units": metrics.active_units(test_codes.reshape(len(test_codes), -1))}
@@ -185,23 +185,23 @@ def _generate(
     return trained.decode(sample(key, count), np.resize(labels, count))
 
 
-def _judge_generated(
-    generated: np.ndarray, real: np.ndarray, classes: Classifier, *, seed: int
+def _generation_figures(
+    generated: np.ndarray, real: np.ndarray, judge: Classifier, *, seed: int
 ) -> Figures:
     """Compares generated images [N, H, W, C] to real ones [M, H, W, C] by their features."""
-    features, real_features = (classifier.features(classes, each) for each in (generated, real))
+    features, real_features = (classifier.features(judge, each) for each in (generated, real))
     precision, recall = metrics.precision_and_recall(real_features, features)
     return {
         "fid": metrics.frechet_distance(features, real_features),
         "kid": metrics.kernel_distance(features, real_features, seed=seed).mean,
         "precision": precision,
         "recall": recall,
-        "inception_score": metrics.inception_score(classifier.probabilities(classes, generated)),
+        "inception_score": metrics.inception_score(classifier.probabilities(judge, generated)),
     }
 
 
-def judge_references(
-    trained: Trained, images: Images, settings: EvaluationSettings, classes: Classifier
+def reference_figures(
+    trained: Trained, images: Images, settings: EvaluationSettings, judge: Classifier
 ) -> Figures:
     """Returns figures to compare a network's figures with.
 
@@ -213,7 +213,7 @@ def judge_references(
     training, real = (split.images[:count] for split in (images.dataset.train, images.dataset.test))
     figures = {
         **_prefix("pixels_", _probe(*train, *test)),
-        **_prefix("training_", _judge_generated(training, real, classes, seed=settings.seed)),
+        **_prefix("training_", _generation_figures(training, real, judge, seed=settings.seed)),
     }
     if images.test[0].size > _LARGEST_PCA:
         return figures

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxae.evaluate import pictures
-from jaxae.evaluate.figures import EvaluationSettings, Judged
+from jaxae.evaluate.figures import EvaluationSettings, NetworkEvaluation
 from jaxae.evaluate.images import Images
 from jaxae.network import Trained
 from jaxae.pages import Page, Row, Table
@@ -66,10 +66,10 @@ def make_page(
     results: _Results,
     trained: Trained,
     images: Images,
-    judged: Judged,
+    evaluation: NetworkEvaluation,
     settings: EvaluationSettings,
 ) -> Page:
-    """Returns the page of a run; `trained` and `judged`, for pictures, are of its first replica."""
+    """Returns the page of a run; `trained` and `evaluation` are those of its first replica."""
     figures = results["figures"]
     replicas = results["replicas"]
     several = f", mean ± standard deviation of {replicas} replicas" if replicas > 1 else ""
@@ -97,7 +97,9 @@ def make_page(
         ),
         tables=_make_tables(results, settings),
         charts=pictures.make_charts(read_records(run)),
-        galleries=pictures.make_galleries(run, trained, images, judged.generated, settings.prior),
+        galleries=pictures.make_galleries(
+            run, trained, images, evaluation.generated, settings.prior
+        ),
         scatter=pictures.make_scatter(trained, images),
         notes=(f"On {len(images.test):,} test images, {seen}.{clean}{pictured}",),
         config=json.dumps(config.values, indent=2, ensure_ascii=False),

@@ -97,7 +97,7 @@ def start(
     with (
         _remove_if_empty(folder, wanted=not existed),
         _lock(folder),
-        clear_end(folder, shared),
+        clean_up_on_error(folder, shared),
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
         records.open_board(folder, wanted=shared.tensorboard) as board,
     ):
@@ -144,7 +144,7 @@ def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def clear_end(folder: Path, shared: RunOptions) -> Iterator[None]:
+def clean_up_on_error(folder: Path, shared: RunOptions) -> Iterator[None]:
     """Cleans up after an error or Ctrl-C: empties the folder of a new run that has saved nothing.
 
     After Ctrl-C it also prints how to resume the run. An OSError of the system becomes a

@@ -309,11 +309,11 @@ def test_a_runs_folder_is_blamed_for_its_own_errors_alone(tmp_path: Path) -> Non
         (OSError(13, "Denied", str(run / "a.png")), f"{run / 'a.png'} cannot be written"),
         (OSError(5, "Input/output error", "/data/set"), r"/data/set cannot be read or written"),
     ]:
-        with pytest.raises(UserError, match=message), runs_folder.clear_end(run, shared):
+        with pytest.raises(UserError, match=message), runs_folder.clean_up_on_error(run, shared):
             raise error
     with (
         pytest.raises(OSError, match="image file is truncated"),
-        runs_folder.clear_end(run, shared),
+        runs_folder.clean_up_on_error(run, shared),
     ):
         raise OSError("image file is truncated")
 

@@ -203,7 +203,7 @@ def test_a_plain_autoencoder_has_neither(plain: Evaluated) -> None:
 def test_a_quantized_code_has_a_perplexity() -> None:
     trained = untrained(QUANTIZED)
     codes = trained.network.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
-    figures = evaluate_figures.judge_code_use(trained, np.asarray(codes))
+    figures = evaluate_figures.code_use_figures(trained, np.asarray(codes))
     assert figures.keys() == {"codebook_size", "codes_used", "codebook_perplexity"}
     assert figures["codebook_size"] == 12
     assert figures["codes_used"] == 3
@@ -308,7 +308,7 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
         "normal", samples=2, weighed=30, generated=40, seed=0
     )
     judge = classifier.load_or_train(images.dataset)
-    judged = evaluate_figures.judge(trained, images, settings, judge)
+    judged = evaluate_figures.evaluate_network(trained, images, settings, judge)
     assert_in_range(judged.figures)
     codes = jax.random.normal(jax.random.split(jax.random.key(0))[1], (40, 2))
     labels = np.concatenate([images.test_labels, images.test_labels[:10]])
@@ -331,7 +331,7 @@ def test_collapsed_codes_are_evaluated_without_samples(tmp_path: Path) -> None:
     settings = evaluate_figures.EvaluationSettings(
         "mixture", samples=1, weighed=1, generated=30, seed=0
     )
-    judged = evaluate_figures.judge(
+    judged = evaluate_figures.evaluate_network(
         trained, images, settings, classifier.load_or_train(images.dataset)
     )
     assert {"test_mse", "linear_probe_accuracy", "reconstruction_fid"} <= judged.figures.keys()
