@@ -1,7 +1,7 @@
 """Devices that share the work: a mesh with a data axis, and several processes that act as one.
 
-The devices of the mesh each hold a part of a batch, and a copy of everything else. The program is
-the same as on one device: XLA partitions it by the sharding of its inputs, and sums gradients.
+Each device of the mesh holds a part of the batch and a copy of everything else. The program is the
+same as on one device: XLA partitions it by the sharding of its inputs, and sums gradients.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ LEAVE_SECONDS = 10  # time to print an error and shut down with the other proces
 
 
 def check_platforms() -> None:
-    """Raises UserError if JAX_PLATFORMS names devices that are not there."""
+    """Raises `UserError` if JAX_PLATFORMS names devices that are not there."""
     asked = jax.config.values["jax_platforms"]
     if not asked:
         return
@@ -43,7 +43,7 @@ def check_platforms() -> None:
 def data_mesh(count: int | None = None) -> Mesh:
     """Returns a mesh of one axis, "data", over the first `count` devices, by default all.
 
-    Raises UserError if there are fewer, or if a process would have no device in the mesh.
+    Raises `UserError` if there are fewer, or if a process would have no device in the mesh.
     """
     devices = jax.devices()
     if count is None:
@@ -113,7 +113,7 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     """Connects this process to the others of a run; call it before anything is computed.
 
     The coordinator is HOST:PORT of process 0; "auto" reads everything from a cluster that JAX
-    supports, such as SLURM. Raises UserError if the processes cannot connect.
+    supports, such as SLURM. Raises `UserError` if the processes cannot connect.
     """
     try:
         if coordinator == "auto":

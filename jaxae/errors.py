@@ -1,4 +1,4 @@
-"""The error for users to read, and the exception for a signal to stop."""
+"""Errors that users read, the exception that SIGTERM raises, and errors that may pass."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _PASSING = re.compile(
     r"PERMISSION_DENIED|RESOURCE_EXHAUSTED|os_error_code='(5|12|13|23|24|107|110|116|121)'"
 )
-"""TensorStore's errors that do not mean that the file is damaged."""
+"""Matches TensorStore's errors that do not mean that a file is damaged."""
 
 
 class UserError(ValueError):
@@ -25,10 +25,10 @@ class Terminated(KeyboardInterrupt):
 
 
 def may_pass(error: BaseException) -> bool:
-    """Returns whether an error, or its cause, may pass: it does not mean a damaged file.
+    """Returns whether an error or its cause may pass, so that no file need be damaged.
 
-    Such errors come from the system, such as too few file descriptors or a network disk that is
-    offline. A missing file is not one of them.
+    Such errors come from the system: too few file descriptors, too little memory, or a network disk
+    that is offline. A missing file is not one of them.
     """
     if isinstance(error, BaseExceptionGroup) and any(map(may_pass, error.exceptions)):
         return True

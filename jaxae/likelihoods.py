@@ -216,7 +216,7 @@ def name_of(likelihood: Likelihood) -> str | None:
 
 
 def named(name: str) -> Likelihood:
-    """Returns a likelihood of `BY_NAME`, or "gaussian S" with standard deviation S.
+    """Returns the likelihood with a name of `BY_NAME`, or with "gaussian S" for a deviation of S.
 
     Raises `KeyError` for any other name.
     """

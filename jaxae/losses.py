@@ -1,4 +1,7 @@
-"""Losses with one number per example, float [batch], summed over its pixels or dimensions."""
+"""Losses with one number per example, float [batch], summed over its pixels or dimensions.
+
+Nothing is broadcast: arrays of different shapes raise `UserError`.
+"""
 
 import math
 from functools import partial
@@ -27,7 +30,7 @@ def _sum_by_product(values: Float[Array, "batch dimension"]) -> Float[Array, " b
 
 
 def _check_same_shape(values: Num[Array, "..."], others: Num[Array, "..."]) -> None:
-    """Raises `UserError` unless both have one shape [batch, ...]; nothing is broadcast."""
+    """Raises `UserError` unless both have the same shape [batch, ...]."""
     if values.shape != others.shape or values.ndim < 1:
         raise UserError(
             f"a loss was asked of shapes {values.shape} and {others.shape}: give two arrays of one "
@@ -52,8 +55,8 @@ def cross_entropy(
     logits: Float[Array, "*shape"], targets: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     """softplus(logits) - logits * targets, elementwise."""
-    # Written as l (1 - t) or -l t plus a remainder, no exponential overflows, and a confident logit
-    # keeps its small loss.
+    # In this form, l (1 - t) or -l t plus a remainder, no exponential overflows, and the small loss
+    # of a confident logit keeps its digits.
     linear = logits * jnp.where(logits >= 0, 1 - targets, -targets)
     return linear + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 

@@ -135,7 +135,7 @@ class Network:
         *,
         method: str = "__call__",
     ) -> Any:
-        """Applies a method of the model to codes or scaled images; floats are float32 or wider."""
+        """Applies a method of the model to codes or scaled images, as the function `apply` does."""
         return apply(self.model, variables, inputs, *condition(self.model, labels), method=method)
 
 
@@ -150,7 +150,8 @@ class Trained:
     """A network and its trained variables.
 
     Large inputs are processed in chunks to bound memory, and results are NumPy arrays. Inside
-    `jax.jit`, where inputs are traced, results are traced arrays too.
+    `jax.jit`, where inputs are traced, results are traced arrays too. The methods raise `UserError`
+    for images, codes or labels that do not fit the network.
     """
 
     network: Network
@@ -204,7 +205,7 @@ class Trained:
             ) from error
 
     def _checked_labels(self, labels: ArrayLike | None, count: int) -> np.ndarray | None:
-        """Returns labels that the network can read, or None if it reads none."""
+        """Returns the labels as int32 [count], or None if the network reads none."""
         if self.classes is None:
             return None
         if labels is None:
@@ -237,7 +238,10 @@ def _widen(leaf: Array) -> Array:
 def condition(
     model: nn.Module, labels: Integer[Array, " batch"] | None
 ) -> tuple[Integer[Array, " batch"], ...]:
-    """Returns the extra arguments of a model's methods: labels if it has classes, else none."""
+    """Returns the extra arguments of a model's methods: labels if it has classes, else none.
+
+    Raises `UserError` if a model with classes is given no labels.
+    """
     if getattr(model, "classes", None) is None:
         return ()
     return (check_labels(labels),)

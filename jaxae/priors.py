@@ -39,7 +39,7 @@ def of_network(
     *,
     seed: int = 0,
 ) -> Sampler:
-    """Fits a prior for a network to its codes of images; only conditional networks read the labels.
+    """Fits a prior to a network's codes of images; only conditional networks read the labels.
 
     Raises `UserError` as `fit` does.
     """
@@ -62,7 +62,7 @@ def fit(
     bottleneck = trained.network.bottleneck
     if not isinstance(bottleneck, TopK):
         return sample
-    # A network with a top-k bottleneck only decodes the k largest numbers of a code.
+    # The decoder was trained on codes that keep only their k largest numbers.
     return lambda key, count: np.asarray(bottleneck(jnp.asarray(sample(key, count))))
 
 
@@ -83,7 +83,7 @@ def _fit_by_name(codes: ArrayLike, prior: Prior, group_size: int | None, seed: i
 
 
 def normal(shape: tuple[int, ...]) -> Sampler:
-    """Samples codes of the given shape, without the batch axis, from a standard normal."""
+    """Returns a sampler of standard normal codes; the shape is that of one code."""
 
     def sample(key: Array, count: int) -> np.ndarray:
         return np.asarray(jax.random.normal(key, (count, *shape), jnp.float32))
@@ -194,10 +194,10 @@ def _promotions_of_flowjax() -> Iterator[None]:
 
 
 def resample(codes: Float[ArrayLike, "N *shape"], dimension: int) -> Sampler:
-    """Samples codes whose every part occurs at its place in some given code, for codebooks.
+    """Returns a sampler that draws each part of a code from the given codes' parts at its place.
 
-    A part is `dimension` consecutive numbers of the last axis. Each part is drawn independently
-    from the parts that all codes have at that place.
+    A part is `dimension` consecutive numbers of the last axis, such as a vector of a codebook.
+    Parts are drawn independently. Raises `UserError` unless `dimension` divides the last axis.
     """
     numbers = _checked_codes(codes)
     channels = numbers.shape[-1]

@@ -24,7 +24,7 @@ from jaxae.convolutions.windows import transposed_padding, transposed_window, wi
 
 _Bilinear = Callable[[Array, Array], Array]
 
-_MANY = 64  # taps; the program has an array for each tap, and more make it too long
+_MANY = 64  # taps; the program has an array for each tap, and more would make it too long
 
 LARGE = 4_000_000  # gathered numbers; above, XLA is faster for values, but not for gradients
 
@@ -111,7 +111,7 @@ def _images_by_products(
     padding: str | Sequence[tuple[int, int]],
     dilation: tuple[int, ...],
 ) -> Float[Array, "batch new_height new_width features"]:
-    """Convolves x, strided or dilated."""
+    """Convolves x, with strides or with a dilated input."""
     pads = [padding] * 2 if isinstance(padding, str) else padding
     sizes = zip(x.shape[1:3], kernel.shape[:2], strict=True)
     x = x.transpose(3, 1, 2, 0)

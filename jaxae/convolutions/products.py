@@ -100,8 +100,8 @@ def upsample_and_correlate(
 ) -> Float[Array, "features new_height new_width batch"]:
     """Applies `correlate` to the nearest-neighbor upsampling of x, without upsampling x.
 
-    Within a phase several taps read the same pixel, so their weights are summed first. One
-    convolution of x then computes all phases.
+    In each phase of the output, every `factor`-th row and column, several taps read the same
+    pixel, so their weights are summed first. One convolution of x then computes all phases.
     """
     (row_taps, row_starts, rows), (column_taps, column_starts, columns) = (
         _low_resolution(window, factor) for window in windows

@@ -46,7 +46,10 @@ def window(inputs: int, taps: int, stride: int, padding: _Padding) -> Window:
 
 
 def transposed_padding(taps: int, stride: int, padding: str | tuple[int, int]) -> tuple[int, int]:
-    """Returns how far `jax.lax.conv_transpose` pads the dilated inputs along an axis."""
+    """Returns how far `jax.lax.conv_transpose` pads the dilated inputs along an axis.
+
+    Raises `ValueError` for a text other than SAME and VALID.
+    """
     if not isinstance(padding, str):
         return padding
     total = taps + stride - 2

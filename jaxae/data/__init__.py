@@ -1,6 +1,6 @@
 """Datasets as arrays: bundled, cached, prepared by TFDS, or read from their original archives.
 
-`load` loads one by its name; a `Column` of a `StreamedSplit` replaces an array and reads from disk.
+`load` loads one by its name. A `Column` of a `StreamedSplit` stands for an array, read from disk.
 """
 
 from jaxae.data.dataset import Dataset, Split, assemble

@@ -26,7 +26,7 @@ class UnobtainableError(UserError):
 class Archive:
     """The shape of the uint8 array in an archive, and the SHA-256 of the decompressed bytes.
 
-    The compressed bytes differ between distributors: Debian compresses the archives again.
+    The compressed bytes differ between distributors: Debian recompresses the archives.
     """
 
     shape: tuple[int, ...]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MINI_SUFFIX = "_mini"  # ends the name of a bundled subset
+
 
 @dataclass(frozen=True)
 class Split:
@@ -21,7 +23,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, with the name that configs, metrics and captions show.
+    """A training and a test split, under the name that configs, metrics and captions show.
 
     `fingerprint` is the SHA-256 of the class names and arrays, so equal content has an equal
     fingerprint on any machine, however the dataset was obtained. A streamed dataset has another
@@ -38,9 +40,6 @@ class Dataset:
     def bundled(self) -> bool:
         """Whether this is a subset that comes with the package."""
         return self.name.endswith(MINI_SUFFIX)
-
-
-MINI_SUFFIX = "_mini"
 
 
 def assemble(name: str, train: Split, test: Split, class_names: tuple[str, ...]) -> Dataset:

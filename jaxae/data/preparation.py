@@ -1,7 +1,7 @@
-"""Everything that uses TFDS: finds prepared sets, prepares the originals, decodes to arrays.
+"""Finds prepared sets, prepares MNIST and Fashion-MNIST, and decodes sets to arrays.
 
-TFDS prepares MNIST only with TensorFlow, which it needs for gzip and PNG. This module uses TFDS's
-own builder, download manager, checksums and writer, and does those two steps with gzip and Pillow.
+TFDS prepares these two only with TensorFlow, which it needs for gzip and PNG. This module uses
+TFDS's own builder, download manager, checksums and writer, but Python's gzip and Pillow.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def class_names(name: str) -> tuple[str, ...]:
 
 
 def download_problem(name: str) -> str | None:
-    """Returns why the archives of `name` cannot be downloaded, or None, within some seconds."""
+    """Returns why the archives of `name` cannot be downloaded, or None if they can."""
     from tensorflow_datasets.core.download import checksums
 
     url = urljoin(_builder_class(name).URL, archives.TEST_LABELS)
@@ -69,7 +69,8 @@ def prepare(data_dir: Path, name: str, source: Path | None) -> Path:
 
     `source` is the folder of the four archives; without it they are downloaded. The caller holds
     the set's lock. All files are written into one folder that is renamed at the end, so a failure
-    leaves nothing behind, and the next call removes what a killed one has left.
+    leaves nothing behind, and the next call removes what a killed one has left. Raises `UserError`
+    if the download fails, an archive is not the original, or `data_dir` cannot be written.
     """
     import tensorflow_datasets as tfds
 

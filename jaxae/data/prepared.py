@@ -35,7 +35,7 @@ _MOST_PIXELS = 100_000  # on a side of an image
 _MOST_RECORDS = 2**31 - 1  # indices of records are int32
 
 
-# The entries of the two files that are read, with TFDS's names.
+# The entries of the two files that this module reads, under TFDS's names.
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,10 @@ class Prepared:
         )
 
     def image_shape(self) -> tuple[int | None, int | None, int]:
-        """Returns height, width and channels of an image; None for a side that varies."""
+        """Returns height, width and channels of an image; None for a side that varies.
+
+        Raises `UserError` for a shape that no image has.
+        """
         assert self.image is not None  # `is_labeled` holds
         assert self.image.image is not None
         sides = self.image.image.shape.dimensions
@@ -150,7 +153,10 @@ class Prepared:
         return height, width, sides[2]
 
     def class_names(self) -> tuple[str, ...]:
-        """Returns the names of the classes, or their numbers if they have no names."""
+        """Returns the names of the classes, or their numbers if they have no names.
+
+        Raises `UserError` if the file of names is unreadable or names another number of classes.
+        """
         assert self.label is not None  # `is_labeled` holds
         assert self.label.classLabel is not None
         count, file = self.label.classLabel.numClasses, self.folder / f"label{_LABELS}"

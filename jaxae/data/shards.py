@@ -1,4 +1,4 @@
-"""Reads the labeled images of a prepared split from array_record by number, and decodes them."""
+"""Reads and decodes the labeled images of a prepared split, by their numbers in array_record."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Shards:
         return images, labels
 
     def first_size(self) -> tuple[int, int]:
-        """Returns height and width of the first image."""
+        """Returns height and width of the first image.
+
+        Raises `UserError` if it cannot be loaded.
+        """
         from PIL import Image
 
         try:
@@ -64,7 +67,7 @@ class Shards:
     def _records(self, numbers: Sequence[int]) -> Sequence[bytes]:
         try:
             return self.source.__getitems__(numbers)
-        except Exception as error:  # it does not name the record
+        except Exception as error:  # the error does not name the record
             if may_pass(error):
                 raise unreadable(self.files[0][0].parent, error) from None
             return [self._record(number) for number in numbers]
@@ -124,7 +127,7 @@ def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | Non
 
 @contextlib.contextmanager
 def no_bombs() -> Iterator[None]:
-    """Turns Pillow's warning about decompression bombs into an error; for the main thread."""
+    """Turns Pillow's warning about decompression bombs into an error; not safe in threads."""
     from PIL import Image
 
     with warnings.catch_warnings():

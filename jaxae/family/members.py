@@ -16,7 +16,7 @@ from jaxae.train import Objective, Variables
 
 @dataclass(frozen=True)
 class Context:
-    """What a member makes its objective from."""
+    """The inputs from which a member makes its objective."""
 
     network: Network
     images: int  # the number of training images
@@ -47,20 +47,20 @@ class Member:
 
 
 def make_plain(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code that is a function of the image."""
+    """Makes a network whose code is a function of the image."""
     del classes, settings
     return models.Autoencoder(*models.make_pair(design, design.latent))
 
 
 def make_sigmoid_code(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of rates between 0 and 1."""
+    """Makes a network whose codes are rates between 0 and 1."""
     del classes, settings
     pair = models.make_pair(design, design.latent, latent_activation=nn.sigmoid)
     return models.Autoencoder(*pair)
 
 
 def make_top_k(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code with all but its largest numbers set to 0."""
+    """Makes a network that sets all but the largest numbers of a code to 0."""
     del classes
     pair = models.make_pair(design, design.latent)
     return models.Autoencoder(*pair, bottleneck=models.TopK(settings["active"]))
@@ -69,7 +69,7 @@ def make_top_k(design: Design, classes: int, settings: Settings) -> models.Autoe
 def make_variational(
     design: Design, classes: int, settings: Settings
 ) -> models.VariationalAutoencoder:
-    """A Gaussian posterior over codes."""
+    """Makes a network with a Gaussian posterior over codes."""
     del classes, settings
     return models.VariationalAutoencoder(*models.make_pair(design, 2 * design.latent))
 
@@ -77,14 +77,14 @@ def make_variational(
 def make_conditional(
     design: Design, classes: int, settings: Settings
 ) -> models.VariationalAutoencoder:
-    """A Gaussian posterior and a decoder that both depend on the class."""
+    """Makes a network whose Gaussian posterior and decoder both depend on the class."""
     del settings
     pair = models.make_pair(design, 2 * design.latent)
     return models.VariationalAutoencoder(*pair, classes=classes)
 
 
 def make_vector_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of vectors from a codebook, or a map of them if the network is convolutional."""
+    """Makes a network whose codes are vectors from a codebook, or maps of them if convolutional."""
     del classes
     pair = models.make_pair(design, design.latent, maps=True)
     quantizer = models.VectorQuantizer(settings["codebook"], settings["dimension"])
@@ -92,7 +92,7 @@ def make_vector_quantized(design: Design, classes: int, settings: Settings) -> m
 
 
 def make_scalar_quantized(design: Design, classes: int, settings: Settings) -> models.Autoencoder:
-    """A code of numbers with a few levels each, or a map of them if it is convolutional.
+    """Makes a network whose codes are numbers with a few levels each, or maps if convolutional.
 
     The scale of the features is limited: without a limit, they all drift to where the quantizer's
     bound is flat, and a single code remains.
@@ -129,5 +129,5 @@ def denoising_maker(corrupt: Callable[..., Any]) -> Callable[[Context], Objectiv
 
 
 def beta_tc(context: Context) -> Objective:
-    """The objective beta-TC, whose estimate of q(z) needs the number of training images."""
+    """Makes the beta-TC objective, whose estimate of q(z) needs the number of training images."""
     return objective_maker(partial(objectives.beta_tc, size=context.images))(context)

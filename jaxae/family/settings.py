@@ -32,7 +32,7 @@ class Setting:
         return tuple[int, ...] if isinstance(self.default, tuple) else type(self.default)
 
     def allows(self, value: Any) -> bool:
-        """Whether all numbers of a value are in the range, and whole if they must be."""
+        """Returns whether all numbers of a value are in the range, and whole if they must be."""
         numbers = value if isinstance(value, tuple) else (value,)
         return bool(numbers) and all(
             self.low <= number <= self.high and (self.kind is float or number == int(number))

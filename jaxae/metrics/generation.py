@@ -15,9 +15,8 @@ from jaxae.errors import UserError
 
 _SUBSET_SIZE = 1000  # as in Binkowski et al. 2018, section 5
 _ROWS = 256  # rows of a distance matrix in memory at a time
-_ROUNDING = (
-    1e-12  # error of a squared distance from a product, relative to the largest squared norm
-)
+# The error of a squared distance from a product, relative to the largest squared norm.
+_ROUNDING = 1e-12
 
 
 class KernelDistance(NamedTuple):
@@ -69,8 +68,8 @@ def kernel_distance(
     without replacement.
 
     Args:
-      features: features of one set, float [N, dimension].
-      others: features of the other set, float [M, dimension].
+      features: features of one set.
+      others: features of the other set.
       subsets: the number of subsets.
       subset_size: features per subset; None means 1,000, or half of the smaller set if that is
         fewer.

@@ -6,8 +6,8 @@ parameters to a common one); parameters are always float32.
 """
 
 import math
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -69,7 +69,7 @@ class DenseDecoder(nn.Module):
     @nn.compact
     def __call__(
         self, z: Float[Array, "batch latent"]
-    ) -> Float[Array, "batch height width channels"]:
+    ) -> Float[Array, "batch height width logits"]:
         for features in self.features:
             z = self.activation(dense(z, features, self.initialization, self.dtype))
         z = dense(z, math.prod(self.shape), self.initialization, self.dtype)
@@ -119,9 +119,7 @@ class ConvDecoder(nn.Module):
     dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(
-        self, z: Float[Array, "batch *code"]
-    ) -> Float[Array, "batch height width channels"]:
+    def __call__(self, z: Float[Array, "batch *code"]) -> Float[Array, "batch height width logits"]:
         if self.start is not None:
             z = dense(z, math.prod(self.start), self.initialization, self.dtype)
             z = z.reshape(z.shape[0], *self.start)
@@ -152,7 +150,7 @@ class Autoencoder(nn.Module):
         """Returns the codes of images."""
         return self.bottleneck(self.features(x))
 
-    def decode(self, z: Float[Array, "batch *code"]) -> Float[Array, "batch height width channels"]:
+    def decode(self, z: Float[Array, "batch *code"]) -> Float[Array, "batch height width logits"]:
         """Returns the logits of codes."""
         return self.decoder(z)
 
@@ -217,7 +215,7 @@ class VariationalAutoencoder(nn.Module):
 
     def decode(
         self, z: Float[Array, "batch latent"], labels: Integer[Array, " batch"] | None = None
-    ) -> Float[Array, "batch height width channels"]:
+    ) -> Float[Array, "batch height width logits"]:
         """Returns the logits of codes."""
         if self.classes is not None:
             one_hot = jax.nn.one_hot(check_labels(labels), self.classes, dtype=z.dtype)
@@ -246,7 +244,7 @@ class _LabelImages(nn.Module):
 
 
 def check_labels(labels: Integer[Array, " batch"] | None) -> Integer[Array, " batch"]:
-    """Returns the labels; raises `UserError` if a conditional network was given none."""
+    """Returns the labels; raises `UserError` if they are None."""
     if labels is None:
         raise UserError("a conditional network was given no labels: give one for each image")
     return labels
@@ -288,6 +286,6 @@ def _check_same_size(
     return logits
 
 
-def count_parameters(variables) -> int:
+def count_parameters(variables: Mapping[str, Any]) -> int:
     """Returns the number of trainable scalars in the variables that `model.init` returned."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))

@@ -1,7 +1,7 @@
 """Bottlenecks of an `Autoencoder`, which make its code sparse or discrete.
 
-Each maps features, which are vectors or maps, to a code of the same shape. The gradient of a step
-that has none is that of the identity ("straight-through", Bengio et al. 2013).
+Each maps features, which are vectors or maps, to a code of the same shape. Rounding and looking up
+a vector pass the gradient on unchanged ("straight-through", Bengio et al. 2013).
 """
 
 import math
@@ -32,7 +32,7 @@ class Quantizer(Protocol):
 
     @property
     def group_size(self) -> int:
-        """The number of neighbors along the last axis that are quantized together."""
+        """The number of consecutive numbers along the last axis that are quantized together."""
         ...
 
     def indices(self, code: Float[Array, "*batch channels"], /) -> Int32[Array, "*batch groups"]:

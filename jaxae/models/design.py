@@ -53,7 +53,8 @@ def make_pair(
     convolutional network is a feature map with `outputs` channels; a dense network ignores `maps`.
 
     Raises:
-      UserError: a width is below 1, or the convolutions cannot halve the height and the width.
+      UserError: the shape, the kind, or a width is not allowed, or the convolutions cannot halve
+        the height and the width.
     """
     check_shape(design.shape)
     if design.kind not in ("dense", "conv"):
@@ -77,8 +78,8 @@ def make_pair(
     factor = 2 ** len(design.widths)
     if not design.widths or height % factor or width % factor:
         raise UserError(
-            f"{len(design.widths)} convolutions that each halve {height}x{width} pixels: give 1 or "
-            "more, but no more than both sides can be halved, or choose a dense network"
+            f"{len(design.widths)} convolutions that each halve {height}x{width} pixels: give at "
+            "least 1 and only as many as both sides can be halved, or choose a dense network"
         )
     start = (height // factor, width // factor, design.widths[-1])
     down = tuple(ConvLayer(features, stride=2) for features in design.widths)

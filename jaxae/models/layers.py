@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,9 @@ def pytorch(fan_in: int) -> tuple[Initializer, Initializer]:
     """PyTorch's default: kernel and bias uniform in ±1/sqrt(fan_in)."""
     bound = fan_in**-0.5
 
-    def uniform(key: Array, shape, dtype=jnp.float32, out_sharding=None) -> Array:
+    def uniform(
+        key: Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None
+    ) -> Array:
         del out_sharding
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 

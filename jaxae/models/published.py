@@ -1,6 +1,7 @@
 """The published networks by name, as functions of the image shape (H, W, C) and the code size.
 
-As in Flax, `dtype` is the dtype of the computation; None promotes inputs and parameters.
+As in Flax, `dtype` is the dtype of the computation; None promotes inputs and parameters. Sizes
+below 1 raise `UserError`.
 """
 
 import flax.linen as nn

@@ -129,7 +129,7 @@ def by_products(
 
 
 def _overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
-    """Whether `correlate_and_pool` gathers fewer pixels than a convolution and a pool in turn."""
+    """Returns whether `correlate_and_pool` gathers fewer pixels than a convolution and a pool."""
     return layer.kernel_size + layer.stride * (pool.window - 1) < layer.kernel_size * pool.stride
 
 

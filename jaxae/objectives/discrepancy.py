@@ -66,7 +66,7 @@ def squared_distances(
     a, b = a - center, b - center
     products = jnp.dot(a, b.T, precision=lax.Precision.HIGHEST)
     squares = jnp.square(a).sum(axis=1)[:, None] + jnp.square(b).sum(axis=1)[None, :]
-    return jnp.maximum(squares - 2 * products, 0)  # rounding can make equal points negative
+    return jnp.maximum(squares - 2 * products, 0)  # rounding can take a distance below 0
 
 
 def wasserstein(

@@ -110,8 +110,8 @@ def _grouped_log_weights(
     network: Network,
     samples: int,
     groups: int,
-) -> Array:
-    """The log weights of samples from each posterior, float [groups, samples, B].
+) -> Float[Array, "groups samples batch"]:
+    """The log weights of samples from each posterior.
 
     The encoder runs once. Raises `UserError` for less than one sample or group.
     """

@@ -134,7 +134,7 @@ def _encode_with_jacobian(
         (product,) = pull_back(jnp.broadcast_to(direction, z.shape))
         return sum_per_example(jnp.square(product))
 
-    # In a loop, because vmap takes three times the memory with convolutions, and longer on a CPU.
+    # A loop, because vmap takes three times the memory with convolutions, and longer on a CPU.
     return z, lambda directions: lax.map(squared_norm, directions)
 
 
@@ -146,7 +146,7 @@ def _contractive_terms(
     network: Network,
     weight: float,
 ) -> Terms:
-    """Returns the terms of codes and their contraction [B]."""
+    """Returns the terms for codes and their contraction [B]."""
     reconstruction = network.distortion(variables, z, batch)
     return Terms(
         reconstruction + weight * contraction,
@@ -219,6 +219,6 @@ def rae_gp(
 def encode_and_reconstruct(
     variables: Variables, batch: Batch, *, network: Network
 ) -> tuple[Float[Array, "batch *shape"], Float[Array, " batch"]]:
-    """Returns the codes of a batch, and the loss [B] of their reconstructions."""
+    """Returns the codes of a batch, and the loss of their reconstructions."""
     z = network.encode(variables, batch.network_inputs, batch.labels)
     return z, network.distortion(variables, z, batch)
