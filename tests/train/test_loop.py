@@ -89,14 +89,14 @@ def test_epoch_equals_a_loop_over_unpadded_batches(examples, model, optimizer, n
         indices = indices[indices >= 0]
         padded = np.pad(indices, (0, BATCH - len(indices)), constant_values=-1)
         noise_key = jax.random.fold_in(jax.random.split(state.key)[1], expected.step)
-        noisy = gather(examples, jnp.asarray(padded))
+        noisy = gather(jax.tree.map(jnp.asarray, examples), jnp.asarray(padded))
 
         def mean_loss(params, rows=slice(0, len(indices)), key=noise_key, batch=noisy):
             terms = noisy_objective({"params": params}, key, batch)
             return terms.loss[rows].mean()
 
         loss, gradient = jax.value_and_grad(mean_loss)(expected.params)
-        with jax.numpy_dtype_promotion("standard"):  # which optax leaves to JAX
+        with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
             updates, optimizer_state = optimizer.update(gradient, expected.optimizer_state)
         expected = train.State(
             optax.apply_updates(expected.params, updates),
@@ -207,7 +207,7 @@ def test_evaluation_is_exact_whatever_the_batch_size(examples, model, optimizer,
     objective = partial(objectives.reconstruction, network=Network(model, likelihoods.BERNOULLI))
     evaluate = train.make_evaluation(objective, batch_size)
     measured = evaluate(variables, jax.random.key(0), examples)
-    everything = gather(examples, jnp.arange(SIZE))
+    everything = gather(jax.tree.map(jnp.asarray, examples), jnp.arange(SIZE))
     expected = objective(variables, jax.random.key(0), everything).loss.mean()
     np.testing.assert_allclose(measured["loss"], expected, rtol=1e-6)
 
