@@ -1,4 +1,4 @@
-"""Arrays in the dtypes that steps compute with, checked; and large ones in parts."""
+"""Converts and checks arrays for training, and applies functions to large arrays in parts."""
 
 import math
 from collections.abc import Callable
@@ -15,12 +15,14 @@ from jaxae.errors import UserError
 
 _AT_ONCE = 500  # images; a convolutional network's activations for these fit in memory
 
-
 _PIXELS_ALLOWED = "give uint8 in 0..255, or floats in [0, 1]"
 
 
 def canonicalize_array(name: str, array: Any) -> Any:
-    """Converts one array; its name says whether it holds labels, codes, weights or pixels."""
+    """Converts labels, codes, weights or pixels, told apart by name, to the dtype of steps.
+
+    Raises `UserError` for another dtype, lists of unequal shapes, and numbers that do not fit.
+    """
     if isinstance(array, Column):
         return array
     array = as_array(name, array)
@@ -39,7 +41,7 @@ def canonicalize_array(name: str, array: Any) -> Any:
 def as_array(name: str, values: Any) -> Array | np.ndarray:
     """Converts lists and numbers to an array; returns arrays as they are.
 
-    Raises UserError for lists of unequal shapes. Lists of traced arrays become one traced array.
+    Raises `UserError` for lists of unequal shapes. Lists of traced arrays become one traced array.
     """
     if isinstance(values, np.ndarray | Array):
         return values
@@ -54,12 +56,12 @@ def as_array(name: str, values: Any) -> Array | np.ndarray:
 def _canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
     """Returns the dtype that steps compute with, for values of a name and dtype.
 
-    Integers may be labels or pixels; codes and weights become floats. Raises UserError for dtypes
+    Integers may be labels or pixels; codes and weights become floats. Raises `UserError` for dtypes
     that are not allowed.
     """
     is_label = name == "labels"
     if jnp.issubdtype(dtype, np.floating):
-        widest = jnp.result_type(float)  # float64 where jax_enable_x64 is on
+        widest = jnp.result_type(float)  # float64 if jax_enable_x64 is on
         return np.dtype(widest if dtype.itemsize > 4 else np.float32)
     is_integer = jnp.issubdtype(dtype, np.integer) and dtype.kind != "m"  # not np.timedelta64
     if is_integer and name in ("codes", "weights"):
@@ -75,7 +77,7 @@ def _canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
 
 
 def _check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
-    """Raises UserError for integers out of a dtype's range; traced arrays are not checked."""
+    """Raises `UserError` for integers out of a dtype's range; traced arrays are not checked."""
     if isinstance(array, Tracer) or not array.size:
         return
     low, high, limits = int(array.min()), int(array.max()), np.iinfo(dtype)
@@ -88,7 +90,7 @@ def _check_range(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
 
 
 def _check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.ndarray) -> None:
-    """Raises UserError if a conversion made floats infinite; traced arrays are not checked."""
+    """Raises `UserError` if a conversion made floats infinite; traced arrays are not checked."""
     if isinstance(array, Tracer) or array.dtype.itemsize <= converted.dtype.itemsize:
         return
     before, after = np.asarray(array), np.asarray(converted)
@@ -103,7 +105,7 @@ def _check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.
 
 
 def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
-    """Raises UserError if a whole set is uint8 in the range of floats, or the reverse."""
+    """Raises `UserError` if a whole set is uint8 from 0 to 1, or as `check_floats` does."""
     if pixels.dtype != np.uint8:
         check_floats(name, pixels)
     elif pixels.max() == 1:
@@ -118,7 +120,7 @@ def is_standardized(pixels: Any) -> bool:
 
 
 def check_floats(name: str, pixels: Array | np.ndarray, *, standardized: bool = False) -> None:
-    """Raises UserError for float pixels that are not finite, or seem to be in 0..255.
+    """Raises `UserError` for float pixels that are not finite, or seem to be in 0..255.
 
     Pixels above 1 are allowed if some are negative, or if the set is known to be standardized.
     """
@@ -135,7 +137,7 @@ def check_floats(name: str, pixels: Array | np.ndarray, *, standardized: bool = 
 def apply_in_parts(
     function: Callable[..., np.ndarray], *arrays: np.ndarray, size: int = _AT_ONCE
 ) -> np.ndarray:
-    """Applies a function to arrays [N, ...] in chunks of `size`, at least once."""
+    """Applies a function to arrays [N, ...] in chunks of `size`; once if they are empty."""
     starts = range(0, max(len(arrays[0]), 1), size)
     parts = (slice(start, start + size) for start in starts)
     return np.concatenate([function(*(array[part] for array in arrays)) for part in parts])

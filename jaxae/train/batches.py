@@ -9,6 +9,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 from jax.core import Tracer
+from jaxtyping import Float, Int, Int32, Key, Num
 
 from jaxae.errors import UserError
 from jaxae.train.arrays import canonicalize_array, check_pixels
@@ -18,7 +19,7 @@ from jaxae.train.arrays import canonicalize_array, check_pixels
 class Examples:
     """Images, and optionally their labels and separate inputs, N of each.
 
-    Any integer or float dtype is allowed; `canonicalize` says which dtype a step computes with.
+    Any integer or float dtype is allowed; `canonicalize` converts it to the one that steps use.
 
     Attributes:
       images: uint8 or float [N, H, W, C]; uint8 pixels mean [0, 1] in steps of 1/255.
@@ -58,7 +59,7 @@ class Batch:
         return self.images if self.inputs is None else self.inputs
 
 
-def pixels(images: Array) -> Array:
+def pixels(images: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Returns images as floats: uint8 is divided by 255, floats stay as they are."""
     if isinstance(images, list | tuple):
         images = canonicalize_array("images", images)
@@ -67,23 +68,30 @@ def pixels(images: Array) -> Array:
     return images
 
 
-def order_and_noise_keys(key: Array) -> tuple[Array, Array]:
+def order_and_noise_keys(key: Key[Array, ""]) -> tuple[Key[Array, ""], Key[Array, ""]]:
     """Splits a run's key into a shuffling key and a noise key."""
     order_key, noise_key = jax.random.split(key)
     return order_key, noise_key
 
 
 def epoch_order(
-    key: Array, epoch: Array | int, size: int, batch_size: int, *, parts: int = 1
-) -> Array:
-    """Shuffles an epoch: int32 indices [steps, batch], padded by `in_batches`."""
+    key: Key[Array, ""],
+    epoch: Int[Array, ""] | int,
+    size: int,
+    batch_size: int,
+    *,
+    parts: int = 1,
+) -> Int32[Array, "steps batch"]:
+    """Returns an epoch's shuffled indices, split and padded by `in_batches`."""
     order_key, _ = order_and_noise_keys(key)
     permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), size)
     return in_batches(permutation, batch_size, parts=parts)
 
 
-def in_batches(indices: Array, batch_size: int, *, parts: int = 1) -> Array:
-    """Splits indices [N] into [steps, batch], and pads the last batch with -1.
+def in_batches(
+    indices: Int[Array, " N"], batch_size: int, *, parts: int = 1
+) -> Int[Array, "steps batch"]:
+    """Splits indices into batches, and pads the last batch with -1.
 
     Every batch is padded so that its size is a multiple of `parts`.
     """
@@ -92,8 +100,8 @@ def in_batches(indices: Array, batch_size: int, *, parts: int = 1) -> Array:
     return jnp.pad(batches, ((0, 0), (0, -batch_size % parts)), constant_values=-1)
 
 
-def gather(examples: Examples, indices: Array) -> Batch:
-    """Returns the examples at indices [B]; an index of -1 gives the first one, with weight 0."""
+def gather(examples: Examples, indices: Int[Array, " batch"]) -> Batch:
+    """Returns the examples at these indices; an index of -1 gives the first one, with weight 0."""
     examples = lists_to_arrays(examples)
     taken = jax.tree.map(lambda array: array[jnp.maximum(indices, 0)], examples)
     weights = (indices >= 0).astype(jnp.float32)
@@ -112,7 +120,7 @@ def canonicalize(examples: _ExamplesOrBatch) -> _ExamplesOrBatch:
     """Converts examples, or a batch, to the dtypes that steps compute with.
 
     Integer labels become int32. Integer images and inputs in 0..255 become uint8. Floats become
-    float32, or stay float64 if jax_enable_x64 is on. Lists become arrays. Raises UserError for
+    float32, or stay float64 if jax_enable_x64 is on. Lists become arrays. Raises `UserError` for
     other dtypes, for lists of unequal shapes, and for numbers that do not fit. Values of traced
     arrays cannot be checked: integers that do not fit wrap around, and floats become infinite.
     """
@@ -136,7 +144,7 @@ def lists_to_arrays(examples: _ExamplesOrBatch) -> _ExamplesOrBatch:
 
 
 def check_examples(examples: Examples, batch_size: int) -> Examples:
-    """Returns canonical examples; raises UserError for bad examples or a bad batch size."""
+    """Returns canonical examples; raises `UserError` for bad examples or a bad batch size."""
     examples = canonicalize(examples)
     if examples.images.ndim != 4 or 0 in examples.images.shape:
         raise UserError(

@@ -100,7 +100,7 @@ def no_totals(
     optimizer: optax.GradientTransformation,
     batch_size: int,
 ) -> Metrics:
-    """Returns zero totals for the start of an epoch of canonical examples, as `fit` has them."""
+    """Returns the totals, all zero, from which `fit` starts an epoch of canonical examples."""
     replicas = state.step.shape
     order = jnp.zeros((*replicas, 1, batch_size), jnp.int32)
     step = make_training_step(objective, optimizer, replicas=bool(replicas))
@@ -115,7 +115,7 @@ def make_training_step(
     replicas: bool,
     guarded: bool = True,
 ) -> Callable:
-    """Returns `_training_step` of an objective, mapped over replicas if there are any."""
+    """Returns a training step for an objective, mapped over replicas if there are any."""
     step = partial(_training_step, objective=objective, optimizer=optimizer, guarded=guarded)
     return jax.vmap(step, in_axes=(None, 0, (None, 0))) if replicas else step
 
@@ -159,10 +159,10 @@ def make_epoch(
 ) -> Callable[[State, Examples], tuple[State, Metrics]]:
     """Returns a compiled epoch: every example once, shuffled with the state's key.
 
-    The function converts its examples to canonical dtypes, then calls one compiled program. Its
-    state must stand between two epochs. It is fastest on canonical examples that `jax.device_put`
-    has moved to the device. The metrics are means over the epoch's examples, each computed with the
-    parameters of its step.
+    The function converts its examples to canonical dtypes, then calls one compiled program; it is
+    fastest on canonical examples that `jax.device_put` has moved to the device. Its state must be
+    at the start of an epoch. The metrics are means over the epoch's examples, each computed with
+    the parameters of its step.
     """
     step = make_training_step(objective, optimizer, replicas=False)
     loop = make_loop(step)
@@ -191,6 +191,7 @@ def make_evaluation(
 
     The means are exact. Examples are read in their own order, so evaluations are comparable. With
     replicas, variables and metrics have a leading axis. The devices of a mesh share each batch.
+    Raises `UserError` for a batch size below 1, and the function for bad examples.
     """
     if batch_size < 1:
         raise UserError(f"a batch size of {batch_size} was given: give 1 or more")

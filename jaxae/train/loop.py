@@ -74,10 +74,10 @@ def fit(
     replicas at once on the same examples, each in its own order. The devices of a mesh
     (`devices.data_mesh`) share each batch; its size need not be a multiple of their number.
 
-    A non-finite step is discarded, as by `take_step`; to find it, the fit waits for each chunk. A
-    step is kept if its loss is finite and the optimizer makes its gradient finite, as `optax.clip`
-    does with infinity. Streamed examples (`data.Column`) are read while a chunk computes.
-    Raises UserError for examples or a batch size that cannot be trained on.
+    A non-finite step is discarded, as by `take_step`; to find it, the fit waits for each chunk. If
+    all results of a chunk are finite, its steps are kept, even one whose infinite gradient the
+    optimizer made finite, as `optax.clip` does. Streamed examples (`data.Column`) are read while a
+    chunk computes. Raises `UserError` for examples or a batch size that cannot be trained on.
     """
     if epochs < 1 or (chunk_steps is not None and chunk_steps < 1):
         raise UserError(

@@ -68,7 +68,7 @@ def stream(
     steps: int,
     mesh: Mesh | None,
 ) -> Iterator[Piece]:
-    """Yields pieces of streamed data, loaded one ahead."""
+    """Yields pieces of streamed data, loaded one ahead; raises `UserError` for inputs in memory."""
     assert isinstance(examples.images, Column)
     if examples.inputs is not None:
         raise UserError(
@@ -117,7 +117,7 @@ def _read_pieces(
 def _join_batches(
     batches: list[tuple[np.ndarray, np.ndarray]], order: np.ndarray, steps: int
 ) -> tuple[Examples, np.ndarray]:
-    """Joins batches to examples, with zeros up to `steps` batches; returns also their order."""
+    """Joins batches into examples, with zeros up to `steps` batches; also returns their order."""
     images = np.zeros((steps, *batches[0][0].shape), np.uint8)
     labels = np.zeros((steps, *batches[0][1].shape), np.int32)
     for step, (image_batch, label_batch) in enumerate(batches):

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from flax import struct
 from jax import Array
+from jaxtyping import Bool, Float, Key, Num
 
 from jaxae.errors import UserError
 from jaxae.train.batches import Batch, lists_to_arrays, order_and_noise_keys
@@ -58,7 +59,7 @@ class Objective(Protocol):
     count steps in a collection and return it updated; evaluation reads the count after training.
     """
 
-    def __call__(self, variables: Variables, key: Array, batch: Batch, /) -> Terms:
+    def __call__(self, variables: Variables, key: Key[Array, ""], batch: Batch, /) -> Terms:
         """Returns the loss of each example, metrics, and new values of collections.
 
         Args:
@@ -84,7 +85,7 @@ class State:
       optimizer_state: the state of the optax optimizer.
       step: int32 scalar, the number of steps taken.
       key: typed PRNG key, the same for the whole run.
-      skipped: int32 scalar, the number of latest steps in a row that were not finite.
+      skipped: int32 scalar, the number of non-finite steps in a row up to the latest step.
     """
 
     params: Any
@@ -95,11 +96,13 @@ class State:
     skipped: Array
 
 
-def init(key: Array, variables: Variables, optimizer: optax.GradientTransformation) -> State:
+def init(
+    key: Key[Array, ""], variables: Variables, optimizer: optax.GradientTransformation
+) -> State:
     """Returns the state before the first step.
 
     The typed PRNG key serves the whole run. Variables are {"params": ...} and any other
-    collections, as `model.init` returns them; UserError without "params".
+    collections, as `model.init` returns them. Raises `UserError` without "params".
     """
     if "params" not in variables:
         raise UserError('variables without "params" were given: give {"params": parameters}')
@@ -132,7 +135,7 @@ def take_step(
     mean_loss = _next_loss(state, batch, objective=objective)
     (loss, terms), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     extra = _extra_arguments(optimizer, loss, gradient, mean_loss)
-    with jax.numpy_dtype_promotion("standard"):  # which optax leaves to JAX
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
         updates, optimizer_state = optimizer.update(
             gradient, state.optimizer_state, state.params, **extra
         )
@@ -154,8 +157,8 @@ def take_step(
     return replace(new_state, step=state.step + 1), totals
 
 
-def all_finite(tree: Any) -> Array:
-    """Returns whether all floats in a pytree are finite, as a boolean scalar."""
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Returns whether all floats in a pytree are finite."""
     floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
 
@@ -181,7 +184,7 @@ def _extra_arguments(
 
 def loss_and_gradient(
     state: State, batch: Batch, *, objective: Objective
-) -> tuple[tuple[Array, Terms], Any]:
+) -> tuple[tuple[Float[Array, ""], Terms], Any]:
     """Returns the mean loss and the terms of the state's next step, and the loss's gradient."""
     batch = lists_to_arrays(batch)
     mean_loss = _next_loss(state, batch, objective=objective)
@@ -200,8 +203,10 @@ def _next_loss(state: State, batch: Batch, *, objective: Objective) -> _MeanLoss
     return mean_loss
 
 
-def terms_of(objective: Objective, variables: Variables, key: Array, batch: Batch) -> Terms:
-    """Returns an objective's terms; UserError for wrong types or shapes, and reserved names.
+def terms_of(
+    objective: Objective, variables: Variables, key: Key[Array, ""], batch: Batch
+) -> Terms:
+    """Returns an objective's terms; raises `UserError` for wrong types, shapes and names.
 
     Types, shapes and names are known while JAX traces, so compiled programs check nothing.
     """
@@ -251,24 +256,24 @@ def _kind(value: Any) -> str:
     return "an array" if isinstance(value, Array | np.ndarray) else type(value).__name__
 
 
-def _select(condition: Array, tree: Any, other: Any) -> Any:
-    """Returns the first of two trees if a scalar condition holds, else the second."""
+def _select(condition: Bool[Array, ""], tree: Any, other: Any) -> Any:
+    """Returns the first of two trees if the condition holds, else the second."""
     return jax.tree.map(partial(jnp.where, condition), tree, other)
 
 
-def weighted_mean(values: Array, weights: Array) -> Array:
+def weighted_mean(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
     """Returns the weighted mean of values [B] or of a scalar."""
     total = _weighted_sum(values, weights)
     return total / jnp.sum(weights).astype(total.dtype)
 
 
-def _weighted_sum(values: Array, weights: Array) -> Array:
+def _weighted_sum(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
     """Returns the weighted sum of values [B] of any dtype, or of a scalar."""
     with jax.numpy_dtype_promotion("standard"):  # an objective may count, or compute in float64
         return jnp.sum(jnp.broadcast_to(values, weights.shape) * weights)
 
 
-def sums(terms: Terms, weights: Array) -> Metrics:
+def sums(terms: Terms, weights: Float[Array, " batch"]) -> Metrics:
     """Sums the loss and the metrics over a batch with its weights; also returns the weight."""
     named = {"loss": terms.loss, **terms.metrics}
     totals = {
