@@ -1,4 +1,4 @@
-"""Whatever dtype labels, inputs and images have: steps compute with the one it stands for."""
+"""Labels, inputs and images of any dtype: steps compute with its canonical dtype."""
 
 from functools import cache
 from typing import Any
@@ -21,11 +21,11 @@ SWAPPED = ">i8", ">u2", ">f4", ">f8"
 NUMBERS = dict.fromkeys(
     np.dtype(code) for code in (*np.typecodes["AllInteger"], *np.typecodes["Float"], *SWAPPED)
 )
-"""NumPy's integers and floats, each once, and some with their bytes in the other order."""
+"""NumPy's integers and floats, each once, and some with the other byte order."""
 
 
 def labeled_objective(variables: train.Variables, key: jax.Array, batch: Batch) -> train.Terms:
-    """One that tells which dtypes it has been given, and whose loss needs all their numbers."""
+    """Checks the dtypes that it is given; its loss depends on all numbers."""
     assert batch.labels is not None
     assert batch.inputs is not None
     assert batch.images.dtype in (jnp.uint8, jnp.float32)
@@ -37,7 +37,7 @@ def labeled_objective(variables: train.Variables, key: jax.Array, batch: Batch) 
 
 
 def as_measured(examples: Any) -> list[train.Metrics]:
-    """The metrics of a fit, an epoch, an evaluation and a step, all on the same examples."""
+    """Returns the metrics of a fit, an epoch, an evaluation and a step on the same examples."""
     optimizer = optax.sgd(0.1)
     variables = {"params": {"guess": jnp.zeros(())}}
     state = train.init(jax.random.key(0), variables, optimizer)
@@ -60,7 +60,7 @@ def as_measured(examples: Any) -> list[train.Metrics]:
 
 
 def canonical_examples(*, whole: bool) -> Examples:
-    """Examples in canonical dtypes whose numbers every dtype of NumPy's can hold."""
+    """Returns examples in canonical dtypes, whose numbers every dtype of NumPy can hold."""
     numbers = np.random.default_rng(0).integers(0, 128, (SIZE, *SHAPE), np.uint8)
     labels = np.arange(SIZE, dtype=np.int32) % 10
     if whole:
@@ -71,21 +71,21 @@ def canonical_examples(*, whole: bool) -> Examples:
 
 @cache
 def measured_in_canonical_dtypes(*, whole: bool) -> list[train.Metrics]:
-    """What the examples of every other dtype must measure, too."""
+    """Returns the metrics that examples of every other dtype must have, too."""
     return as_measured(canonical_examples(whole=whole))
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.str)
-def test_every_dtype_of_numpy_is_trained_on_as_the_one_it_stands_for(dtype):
-    """Warnings are errors, so that none is truncated aloud on its way, either."""
+def test_every_dtype_of_numpy_trains_like_its_canonical_dtype(dtype):
+    """Warnings are errors here, so no dtype is truncated with a warning, either."""
     whole = np.issubdtype(dtype, np.integer)
     cast: Any = jax.tree.map(lambda array: array.astype(dtype), canonical_examples(whole=whole))
     expected = measured_in_canonical_dtypes(whole=whole)
     jax.tree.map(np.testing.assert_array_equal, as_measured(cast), expected)
 
 
-def test_a_fit_computes_in_float64_where_jax_has_it():
-    """The loss of a first step, whose guess is 0, has more digits than float32 has."""
+def test_a_fit_computes_in_float64_if_jax_allows_it():
+    """The loss of the first step, whose guess is 0, has more digits than a float32."""
     images = np.random.default_rng(0).random((SIZE, *SHAPE))
     optimizer = optax.sgd(0.1)
 
@@ -109,7 +109,7 @@ def test_a_fit_computes_in_float64_where_jax_has_it():
     np.testing.assert_allclose(loss, np.square(images.mean((1, 2, 3))).mean(), rtol=1e-14)
 
 
-def test_float64_stays_where_jax_has_it():
+def test_float64_stays_if_jax_allows_it():
     images = np.zeros((2, *SHAPE))
     with jax.enable_x64(True):
         wide: Any = canonicalize(Examples(images, np.arange(2), images.astype(np.float32)))
@@ -117,8 +117,8 @@ def test_float64_stays_where_jax_has_it():
     assert wide.inputs.dtype == canonicalize(Examples(images)).images.dtype == np.float32
 
 
-def test_canonical_arrays_are_themselves():
-    """Neither copied nor looked at: converting costs nothing where there is nothing to convert."""
+def test_canonical_arrays_are_returned_as_they_are():
+    """They are not copied, so converting them costs nothing."""
     for given in (canonical_examples(whole=True), canonical_examples(whole=False)):
         canonical = canonicalize(given)
         assert canonical.images is given.images
@@ -127,7 +127,7 @@ def test_canonical_arrays_are_themselves():
 
 
 @pytest.mark.parametrize("dtype", ["int4", "uint4", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
-def test_the_dtypes_of_jax_are_taken_as_those_of_numpy(dtype):
+def test_the_dtypes_of_jax_are_converted_like_those_of_numpy(dtype):
     numbers = np.arange(4).reshape(4, 1, 1, 1).astype(jnp.dtype(dtype))
     canonical: Any = canonicalize(Examples(numbers, numbers.reshape(4)))
     whole = "int" in dtype

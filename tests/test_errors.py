@@ -1,4 +1,4 @@
-"""The form of error messages: one dialect, held over the whole source."""
+"""The form of error messages, checked over the whole source."""
 
 import ast
 import re
@@ -20,11 +20,12 @@ NAMES = (
     "PNG",
     "IDX",
     "UTF-8",
-)  # which keep their capitals
+)
+"""Names that may begin a message with their capitals."""
 
 
 def messages(path: Path) -> Iterator[tuple[int, str]]:
-    """The line and the text of every UserError that a file makes with a text of its own."""
+    """Yields the line and the text of each error that a file raises with a literal message."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call) or not node.args:
             continue
@@ -35,7 +36,7 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def text_of(node: ast.expr) -> str | None:
-    """The text of a literal, an f-string or a sum of them; None of anything else."""
+    """Returns the text of a literal, an f-string or a sum of them; None for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -46,7 +47,7 @@ def text_of(node: ast.expr) -> str | None:
 
 
 def faults(text: str) -> list[str]:
-    """What is wrong with the form of a message."""
+    """Returns what is wrong with the form of a message."""
     found = []
     if text.endswith("."):
         found.append("ends in a full stop")
@@ -59,7 +60,7 @@ def faults(text: str) -> list[str]:
     return found
 
 
-def test_the_form_is_told_from_others() -> None:
+def test_faults_are_found() -> None:
     assert faults("3 was given: give 1 or more") == []
     assert faults("--latent 0: give 1 or more") == []
     assert len(faults("An array was given.")) == 2
@@ -67,10 +68,10 @@ def test_the_form_is_told_from_others() -> None:
 
 
 def test_every_error_has_the_form() -> None:
-    told = {
+    checked = {
         f"{path.relative_to(PACKAGE.parent)}:{line}: {text!r}": faults(text)
         for path in FILES
         for line, text in messages(path)
     }
-    assert len(told) > 150
-    assert {place: found for place, found in told.items() if found} == {}
+    assert len(checked) > 150
+    assert {place: found for place, found in checked.items() if found} == {}

@@ -45,14 +45,14 @@ def test_spherical_interpolation_turns_by_equal_angles() -> None:
     expected = 3 * np.stack([np.cos(angles), np.zeros(9), np.sin(angles)], axis=1)
     codes = latents.interpolate_spherically(start, stop, 9)
     np.testing.assert_allclose(codes, expected, atol=1e-6)
-    # Shoemake's formula, for the same.
+    # Shoemake's formula gives the same.
     t = np.linspace(0, 1, 9)[:, None]
     formula = np.sin((1 - t) * angle) * start + np.sin(t * angle) * stop
     np.testing.assert_allclose(codes, formula / np.sin(angle), atol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1.0, 1 + 1e-7, 2.0, -1.0, -1 - 1e-7, -0.5, -1e-3])
-def test_norms_grow_linearly_also_between_equal_and_opposite_codes(factor: float) -> None:
+def test_norms_change_linearly_even_between_equal_and_opposite_codes(factor: float) -> None:
     start = random_codes(4).astype(np.float64)
     codes = latents.interpolate_spherically(start, factor * start, 6)
     norms = np.linspace(1, abs(factor), 6) * np.linalg.norm(start)
@@ -62,7 +62,7 @@ def test_norms_grow_linearly_also_between_equal_and_opposite_codes(factor: float
 
 @given(st.floats(1e-12, 1e-3))
 @settings(max_examples=30, deadline=None)
-def test_nearly_parallel_codes_are_joined_by_nearly_the_line(tilt: float) -> None:
+def test_nearly_parallel_codes_are_joined_nearly_by_a_line(tilt: float) -> None:
     start = np.array([1.0, 0.0])
     stop = np.array([2.0, tilt])
     spherical = latents.interpolate_spherically(start, stop, 5)
@@ -108,7 +108,7 @@ def test_a_traversal_of_a_feature_map_takes_some_of_its_numbers() -> None:
     assert (codes != code).sum() == 4
 
 
-def test_class_means_are_those_of_each_classes_codes() -> None:
+def test_class_means_are_the_means_of_the_codes_of_each_class() -> None:
     codes = np.array([[0.0, 2.0], [10.0, 0.0], [4.0, 6.0]])
     np.testing.assert_array_equal(latents.class_means(codes, [0, 1, 0]), [[2, 4], [10, 0]])
     maps = random_codes(6, 2, 2, 1)
@@ -116,7 +116,7 @@ def test_class_means_are_those_of_each_classes_codes() -> None:
     np.testing.assert_allclose(means, maps.reshape(2, 3, 2, 2, 1).mean(axis=1), atol=1e-6)
 
 
-def test_a_difference_moves_a_classes_mean_to_the_others() -> None:
+def test_a_difference_moves_the_mean_of_one_class_to_the_other() -> None:
     codes, labels = random_codes(20, 3), np.arange(20) % 2
     means = latents.class_means(codes, labels)
     moved = latents.add_difference(codes[labels == 0], means[0], means[1])
@@ -133,11 +133,11 @@ def test_neighbors_are_those_that_brute_force_finds(shape: tuple[int, ...]) -> N
     np.testing.assert_array_equal(latents.nearest_neighbors(queries, codes, 4), expected)
 
 
-def test_of_equally_near_codes_the_first_is_nearest() -> None:
+def test_ties_between_neighbors_go_to_the_first() -> None:
     codes = np.array([[1.0], [-1.0], [3.0], [1.0], [0.5]])
     assert latents.nearest_neighbors(np.zeros((1, 1)), codes, 3).tolist() == [[4, 0, 1]]
     assert latents.nearest_neighbors(np.zeros((1, 1)), codes, 5).tolist() == [[4, 0, 1, 3, 2]]
-    images = np.array([[255, 0], [0, 0]], np.uint8)  # which would wrap around
+    images = np.array([[255, 0], [0, 0]], np.uint8)  # whose differences would wrap around
     assert latents.nearest_neighbors(np.array([[0, 1]], np.uint8), images, 1).tolist() == [[1]]
 
 

@@ -1,4 +1,4 @@
-"""Likelihoods: one table of all of them, and the properties each of them has."""
+"""Likelihoods: a table of them, the properties that all share, then tests of single ones."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,57 +19,57 @@ Nodes = tuple[np.ndarray, np.ndarray]  # pixels, and the weight of each in a sum
 
 
 class Case(NamedTuple):
-    """What a likelihood should be, in NumPy; its spreads, if it has any, are zero logits."""
+    """The expected values of a likelihood, in NumPy; spreads, if it has any, are logits of 0."""
 
-    scaled: tuple[float, float]  # what the network reads for black and for white
+    scaled: tuple[float, float]  # the network's inputs for black and for white
     image: Function  # from logits to pixels in [0, 1]
     logits: Function  # its inverse
-    best: Function  # from a pixel to the least loss it can have
-    nodes: Nodes | None  # over which its probabilities add up to one; None: it is not normalized
+    best: Function  # from a pixel to its lowest possible loss
+    nodes: Nodes | None  # at which its probabilities are summed to one; None: not normalized
 
 
 def entropy(pixels: np.ndarray) -> np.ndarray:
-    """Of Bernoulli(pixel), in nats: the cross-entropy has no lower value."""
+    """Returns the entropy of Bernoulli(pixel) in nats, the lowest cross-entropy."""
     return special.entr(pixels) + special.entr(1 - pixels)
 
 
 def exponential_mean(logits: np.ndarray) -> np.ndarray:
-    """The mean of a density proportional to exp(logit x) over [0, 1]."""
+    """Returns the mean of a density proportional to exp(logit x) over [0, 1]."""
     size = np.maximum(np.abs(logits).astype(np.float64), 1e-6)
     mean = -1 / np.expm1(-size) - 1 / size
     return np.where(logits < 0, 1 - mean, mean)
 
 
 def exponential_logits(pixels: np.ndarray) -> np.ndarray:
-    """The logit of the density whose mean a pixel is."""
+    """Returns the logit of the density that has the pixel as its mean."""
     grid = np.linspace(-60, 60, 200_001)
     return np.interp(pixels, exponential_mean(grid), grid)
 
 
 def exponential_best(pixels: np.ndarray) -> np.ndarray:
-    """-log of the density, at a pixel, whose mean it is."""
+    """Returns -log of the density that has the pixel as its mean, at that pixel."""
     logits = exponential_logits(pixels)
     return np.log(np.expm1(logits) / logits) - logits * pixels
 
 
 def highest_density(standard_deviation: float) -> Function:
-    """-log of a Gaussian's density at its mean."""
+    """Returns a function to -log of a Gaussian's density at its mean."""
     return lambda pixels: np.full_like(pixels, -stats.norm.logpdf(0, scale=standard_deviation))
 
 
 def middle_mass(pixels: np.ndarray) -> np.ndarray:
-    """-log of the mass of a logistic of scale 1 within half a level of its location."""
+    """Returns -log of the mass of a logistic of scale 1 within half a level of its location."""
     return np.full_like(pixels, -np.log(np.tanh(1 / (4 * 255))))
 
 
 def even(low: float, high: float, count: int) -> Nodes:
-    """The trapezoidal rule, for what vanishes at both ends."""
+    """Returns the trapezoidal rule for functions that vanish at both ends."""
     nodes, step = np.linspace(low, high, count, retstep=True)
     return nodes, np.full(count, step)
 
 
 def legendre(count: int) -> Nodes:
-    """Gauss and Legendre's rule over [0, 1]."""
+    """Returns the Gauss-Legendre rule over [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return (nodes + 1) / 2, weights / 2
 
@@ -102,7 +102,7 @@ PIXELS = (np.round(np.linspace(5, 250, 24)) / 255).astype(np.float32).reshape(2,
 
 
 def with_spreads(name: str, means: np.ndarray, spread: float = 0) -> jax.Array:
-    """The logits of a likelihood, [B, ..., C] to [B, ..., k C], float32."""
+    """Appends spreads to means [B, ..., C]: logits [B, ..., k C], float32."""
     extra = BY_NAME[name].logits_per_channel - 1
     return jnp.asarray(np.concatenate([means, *[np.full_like(means, spread)] * extra], -1), "f4")
 
@@ -122,7 +122,7 @@ def test_scale(name: str) -> None:
 
 
 @every_likelihood
-def test_image_is_in_range_and_as_the_activation_says(name: str) -> None:
+def test_image_is_in_range_and_follows_the_activation(name: str) -> None:
     means = np.array([-1e30, -1e3, -20, -1, -0.1, 0, 0.1, 0.9, 1, 20, 1e3, 1e30], np.float32)
     image = jax.jit(BY_NAME[name].image)
     images = np.asarray(image(with_spreads(name, means[:, None], 1e3)))[:, 0]
@@ -133,7 +133,7 @@ def test_image_is_in_range_and_as_the_activation_says(name: str) -> None:
 
 
 @every_likelihood
-def test_a_perfect_match_has_its_image_and_the_least_loss(name: str) -> None:
+def test_a_perfect_match_has_its_image_and_the_lowest_loss(name: str) -> None:
     likelihood, case = BY_NAME[name], CASES[name]
     means = case.logits(PIXELS)
     targets = likelihood.scale(jnp.asarray(PIXELS))
@@ -148,7 +148,7 @@ def test_a_perfect_match_has_its_image_and_the_least_loss(name: str) -> None:
 
 
 @every_likelihood
-def test_what_is_normalized_adds_up_to_one(name: str) -> None:
+def test_normalized_likelihoods_sum_to_one(name: str) -> None:
     likelihood, nodes = BY_NAME[name], CASES[name].nodes
     assert likelihood.normalized == (nodes is not None)
     if nodes is None:
@@ -217,14 +217,14 @@ def test_unnormalized_gaussians_are_squared_errors_on_the_scale_the_network_read
     name: str,
 ) -> None:
     likelihood, case = BY_NAME[name], CASES[name]
-    other = PIXELS[::-1]  # in [0, 1], so that no ReLU image is cut
+    other = PIXELS[::-1]  # in [0, 1], so that no ReLU image is clipped
     loss = likelihood.loss(jnp.asarray(case.logits(other)), likelihood.scale(jnp.asarray(PIXELS)))
     width = case.scaled[1] - case.scaled[0]
     expected = width**2 * np.square(other - PIXELS).reshape(2, -1).sum(axis=1)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
-def test_gaussian_relu_is_not_cut_above_one_where_it_learns() -> None:
+def test_the_loss_of_gaussian_relu_does_not_clip_at_one() -> None:
     likelihood = likelihoods.GAUSSIAN_RELU
     loss = likelihood.loss(jnp.array([[3.0], [-3.0]]), jnp.ones((2, 1)))
     np.testing.assert_allclose(loss, [4, 1])
@@ -239,7 +239,7 @@ def test_a_gaussian_has_the_standard_deviation_it_was_made_with(standard_deviati
 
 
 @pytest.mark.parametrize("standard_deviation", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_gaussian_refuses_a_standard_deviation_that_is_none(standard_deviation: float) -> None:
+def test_a_gaussian_refuses_an_impossible_standard_deviation(standard_deviation: float) -> None:
     with pytest.raises(UserError, match=str(standard_deviation)):
         likelihoods.gaussian(standard_deviation)
 
@@ -278,7 +278,7 @@ def test_the_density_of_a_pixel_that_never_changes_has_a_bound() -> None:
         np.testing.assert_allclose(loss, [-stats.norm.logpdf(0, 0, scale)], rtol=1e-5)
 
 
-def test_the_least_scale_puts_nearly_all_mass_on_one_level() -> None:
+def test_the_smallest_scale_puts_nearly_all_mass_on_one_level() -> None:
     logits = jnp.array([[float(special.logit(100 / 255)), -1e3]])
     loss = likelihoods.DISCRETIZED_LOGISTIC.loss(logits, jnp.array([[100 / 255]]))
     assert 0.99 < np.exp(-loss[0]) < 1

@@ -16,13 +16,13 @@ TARGETS = np.array([0, 0.1, 0.5, 0.75, 1])
 
 
 def on_grid(logits: np.ndarray, targets: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """Every pair of a logit and a target as an example of one pixel, float32."""
+    """Returns each pair of a logit and a target as an example of one pixel, float32."""
     pairs = np.stack(np.meshgrid(logits, targets, indexing="ij"), axis=-1).reshape(-1, 2)
     return jnp.asarray(pairs[:, :1], jnp.float32), jnp.asarray(pairs[:, 1:], jnp.float32)
 
 
 def gradient(loss: Callable, *arguments: jax.Array) -> jax.Array:
-    """The gradient of each example's loss by its first argument."""
+    """Returns the gradient of each example's loss with respect to the first argument."""
     return jax.jit(jax.grad(lambda *arrays: loss(*arrays).sum()))(*arguments)
 
 
@@ -35,12 +35,12 @@ def test_bernoulli_equals_float64() -> None:
     logits, targets = on_grid(LOGITS, TARGETS)
     wide, target = (np.asarray(array, np.float64)[:, 0] for array in (logits, targets))
     expected = -target * special.log_expit(wide) - (1 - target) * special.log_expit(-wide)
-    # Relative, so that the loss of a confident and right prediction is right as well: 2.06e-9 of
-    # logit 20 and target 1.
+    # The tolerance is relative, so the small loss of a confident, correct prediction is tested too:
+    # 2.06e-9 at logit 20 and target 1.
     np.testing.assert_allclose(bernoulli(logits, targets), expected, rtol=1e-5)
 
 
-def test_bernoulli_gradient_is_the_probability_less_the_target() -> None:
+def test_bernoulli_gradient_is_the_probability_minus_the_target() -> None:
     logits, targets = on_grid(LOGITS, TARGETS)
     wide, target = (np.asarray(array, np.float64) for array in (logits, targets))
     expected = (1 - target) * special.expit(wide) - target * special.expit(-wide)
@@ -48,14 +48,14 @@ def test_bernoulli_gradient_is_the_probability_less_the_target() -> None:
 
 
 def test_bernoulli_gradient_of_a_zero_logit() -> None:
-    # A network with zero biases gives exactly this for a black image, and there max and abs kink.
+    # A network with zero biases gives exactly this for a black image; max and abs have kinks there.
     targets = jnp.asarray(TARGETS, jnp.float32)[:, None]
     np.testing.assert_allclose(
         gradient(bernoulli, jnp.zeros_like(targets), targets), 0.5 - targets, atol=1e-7
     )
 
 
-def test_bernoulli_gradient_of_a_confident_and_right_prediction() -> None:
+def test_bernoulli_gradient_of_a_confident_correct_prediction() -> None:
     logits, targets = jnp.array([[20.0], [-20.0]]), jnp.array([[1.0], [0.0]])
     expected = np.array([[-1], [1]]) * special.expit(-20)
     np.testing.assert_allclose(gradient(bernoulli, logits, targets), expected, rtol=1e-5)
@@ -141,14 +141,14 @@ def test_gaussian_at_extreme_variances() -> None:
     np.testing.assert_allclose(by_log_variance[:, 0], 0.5 - distances / 2, rtol=1e-4)
 
 
-# The discretised logistic.
+# The discretized logistic.
 
 discretized_logistic = jax.jit(losses.discretized_logistic)
 LEVELS = jnp.arange(256)[:, None] / 255
 
 
 def of_all_levels(location: float, log_scale: float) -> np.ndarray:
-    """The loss of each of 256 levels, float64."""
+    """Returns the loss of each of 256 levels, float64."""
     loss = discretized_logistic(
         jnp.full_like(LEVELS, location), jnp.full_like(LEVELS, log_scale), LEVELS
     )
@@ -165,7 +165,7 @@ def test_discretized_logistic_masses_add_up_to_one(location: float, log_scale: f
 def test_discretized_logistic_equals_float64(log_scale: float) -> None:
     edges = (np.arange(255) + 0.5) / 255
     below = np.concatenate([[0], special.expit((edges - 0.3) / np.exp(log_scale)), [1]])
-    # The same from the other side, for no digits are left of one less a small number.
+    # The same from the other side, because one minus a small number loses digits.
     above = np.concatenate([[1], special.expit((0.3 - edges) / np.exp(log_scale)), [0]])
     mass = np.where(below[1:] < 0.5, np.diff(below), -np.diff(above))
     np.testing.assert_allclose(of_all_levels(0.3, log_scale), -np.log(mass), rtol=1e-5)
@@ -211,13 +211,13 @@ def test_squared_error_is_a_gaussian_of_variance_one_half() -> None:
 
 
 def kl(mean: np.ndarray, log_variance: np.ndarray) -> np.ndarray:
-    """The divergence of each example, whose only axis is the code's."""
+    """Returns the divergence of each example, from arrays [batch, latent]."""
     arrays = (jnp.asarray(array, jnp.float32) for array in (mean, log_variance))
     return np.asarray(jax.jit(losses.kl_to_standard_normal)(*arrays))
 
 
 def kl_gradients(mean: np.ndarray, log_variance: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """The gradients of the sum over the examples, by the mean and by the log variance."""
+    """Returns the gradients of the sum over examples for the mean and for the log variance."""
     arrays = (jnp.asarray(array, jnp.float32) for array in (mean, log_variance))
     return jax.jit(jax.grad(lambda *z: losses.kl_to_standard_normal(*z).sum(), (0, 1)))(*arrays)
 
@@ -245,7 +245,7 @@ def test_kl_equals_monte_carlo() -> None:
     assert (np.abs(kl(means, log_variances) - samples.mean(axis=0)) < 5 * error).all()
 
 
-def test_kl_and_its_gradient_vanish_at_the_prior_alone() -> None:
+def test_kl_and_its_gradient_vanish_only_at_the_prior() -> None:
     zeros = np.zeros((1, 7))
     np.testing.assert_array_equal(kl(zeros, zeros), 0)
     np.testing.assert_array_equal(kl_gradients(zeros, zeros), np.zeros((2, 1, 7)))
@@ -262,7 +262,7 @@ def test_kl_at_extremes() -> None:
     np.testing.assert_allclose(by_log_variance, np.expm1(log_variances) / 2, rtol=1e-4)
 
 
-# What all of them share.
+# What all losses share.
 
 LOSSES = [
     (losses.bernoulli, 2),

@@ -1,4 +1,4 @@
-"""Networks as pure functions, and trained networks that are easy to print, jit and call."""
+"""Networks as pure functions; trained networks, printed, jitted and called."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""New codes: distributed as those they were fitted on, and the same for the same key."""
+"""Samplers: distributed like the codes that they were fitted to, and equal for equal keys."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def key(seed: int = 0) -> jax.Array:
 
 
 def moments(codes: np.ndarray) -> np.ndarray:
-    """The mean, and the covariance's three numbers, of codes [N, 2] in units of those above."""
+    """Returns the means and the three covariances of codes [N, 2], standardized like CORRELATED."""
     standard = (codes - CORRELATED.mean(axis=0)) / CORRELATED.std(axis=0)
     return np.concatenate([standard.mean(axis=0), np.cov(standard.T)[np.triu_indices(2)]])
 
@@ -76,7 +76,7 @@ def test_resampled_parts_were_seen_at_their_place() -> None:
     assert together.any(axis=1).mean() == pytest.approx(0.2, abs=0.05)
 
 
-def test_equal_keys_give_equal_codes_of_the_shape_fitted_on(flow: priors.Sampler) -> None:
+def test_equal_keys_give_equal_codes_of_the_fitted_shape(flow: priors.Sampler) -> None:
     maps = GENERATOR.normal(size=(30, 2, 1, 3)).astype(np.float32)
     samplers = {
         "normal": (priors.normal((2,)), (2,)),
@@ -102,7 +102,7 @@ def test_equal_keys_give_equal_codes_of_the_shape_fitted_on(flow: priors.Sampler
     ],
 )
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_what_is_no_code_is_refused(fit: Any, codes: np.ndarray, message: str) -> None:
+def test_arrays_that_are_no_codes_are_refused(fit: Any, codes: np.ndarray, message: str) -> None:
     with pytest.raises(UserError, match=message):
         fit(codes, 1)
 
@@ -125,7 +125,7 @@ def make_network(bottleneck: Any = identity) -> Trained:
     return Trained(Network(model, likelihoods.BERNOULLI), variables)
 
 
-def test_a_networks_prior_is_fitted_on_its_codes() -> None:
+def test_a_networks_prior_is_fitted_to_its_codes() -> None:
     images = GENERATOR.integers(256, size=(510, 2, 2, 1)).astype(np.uint8)
     labels = np.zeros(510, int)
     network = make_network()
@@ -140,7 +140,7 @@ def test_a_networks_prior_is_fitted_on_its_codes() -> None:
 
 def test_a_quantizing_networks_codes_are_resampled_by_its_groups() -> None:
     images = GENERATOR.integers(256, size=(5, 2, 2, 1)).astype(np.uint8)
-    network = make_network(models.FiniteScalarQuantizer((5, 5)))  # of two numbers each
+    network = make_network(models.FiniteScalarQuantizer((5, 5)))  # groups of two numbers
     codes = network.encode(images)
     new = priors.of_network(network, images, np.zeros(5, int), "resample")(key(), 50)
     pairs = {tuple(pair) for pair in codes.reshape(5, 2, 2)[:, 0].tolist()}
@@ -152,7 +152,7 @@ def test_new_codes_of_a_top_k_network_have_no_more_numbers_than_it_keeps() -> No
     network = make_network(models.TopK(2))
     new = priors.of_network(network, images, np.zeros(50, int), "mixture")(key(), 30)
     counts = np.count_nonzero(new, axis=1)
-    assert counts.max() == 2  # fewer where one of the largest is 0
+    assert counts.max() == 2  # fewer if one of the largest is 0
 
 
 def test_neither_flowjax_nor_scikit_learn_is_imported_before_it_is_needed() -> None:

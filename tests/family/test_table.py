@@ -47,7 +47,7 @@ KEY = jax.random.key(0, impl="rbg")
 
 @cache
 def examples(kind: str = "dense") -> Examples:
-    """Digits of 8x8 pixels: white for dense networks, in color for convolutional ones."""
+    """Returns digits of 8x8 pixels: gray for dense networks, in color for convolutional ones."""
     split = data.load("mnist_mini").train
     images = split.images[:COUNT, 2:26:3, 2:26:3].copy()
     if kind == "conv":

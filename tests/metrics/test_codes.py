@@ -1,4 +1,4 @@
-"""How much of a code is in use, against counts known beforehand."""
+"""How much of a code is used, against known counts."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from jaxae.metrics import active_units, perplexity
 
 def test_active_units_are_those_whose_mean_varies_over_the_images() -> None:
     signs = np.resize([-1.0, 1.0], 100)[:, None]
-    # Variances 1, 0.0121, 0.0081 and 0, about means far from 0.
+    # Variances 1, 0.0121, 0.0081 and 0, with means far from 0.
     means = 5 + signs * np.array([[1, 0.11, 0.09, 0]])
     assert active_units(means) == 2
     assert active_units(means, threshold=0.001) == 3

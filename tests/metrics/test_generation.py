@@ -13,9 +13,9 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 
 
 def features_with(mean: np.ndarray, variances: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Features whose mean and covariance, with N - 1, are exact: variances along orthogonal axes.
+    """Returns features with exactly this mean and these variances (with N - 1) along the axes.
 
-    Two for each axis, one to either side.
+    There are two for each axis, one on either side of the mean.
     """
     spread = np.sqrt(variances * (2 * len(variances) - 1) / 2)[:, None] * axes.T
     return mean + np.concatenate([spread, -spread])
@@ -110,7 +110,7 @@ def test_kernel_distance_follows_its_seed():
 
 
 def test_precision_and_recall_are_one_for_equal_sets_and_zero_for_distant_ones():
-    features = normal(0, 300, 6)  # of two chunks the last is smaller
+    features = normal(0, 300, 6)  # two chunks, the last smaller
     features[:20] = features[0]  # balls of radius 0
     assert precision_and_recall(features, features) == (1, 1)
     assert precision_and_recall(features, features + 1000) == (0, 0)

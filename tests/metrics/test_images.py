@@ -12,7 +12,7 @@ from jaxae.errors import UserError
 
 
 def noisy_pair(shape, seed=0):
-    """Smooth random images in [0, 1], and the same with noise; float32."""
+    """Returns smooth random images in [0, 1] with noise and without, float32."""
     random = np.random.default_rng(seed)
     coarse = random.uniform(size=(shape[0], shape[1] // 4 + 1, shape[2] // 4 + 1, shape[3]))
     images = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : shape[1], : shape[2]]
@@ -97,7 +97,7 @@ def test_ssim_refuses_images_smaller_than_its_window():
 
 
 def uint8_images(count=300, seed=0):
-    """Images whose principal components are well apart."""
+    """Returns images whose principal components have well separated variances."""
     random = np.random.default_rng(seed)
     factors = random.normal(size=(count, 8)) * 2.0 ** -np.arange(8)
     images = 128 + 40 * factors @ random.normal(size=(8, 5 * 4 * 3)) / 4
@@ -106,7 +106,7 @@ def uint8_images(count=300, seed=0):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_pca_equals_scikit_learn(dtype, monkeypatch):
-    # Of three chunks the last is smaller.
+    # Three chunks, the last smaller.
     monkeypatch.setattr("jaxae.metrics.pca._CHUNK", 128)
     images = uint8_images().astype(dtype)
     flat = images.reshape(len(images), -1).astype(np.float64)

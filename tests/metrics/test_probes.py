@@ -11,7 +11,7 @@ PROBES = (linear_probe_accuracy, neighbor_accuracy)
 
 
 def clusters(seed: int, count: int = 120, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """Codes [N, 4] around one of three corners, and which one."""
+    """Returns codes [N, 4], each near one of three corners, and the numbers of their corners."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int32) % 3
     codes = np.eye(4)[labels] + noise * generator.normal(size=(count, 4))

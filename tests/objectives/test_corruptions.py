@@ -1,4 +1,4 @@
-"""Corruptions: how many pixels they change, which ones, and what of the rest stays."""
+"""Corruptions: which pixels they change, and how many."""
 
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +41,7 @@ def test_a_share_of_pixels_changes_in_all_channels(name: str, values: set[int]) 
     count = changed[..., 0].size
     error = 5 * (0.25 * 0.75 / count) ** 0.5
     assert abs(changed[..., 0].mean() - 0.25) < error
-    for value in values:  # as often one as the other
+    for value in values:  # all equally often
         share = (corrupted[..., 0] == value).mean()
         assert abs(share - 0.25 / len(values)) < error
 

@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy: unbiased, and blind to padding."""
+"""The maximum mean discrepancy: unbiased, and without an effect of padding."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ def normals(key: Array, count: int, shift: float = 0.0) -> Array:
 
 
 @KERNELS
-def test_of_a_distribution_with_itself_it_is_0_on_average_and_else_above(kernel: Kernel) -> None:
+def test_its_mean_is_0_for_equal_distributions_and_positive_for_others(kernel: Kernel) -> None:
     @jax.jit
     @jax.vmap
     def draws(key: Array) -> tuple[Array, Array]:

@@ -40,7 +40,7 @@ BOUNDS: dict[str, Callable] = {
 }
 every_bound = pytest.mark.parametrize("bound", BOUNDS.values(), ids=BOUNDS.keys())
 
-# A conditional network, for what does not need a closed form.
+# A conditional network, for tests that need no closed form.
 PAIR = models.DenseEncoder((), 4), models.DenseDecoder((5,), (3, 2, 1))
 MODEL = models.VariationalAutoencoder(*PAIR, classes=3)
 BATCH = Batch(
@@ -55,7 +55,7 @@ VARIABLES = MODEL.init(KEY, jnp.zeros((4, 3, 2, 1)), BATCH.labels)
 
 @cache
 def loss_and_gradient(bound: Callable, **settings: Any) -> tuple[Array, Any]:
-    """The loss [B] of the conditional network, and its sum's gradient."""
+    """Returns the conditional network's loss [B], and the gradient of its sum."""
 
     def summed(variables: Any) -> tuple[Array, Array]:
         loss = bound(variables, KEY, BATCH, network=CONDITIONAL, **settings).loss
@@ -106,7 +106,7 @@ DRAWS = 10_000
 
 
 def draws_of(objective: Callable, **settings: Any) -> np.ndarray:
-    """Draws of the bound of one image, float64 [DRAWS]."""
+    """Returns draws of the bound of one image, float64 [DRAWS]."""
     variables = linear_gaussian.mismatched_variables()
     batch = batch_of(jnp.tile(IMAGES[:1], (DRAWS, 1, 1, 1)))
     terms = jax.jit(partial(objective, network=NETWORK, **settings))(variables, KEY, batch)
@@ -137,7 +137,7 @@ def test_groups_have_the_mean_of_one_and_less_variance() -> None:
     np.testing.assert_allclose(four.var(), one.var() / 4, rtol=0.2)
 
 
-# One against another.
+# Bounds against each other.
 
 
 @pytest.mark.parametrize("bound", [miwae, piwae])
@@ -178,7 +178,7 @@ def test_piwae_gives_the_encoder_miwaes_gradient_and_the_decoder_iwaes() -> None
         assert max(jax.tree.leaves(differences)) > 1e-4  # so that the test can tell them apart
 
 
-# What holds for each.
+# Properties of each bound.
 
 
 @every_bound

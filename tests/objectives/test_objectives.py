@@ -1,4 +1,4 @@
-"""Objectives: one table of all of them and what each has; then what each alone is for."""
+"""Objectives: a table of them, the properties that all share, then tests of single ones."""
 
 import inspect
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def batch_of(images: Array, inputs: Array | None = None) -> Batch:
 
 
 def spy(seen: list[Any]) -> Objective:
-    """An objective that notes the key and the batch it is given."""
+    """Returns an objective that records the key and the batch that it is given."""
 
     def objective(variables: Any, key: Array, batch: Batch) -> Terms:
         seen.append((key, batch))
@@ -45,11 +45,11 @@ def spy(seen: list[Any]) -> Objective:
     return objective
 
 
-# The table: how a model and a likelihood, as keywords, make each objective.
+# The table: functions that make each objective from the keyword `network`.
 
 
 def over_reconstruction(variant: Callable, **options: Any) -> Callable[..., Objective]:
-    """A variant that calls another objective, here reconstruction."""
+    """Returns a maker of a variant that calls another objective, here reconstruction."""
     inner = objectives.reconstruction
     return lambda **of: partial(variant, objective=partial(inner, **of), **options)
 
@@ -68,13 +68,13 @@ OBJECTIVES = {
 def test_the_table_has_every_objective() -> None:
     functions = inspect.getmembers(objectives, inspect.isfunction)
     made = {n for n, f in functions if inspect.signature(f).return_annotation is Terms}
-    # The others are in the family's table, and tested with it.
+    # The others are in the family's table, and are tested with it.
     assert made - set(OBJECTIVES) <= {function_of(member) for member in FAMILY.values()}
     assert set(OBJECTIVES) <= made
 
 
 def function_of(member: Member) -> str:
-    """The name of the function that a member of the family minimizes."""
+    """Returns the name of the function that a member of the family minimizes."""
     made: Any = member.make_objective(Context(NETWORK, 1, defaults_of(member.settings)))
     while isinstance(made, partial):
         made = made.func
@@ -90,7 +90,7 @@ def test_terms_are_per_example_and_the_same_for_floats_and_jitted(name: str) -> 
     for images in (BYTES, pixels(BYTES)):
         same = jitted(VARIABLES, KEY, batch_of(images))
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), terms, same)
-    # No example may depend on another: the padding of a batch is one.
+    # No example may depend on another, because another may be padding.
     changed = jitted(VARIABLES, KEY, batch_of(BYTES.at[1:].set(255 - BYTES[1:])))
     np.testing.assert_allclose(changed.loss[0], terms.loss[0], rtol=1e-4)
     assert (changed.loss[1:] != terms.loss[1:]).all()
@@ -125,7 +125,7 @@ def test_gradients_of_each_published_network(network: str) -> None:
     for name, gradients in compiled(some_variables(model, shape)).items():
         for leaf in jax.tree.leaves(gradients):
             assert np.isfinite(leaf).all(), name
-            assert np.any(leaf), name  # each parameter takes part
+            assert np.any(leaf), name  # each parameter has an effect
 
 
 # Reconstruction.
@@ -157,7 +157,7 @@ def test_the_network_reads_the_inputs_and_the_loss_the_images(objective: Callabl
 # Denoising.
 
 
-def test_denoising_corrupts_the_inputs_alone() -> None:
+def test_denoising_corrupts_only_the_inputs() -> None:
     seen: list[Any] = []
     for key in (KEY, OTHER_KEY):
         objectives.denoising(
@@ -168,11 +168,11 @@ def test_denoising_corrupts_the_inputs_alone() -> None:
             corrupt=partial(objectives.add_gaussian_noise, noise=0.5),
         )
     (key, batch), (_, other) = seen
-    for used in (KEY, key):  # noise of the inner objective must not be this noise again
+    for used in (KEY, key):  # the inner objective must get other noise
         assert np.any(objectives.add_gaussian_noise(used, BYTES, 0.5) != batch.inputs)
     np.testing.assert_array_equal(batch.images, BYTES)
     assert np.mean(batch.inputs != pixels(BYTES)) > 0.9
-    assert np.mean(batch.inputs != other.inputs) > 0.5  # fresh, though many are cut to 0 or 1
+    assert np.mean(batch.inputs != other.inputs) > 0.5  # fresh, although many are clipped to 0 or 1
 
 
 def test_denoising_without_noise_is_reconstruction() -> None:
@@ -186,18 +186,18 @@ def test_denoising_without_noise_is_reconstruction() -> None:
     np.testing.assert_allclose(terms.loss, reconstruction(*arguments).loss)
 
 
-def test_gaussian_noise_is_gaussian_before_the_cut() -> None:
+def test_gaussian_noise_is_gaussian_before_it_is_clipped() -> None:
     gray = jnp.full((100, 10, 10, 1), 0.5)
     noisy = objectives.add_gaussian_noise(KEY, gray, 0.05)
     assert stats.kstest(np.ravel(noisy), stats.norm(0.5, 0.05).cdf).pvalue > 1e-3
 
 
-def test_gaussian_noise_is_cut_to_the_range_of_pixels() -> None:
+def test_gaussian_noise_is_clipped_to_the_range_of_pixels() -> None:
     images = jnp.tile(jnp.array([0, 255], jnp.uint8)[:, None, None, None], (1, 50, 50, 1))
     noisy = objectives.add_gaussian_noise(KEY, images, 0.5)
     assert noisy.dtype == jnp.float32
     assert (noisy.min(), noisy.max()) == (0, 1)
-    # Half of a black image's noise is cut, and half of a white one's.
+    # Half of a black image's noise is clipped, and half of a white image's.
     assert (np.abs(np.mean([noisy[0] == 0, noisy[1] == 1], axis=(1, 2, 3)) - 0.5) < 0.05).all()
 
 
@@ -225,7 +225,7 @@ def test_dynamic_binarization_draws_the_images_and_another_key() -> None:
     (key, batch), (_, other) = seen
     assert set(np.unique(batch.images)) == {0, 255}
     assert np.any(batch.images != other.images)
-    for used in (KEY, key):  # noise of the inner objective must not know the pixels
+    for used in (KEY, key):  # the inner objective's noise must be independent of the pixels
         assert np.any(objectives.binarize(used, BYTES) != batch.images)
 
 
@@ -233,7 +233,7 @@ def test_dynamic_binarization_draws_the_images_and_another_key() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
-def test_terms_add_up_and_beta_weighs_the_kl_alone(beta: float) -> None:
+def test_terms_add_up_and_beta_weighs_only_the_kl(beta: float) -> None:
     terms = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), network=NETWORK, beta=beta)
     unweighted = objectives.negative_elbo(VARIABLES, KEY, batch_of(BYTES), network=NETWORK)
     jax.tree.map(np.testing.assert_array_equal, terms.metrics, unweighted.metrics)
@@ -259,7 +259,7 @@ def test_the_gradient_of_the_elbo_at_the_exact_posterior_is_that_of_the_evidence
         return -jnp.asarray(multivariate_normal.logpdf(image.reshape(-1), bias, covariance))
 
     gradient = jax.grad(mean_loss)(linear_gaussian.exact_variables())["params"]
-    # Fisher's identity for the decoder; the encoder stands at its optimum. The tolerance is some
+    # Fisher's identity gives the decoder's; the encoder is at its optimum. The tolerance is about
     # five standard errors.
     expected = jax.grad(negative_log_evidence)(jnp.asarray(linear_gaussian.WEIGHTS))
     np.testing.assert_allclose(gradient["decoder"]["Dense_0"]["kernel"].T, expected, atol=0.04)
@@ -267,7 +267,7 @@ def test_the_gradient_of_the_elbo_at_the_exact_posterior_is_that_of_the_evidence
         np.testing.assert_allclose(leaf, 0, atol=0.04)
 
 
-# What evaluation and pictures use.
+# Functions for evaluation and pictures.
 
 
 def test_image_errors_are_those_of_the_reconstruction_read_from_the_inputs() -> None:

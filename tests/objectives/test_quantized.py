@@ -1,4 +1,4 @@
-"""The vector-quantized objective: its terms, and codebooks that training makes."""
+"""The vector-quantized objective: its terms, and the codebooks that it trains."""
 
 from dataclasses import replace
 from functools import partial
@@ -47,7 +47,7 @@ BERNOULLI = likelihoods.BERNOULLI
 
 
 def clustered(size: int, seed: int = 0) -> np.ndarray:
-    """Images about four patterns, uint8 [size, *SHAPE]."""
+    """Returns images near four patterns, uint8 [size, *SHAPE]."""
     patterns = np.random.default_rng(1).integers(0, 2, (4, *SHAPE)) * 200
     noise = np.random.default_rng(seed).integers(0, 56, (size, *SHAPE))
     return (np.resize(patterns, (size, *SHAPE)) + noise).astype(np.uint8)
@@ -116,7 +116,7 @@ def test_the_codebook_returned_is_the_one_updated(model: Autoencoder) -> None:
     assert (updated.vectors != variables["codebook"]["bottleneck"]["vectors"]).any()
 
 
-def test_gradients_go_past_the_codebook_to_the_encoder() -> None:
+def test_gradients_skip_the_codebook_and_reach_the_encoder() -> None:
     variables = variables_of(DENSE)
 
     def loss(variables: Any, commitment: float) -> Array:
@@ -125,7 +125,7 @@ def test_gradients_go_past_the_codebook_to_the_encoder() -> None:
     gradient_of = jax.jit(jax.grad(loss), static_argnums=1)
     gradient = gradient_of(variables, 0.0)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient["codebook"]))
-    # Without commitment it is the gradient of the decoder at the codes, given to the features.
+    # Without commitment, the features get the decoder's gradient at the codes.
     codes = Network(DENSE, BERNOULLI).encode(variables, IMAGES)
 
     def decoded(z: Array) -> Array:
@@ -160,7 +160,7 @@ OPTIMIZER = optax.adam(1e-2)
 
 
 def new_state(seed: Array | int, model: Autoencoder) -> train.State:
-    init_key, run_key = jax.random.split(jax.random.key(seed))  # of rbg, vmap draws other numbers
+    init_key, run_key = jax.random.split(jax.random.key(seed))  # not rbg, which differs under vmap
     return train.init(run_key, model.init(init_key, jnp.zeros((1, *SHAPE))), OPTIMIZER)
 
 
@@ -183,7 +183,7 @@ def test_training_lowers_the_loss_and_uses_several_codes() -> None:
 
 def test_replicas_are_separate_runs() -> None:
     of = {"objective": objective_of(DENSE), "optimizer": OPTIMIZER}
-    # Of so many images no two codes are revived as the same output: rounding would choose one.
+    # With this many images, no two codes become the same output, a tie that rounding would break.
     images = jnp.asarray(clustered(32))
     step = partial(train.take_step, batch=Batch(images, None, None, jnp.ones(32)), **of)
     states = [new_state(seed, DENSE) for seed in range(2)]
@@ -199,7 +199,7 @@ def test_replicas_are_separate_runs() -> None:
 
 
 @pytest.mark.parametrize("bottleneck", [TopK(2), FiniteScalarQuantizer((5, 3))])
-def test_other_bottlenecks_need_reconstruction_alone(bottleneck: Any) -> None:
+def test_other_bottlenecks_need_only_reconstruction(bottleneck: Any) -> None:
     model = Autoencoder(ENCODER, DECODER, bottleneck)
     variables = variables_of(model)
     assert variables.keys() == {"params"}

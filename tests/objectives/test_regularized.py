@@ -18,7 +18,7 @@ from jaxae.train import Batch, Terms, pixels
 
 SHAPE = (8, 8, 1)
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
-LIKELIHOOD = likelihoods.GAUSSIAN_TANH  # whose network reads 2 x - 1
+LIKELIHOOD = likelihoods.GAUSSIAN_TANH  # its network reads 2 x - 1
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8))
 BATCH = Batch(IMAGES, None, None, jnp.ones(3))
 
@@ -142,7 +142,7 @@ def test_info_vae_without_discrepancy_is_the_elbo() -> None:
 
 
 @pytest.mark.parametrize("objective", [objectives.sparse_kl, objectives.wasserstein])
-def test_padding_is_left_out_exactly_whatever_it_holds(objective: Any) -> None:
+def test_padding_is_left_out_exactly_whatever_its_contents(objective: Any) -> None:
     check_padding(objective, model_of("conv"))
 
 
@@ -151,7 +151,7 @@ def test_padding_is_left_out_of_codes_that_are_drawn() -> None:
 
 
 def check_padding(objective: Any, model: nn.Module) -> None:
-    """That loss and gradient are bit for bit the same for three fillings of two padded rows."""
+    """Checks that the contents of two padded rows do not change a bit of loss and gradient."""
     bound, variables = partial(objective, network=Network(model, LIKELIHOOD)), variables_of(model)
     weights = jnp.array([1.0, 1, 1, 0, 0])
 

@@ -32,7 +32,7 @@ PARTS = ("mutual_information", "total_correlation", "dimension_wise_kl")
 
 
 def plain_parts(log_aggregate: np.ndarray, log_marginals: np.ndarray) -> dict[str, np.ndarray]:
-    """The three parts from log q(z) [B] and the sum of its marginals' logs [B], in float64."""
+    """Returns the three parts, float64 [B], from log q(z) and the sum of its marginals' logs."""
     z = codes()
     scale = np.exp(np.asarray(LOG_VARIANCE, np.float64) / 2)
     log_posterior = stats.norm.logpdf(z, MEAN, scale).sum(axis=1)
@@ -55,7 +55,7 @@ def plain_densities() -> np.ndarray:
 
 
 def stratified(densities: np.ndarray, first: int, size: int) -> float:
-    """Chen et al. 2018, appendix C, averaged over the orders of all others in the batch."""
+    """Averages Chen et al. 2018, appendix C, over all orders of the others in the batch."""
     orders = list(itertools.permutations(set(range(len(densities))) - {first}))
     total = 0.0
     for order in orders:
@@ -114,7 +114,7 @@ def test_parts_add_up_to_the_sampled_kl() -> None:
 def test_padding_is_left_out_exactly() -> None:
     three = Gaussian(MEAN[:3], LOG_VARIANCE[:3])
     expected = kl_parts(three, NOISE[:3], log_shares(jnp.ones(3), SIZE))
-    order = jnp.array([0, 3, 1, 2])  # padding may stand anywhere
+    order = jnp.array([0, 3, 1, 2])  # padding may be anywhere
     posterior, weights = Gaussian(MEAN[order], LOG_VARIANCE[order]), jnp.array([1.0, 0, 1, 1])
     padded = kl_parts(posterior, NOISE[order], log_shares(weights, SIZE))
     for name in PARTS:
@@ -151,7 +151,7 @@ VARIABLES = linear_gaussian.mismatched_variables()
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 6.0])
-def test_beta_weighs_the_total_correlation_alone(beta: float) -> None:
+def test_beta_weighs_only_the_total_correlation(beta: float) -> None:
     objective = partial(beta_tc, network=NETWORK, size=SIZE, beta=beta)
     terms = objective(VARIABLES, KEY, BATCH)
     reconstruction, *parts, kl = terms.metrics.values()
@@ -183,10 +183,10 @@ def test_padding_changes_no_term_and_no_gradient() -> None:
     gradient = jax.jit(jax.grad(loss, has_aux=True))
     results = [gradient(VARIABLES, batch) for batch in (BATCH, padding)]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *results)
-    real = replace(BATCH, weights=jnp.ones(4))  # the same image counts where it is none
+    real = replace(BATCH, weights=jnp.ones(4))  # with weight 1, the fourth image counts
     assert np.any(gradient(VARIABLES, real)[1] != results[0][1])
 
 
-def test_a_size_of_none_is_refused() -> None:
+def test_a_size_of_0_is_refused() -> None:
     with pytest.raises(UserError, match="size = 0"):
         beta_tc(VARIABLES, KEY, BATCH, network=NETWORK, size=0)

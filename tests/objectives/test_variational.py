@@ -1,4 +1,4 @@
-"""The capacity's schedule, and what the variational objectives share."""
+"""The capacity's schedule, and the parts that variational objectives share."""
 
 from dataclasses import replace
 from functools import partial
@@ -38,7 +38,7 @@ def test_the_gap_is_from_the_batchs_mean_kl_to_a_capacity_that_grows(
 ) -> None:
     terms = ANNEALED(variables_at(step), KEY, BATCH)
     plain = negative_elbo(VARIABLES, KEY, BATCH, network=NETWORK)
-    gap = abs(np.mean(plain.metrics["kl"][:3]) - capacity)  # padding, the fourth, is no part of it
+    gap = abs(np.mean(plain.metrics["kl"][:3]) - capacity)  # without the fourth, which is padding
     np.testing.assert_allclose(terms.metrics["capacity"], capacity, rtol=1e-6)
     np.testing.assert_allclose(terms.metrics["capacity_gap"], gap, rtol=1e-5)
     expected = plain.metrics["reconstruction"] + 2 * gap
@@ -100,7 +100,7 @@ def test_no_schedule_and_no_steps_are_refused(variables: Any, settings: Any, mes
         capacity_annealed(variables, KEY, BATCH, network=NETWORK, **settings)
 
 
-# What all share.
+# Shared parts.
 
 
 def test_the_sampled_kl_is_the_kl_on_average() -> None:

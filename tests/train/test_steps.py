@@ -68,7 +68,7 @@ def test_an_optimizer_is_given_the_loss_as_in_a_loop_of_optax(name: str) -> None
             return (losses * batch.weights).sum() / batch.weights.sum()
 
         value, grad = jax.value_and_grad(value_fn)(params)
-        with jax.numpy_dtype_promotion("standard"):  # which optax leaves to JAX
+        with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
             extra = {"value": value, "grad": grad, "value_fn": value_fn}
             updates, memory = update(grad, memory, params, **extra)
         return optax.apply_updates(params, updates), memory
@@ -100,7 +100,7 @@ def test_a_line_search_at_a_step_that_is_not_finite_changes_nothing() -> None:
 
 
 def test_an_optimizer_that_takes_no_loss_is_given_none() -> None:
-    """Not even if optax counts it among those with extra arguments, but it takes named ones."""
+    """Even `sam`, whose update has an extra argument, but none of these."""
     optimizer = optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1))
     assert run(new_state(optimizer), noisy, optimizer).state.step == STEPS
 
