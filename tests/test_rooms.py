@@ -1,4 +1,4 @@
-"""The rooms of jaxae: which folder may import which, by its door alone, and in no circle."""
+"""The rooms of jaxae: which imports which, only from its `__init__`, and without cycles."""
 
 import ast
 import graphlib
@@ -13,7 +13,7 @@ import jaxae
 
 PACKAGE = Path(jaxae.__file__).parent
 
-# What each folder, or file beside the folders, may import: one way, from the bottom to the top.
+# The rooms that each room imports: a folder, or a file beside the folders.
 ALLOWED = {
     "__main__": "commands",
     "commands": "errors terminal latents likelihoods models train network family plots priors runs "
@@ -46,12 +46,12 @@ ALLOWED = {
 
 
 def room_of(path: Path) -> str:
-    """The folder of a file of the package, or the file itself where it lies beside the folders."""
+    """Returns the folder of a file of the package, or the file itself if it is in none."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What a file imports of the package: the module as written, and the names out of it."""
+    """Yields the modules of the package that a file imports, and the names from each."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jaxae":
             assert node.module is not None
@@ -63,14 +63,14 @@ def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def rooms_imported(module: str, names: tuple[str, ...]) -> set[str]:
-    """The rooms that an import of the package reaches; none for what `jaxae` itself offers."""
+    """Returns the rooms that an import reaches; none for names of `jaxae` itself."""
     return set(module.split(".")[1:2] or (name for name in names if name in ALLOWED))
 
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def test_each_room_imports_only_what_it_may() -> None:
+def test_each_room_imports_exactly_the_allowed_rooms() -> None:
     found: dict[str, set[str]] = {room: set() for room in ALLOWED}
     for path in FILES:
         room = room_of(path)
@@ -81,39 +81,39 @@ def test_each_room_imports_only_what_it_may() -> None:
     }
 
 
-def test_no_room_is_its_own_ground() -> None:
+def test_imports_between_rooms_have_no_cycle() -> None:
     order = graphlib.TopologicalSorter({room: set(ALLOWED[room].split()) for room in ALLOWED})
-    assert set(order.static_order()) == set(ALLOWED)  # which raises CycleError for a circle
+    assert set(order.static_order()) == set(ALLOWED)  # raises CycleError for a cycle
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_reaches_other_rooms_by_their_doors(path: Path) -> None:
+def test_a_file_imports_other_folders_only_by_their_doors(path: Path) -> None:
     room = room_of(path)
     for module, names in imports(path):
         inner = module.split(".")[1:]
         if not inner or inner[0] == room:
             continue
-        assert len(inner) == 1, f"{module} lies behind the door of jaxae.{inner[0]}"
-        offered = door_names(importlib.import_module(module))
-        assert offered is None or set(names) <= offered, f"{module} does not offer {names}"
+        assert len(inner) == 1, f"{module} is behind the door of jaxae.{inner[0]}"
+        exported = door_names(importlib.import_module(module))
+        assert exported is None or set(names) <= exported, f"{module} does not export {names}"
 
 
-def test_experiments_reach_the_package_by_its_doors() -> None:
+def test_experiments_import_the_package_only_by_its_doors() -> None:
     for path in sorted((PACKAGE.parent / "experiments").rglob("*.py")):
         for module, _ in imports(path):
             inner = module.split(".")[1:]
-            assert len(inner) < 2, f"{path.name} imports {module}, which lies behind a door"
+            assert len(inner) < 2, f"{path.name} imports {module}, which is behind a door"
 
 
 @pytest.mark.parametrize("room", sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py")))
-def test_a_door_says_what_it_offers(room: str) -> None:
+def test_a_door_has_a_docstring_and_exports(room: str) -> None:
     door = importlib.import_module(f"jaxae.{room}")
     assert door.__doc__
-    offered = door_names(door)
-    assert offered
-    assert not any(name.startswith("_") for name in offered)
+    exported = door_names(door)
+    assert exported
+    assert not any(name.startswith("_") for name in exported)
 
 
 def door_names(module: ModuleType) -> set[str] | None:
-    """The names that a folder's door offers; None for a file beside the folders."""
+    """Returns the names that a folder's door exports; None for a file beside the folders."""
     return set(module.__all__) if hasattr(module, "__path__") else None
