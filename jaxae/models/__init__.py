@@ -14,15 +14,17 @@ from jaxae.models.autoencoders import (
     count_parameters,
 )
 from jaxae.models.bottlenecks import (
-    Codebook,
     FiniteScalarQuantizer,
     Quantizer,
     TopK,
+    in_groups,
+    straight_through,
+)
+from jaxae.models.codebooks import (
+    Codebook,
     VectorQuantizer,
     count_uses,
-    in_groups,
     nearest,
-    straight_through,
     update_codebook,
 )
 from jaxae.models.descriptions import build, describe

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxae.errors import UserError
 from jaxae.files import shorten
-from jaxae.models import autoencoders, bottlenecks, layers, published
+from jaxae.models import autoencoders, bottlenecks, codebooks, layers, published
 
 _CLASSES = {
     cls.__name__: cls
@@ -24,7 +24,7 @@ _CLASSES = {
         autoencoders.ConvDecoder,
         bottlenecks.FiniteScalarQuantizer,
         bottlenecks.TopK,
-        bottlenecks.VectorQuantizer,
+        codebooks.VectorQuantizer,
     )
 } | {"Conv": layers.ConvLayer, "Pool": layers.PoolLayer}  # the names that config.json keeps
 
