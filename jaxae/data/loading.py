@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxae import files
-from jaxae.data import archives, cache, preparation
+from jaxae.data import archives, cache, decoding, preparation, prepared
 from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.errors import UserError
 
@@ -61,12 +61,12 @@ def load(
     if not stream:
         return _in_memory(name, folder, directory)
     _check_array_record(name)
-    return preparation.open_stream(folder, name, workers)
+    return decoding.open_stream(folder, name, workers)
 
 
 def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     """Returns the folder of a prepared set; prepares MNIST or Fashion-MNIST if needed."""
-    folder = preparation.find(directory, name) if _is_name(name) else None
+    folder = prepared.find(directory, name) if _is_name(name) else None
     if folder is not None:
         return folder
     if name not in archives.ORIGINALS:
@@ -75,7 +75,7 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     source = _obtainable(name, directory, source_root)  # before anything is written
     with _lock(directory, name) as problem:
         if problem is None:  # another process may have prepared it in the meantime
-            return preparation.find(directory, name) or preparation.prepare(directory, name, source)
+            return prepared.find(directory, name) or preparation.prepare(directory, name, source)
     raise UserError(
         f"{name} cannot be prepared in {directory}: {problem}; name a folder that you can write to "
         "with --data-dir"
@@ -92,7 +92,7 @@ def _in_memory(name: str, folder: Path, directory: Path) -> Dataset:
         if problem is None:  # another process may have cached it in the meantime
             return cache.read(folder, name) or _decode_and_cache(folder, name)
     _say_uncached(folder, name, problem)
-    return preparation.decode(folder, name)
+    return decoding.decode(folder, name)
 
 
 def load_default(
@@ -270,7 +270,7 @@ def _decode_and_cache(folder: Path, name: str) -> Dataset:
             f"decoding {name} again",
             file=sys.stderr,
         )
-    dataset = preparation.decode(folder, name)
+    dataset = decoding.decode(folder, name)
     try:
         cache.write(folder, dataset)
     except OSError as error:

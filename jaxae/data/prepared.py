@@ -1,4 +1,4 @@
-"""Descriptions of prepared sets, read from their folders.
+"""Finds prepared sets, and reads their descriptions from their folders.
 
 TFDS would import whatever module a set's features.json names, and so run a stranger's code. This
 module imports nothing: it reads the JSON files in the folder as data and checks every value.
@@ -173,6 +173,26 @@ class Prepared:
                 f"{_remedy(self.folder)}"
             )
         return names
+
+
+def find(data_dir: Path, name: str) -> Path | None:
+    """Returns the folder of the newest prepared version of `name` in TFDS's layout, or None.
+
+    Raises `UserError` if only configurations of `name` are prepared: the user must name one.
+    """
+    versions = {}
+    for info in (data_dir / name).glob(f"*/{DATASET_INFO}"):
+        if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name):
+            versions[tuple(map(int, info.parent.name.split(".")))] = info.parent
+    if versions:
+        return versions[max(versions)]
+    configs = sorted(
+        {info.parent.parent.name for info in data_dir.glob(f"{name}/*/*/{DATASET_INFO}")}
+    )
+    if configs:
+        choices = ", ".join(f"{name}/{config}" for config in configs)
+        raise UserError(f"{name} is prepared in several configurations: name one of {choices}")
+    return None
 
 
 def read(folder: Path) -> Prepared:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import cache, preparation
+from jaxae.data import cache, prepared
 from support import tiny
 from support.tiny import assert_small_mnist
 
@@ -62,7 +62,7 @@ SPOILS: dict[str, Callable[[Path], object]] = {
     "another fingerprint": lambda folder: change_metadata(folder, "fingerprint", "0" * 64),
     "no fingerprint": lambda folder: change_metadata(folder, "fingerprint", None),
     "another state of the set": lambda folder: os.utime(
-        folder.parent / preparation.DATASET_INFO, (0, 0)
+        folder.parent / prepared.DATASET_INFO, (0, 0)
     ),
 }
 
@@ -71,7 +71,7 @@ def test_caches_that_do_not_fit_are_replaced_with_a_message(
     source_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = data.load("mnist", data_dir=tmp_path, sources=source_root)
-    folder = preparation.find(tmp_path, "mnist")
+    folder = prepared.find(tmp_path, "mnist")
     assert folder is not None
     capsys.readouterr()
     for name, spoil in SPOILS.items():
@@ -87,7 +87,7 @@ def test_caches_that_do_not_fit_are_replaced_with_a_message(
 
 def test_no_flipped_bit_of_a_cached_array_goes_unnoticed(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
-    folder = preparation.find(tmp_path, "mnist")
+    folder = prepared.find(tmp_path, "mnist")
     assert folder is not None
     random = np.random.default_rng(0)
     for file in sorted((folder / cache.FOLDER).glob("*.npy")):

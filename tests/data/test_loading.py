@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import archives, cache, loading, preparation
+from jaxae.data import archives, cache, decoding, loading
 from jaxae.errors import UserError
 from support import tiny
 from support.commands import environment, run_program
@@ -37,7 +37,7 @@ def test_load_prepares_from_archives_then_reads_the_cache(
     first = data.load("mnist", data_dir=tmp_path / "data", sources=source_root)
     assert_small_mnist(first)
     assert first.train.labels.dtype == np.int32
-    monkeypatch.setattr(preparation, "decode", None)  # the second load must not decode
+    monkeypatch.setattr(decoding, "decode", None)  # the second load must not decode
     second = data.load("mnist", data_dir=tmp_path / "data")
     assert_small_mnist(second)
     assert isinstance(second.train.images, np.memmap)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import archives, cache, preparation
+from jaxae.data import archives, cache, preparation, prepared
 from jaxae.errors import UserError
 from support import tiny
 
@@ -94,7 +94,7 @@ def test_a_configuration_must_be_named(tmp_path: Path) -> None:
 
 def test_a_set_in_tfrecord_format_is_refused(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
-    info = next(tmp_path.rglob(preparation.DATASET_INFO))
+    info = next(tmp_path.rglob(prepared.DATASET_INFO))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(UserError, match="stored as tfrecord, which only TensorFlow can read"):
         data.load("mnist", data_dir=tmp_path)
