@@ -110,6 +110,7 @@ def read(name: str, paths: Mapping[str, Path]) -> dict[str, np.ndarray]:
 
 
 def _read_verified(path: Path, name: str, file: str, archive: Archive) -> np.ndarray:
+    """Returns the array in the archive at `path`, which must be `file` of the dataset `name`."""
     header = idx_header(archive.shape)
     expected = len(header) + math.prod(archive.shape)
     try:
@@ -172,6 +173,7 @@ def why_unreachable(url: str, size: int | None, seconds: float = _NETWORK_SECOND
 
 
 def _probe(url: str, size: int | None, seconds: float) -> str | None:
+    """Returns what one request of `url`'s headers finds wrong, or None."""
     import requests  # TFDS downloads with it: same proxies, same certificates
 
     try:

@@ -164,6 +164,7 @@ def _data_directory(data_dir: str | Path | None) -> Path:
 
 
 def _source_root(sources: str | Path | None) -> Path | None:
+    """Returns the absolute folder of archives, given or in JAXAE_SOURCES; None without either."""
     chosen = sources or os.environ.get("JAXAE_SOURCES")
     if not chosen:
         return None
@@ -204,6 +205,7 @@ def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | 
 
 
 def _unprepared(name: str, directory: Path) -> UserError:
+    """Returns the error for a name that TFDS has not prepared, or does not have."""
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)

@@ -104,6 +104,7 @@ def _builder(name: str, data_dir: Path, source: Path | None) -> Any:
 
 
 def _archive_paths(dl_manager: Any, url: str, source: Path | None) -> dict[str, Path]:
+    """Returns the archives' paths by file name; TFDS takes them from `source` or downloads them."""
     import requests
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
     from tensorflow_datasets.core.download.util import DownloadError
@@ -127,6 +128,7 @@ def _archive_paths(dl_manager: Any, url: str, source: Path | None) -> dict[str, 
 
 
 def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict]]:
+    """Yields index and features of each example, as TFDS writes them, with the image as a PNG."""
     from PIL import Image
 
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):

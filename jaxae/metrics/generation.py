@@ -197,6 +197,7 @@ def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
 def _checked_pair(
     features: np.ndarray, others: np.ndarray, *, least: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both as float64; they must be finite, of one dimension, and have `least` rows."""
     features, others = np.asarray(features, np.float64), np.asarray(others, np.float64)
     if features.ndim != 2 or others.ndim != 2 or features.shape[1:] != others.shape[1:]:
         raise UserError(

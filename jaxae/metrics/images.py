@@ -93,6 +93,7 @@ def _window_matrix(size: int) -> np.ndarray:
 
 
 def _checked_pair(images: ArrayLike, targets: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Returns both as float32, or as float64 if one is; they must be floats of one shape."""
     images, targets = jnp.asarray(images), jnp.asarray(targets)
     if images.ndim != 4 or images.shape != targets.shape:
         raise UserError(

@@ -104,6 +104,7 @@ def _float64_chunks(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _checked_images(images: np.ndarray) -> np.ndarray:
+    """Returns the images; they must be uint8 or floats [N, H, W, C]."""
     images = np.asarray(images)
     if images.ndim != 4 or images.size == 0:
         raise UserError(

@@ -83,6 +83,7 @@ def _checked_codes(
 
 
 def _flat_codes(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns codes as float32 [N, D]; they must be finite, with a label for each."""
     if codes.size == 0 or np.shape(labels) != codes.shape[:1]:
         raise UserError(
             f"a probe was given codes of shape {codes.shape} and labels of shape "
