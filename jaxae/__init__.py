@@ -1,7 +1,7 @@
 """Autoencoders in JAX and Flax.
 
-`load` returns the network that a run has trained. The folders, such as `jaxae.models` and
-`jaxae.train`, are imported on first use.
+`load` returns the network that a run has trained; `UserError` is the error for wrong input. The
+folders, such as `jaxae.models` and `jaxae.train`, are imported on first use.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
         runs,
         train,
     )
+    from jaxae.errors import UserError
     from jaxae.network import Trained
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "UserError",
     "checkpoint",
     "convolutions",
     "data",
@@ -56,13 +58,23 @@ __all__ = [
 def load(
     folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
 ) -> Trained:
-    """Loads the network that a run has trained; see `jaxae.runs.load`."""
+    """Loads the network that a run has trained: `encode`, `decode` and `reconstruct` of images.
+
+    Args:
+      folder: the run's folder.
+      step: the step of a checkpoint, or "best" for the lowest test loss; by default the latest.
+      replica: the replica to load, if the run has several.
+
+    Raises `UserError` as `jaxae.runs.load` does.
+    """
     from jaxae import runs
 
     return runs.load(folder, step, replica=replica)
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> ModuleType | type[UserError]:
+    if name == "UserError":
+        return importlib.import_module("jaxae.errors").UserError
     if name in __all__:
         return importlib.import_module(f"jaxae.{name}")
     raise AttributeError(f"module 'jaxae' has no attribute {name!r}")

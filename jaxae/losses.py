@@ -29,12 +29,17 @@ def _sum_by_product(values: Float[Array, "batch dimension"]) -> Float[Array, " b
     return lax.dot(values, jnp.ones(values.shape[1], values.dtype))
 
 
-def _check_same_shape(values: Num[Array, "..."], others: Num[Array, "..."]) -> None:
-    """Raises `UserError` unless both have the same shape [batch, ...]."""
+def _check_pair(values: Num[Array, "..."], others: Num[Array, "..."]) -> None:
+    """Raises `UserError` unless both are floats of one shape [batch, ...]; nothing is broadcast."""
     if values.shape != others.shape or values.ndim < 1:
         raise UserError(
             f"a loss was asked of shapes {values.shape} and {others.shape}: give two arrays of one "
             "shape [B, ...]"
+        )
+    if not all(jnp.issubdtype(array.dtype, jnp.floating) for array in (values, others)):
+        raise UserError(
+            f"a loss was asked of types {values.dtype} and {others.dtype}: give floats; "
+            "jaxae.train.pixels converts uint8 images"
         )
 
 
@@ -46,7 +51,7 @@ def bernoulli(
     Targets lie in [0, 1]; for values in between, this is the cross-entropy. The loss and its
     gradients are finite at any finite logit.
     """
-    _check_same_shape(logits, targets)
+    _check_pair(logits, targets)
     return sum_per_example(cross_entropy(logits, targets))
 
 
@@ -82,7 +87,7 @@ def continuous_bernoulli(
     normalizer (Loaiza-Ganem and Cunningham 2019). The loss is negative where the density exceeds 1.
     The loss and its gradients are finite at any finite logit.
     """
-    _check_same_shape(logits, targets)
+    _check_pair(logits, targets)
     return sum_per_example(
         cross_entropy(logits, targets) - continuous_bernoulli_log_normalizer(logits)
     )
@@ -113,8 +118,8 @@ def gaussian(
     The loss is negative where the density exceeds 1. For mean and targets in [0, 1], the loss and
     its gradients are finite if log variances lie within ±80.
     """
-    _check_same_shape(mean, targets)
-    _check_same_shape(log_variance, targets)
+    _check_pair(mean, targets)
+    _check_pair(log_variance, targets)
     standardized = (targets - mean) * jnp.exp(-log_variance / 2)
     return 0.5 * sum_per_example(math.log(2 * math.pi) + log_variance + jnp.square(standardized))
 
@@ -132,8 +137,8 @@ def discretized_logistic(
     rounded to levels. For locations in [0, 1], the loss and its gradients are finite if log scales
     lie within ±80.
     """
-    _check_same_shape(location, targets)
-    _check_same_shape(log_scale, targets)
+    _check_pair(location, targets)
+    _check_pair(log_scale, targets)
     level = jnp.clip(jnp.round(255 * targets), 0, 255)
     per_level = jnp.exp(-log_scale) / 255  # the width of a level, in scales
     upper = (level + 0.5 - 255 * location) * per_level
@@ -157,7 +162,7 @@ def squared_error(
 
     Up to a constant, this is -log p of a Gaussian with mean `predictions` and variance 1/2.
     """
-    _check_same_shape(predictions, targets)
+    _check_pair(predictions, targets)
     return sum_per_example(jnp.square(predictions - targets))
 
 
@@ -168,5 +173,5 @@ def kl_to_standard_normal(
 
     Kingma and Welling 2014, appendix B.
     """
-    _check_same_shape(mean, log_variance)
+    _check_pair(mean, log_variance)
     return 0.5 * sum_per_example(jnp.square(mean) + jnp.expm1(log_variance) - log_variance)

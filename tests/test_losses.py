@@ -1,6 +1,7 @@
 """Losses against float64, quadrature and sampling; at their extremes; per example."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -290,4 +291,14 @@ def test_no_argument_is_broadcast(loss: Callable, count: int) -> None:
     for other in range(count):
         arrays = [jnp.ones((2, 4, 1) if i == other else (2, 4, 3)) for i in range(count)]
         with pytest.raises(UserError, match=r"\(2, 4, 1\)"):
+            loss(*arrays)
+
+
+@every_loss
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.bool_])
+def test_integers_and_booleans_are_refused(loss: Callable, count: int, dtype: Any) -> None:
+    for other in range(count):
+        arrays = [jnp.ones((2, 3), dtype if i == other else jnp.float32) for i in range(count)]
+        with pytest.raises(UserError, match=f"{jnp.dtype(dtype)}.*give floats"):
             loss(*arrays)

@@ -56,6 +56,11 @@ def test_a_module_is_imported_on_first_use_and_not_before() -> None:
     assert name == "jaxae.train"
 
 
+def test_the_error_for_wrong_input_is_an_attribute_of_the_package() -> None:
+    assert jaxae.UserError is importlib.import_module("jaxae.errors").UserError
+    assert "UserError" in dir(jaxae)
+
+
 def test_an_attribute_that_is_not_there_is_named() -> None:
     with pytest.raises(AttributeError, match=r"jaxae.*'trian'"):
         getattr(jaxae, "trian")  # noqa: B009 (pyright would see that there is none)

@@ -1,5 +1,6 @@
 """Restores an intact checkpoint: the latest, the best, or the one of a step."""
 
+import numbers
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -64,10 +65,10 @@ def _read_step(
         return _read_latest(folder, available, read_one)
     if step == "best":
         step = best_step(folder, available)
-    if step not in available:
+    if not isinstance(step, numbers.Integral) or step not in available:
         raise UserError(
             f"step {step} was asked for, and {folder} has checkpoints of steps "
-            f"{', '.join(map(str, available))}: choose one of these"
+            f'{", ".join(map(str, available))}: choose one of these, or "best"'
         )
     try:
         return read_one(folder / str(step))

@@ -73,11 +73,10 @@ class _Group:
 
 def main(options: Options) -> None:
     """Encodes training and test images, and draws each picture."""
-    if options.fit_images < 10 or not 0 <= options.seed < 2**31:
-        raise UserError(
-            f"--fit-images {options.fit_images} --seed {options.seed}: give 10 images or more, and "
-            "a seed from 0 to 2147483647"
-        )
+    if options.fit_images < 10:
+        raise UserError(f"--fit-images {options.fit_images}: give 10 or more")
+    if not 0 <= options.seed < 2**31:
+        raise UserError(f"--seed {options.seed}: give 0 or more, and less than 2147483648")
     trained = jaxae.load(options.run)
     config = runs.read_config(options.run)
     dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)

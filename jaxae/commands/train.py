@@ -103,10 +103,11 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
     """Returns the network, objective and optimizer of a member of the family."""
     if not 0 <= options.weight_decay < math.inf:
         raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
-    if options.latent < 1 or min(options.hidden or (1,)) < 1:
-        raise UserError(
-            f"--latent {options.latent} --hidden {options.hidden}: give widths of 1 or more"
-        )
+    if options.latent < 1:
+        raise UserError(f"--latent {options.latent}: give 1 or more")
+    if min(options.hidden or (1,)) < 1:
+        widths = " ".join(map(str, options.hidden or ()))
+        raise UserError(f"--hidden {widths}: give widths of 1 or more")
     member = family.FAMILY[options.objective]
     likelihood = _choose_likelihood(options)
     activation, initialization = _ACTIVATIONS[options.activation]

@@ -1,5 +1,6 @@
 """A matching encoder and decoder, for any member of the family."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,9 +78,17 @@ def make_pair(
         return encoder, DenseDecoder(design.widths[::-1], (height, width, logits), **shared)
     factor = 2 ** len(design.widths)
     if not design.widths or height % factor or width % factor:
+        side = math.gcd(height, width)
+        halvings = (side & -side).bit_length() - 1  # the power of 2 in both sides
         raise UserError(
-            f"{len(design.widths)} convolutions that each halve {height}x{width} pixels: give at "
-            "least 1 and only as many as both sides can be halved, or choose a dense network"
+            f"{len(design.widths)} hidden widths were given for convolutions that each halve "
+            f"{height}x{width} pixels: "
+            + (
+                f"give 1 to {halvings} widths"
+                if halvings
+                else "an odd side cannot be halved; pad it"
+            )
+            + ", or choose a dense network"
         )
     start = (height // factor, width // factor, design.widths[-1])
     down = tuple(ConvLayer(features, stride=2) for features in design.widths)

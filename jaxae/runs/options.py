@@ -124,8 +124,10 @@ def check_options(run: RunOptions) -> None:
     for name in ("epochs", "batch_size", "replicas"):
         if getattr(run, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
-    if run.workers < 0 or (run.workers and not run.stream):
-        raise UserError(f"--workers {run.workers}: give 0 or more, and --stream")
+    if run.workers < 0:
+        raise UserError(f"--workers {run.workers}: give 0 or more")
+    if run.workers and not run.stream:
+        raise UserError(f"--workers {run.workers}: give --stream too, whose images they read")
     if not (math.isfinite(run.learning_rate) and run.learning_rate > 0):
         raise UserError(f"--learning-rate {run.learning_rate}: give a positive number")
     if run.seed < 0 or run.seed + run.replicas >= 2**31:
@@ -134,10 +136,13 @@ def check_options(run: RunOptions) -> None:
         raise UserError("--resume continues training and --load does not train: give one of them")
     if run.restart and (run.resume is None or run.initial_epoch is not None):
         raise UserError(
-            "--restart trains a run from its start: give its run by --resume, and no epoch"
+            "--restart trains a run from its start: give the run with --resume, and leave out "
+            "--initial-epoch"
         )
     if run.initial_epoch is not None and run.restored is None:
-        raise UserError("--initial-epoch chooses a checkpoint: give its run by --resume or --load")
+        raise UserError(
+            "--initial-epoch chooses a checkpoint: give its run with --resume or --load"
+        )
     _check_processes(run)
     if run.resume is not None and run.out is not None:
         raise UserError("--resume continues in the run's own folder: leave out --out")

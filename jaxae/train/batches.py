@@ -145,6 +145,11 @@ def lists_to_arrays(examples: _ExamplesOrBatch) -> _ExamplesOrBatch:
 
 def check_examples(examples: Examples, batch_size: int) -> Examples:
     """Returns canonical examples; raises `UserError` for bad examples or a bad batch size."""
+    if not isinstance(examples, Examples):
+        raise UserError(
+            f"examples of type {type(examples).__name__} were given: give train.Examples(images), "
+            "or train.Examples(images, labels)"
+        )
     examples = canonicalize(examples)
     if examples.images.ndim != 4 or 0 in examples.images.shape:
         raise UserError(

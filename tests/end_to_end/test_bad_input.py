@@ -288,7 +288,7 @@ FLAGS = {
     "--resume": "--resume",
     "--resume FOLDER --load FOLDER": "FOLDER is not a run",
     "--initial-epoch 3": "--resume or --load",
-    "--restart": "give its run by --resume",
+    "--restart": "give the run with --resume",
     "--devices 0": "--devices 0",
     "--devices 1000": "1000 devices",
     "--coordinator 127.0.0.1:1": "give --processes, the number of processes",

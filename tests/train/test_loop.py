@@ -319,6 +319,19 @@ def test_what_cannot_be_trained_on_is_refused(model, optimizer, images, batch_si
         next(fit)
 
 
+def test_images_that_are_no_examples_are_refused(model, optimizer, examples):
+    fit = train.fit(
+        new_state(0, model, optimizer),
+        examples.images,
+        objective=never_called,
+        optimizer=optimizer,
+        epochs=1,
+        batch_size=5,
+    )
+    with pytest.raises(UserError, match=r"ndarray.* give train\.Examples\(images\)"):
+        next(fit)
+
+
 def test_an_epoch_can_be_part_of_a_program(examples, model, optimizer, noisy_objective):
     epoch = train.make_epoch(noisy_objective, optimizer, BATCH)
     evaluate = train.make_evaluation(noisy_objective, BATCH)
