@@ -136,7 +136,8 @@ class Network:
         method: str = "__call__",
     ) -> Any:
         """Applies a method of the model to codes or scaled images, as the function `apply` does."""
-        return apply(self.model, variables, inputs, *condition(self.model, labels), method=method)
+        extra = label_arguments(self.model, labels)
+        return apply(self.model, variables, inputs, *extra, method=method)
 
 
 _COMPILED = {
@@ -235,7 +236,7 @@ def _widen(leaf: Array) -> Array:
     return leaf.astype(wide) if floating else leaf
 
 
-def condition(
+def label_arguments(
     model: nn.Module, labels: Integer[Array, " batch"] | None
 ) -> tuple[Integer[Array, " batch"], ...]:
     """Returns the extra arguments of a model's methods: labels if it has classes, else none.

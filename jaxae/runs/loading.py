@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxae import checkpoint, data, likelihoods, models
 from jaxae.checkpoint import named_leaves
 from jaxae.errors import UserError
-from jaxae.network import Network, Trained, condition
+from jaxae.network import Network, Trained, label_arguments
 from jaxae.runs.config import CONFIG_FILE, Config, SavedNetwork, check_dataset, read_config
 from jaxae.train import Variables
 
@@ -54,7 +54,7 @@ def _build_network(
     try:
         likelihood = likelihoods.named(network.likelihood)
         model = models.build(network.model)
-        labels = condition(model, jnp.zeros(1, jnp.int32))
+        labels = label_arguments(model, jnp.zeros(1, jnp.int32))
         image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
         expected = jax.eval_shape(model.init, jax.random.key(0), image, *labels)
         return Network(model, likelihood), expected

@@ -10,7 +10,7 @@ import optax
 
 from jaxae import devices, train
 from jaxae.errors import UserError
-from jaxae.network import condition
+from jaxae.network import label_arguments
 from jaxae.runs.options import RunOptions
 
 
@@ -62,7 +62,7 @@ def seeded_state(
 ) -> train.State:
     """Returns the state before training from an integer seed, for images of shape [H, W, C]."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
-    labels = condition(model, jnp.zeros(1, jnp.int32))
+    labels = label_arguments(model, jnp.zeros(1, jnp.int32))
     variables = model.init(init_key, jnp.zeros((1, *shape)), *labels)
     return train.init(run_key, {**variables, **(collections or {})}, optimizer)
 

@@ -21,7 +21,7 @@ from jaxae import data, evaluate, likelihoods, models, objectives, plots, runs
 from jaxae.errors import UserError
 from jaxae.evaluate import classifier, command, pictures
 from jaxae.evaluate import figures as evaluate_figures
-from jaxae.network import Network, Trained, condition
+from jaxae.network import Network, Trained, label_arguments
 from jaxae.runs import Binarization, RunOptions, with_binarization
 from support.commands import SECONDS, environment
 from support.damage import expect_other_numbers
@@ -125,7 +125,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
 
 def untrained(model: Any) -> Trained:
     """A network with its initial parameters."""
-    labels = condition(model, jnp.zeros(1, jnp.int32))
+    labels = label_arguments(model, jnp.zeros(1, jnp.int32))
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 12, 12, 1)), *labels)
     return Trained(Network(model, LIKELIHOOD), variables)
 
