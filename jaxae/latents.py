@@ -181,7 +181,7 @@ def _checked_ends(start: ArrayLike, stop: ArrayLike, steps: int) -> tuple[np.nda
     if start.shape != stop.shape or not start.size or steps < 2:
         raise UserError(
             f"a path of {steps} codes between codes of shapes {start.shape} and {stop.shape} was "
-            "asked for: give two codes of one shape, and ask for 2 steps or more"
+            "asked for: give two codes of one shape, and ask for a path of 2 codes or more"
         )
     _check_finite(start, stop)
     return start, stop

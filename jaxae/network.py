@@ -184,9 +184,9 @@ class Trained:
     def _apply(self, method: str, values: ArrayLike, labels: ArrayLike | None) -> np.ndarray:
         name = "codes" if method == "decode" else "images"
         values = as_array(name, values)
-        if isinstance(values, Tracer):
+        if any(isinstance(leaf, Tracer) for leaf in (values, *jax.tree.leaves(self.variables))):
             labels = None if labels is None else as_array("labels", labels)
-            return getattr(self.network, method)(self.variables, values, labels)
+            return getattr(self.network, method)(self.variables, jnp.asarray(values), labels)
         values = np.asarray(canonicalize_array(name, values))
         labels = self._checked_labels(labels, len(values) if values.ndim else 0)
         # Unlike a whole set, a few images may all be dark or, if standardized, all bright.
@@ -199,10 +199,14 @@ class Trained:
         try:
             return apply_in_parts(apply, values, *(() if labels is None else (labels,)))
         except (ScopeParamShapeError, TypeError, IndexError) as error:
+            fitting = (
+                "codes of the shape that encode returns"
+                if method == "decode"
+                else "images [N, H, W, C] of the size it was trained on"
+            )
             raise UserError(
-                f"{values.dtype} of shape {values.shape} was given to a network that was trained "
-                "on other shapes: give images [N, H, W, C] of the size it was trained on, or codes "
-                "from its encode"
+                f"{name} of shape {values.shape} were given to a network of other shapes: give "
+                f"{fitting}"
             ) from error
 
     def _checked_labels(self, labels: ArrayLike | None, count: int) -> np.ndarray | None:

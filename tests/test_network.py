@@ -1,5 +1,6 @@
 """Networks as pure functions; trained networks, printed, jitted and called."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -60,6 +61,28 @@ def test_lists_of_images_and_codes_are_read_like_arrays() -> None:
 def test_lists_of_unequal_shapes_are_refused(method: str) -> None:
     with pytest.raises(UserError, match="of unequal shapes were given: give one array"):
         getattr(trained(), method)([np.zeros((4, 4, 1)), np.zeros((5, 4, 1))])
+
+
+def test_a_trained_networks_variables_have_a_gradient() -> None:
+    network = trained()
+
+    def loss(variables: Any) -> jax.Array:
+        return jnp.asarray(replace(network, variables=variables).reconstruct(IMAGES)).sum()
+
+    gradient = jax.grad(loss)(network.variables)
+    assert any(jnp.abs(leaf).sum() > 0 for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "message"),
+    [
+        ("encode", np.zeros((2, 9, 9, 1), np.uint8), r"images of shape \(2, 9, 9, 1\)"),
+        ("decode", np.zeros((2, 99), np.float32), r"codes of shape \(2, 99\).* encode returns"),
+    ],
+)
+def test_another_shape_is_named(method: str, values: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        getattr(trained(), method)(values)
 
 
 def test_codes_decode_inside_jit() -> None:

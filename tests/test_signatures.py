@@ -22,7 +22,7 @@ def files_of(name: str) -> list[Path]:
 
 
 def annotations(path: Path) -> Iterator[tuple[str, ast.expr]]:
-    """Yields the annotations of public functions, and of public classes' public methods."""
+    """Yields the annotations of public functions and methods; a missing one counts as an array."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
     methods = [node for holder in body if isinstance(holder, ast.ClassDef) for node in holder.body]
     for node in [*body, *methods]:
@@ -31,9 +31,10 @@ def annotations(path: Path) -> Iterator[tuple[str, ast.expr]]:
         if node.name.startswith("_") and node.name != "__call__":
             continue
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        for annotation in [*(argument.annotation for argument in arguments), node.returns]:
-            if annotation is not None:
-                yield node.name, annotation
+        for argument in arguments:
+            if argument.arg != "self":
+                yield node.name, argument.annotation or ast.Name("ArrayLike")
+        yield node.name, node.returns or ast.Name("ArrayLike")
 
 
 def has_bare_array(annotation: ast.expr) -> bool:
@@ -42,7 +43,10 @@ def has_bare_array(annotation: ast.expr) -> bool:
         head = ast.unparse(annotation.value)
         if head == "Callable" or hasattr(jaxtyping, head):
             return False
-    if ast.unparse(annotation) in ("Array", "jax.Array", "np.ndarray", "ArrayLike"):
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return True
+    name = ast.unparse(annotation).rpartition(".")[2]
+    if name in ("Array", "ndarray", "NDArray", "ArrayLike"):
         return True
     return any(
         has_bare_array(child)

@@ -95,7 +95,7 @@ def _group_options(options_type: type, defaults: Any | None = None) -> dict[str,
             title = titles.get(field.name, own)
             groups.setdefault(title, []).append(described[field.name])
             continue
-        nested = field.default if defaults is None else getattr(defaults, field.name)
+        nested = default_of(field, defaults)
         options = describe_options(type(nested), nested)
         if isinstance(nested, RunOptions):
             shared = {
@@ -104,6 +104,15 @@ def _group_options(options_type: type, defaults: Any | None = None) -> dict[str,
         else:
             groups[field.name] = list(options.values())
     return groups | shared
+
+
+def default_of(field: dataclasses.Field[Any], defaults: Any | None) -> Any:
+    """Returns a field's default: of an instance if given, else its own; `MISSING` without one."""
+    if defaults is not None:
+        return getattr(defaults, field.name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def describe_options(options_type: type, defaults: Any | None = None) -> dict[str, Option]:
@@ -117,7 +126,7 @@ def describe_options(options_type: type, defaults: Any | None = None) -> dict[st
         given, extras = _split_annotated(hints[field.name])
         if dataclasses.is_dataclass(given):
             continue
-        default = field.default if defaults is None else getattr(defaults, field.name)
+        default = default_of(field, defaults)
         positional = tyro.conf.Positional in extras
         metavar = next((extra.metavar for extra in extras if getattr(extra, "metavar", None)), None)
         shown, choices = _describe_type(given)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from jaxae import data, devices, files
 from jaxae.cli import compilation
-from jaxae.cli.help import describe_options, format_help
+from jaxae.cli.help import default_of, describe_options, format_help
 from jaxae.cli.signals import join_processes, stop_once
 from jaxae.errors import Terminated, UserError
 from jaxae.files import convert
@@ -190,7 +190,7 @@ def _make_registry() -> Any:
                     help=option.phrase, metavar=option.metavar, help_behavior_hint=option.default
                 )
                 hint = Annotated[hint, shown]
-            default = field.default if defaults is None else getattr(defaults, field.name)
+            default = default_of(field, defaults)
             if default is dataclasses.MISSING:
                 default = tyro.MISSING_NONPROP
             specs.append(StructFieldSpec(field.name, hint, default))

@@ -130,8 +130,11 @@ def check_options(run: RunOptions) -> None:
         raise UserError(f"--workers {run.workers}: give --stream too, whose images they read")
     if not (math.isfinite(run.learning_rate) and run.learning_rate > 0):
         raise UserError(f"--learning-rate {run.learning_rate}: give a positive number")
-    if run.seed < 0 or run.seed + run.replicas >= 2**31:
-        raise UserError(f"--seed {run.seed}: give 0 or more, and less than 2147483647")
+    if run.replicas >= 2**31:
+        raise UserError(f"--replicas {run.replicas}: give at most {2**31 - 1}")
+    last_seed = 2**31 - 1 - run.replicas
+    if not 0 <= run.seed <= last_seed:
+        raise UserError(f"--seed {run.seed}: give 0 to {last_seed}")
     if run.resume is not None and run.load is not None:
         raise UserError("--resume continues training and --load does not train: give one of them")
     if run.restart and (run.resume is None or run.initial_epoch is not None):

@@ -224,6 +224,10 @@ def terms_of(
                 "values"
             )
     for name in terms.metrics:
+        if not isinstance(name, str):
+            raise UserError(
+                f"the objective returned a metric called {name!r}: give metrics names of text"
+            )
         if name in RESERVED:
             raise UserError(
                 f"the objective returned a metric called {name}: a step reports "
@@ -236,13 +240,20 @@ def terms_of(
                 f"the objective returned {_kind(value)} as {name}: return an array with one number "
                 f"for each example, [{size}], or one for all, []; jnp.stack makes one of a list"
             )
+        dtype = value.dtype if hasattr(value, "dtype") else jnp.result_type(value)
+        if not (jnp.issubdtype(dtype, np.floating) or jnp.issubdtype(dtype, np.integer)):
+            raise UserError(f"the objective returned {name} of type {dtype}: return real numbers")
         if jnp.shape(value) not in ((), (size,)):
             raise UserError(
                 f"the objective returned {name} of shape {list(jnp.shape(value))} for a batch of "
                 f"{size}: return one number for each example, [{size}], or one for all, []; sum or "
                 "average over the other axes"
             )
-    unknown = sorted(terms.collections.keys() - (variables.keys() - {"params"}))
+    if "params" in terms.collections:
+        raise UserError(
+            "the objective returned params among the collections: only the optimizer updates them"
+        )
+    unknown = sorted(map(str, terms.collections.keys() - variables.keys()))
     if unknown:
         raise UserError(
             f"the objective returned a collection called {unknown[0]}, which the state does not "

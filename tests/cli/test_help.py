@@ -5,7 +5,7 @@ import io
 import re
 import runpy
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import pytest
@@ -202,6 +202,13 @@ def test_a_title_groups_all_fields_below_it() -> None:
 
 
 @dataclass(frozen=True)
+class Ink:
+    """Nested options."""
+
+    shade: str  # shade of the ink
+
+
+@dataclass(frozen=True)
 class Sample:
     """Options of each kind."""
 
@@ -211,15 +218,19 @@ class Sample:
     share: float | None = None
     widths: tuple[int, ...] | None = None  # widths of all layers (default: one)
     quick: bool = False  # hurry
+    places: tuple[str, ...] = field(default_factory=lambda: ("here",))  # where to look
+    ink: Ink = field(default_factory=lambda: Ink("blue"))
 
 
 def test_types_and_defaults_are_shown_in_words() -> None:
-    shown = groups_of(help_texts.format_help("do", "Does it.", Sample))["options"]
-    assert shown == {
+    groups = groups_of(help_texts.format_help("do", "Does it.", Sample))
+    assert groups["ink"] == {"--shade STR": "shade of the ink (default: blue)"}
+    assert groups["options"] == {
         "--size INT": "number of things, 100% of them (required)",
         "--share FLOAT": "longer phrase on two lines (default: a quarter)",
         "--widths INT ...": "widths of all layers (default: one)",
         "--quick, --no-quick": "hurry (default: off)",
+        "--places STR ...": "where to look (default: here)",
     }
 
 
@@ -231,6 +242,7 @@ def test_defaults_are_those_of_an_instance() -> None:
         "default: 0.5)",
         "default: 1 2)",
         "default: on)",
+        "default: here)",
     ]
 
 

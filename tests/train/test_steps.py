@@ -125,11 +125,21 @@ REFUSED: dict[str, Callable[[int], Any]] = {
     r"loss of shape \[5, 1\]": lambda n: train.Terms(jnp.zeros((n, 1))),
     r"error of shape \[2\]": lambda n: train.Terms(jnp.zeros(n), {"error": jnp.zeros(2)}),
     r"a collection called ema": lambda n: train.Terms(jnp.zeros(n), {}, {"ema": jnp.zeros(())}),
-    r"a collection called params": lambda n: train.Terms(jnp.zeros(n), {}, {"params": {}}),
+    r"params among the collections: only the optimizer": lambda n: train.Terms(
+        jnp.zeros(n), {}, {"params": {}}
+    ),
     r"returned an array: return train.Terms": jnp.zeros,
     r"returned tuple: return train.Terms": lambda n: (jnp.zeros(n), {}),
     r"returned NoneType: return train.Terms": lambda n: None,
     r"returned list as loss: .* each example, \[5\]": lambda n: untyped_terms(list(jnp.zeros(n))),
+    r"returned loss of type complex64": lambda n: train.Terms(jnp.zeros(n, jnp.complex64)),
+    r"returned error of type key": lambda n: train.Terms(
+        jnp.zeros(n), {"error": jax.random.key(0)}
+    ),
+    r"returned error of type <U1": lambda n: untyped_terms(jnp.zeros(n), {"error": np.array("a")}),
+    r"a metric called 2: give metrics names": lambda n: untyped_terms(
+        jnp.zeros(n), {"error": jnp.zeros(n), 2: jnp.zeros(n)}
+    ),
     r"returned tuple as error: ": lambda n: untyped_terms(jnp.zeros(n), {"error": (0.0,) * n}),
     r"returned an array as metrics: return a dict": lambda n: untyped_terms(
         jnp.zeros(n), jnp.ones(n)
