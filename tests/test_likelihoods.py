@@ -132,6 +132,7 @@ def test_image_is_in_range_and_follows_the_activation(name: str) -> None:
     assert (np.diff(images) >= 0).all()
 
 
+@pytest.mark.slow
 @every_likelihood
 def test_a_perfect_match_has_its_image_and_the_lowest_loss(name: str) -> None:
     likelihood, case = BY_NAME[name], CASES[name]

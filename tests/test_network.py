@@ -31,11 +31,13 @@ def trained(model: Any = PLAIN) -> Trained:
     return Trained(Network(model, likelihoods.BERNOULLI), variables)
 
 
+@pytest.mark.slow
 def test_a_trained_network_prints_in_one_short_line() -> None:
     count = models.count_parameters(trained().variables)
     assert repr(trained()) == f"Trained(Autoencoder, {count} parameters, likelihood bernoulli)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["encode", "reconstruct"])
 def test_a_trained_network_works_inside_jit_and_grad(method: str) -> None:
     network = trained()
@@ -116,6 +118,7 @@ def test_only_a_quantizing_bottleneck_is_a_quantizer(model: Any, group_size: int
     assert (quantizer and quantizer.group_size) == group_size
 
 
+@pytest.mark.slow
 def test_distortion_is_the_loss_of_decoded_codes() -> None:
     network, variables = trained().network, trained().variables
     batch = Batch(jnp.asarray(IMAGES), None, None, jnp.ones(3))

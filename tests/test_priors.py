@@ -59,6 +59,7 @@ def test_one_component_is_the_gaussian_of_the_codes() -> None:
     np.testing.assert_allclose(moments(new), moments(CORRELATED), atol=0.04)
 
 
+@pytest.mark.slow
 def test_a_flow_has_the_mean_and_covariance_of_its_codes(flow: priors.Sampler) -> None:
     np.testing.assert_allclose(moments(flow(key(1), 10_000)), moments(CORRELATED), atol=0.15)
 
@@ -76,6 +77,7 @@ def test_resampled_parts_were_seen_at_their_place() -> None:
     assert together.any(axis=1).mean() == pytest.approx(0.2, abs=0.05)
 
 
+@pytest.mark.slow
 def test_equal_keys_give_equal_codes_of_the_fitted_shape(flow: priors.Sampler) -> None:
     maps = GENERATOR.normal(size=(30, 2, 1, 3)).astype(np.float32)
     samplers = {
@@ -125,6 +127,7 @@ def make_network(bottleneck: Any = identity) -> Trained:
     return Trained(Network(model, likelihoods.BERNOULLI), variables)
 
 
+@pytest.mark.slow
 def test_a_networks_prior_is_fitted_to_its_codes() -> None:
     images = GENERATOR.integers(256, size=(510, 2, 2, 1)).astype(np.uint8)
     labels = np.zeros(510, int)
@@ -147,6 +150,7 @@ def test_a_quantizing_networks_codes_are_resampled_by_its_groups() -> None:
     assert {tuple(pair) for pair in new.reshape(50, 2, 2)[:, 0].tolist()} == pairs
 
 
+@pytest.mark.slow
 def test_new_codes_of_a_top_k_network_have_no_more_numbers_than_it_keeps() -> None:
     images = GENERATOR.integers(256, size=(50, 2, 2, 1)).astype(np.uint8)
     network = make_network(models.TopK(2))
@@ -155,6 +159,7 @@ def test_new_codes_of_a_top_k_network_have_no_more_numbers_than_it_keeps() -> No
     assert counts.max() == 2  # fewer if one of the largest is 0
 
 
+@pytest.mark.slow
 def test_neither_flowjax_nor_scikit_learn_is_imported_before_it_is_needed() -> None:
     process = run_program("import_modules", "jaxae.priors")
     assert process.returncode == 0, process.stderr

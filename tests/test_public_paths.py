@@ -47,6 +47,7 @@ def test_a_module_is_an_attribute_of_the_package(
     assert name in dir(jaxae)
 
 
+@pytest.mark.slow
 def test_a_module_is_imported_on_first_use_and_not_before() -> None:
     process = run_program("use_a_folder", "train")
     assert process.returncode == 0, process.stderr
@@ -80,6 +81,7 @@ def test_a_published_network_is_made_by_its_name(name: str) -> None:
     assert all(callable(getattr(network, method)) for method in ("encode", "decode"))
 
 
+@pytest.mark.slow
 def test_evaluate_starts_as_a_module(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "jaxae.evaluate", "--help"],

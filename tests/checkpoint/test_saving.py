@@ -33,6 +33,7 @@ def restored_step(folder: Path, step: int | None = None) -> int:
     return int(checkpoint.restore(folder, {"step": jnp.asarray(0)}, step)["step"])
 
 
+@pytest.mark.slow
 def test_restores_the_same_bits(tmp_path: Path) -> None:
     tree = make_tree()
     with checkpoint.open_checkpoints(tmp_path / "checkpoints") as checkpointer:
@@ -173,6 +174,7 @@ NAMES = [f"a{character}b" for character in (*string.punctuation, " ", "\n", "é"
 NAMES += ["[lr=1e-3]", "{x}", "~", "-rf", "$HOME", "%2F", "a b'c\"d", "trailing.", "c:", "#x?y=1"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_a_folder_of_any_name_is_whole_or_refused(tmp_path: Path) -> None:
     """No character of a name is read as a pattern, and no save is lost."""
     for name in NAMES:
@@ -291,6 +293,7 @@ def test_a_misfit_is_an_error_that_names_the_leaf(
 # Damage.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damage", "least"), [("flip_bits", 95), ("cut_files", 8)])
 def test_damage_is_never_taken_for_numbers(damage: str, least: int, tmp_path: Path) -> None:
     process = run_program("damage_checkpoint", damage, str(tmp_path))

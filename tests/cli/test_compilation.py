@@ -8,6 +8,8 @@ import pytest
 
 from support.commands import REPOSITORY, environment, run_program
 
+pytestmark = pytest.mark.slow
+
 SLOW_TO_IMPORT = {"matplotlib", "orbax", "requests", "tensorboardX", "tensorflow_datasets"}
 
 # Packages that a machine rented for an hour is likely to have. Flax and Optax import absl.

@@ -14,6 +14,8 @@ from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from support.commands import command, start
 
+pytestmark = pytest.mark.slow
+
 # Width and height without the caption, which is under pictures of the bundled subset.
 PICTURES = {
     "samples_normal": (280, 280),

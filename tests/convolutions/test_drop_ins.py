@@ -115,6 +115,7 @@ def compiled(function: Callable) -> Callable:
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transposed", [False, True])
 @few
 @given(case=cases)
@@ -171,6 +172,7 @@ def test_nan_spreads_as_with_lax(case: Case) -> None:
     np.testing.assert_array_equal(jnp.isnan(actual(x, kernel)), jnp.isnan(expected(x, kernel)))
 
 
+@pytest.mark.slow
 def test_agrees_with_lax_if_xla_computes_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drop_ins, "LARGE", 0)
     case = CASES["strided"]
@@ -234,6 +236,7 @@ def test_the_platform_decides(function: Callable, platform: str, by_products: bo
 # Max-pool.
 
 
+@pytest.mark.slow
 @few
 @given(
     size=pairs(3, 7),
@@ -261,6 +264,7 @@ def test_max_pool_agrees_with_lax_at_ties(size, taps, strides, padding) -> None:
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
+@pytest.mark.slow
 def test_max_pool_agrees_with_lax_in_second_order_and_over_replicas() -> None:
     x = normal(0, 2, 1, 5, 4, 2)
 

@@ -25,6 +25,7 @@ def test_bytes_do_not_depend_on_the_time_of_day(monkeypatch: pytest.MonkeyPatch)
     assert make.npz_bytes(arrays) == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(archives.ORIGINALS))
 def test_the_committed_file_is_what_the_script_makes(name: str, sources: Path) -> None:
     committed = resources.files("jaxae.data.bundled") / f"{name}.npz"
@@ -32,6 +33,7 @@ def test_the_committed_file_is_what_the_script_makes(name: str, sources: Path) -
     assert len(committed.read_bytes()) < 3e6
 
 
+@pytest.mark.slow
 def test_a_missing_source_is_a_clear_error(tmp_path: Path) -> None:
     command = [
         sys.executable,

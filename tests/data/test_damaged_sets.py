@@ -135,6 +135,7 @@ def test_every_damage_to_a_sets_json_is_one_error_or_none(
     assert refused > 40
 
 
+@pytest.mark.slow
 def test_every_damage_to_a_caches_json_is_fixed_with_a_message(
     folder: Path, load: Callable[..., data.Dataset], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,7 @@ def test_tfds_alone_reads_what_is_prepared(source_root: Path, tmp_path: Path) ->
     assert splits["train"][0]["image"].startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_fast_path_does_not_import_tfds(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
     process = run_program("load_sets", str(tmp_path))
@@ -85,6 +86,7 @@ def test_remains_of_a_killed_preparation_do_no_harm(source_root: Path, tmp_path:
     assert not (tmp_path / ".mnist.incomplete").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_once(source_root: Path, tmp_path: Path) -> None:
     arguments = [str(tmp_path / "data"), str(source_root)]
     with ThreadPoolExecutor(2) as pool:
@@ -286,6 +288,7 @@ def test_without_array_record_what_was_decoded_before_loads(
         data.load("mnist", data_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_without_array_record_a_run_without_a_dataset_has_the_bundled_subset(
     tmp_path: Path,
 ) -> None:
@@ -306,6 +309,7 @@ def test_without_array_record_a_run_without_a_dataset_has_the_bundled_subset(
 # The full archives.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_full_set(
     sources: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

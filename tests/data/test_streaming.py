@@ -74,6 +74,7 @@ def test_streamed_images_are_those_in_memory_in_the_same_order(load: partial[dat
     assert streamed.fingerprint == load(stream=True).fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_steps", [1, 4, 100, None])
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_streamed_training_equals_training_from_memory(
@@ -90,6 +91,7 @@ def test_streamed_training_equals_training_from_memory(
         assert_close(left, right)
 
 
+@pytest.mark.slow
 def test_a_streamed_fit_resumes_at_the_same_image(load: partial[data.Dataset]) -> None:
     split = load(stream=True).train
     whole = fit(split, new_state(0), chunk_steps=2)
@@ -100,6 +102,7 @@ def test_a_streamed_fit_resumes_at_the_same_image(load: partial[data.Dataset]) -
     assert_close(resumed[-1], whole[-1])
 
 
+@pytest.mark.slow
 def test_processes_read_the_same(load: partial[data.Dataset]) -> None:
     order = np.array([[3, 1, 4, 1], [5, 9, 2, -1], [-1, 6, 5, 3]])
     batches = []

@@ -246,6 +246,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", CASES)
 def test_wrong_input_is_refused_in_one_paragraph(

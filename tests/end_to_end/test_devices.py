@@ -119,6 +119,7 @@ def test_a_checkpoint_of_eight_devices_resumes_on_one_and_on_two(
     np.testing.assert_allclose(summary["test_loss"], single[0][1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_debug_names_the_operation_on_several_devices(tmp_path: Path) -> None:
     process = subprocess.run(
         command("fashion", f"{LINE} --epochs 1 --learning-rate 1e30 --debug --out run"),

@@ -13,6 +13,8 @@ from jaxae import checkpoint, data, plots
 from jaxae.data import archives
 from support.commands import REPOSITORY, Finished, start
 
+pytestmark = pytest.mark.slow
+
 MNIST = "--dataset mnist_mini --epochs 1"
 # fashion.py is started without a dataset and a folder.
 COMMANDS = {

@@ -11,6 +11,8 @@ from jaxae import checkpoint
 from jaxae.checkpoint import reading
 from support.commands import REPOSITORY, environment, run_program
 
+pytestmark = pytest.mark.slow
+
 
 def arrays_of(folder: Path, step: int) -> dict[str, int]:
     """The checksums of a checkpoint's leaves, by name."""
@@ -18,7 +20,6 @@ def arrays_of(folder: Path, step: int) -> dict[str, int]:
     return {name: leaf["crc32"] for name, leaf in leaves.items()}
 
 
-@pytest.mark.slow
 def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("needs os.sched_setaffinity, to run on one core")

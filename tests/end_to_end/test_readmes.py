@@ -171,6 +171,7 @@ def test_the_architecture_draws_and_describes_every_room():
     ] == []
 
 
+@pytest.mark.slow
 def test_research_example_trains(checkout):
     example, _ = blocks(README, "python")
     (checkout / "example.py").write_text(example)
@@ -179,12 +180,14 @@ def test_research_example_trains(checkout):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_drop_ins_example_encodes(checkout):
     _, example = blocks(ARCHITECTURE, "python")
     (checkout / "example.py").write_text(example + "print(codes.shape)\n")
     assert run(["example.py"], checkout) == "(8, 7, 7, 8)\n"
 
 
+@pytest.mark.slow
 def test_shell_commands_run_in_order(checkout):
     commands, _ = blocks(EXPERIMENTS, "sh")
     assert all("_mini" in output for output in run_all(commands, checkout))
@@ -204,6 +207,7 @@ def run_all(commands: str, folder: Path) -> list[str]:
     return outputs
 
 
+@pytest.mark.slow
 def test_a_member_is_trained_evaluated_and_drawn(checkout):
     _, commands = blocks(EXPERIMENTS, "sh")
     run_all(commands, checkout)
@@ -214,6 +218,7 @@ def test_a_member_is_trained_evaluated_and_drawn(checkout):
     }
 
 
+@pytest.mark.slow
 def test_a_new_member_is_a_row():
     example, _ = blocks(ARCHITECTURE, "python")
     names = {}

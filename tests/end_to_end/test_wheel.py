@@ -16,6 +16,8 @@ import jaxae
 from support.commands import REPOSITORY, program
 from support.wheels import build, install, tracked_files
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -75,7 +77,6 @@ def test_its_version_is_that_of_the_package(wheel: Path) -> None:
     assert metadata_of(wheel)["Version"] == jaxae.__version__
 
 
-@pytest.mark.slow
 def test_it_is_enough_to_train_to_evaluate_and_to_load(wheel: Path, tmp_path: Path) -> None:
     installed, folder = install(wheel, tmp_path / "environment"), tmp_path / "elsewhere"
     folder.mkdir()

@@ -17,6 +17,8 @@ from jaxae.evaluate.classifier import Classifier, ClassifierSettings
 from jaxae.train import Batch
 from support.small_run import compiled_once  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ClassifierSettings(
     channels=(8, 16), features=12, epochs=5, batch_size=50, learning_rate=5e-3
 )

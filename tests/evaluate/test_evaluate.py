@@ -27,6 +27,8 @@ from support.commands import SECONDS, environment
 from support.damage import expect_other_numbers
 from support.small_run import compiled_once  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 CHANGING = ("evaluation_seconds", "environment")  # the latter changes with this checkout's files
 RUN = RunOptions(epochs=2, batch_size=50, learning_rate=1e-2, dataset="mnist")
 LIKELIHOOD = likelihoods.BERNOULLI

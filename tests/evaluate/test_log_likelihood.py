@@ -17,6 +17,8 @@ from jaxae.objectives import iwae
 from support import linear_gaussian
 from support.linear_gaussian import NETWORK
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 IMAGES = linear_gaussian.images(3)
 EVIDENCE = linear_gaussian.log_evidence(IMAGES)

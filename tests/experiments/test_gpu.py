@@ -91,6 +91,7 @@ def test_golden_losses_are_those_of_all_networks():
     assert all(0 <= entry["sensitivity"] < 0.1 for entry in golden.values())
 
 
+@pytest.mark.slow
 def test_a_deviation_larger_than_a_perturbation_causes_is_called_wrong():
     golden = json.loads(gpu_correctness.GOLDEN.read_text())["fashion"]
     losses = [loss * (1 + 2 * gpu_correctness.tolerance(golden)) for loss in golden["losses"]]
@@ -130,6 +131,7 @@ def test_a_part_that_takes_too_long_is_stopped_and_reported(tmp_path):
     assert "no device" in page
 
 
+@pytest.mark.slow
 def test_without_a_gpu_only_the_tiny_sizes_are_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     result = gpu.run_part("fashion", SECONDS, tmp_path, tmp_path / "caches", [])

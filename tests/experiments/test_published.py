@@ -57,6 +57,7 @@ def test_commands_that_put_sections_at_the_same_time_lose_none(tmp_path: Path) -
     assert len(sections_of((tmp_path / "page.md").read_text())) == len(names)
 
 
+@pytest.mark.slow
 def test_a_tanh_network_is_one_of_logistic_units_with_other_weights() -> None:
     tanh = models.DenseEncoder((7, 5), 3, activation=nn.tanh)
     x = jax.random.uniform(jax.random.key(0), (4, 2, 3, 1))
@@ -113,6 +114,7 @@ def test_a_stopped_table_resumes_and_finished_runs_are_not_repeated(
     assert (place / "page" / "README.md").read_text() == page
 
 
+@pytest.mark.slow
 def test_an_error_of_a_run_ends_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ def test_pytorch_trains_the_same_function(recipe):
     assert losses[2][0] < losses[0][0]
 
 
+@pytest.mark.slow
 def test_flops_of_a_dense_step_have_a_closed_form():
     recipe, state = make(WORKLOAD)
     examples = Examples(jnp.zeros((600, *SHAPE), jnp.uint8))
@@ -196,6 +197,7 @@ def test_a_framework_that_is_missing_is_named(tmp_path):
     assert outcomes == {speed_tables.SOURCES: NotMeasured("keras is not installed")}
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_writes_its_page(tmp_path):
     arguments = "--recipes fashion --peers --scaling --pairs 1 --steps 5 --out results/speed.md"
     done = subprocess.run(

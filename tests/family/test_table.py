@@ -114,6 +114,7 @@ def stack(*leaves: Array) -> Array:
     return jnp.stack(leaves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILY)
 def test_terms(name: str) -> None:
     objective, variables = parts(name)[1], train.variables_of(state_of(name))
@@ -146,6 +147,7 @@ def test_gradients_are_finite_and_padding_leaves_no_trace(name: str) -> None:
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILY)
 def test_an_epoch_lowers_the_loss_and_replicas_are_separate_runs(name: str) -> None:
     objective = parts(name)[1]
@@ -172,6 +174,7 @@ def test_an_epoch_lowers_the_loss_and_replicas_are_separate_runs(name: str) -> N
     assert max(jax.tree.leaves(difference)) < 0.01  # Adam's steps add up to more than 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_samples_decode_to_images(name: str, kind: str) -> None:
@@ -191,6 +194,7 @@ def test_samples_decode_to_images(name: str, kind: str) -> None:
     assert models.build(json.loads(json.dumps(described["model"]))) == model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", likelihoods.BY_NAME)
 @pytest.mark.parametrize("name", ["reconstruction", "iwae", "rae-gp"])
 def test_members_take_each_likelihood(name: str, likelihood: str) -> None:
@@ -198,6 +202,7 @@ def test_members_take_each_likelihood(name: str, likelihood: str) -> None:
     assert_trained_by(gradient_of(name, "dense", likelihood)(variables, batch()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILY)
 def test_convolutional_networks_learn_colors(name: str) -> None:
     variables = train.variables_of(state_of(name, kind="conv"))
@@ -214,6 +219,7 @@ def assert_trained_by(result: tuple[tuple[Array, train.Terms], Any]) -> None:
         assert np.any(leaf), path
 
 
+@pytest.mark.slow
 def test_weight_decay_applies_only_to_kernels() -> None:
     optimizer = train_command.make_optimizer(0.1, 0.5)
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}

@@ -83,6 +83,7 @@ def test_features_of_limited_scale_reach_every_level(levels: int) -> None:
     assert len(np.unique(reached)) == levels
 
 
+@pytest.mark.slow
 def test_groups_lie_along_the_last_axis() -> None:
     quantizer = FiniteScalarQuantizer((5, 4, 3))
     z = 2 * normal(2, 3, 2, 6)
@@ -96,6 +97,7 @@ def test_groups_lie_along_the_last_axis() -> None:
         np.testing.assert_array_equal(quantizer(jnp.asarray(z[..., part])), code[..., part])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 4])
 def test_numbers_are_rounded_to_the_nearest_level(size: int) -> None:
     z = jnp.asarray(3 * normal(50, 1))

@@ -34,6 +34,7 @@ def test_ties_go_to_the_first_vector() -> None:
     np.testing.assert_array_equal(nearest(vectors, jnp.array([[0.0, 5], [1, 1]])), [0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 6), (2, 3, 2, 6)])
 def test_vectors_replace_groups_and_gradients_go_straight_through(shape: tuple[int, ...]) -> None:
     quantizer, z = VectorQuantizer(5, 3), jnp.asarray(normal(*shape))
@@ -81,6 +82,7 @@ def outputs_near(centers: np.ndarray, seed: int = 0) -> Array:
     return jnp.asarray(centers + 0.3 * normal(8, *centers.shape, seed=seed))
 
 
+@pytest.mark.slow
 def test_averages_equal_a_loop_over_batches() -> None:
     codebook = new_codebook(CENTERS + 0.5)
     counts, sums, decay = np.zeros(3), np.zeros((3, 2)), 0.9
@@ -110,6 +112,7 @@ def test_without_memory_an_update_is_a_step_of_k_means() -> None:
     np.testing.assert_allclose(codebook.counts, 8)
 
 
+@pytest.mark.slow
 def test_padding_leaves_no_trace() -> None:
     weights = jnp.array([1.0, 1, 0, 1, 1, 0, 1, 1])
     z, codebook = outputs_near(CENTERS), new_codebook(normal(6, 2))
@@ -123,6 +126,7 @@ def test_padding_leaves_no_trace() -> None:
     assert jnp.abs(updated[0].vectors).max() < 10
 
 
+@pytest.mark.slow
 def test_dead_codes_become_outputs_and_others_stay() -> None:
     z, weights = outputs_near(CENTERS), jnp.array([0.0, 1, 0, 1, 1, 0, 1, 0])
     far = np.full((5, 2), 50, np.float32)
@@ -148,6 +152,7 @@ def test_dead_codes_become_outputs_and_others_stay() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_codebooks_are_finite_at_the_ends_of_the_decay(decay: float) -> None:
     z, codebook = outputs_near(CENTERS), new_codebook(normal(40, 2))

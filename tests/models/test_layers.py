@@ -129,6 +129,7 @@ def slow_transposed_convolution(
     return output[:, padding : full[0] - padding, padding : full[1] - padding]
 
 
+@pytest.mark.slow
 @every_computation
 @pytest.mark.parametrize(
     ("size", "stride", "padding"),

@@ -87,6 +87,7 @@ def test_path(network: PublishedNetwork) -> None:
     assert path == network.path.split()
 
 
+@pytest.mark.slow
 @every_network
 def test_activations(network: PublishedNetwork) -> None:
     model = network.make(MNIST)
@@ -111,6 +112,7 @@ def test_leaky_relu_has_the_slope_of_keras() -> None:
 # Methods.
 
 
+@pytest.mark.slow
 @every_network
 def test_a_call_decodes_the_code(network: PublishedNetwork) -> None:
     model = network.make(MNIST)
@@ -195,6 +197,7 @@ def kernel_bound(framework: str, transposed: bool, shape: tuple[int, ...]) -> fl
     }[framework]
 
 
+@pytest.mark.slow
 @every_network
 def test_initial_values(network: PublishedNetwork) -> None:
     key = jax.random.key(0, impl="rbg")  # compiles several times faster than the default

@@ -11,6 +11,8 @@ from jax import Array
 from jaxae.objectives import rbf
 from jaxae.objectives.discrepancy import SCALES, Kernel, imq, mmd, squared_distances
 
+pytestmark = pytest.mark.slow
+
 KERNELS = pytest.mark.parametrize("kernel", [imq, rbf])
 
 

@@ -81,6 +81,7 @@ def function_of(member: Member) -> str:
     return made.__name__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_terms_are_per_example_and_the_same_for_floats_and_jitted(name: str) -> None:
     objective = OBJECTIVES[name](network=NETWORK)
@@ -107,6 +108,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_gradients_of_each_published_network(network: str) -> None:
     likelihood, shape = PUBLISHED[network]
@@ -204,6 +206,7 @@ def test_gaussian_noise_is_clipped_to_the_range_of_pixels() -> None:
 # Binarization.
 
 
+@pytest.mark.slow
 def test_binarized_pixels_are_as_frequent_as_they_are_bright() -> None:
     draws = 4000
     images = jnp.tile(jnp.arange(256, dtype=jnp.uint8).reshape(1, 16, 16, 1), (draws, 1, 1, 1))
@@ -243,6 +246,7 @@ def test_terms_add_up_and_beta_weighs_only_the_kl(beta: float) -> None:
     np.testing.assert_allclose(terms.loss, reconstruction + beta * kl, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_elbo_at_the_exact_posterior_is_that_of_the_evidence() -> None:
     samples = 200_000
     image = linear_gaussian.images(1)

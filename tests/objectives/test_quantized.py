@@ -33,6 +33,8 @@ from jaxae.network import Network, apply
 from jaxae.objectives import vector_quantized
 from jaxae.train import Batch, Examples, pixels
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (4, 4, 1)
 SIZE, DIMENSION = 6, 2
 KEY, INIT_KEY = jax.random.split(jax.random.key(0, impl="rbg"))

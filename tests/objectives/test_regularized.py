@@ -16,6 +16,8 @@ from jaxae.network import Network, apply
 from jaxae.objectives import discrepancy, regularized
 from jaxae.train import Batch, Terms, pixels
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (8, 8, 1)
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 LIKELIHOOD = likelihoods.GAUSSIAN_TANH  # its network reads 2 x - 1

@@ -73,6 +73,7 @@ def assert_parts(actual: dict[str, Array], expected: dict[str, np.ndarray]) -> N
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [COUNT, SIZE, 60_000])
 def test_parts_are_those_of_the_stratified_estimate_over_all_orders(size: int) -> None:
     densities = plain_densities()
@@ -111,6 +112,7 @@ def test_parts_add_up_to_the_sampled_kl() -> None:
     np.testing.assert_allclose(kl, sum(expected.values()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_is_left_out_exactly() -> None:
     three = Gaussian(MEAN[:3], LOG_VARIANCE[:3])
     expected = kl_parts(three, NOISE[:3], log_shares(jnp.ones(3), SIZE))
@@ -150,6 +152,7 @@ BATCH = replace(batch_of(linear_gaussian.images(4)), weights=jnp.array([1.0, 1, 
 VARIABLES = linear_gaussian.mismatched_variables()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 1.0, 6.0])
 def test_beta_weighs_only_the_total_correlation(beta: float) -> None:
     objective = partial(beta_tc, network=NETWORK, size=SIZE, beta=beta)

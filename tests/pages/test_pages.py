@@ -353,6 +353,7 @@ def test_arrow_keys_move_from_point_to_point(opened: Any) -> None:
     assert not tip.is_displayed()
 
 
+@pytest.mark.slow
 def test_a_class_can_be_shown_alone(opened: Any) -> None:
     buttons = opened.find_elements("css selector", ".plot button")
     assert [button.text for button in buttons] == list(NAMES)

@@ -83,6 +83,7 @@ def dark_segments(line):
     return (edges[::2] + edges[1::2] - 1) / 2
 
 
+@pytest.mark.slow
 def test_plane_has_z1_to_the_right_and_z2_upwards():
     z1, z2 = np.linspace(-1, 2, 4), np.linspace(0, 2, 3)
     # Image (i, j) has the brightness 130 + 40 i + 3 j, which changes mostly with z2.
@@ -278,6 +279,7 @@ def test_what_cannot_be_drawn_is_refused(draw, message, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_grids_do_not_import_matplotlib_and_figures_not_pyplot():
     process = run_program("draw_grid_then_curves")
     assert process.returncode == 0, process.stderr

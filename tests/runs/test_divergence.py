@@ -19,6 +19,8 @@ from report import describe_best
 from support import small_run
 from support.small_run import go, lines_of
 
+pytestmark = pytest.mark.slow
+
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
 SIZE, BATCH = 20, 5

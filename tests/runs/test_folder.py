@@ -57,6 +57,7 @@ def test_the_run_of_another_experiment_is_refused_by_naming_its_program(
         go(**options)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_names_the_command_that_resumes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_folder_whose_name_is_too_long_is_an_error(tmp_path: Path) -> None:
         go(out=tmp_path / ("a" * 300))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_that_is_refused_stays_finished(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     go(out=folder, epochs=1)
@@ -136,6 +138,7 @@ def test_pictures_carry_experiment_and_dataset(
         np.testing.assert_array_equal(np.asarray(image)[:20], picture)
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_the_numbers_and_the_pictures(tmp_path: Path) -> None:
     epochs = go(out=tmp_path / "run", epochs=2, tensorboard=True)
     values = {}

@@ -38,6 +38,7 @@ def run(_run: tuple[Path, list[runs.Epoch]], tmp_path: Path) -> tuple[Path, list
     return shutil.copytree(_run[0], tmp_path / "run"), _run[1]
 
 
+@pytest.mark.slow
 def test_a_loaded_network_is_the_one_that_was_trained(
     run: tuple[Path, list[runs.Epoch]],
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_loaded_network_is_the_one_that_was_trained(
     )
 
 
+@pytest.mark.slow
 def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
     (epoch,) = go(out=tmp_path / "run", epochs=1, replicas=3)
     for replica in range(3):
@@ -86,6 +88,7 @@ def test_a_dark_image_is_scaled_like_the_dataset(run: tuple[Path, list[runs.Epoc
             network.encode(9.0 * dark)
 
 
+@pytest.mark.slow
 def test_a_network_of_standardized_floats_reads_bright_ones(tmp_path: Path) -> None:
     images = data.load("mnist").train.images / np.float32(255)
     standardized = (images - images.mean()) / images.std()
@@ -101,6 +104,7 @@ def test_a_network_of_standardized_floats_reads_bright_ones(tmp_path: Path) -> N
             network.encode(bright * np.inf)
 
 
+@pytest.mark.slow
 def test_nothing_is_unpickled_and_nothing_started(
     run: tuple[Path, list[runs.Epoch]],
 ) -> None:
@@ -150,6 +154,7 @@ def test_published_networks_are_described_and_built_again(name: str, dtype: Any)
     assert models.build(json.loads(text)) == model
 
 
+@pytest.mark.slow
 def test_a_network_of_other_parts_is_trained_and_not_described(tmp_path: Path) -> None:
     class Halved(nn.Module):
         inner: nn.Module

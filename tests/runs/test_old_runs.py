@@ -23,6 +23,8 @@ import jaxae
 from jaxae import cli, data, runs
 from jaxae.commands import train
 
+pytestmark = pytest.mark.slow
+
 ARCHIVE = Path(__file__).with_name("old_runs.tar.gz")
 
 

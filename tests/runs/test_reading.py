@@ -82,6 +82,7 @@ def stranger(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_run_does_not_choose_where_data_are_opened(
     name: str, stranger: Path, tmp_path: Path
@@ -203,6 +204,7 @@ def check(
     assert refused
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_a_damaged_config_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = checkpoint.load_variables(run / "checkpoints")
@@ -229,6 +231,7 @@ def test_a_damaged_summary_is_one_error(run: Path) -> None:
     check(readers, run, "summary.json", damaged_contents, every=3)
 
 
+@pytest.mark.slow
 def test_damaged_figures_are_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "git_commit", lambda: None)
     readers = {"page": draw_charts, "--resume": read_as_resumed, "report": read_as_report}
@@ -237,6 +240,7 @@ def test_damaged_figures_are_one_error(run: Path, monkeypatch: pytest.MonkeyPatc
         check(readers, run, "metrics.jsonl", damaged_lines, every=3)
 
 
+@pytest.mark.slow
 def test_a_damaged_description_is_one_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "RETRY_SECONDS", 0)
     folder = run / "checkpoints"

@@ -17,6 +17,8 @@ from support import small_run
 from support.damage import expect_other_numbers
 from support.small_run import STEPS_PER_EPOCH, go, lines_of
 
+pytestmark = pytest.mark.slow
+
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
 LATEST = 3 * STEPS_PER_EPOCH

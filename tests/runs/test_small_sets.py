@@ -13,6 +13,8 @@ from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.runs import RunOptions
 
+pytestmark = pytest.mark.slow
+
 
 def use_set(
     patch: pytest.MonkeyPatch, train_labels: list[int], test_labels: list[int], channels: int = 1

@@ -91,6 +91,7 @@ def test_a_wrong_flag_is_one_paragraph_and_no_folder(
     assert list(tmp_path.glob("results/*/*")) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_flag_as_a_user_meets_it(tmp_path: Path) -> None:
     process = start("fashion", "--dataset fashion_mnist_mini --latent -1", tmp_path)
     assert process.returncode == 2
@@ -112,6 +113,7 @@ def read_until(terminal: int, words: bytes | None) -> bytes:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_on_a_terminal_then_resumed(number: int, code: int, tmp_path: Path) -> None:
     terminal, other_end = pty.openpty()
@@ -180,6 +182,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("needs os.sched_setaffinity, to run on one core")
@@ -209,6 +212,7 @@ def test_resumed_is_uninterrupted_bit_for_bit_on_one_core(tmp_path: Path) -> Non
         assert whole_state.key == part_state.key
 
 
+@pytest.mark.slow
 def test_a_cosine_schedule_is_not_resumed_with_other_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

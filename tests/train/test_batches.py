@@ -25,6 +25,7 @@ def test_order_follows_key_and_epoch():
     assert np.any(order(0, 1) != order(1, 1))
 
 
+@pytest.mark.slow
 def test_gather_takes_all_parts_of_the_same_examples():
     images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
     examples = Examples(images, labels=np.arange(5) * 10, inputs=images / 5)

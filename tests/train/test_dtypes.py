@@ -75,6 +75,7 @@ def measured_in_canonical_dtypes(*, whole: bool) -> list[train.Metrics]:
     return as_measured(canonical_examples(whole=whole))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.str)
 def test_every_dtype_of_numpy_trains_like_its_canonical_dtype(dtype):
     """Warnings are errors here, so no dtype is truncated with a warning, either."""
@@ -84,6 +85,7 @@ def test_every_dtype_of_numpy_trains_like_its_canonical_dtype(dtype):
     jax.tree.map(np.testing.assert_array_equal, as_measured(cast), expected)
 
 
+@pytest.mark.slow
 def test_a_fit_computes_in_float64_if_jax_allows_it():
     """The loss of the first step, whose guess is 0, has more digits than a float32."""
     images = np.random.default_rng(0).random((SIZE, *SHAPE))

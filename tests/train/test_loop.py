@@ -15,6 +15,8 @@ from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
 from jaxae.network import Network
 from jaxae.train import Batch, Examples, canonicalize, epoch_order, gather
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (4, 4, 1)
 SIZE = 23
 BATCH = 5  # leaves a last batch of 3

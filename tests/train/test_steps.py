@@ -54,6 +54,7 @@ OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_is_given_the_loss_as_in_a_loop_of_optax(name: str) -> None:
     """Two replicas have their own losses and line searches."""
@@ -85,6 +86,7 @@ def test_an_optimizer_is_given_the_loss_as_in_a_loop_of_optax(name: str) -> None
         np.testing.assert_allclose(trained, params["x"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_line_search_at_a_step_that_is_not_finite_changes_nothing() -> None:
     optimizer = optax.lbfgs()
     step = train.make_step(noisy, optimizer)
@@ -172,6 +174,7 @@ def test_terms_that_mean_nothing_are_refused_wherever_they_are_returned(message:
             use()
 
 
+@pytest.mark.slow
 def test_lists_train_as_arrays_do() -> None:
     def objective(variables: train.Variables, key: jax.Array, batch: train.Batch) -> train.Terms:
         del key
