@@ -260,6 +260,7 @@ def test_a_likelihood_is_found_again_by_its_name() -> None:
             likelihoods.named(unknown)
 
 
+@pytest.mark.slow
 def test_means_come_before_spreads() -> None:
     means, spreads = np.array([[0.3, -2]]), np.array([[-3, 0.5]])
     logits = jnp.asarray(np.concatenate([means, spreads], axis=-1), jnp.float32)
@@ -272,6 +273,7 @@ def test_means_come_before_spreads() -> None:
     np.testing.assert_allclose(loss, [expected], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_density_of_a_pixel_that_never_changes_has_a_bound() -> None:
     black = jnp.zeros((1, 1))
     for spread, scale in ((-1e3, np.exp(-6)), (1e3, np.exp(6))):
@@ -279,6 +281,7 @@ def test_the_density_of_a_pixel_that_never_changes_has_a_bound() -> None:
         np.testing.assert_allclose(loss, [-stats.norm.logpdf(0, 0, scale)], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_smallest_scale_puts_nearly_all_mass_on_one_level() -> None:
     logits = jnp.array([[float(special.logit(100 / 255)), -1e3]])
     loss = likelihoods.DISCRETIZED_LOGISTIC.loss(logits, jnp.array([[100 / 255]]))

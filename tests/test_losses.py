@@ -128,6 +128,7 @@ def test_gaussian_equals_float64() -> None:
     np.testing.assert_allclose(loss, expected.sum(axis=1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gaussian_at_extreme_variances() -> None:
     mean, log_variance = jnp.array([[0.25], [0.25], [0.5]]), jnp.array([[-80.0], [80], [-80]])
     targets = jnp.full((3, 1), 0.5)

@@ -65,6 +65,7 @@ def test_lists_of_unequal_shapes_are_refused(method: str) -> None:
         getattr(trained(), method)([np.zeros((4, 4, 1)), np.zeros((5, 4, 1))])
 
 
+@pytest.mark.slow
 def test_a_trained_networks_variables_have_a_gradient() -> None:
     network = trained()
 

@@ -124,6 +124,7 @@ def test_a_folder_that_orbax_cannot_write_is_refused(name: str, tmp_path: Path) 
     assert str(told.value).isascii()
 
 
+@pytest.mark.slow
 def test_restores_the_latest_or_the_step_asked_for(tmp_path: Path) -> None:
     save_losses(tmp_path, *np.linspace(2, 1, 11), keep_all=True)
     assert restored_step(tmp_path) == 11  # as a number, not as text

@@ -139,6 +139,7 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
+@pytest.mark.slow
 @every_case
 def test_agrees_with_lax_over_replicas(case: Case) -> None:
     x, kernel = inputs_of(case)
@@ -309,6 +310,7 @@ MODULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("own", "flax", "options"), MODULES.values(), ids=MODULES)
 def test_modules_equal_those_of_flax(own: Any, flax: Any, options: dict[str, Any]) -> None:
     options = {"kernel_size": (3, 4), **options}

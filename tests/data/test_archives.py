@@ -34,6 +34,7 @@ def assert_archives_refused(source_root: Path, tmp_path: Path, message: str) -> 
         assert left_over(tmp_path / "data") == []
 
 
+@pytest.mark.slow
 def test_wrong_checksum(source_root: Path, tmp_path: Path) -> None:
     changed = ARRAYS[archives.TRAIN_IMAGES].copy()
     changed[3, 3, 3] ^= 1

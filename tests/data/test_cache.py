@@ -67,6 +67,7 @@ SPOILS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 def test_caches_that_do_not_fit_are_replaced_with_a_message(
     source_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

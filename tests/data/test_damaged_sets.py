@@ -272,6 +272,7 @@ def test_a_damaged_record_is_named(folder: Path, load: Callable[..., data.Datase
             values(load(stream=stream))
 
 
+@pytest.mark.slow
 def test_pictures_that_unpack_to_far_more_are_refused(
     folder: Path, load: Callable[..., data.Dataset]
 ) -> None:

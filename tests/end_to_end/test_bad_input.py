@@ -340,6 +340,7 @@ def test_the_table_has_every_shared_flag() -> None:
         assert f"--{name.replace('_', '-')}" in flags
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     hnp.arrays(
@@ -379,6 +380,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 3), (28, 20, 1), (20, 28, 3), (32, 32, 3)])
 @pytest.mark.parametrize(
     "name", ["fashion", "denoise", "latent2d", "latent3d", "conv", "deep", "vae"]

@@ -19,6 +19,7 @@ def noisy_pair(shape, seed=0):
     return noisy.astype(np.float32), images.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 28, 28, 1), (2, 32, 21, 3), (1, 11, 11, 1)])
 def test_ssim_equals_scikit_image(shape):
     noisy, images = noisy_pair(shape)
@@ -45,6 +46,7 @@ def test_ssim_of_constant_images_is_the_luminance_term():
     np.testing.assert_allclose(metrics.ssim(images, targets), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_ssim_of_an_image_with_itself_is_one_and_with_its_negative_below_zero():
     noisy, _ = noisy_pair((2, 28, 28, 1))
     np.testing.assert_allclose(metrics.ssim(noisy, noisy), 1, rtol=1e-6)
@@ -61,6 +63,7 @@ def test_mse_and_psnr_equal_their_definitions_per_image():
     np.testing.assert_allclose(jax.jit(metrics.psnr)(noisy, images), decibels, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_psnr_of_equal_images_is_one_hundred_and_of_opposites_zero():
     black, white = np.zeros((1, 4, 4, 1), np.float32), np.ones((1, 4, 4, 1), np.float32)
     np.testing.assert_allclose(metrics.psnr(black, black), 100, rtol=1e-6)
@@ -68,6 +71,7 @@ def test_psnr_of_equal_images_is_one_hundred_and_of_opposites_zero():
     assert jnp.isfinite(jax.grad(lambda x: metrics.psnr(x, white).sum())(white)).all()
 
 
+@pytest.mark.slow
 def test_low_precision_images_are_compared_in_float32():
     images = jnp.full((1, 16, 16, 1), 0.5, jnp.bfloat16)
     for metric in (metrics.mse, metrics.psnr, metrics.ssim):

@@ -22,6 +22,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 # Top-k.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5, 12), (5, 2, 3, 2)])
 @pytest.mark.parametrize("k", [1, 4, 12])
 def test_top_k_keeps_the_largest_of_each_example(shape: tuple[int, ...], k: int) -> None:
@@ -33,12 +34,14 @@ def test_top_k_keeps_the_largest_of_each_example(shape: tuple[int, ...], k: int)
         np.testing.assert_array_equal(kept, np.where(numbers >= bound, numbers, 0))
 
 
+@pytest.mark.slow
 def test_top_k_keeps_k_numbers_despite_ties() -> None:
     z = jnp.array([[3.0, 3, 3, 3], [1, 2, 2, 2], [-5, -5, -6, -5]])
     expected = [[3, 3, 0, 0], [0, 2, 2, 0], [-5, -5, 0, 0]]
     np.testing.assert_array_equal(TopK(2)(z), expected)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_top_k_goes_to_the_kept_numbers() -> None:
     z = jnp.array([[0.1, 2, -1, 1]])
     gradient = jax.grad(lambda z: (TopK(2)(z) * jnp.array([[1.0, 2, 3, 4]])).sum())(z)
@@ -56,6 +59,7 @@ def test_top_k_of_too_many_is_refused(k: int) -> None:
 LEVELS = [(2,), (3,), (2, 3), (8, 5, 5), (4, 4, 2), (7, 3, 6), (1500,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", LEVELS)
 def test_every_code_is_reached_and_has_a_number_of_its_own(levels: tuple[int, ...]) -> None:
     quantizer = FiniteScalarQuantizer(levels)
@@ -108,6 +112,7 @@ def test_numbers_are_rounded_to_the_nearest_level(size: int) -> None:
     np.testing.assert_allclose(quantizer.bound(jnp.zeros((1, 1))), 0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_the_gradient_ignores_the_rounding() -> None:
     quantizer = FiniteScalarQuantizer((8, 5))
     z, weights = jnp.asarray(normal(3, 4)), jnp.asarray(normal(3, 4, seed=1))
@@ -118,6 +123,7 @@ def test_the_gradient_ignores_the_rounding() -> None:
     assert (gradient != 0).all()
 
 
+@pytest.mark.slow
 def test_extreme_features_have_the_outer_levels_and_finite_gradients() -> None:
     quantizer = FiniteScalarQuantizer((8, 5))
     z = jnp.array([[-1e3, -1e3], [1e3, 1e3]])

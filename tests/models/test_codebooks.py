@@ -163,6 +163,7 @@ def test_codebooks_are_finite_at_the_ends_of_the_decay(decay: float) -> None:
         assert jnp.abs(codebook.vectors).max() < 10
 
 
+@pytest.mark.slow
 def test_draws_are_in_proportion_to_weights() -> None:
     weights = jnp.array([0.0, 1, 3, 0, 1, 0])
     draw = jax.jit(jax.vmap(partial(draw_weighted, weights=weights, count=4)))

@@ -97,6 +97,7 @@ def same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+@pytest.mark.slow
 @every_computation
 @pytest.mark.parametrize("padding", ["SAME", "VALID", 0, 1])
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (3, 3), (2, 1)])

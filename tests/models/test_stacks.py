@@ -13,6 +13,8 @@ from jax import Array
 from jaxae.models import ConvLayer, PoolLayer, stacks
 from jaxae.models.autoencoders import identity
 
+pytestmark = pytest.mark.slow
+
 IMAGES = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype(np.float32)
 
 HALVE = PoolLayer(2, 2, "SAME")
@@ -96,7 +98,6 @@ def test_products_are_convolutions(layers: list[ConvLayer], activation: Any) -> 
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-5 * max(np.abs(right).max(), 1))
 
 
-@pytest.mark.slow
 def test_the_first_of_equal_pixels_is_pooled() -> None:
     layers = [ConvLayer(2, padding="VALID", pool=HALVE)]
     blank = np.zeros_like(IMAGES)
@@ -108,7 +109,6 @@ def test_the_first_of_equal_pixels_is_pooled() -> None:
     np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_padding_is_never_pooled() -> None:
     # All outputs are negative; padding with 0 would win in the windows over the border.
     parameters = [(-jnp.ones((3, 3, 2, 1)), jnp.zeros(1))]
@@ -117,7 +117,6 @@ def test_padding_is_never_pooled() -> None:
     np.testing.assert_allclose(output, np.full((1, 2, 2, 1), np.tanh(-18)), rtol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_stays(dtype: Any) -> None:
     layers = [(ConvLayer(3, pool=HALVE, upsample=2), nn.relu), (ConvLayer(1), identity)]
@@ -133,7 +132,6 @@ def test_half_precision_stays(dtype: Any) -> None:
     np.testing.assert_allclose(left, right, atol=0.03 * np.abs(right).max())
 
 
-@pytest.mark.slow
 def test_parameters_and_images_of_different_dtypes_are_promoted() -> None:
     class Stack(nn.Module):
         @nn.compact

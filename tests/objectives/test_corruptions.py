@@ -21,6 +21,7 @@ CORRUPTIONS: dict[str, Callable] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_corrupted_images_are_images(name: str) -> None:
     corrupt = CORRUPTIONS[name]

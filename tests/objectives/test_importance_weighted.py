@@ -30,6 +30,8 @@ from jaxae.train import Batch
 from support import linear_gaussian
 from support.linear_gaussian import GAUSSIAN, NETWORK, batch_of
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 IMAGES = linear_gaussian.images(3)
 BOUNDS: dict[str, Callable] = {
@@ -72,7 +74,6 @@ def assert_close(actual: Any, expected: Any) -> None:
 # The linear-Gaussian model.
 
 
-@pytest.mark.slow
 def test_log_weights_are_the_joint_density_over_the_posterior() -> None:
     keys = jax.random.split(KEY, 4)
     variables, batch = linear_gaussian.mismatched_variables(), batch_of(IMAGES)
@@ -118,7 +119,6 @@ def standard_error(draws: np.ndarray) -> float:
     return float(draws.std() / len(draws) ** 0.5)
 
 
-@pytest.mark.slow
 def test_bounds_grow_from_the_elbo_with_samples_and_stay_below_the_evidence() -> None:
     bounds = [draws_of(iwae, samples=samples) for samples in (1, 3, 20)]
     elbo = draws_of(negative_elbo)
@@ -142,13 +142,11 @@ def test_groups_have_the_mean_of_one_and_less_variance() -> None:
 # Bounds against each other.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bound", [miwae, piwae])
 def test_one_group_is_the_iwae(bound: Callable) -> None:
     assert_close(loss_and_gradient(bound, samples=4, groups=1), loss_and_gradient(iwae, samples=4))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bound", "settings"),
     [(iwae, {}), (miwae, {"groups": 1}), (piwae, {"groups": 1}), (ciwae, {"mixture": 0.3})],
@@ -160,7 +158,6 @@ def test_one_sample_is_the_elbo(bound: Callable, settings: dict[str, Any]) -> No
     )
 
 
-@pytest.mark.slow
 def test_ciwae_mixes_the_elbo_and_the_iwae_of_the_same_samples() -> None:
     elbo = loss_and_gradient(miwae, samples=1, groups=4)  # the mean over samples
     bound = loss_and_gradient(iwae, samples=4)
@@ -169,7 +166,6 @@ def test_ciwae_mixes_the_elbo_and_the_iwae_of_the_same_samples() -> None:
     assert_close(loss_and_gradient(ciwae, samples=4, mixture=0.3), mixed)
 
 
-@pytest.mark.slow
 def test_piwae_gives_the_encoder_miwaes_gradient_and_the_decoder_iwaes() -> None:
     loss, gradient = loss_and_gradient(piwae, samples=3, groups=2)
     bound, decoders = loss_and_gradient(iwae, samples=6)
@@ -199,7 +195,6 @@ def test_terms_are_per_example_and_padding_reaches_no_other(bound: Callable) -> 
     assert changed.loss[3] != terms.loss[3]
 
 
-@pytest.mark.slow
 def test_terms_are_the_same_jitted_or_not_and_for_replicas() -> None:
     objective = partial(BOUNDS["piwae"], network=CONDITIONAL)
     other = jax.tree.map(lambda leaf: leaf + 0.1, VARIABLES)

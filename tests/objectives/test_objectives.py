@@ -194,6 +194,7 @@ def test_gaussian_noise_is_gaussian_before_it_is_clipped() -> None:
     assert stats.kstest(np.ravel(noisy), stats.norm(0.5, 0.05).cdf).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_gaussian_noise_is_clipped_to_the_range_of_pixels() -> None:
     images = jnp.tile(jnp.array([0, 255], jnp.uint8)[:, None, None, None], (1, 50, 50, 1))
     noisy = objectives.add_gaussian_noise(KEY, images, 0.5)

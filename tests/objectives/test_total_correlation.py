@@ -176,6 +176,7 @@ def test_with_the_exact_posterior_beta_of_one_is_the_evidence() -> None:
     np.testing.assert_allclose(-terms.loss, linear_gaussian.log_evidence(BATCH.images), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_changes_no_term_and_no_gradient() -> None:
     padding = replace(BATCH, images=BATCH.images.at[3].add(0.5))
 

@@ -19,6 +19,8 @@ from jaxae.train import Examples
 from support import linear_gaussian
 from support.linear_gaussian import NETWORK, batch_of
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 BATCH = replace(batch_of(linear_gaussian.images(4)), weights=jnp.array([1.0, 1, 1, 0]))
 VARIABLES = linear_gaussian.mismatched_variables()
@@ -50,7 +52,6 @@ def test_the_gap_is_from_the_batchs_mean_kl_to_a_capacity_that_grows(
     )
 
 
-@pytest.mark.slow
 def test_below_its_capacity_the_kl_term_grows_and_above_it_falls() -> None:
     def gradient(variables: Any, objective: Any) -> Any:
         def loss(params: Any) -> Any:
@@ -70,7 +71,6 @@ def test_below_its_capacity_the_kl_term_grows_and_above_it_falls() -> None:
         )
 
 
-@pytest.mark.slow
 def test_training_counts_steps_and_evaluation_reads_their_count() -> None:
     optimizer = optax.sgd(1e-3)
     state = train.init(KEY, {**VARIABLES, **capacity_schedule()}, optimizer)
@@ -86,7 +86,6 @@ def test_training_counts_steps_and_evaluation_reads_their_count() -> None:
         np.testing.assert_allclose(totals["capacity"] / totals["weight"], capacity, rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_replicas_count_alike() -> None:
     both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), variables_at(1))
     terms = jax.vmap(ANNEALED, (0, None, None))(both, KEY, BATCH)
@@ -106,7 +105,6 @@ def test_no_schedule_and_no_steps_are_refused(variables: Any, settings: Any, mes
 # Shared parts.
 
 
-@pytest.mark.slow
 def test_the_sampled_kl_is_the_kl_on_average() -> None:
     draws = 100_000
     mean, log_variance = jnp.array([0.5, -1.0, 0.0]), jnp.array([0.3, -4.0, 1.0])

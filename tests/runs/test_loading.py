@@ -68,6 +68,7 @@ def test_one_of_several_replicas_is_loaded(tmp_path: Path) -> None:
         jaxae.load(tmp_path / "run", replica=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 2.0, "last"])
 def test_a_step_without_a_checkpoint_is_refused(
     step: Any, run: tuple[Path, list[runs.Epoch]]
@@ -76,6 +77,7 @@ def test_a_step_without_a_checkpoint_is_refused(
         jaxae.load(run[0], step=step)
 
 
+@pytest.mark.slow
 def test_a_dark_image_is_scaled_like_the_dataset(run: tuple[Path, list[runs.Epoch]]) -> None:
     """Integer pixels mean steps of 1/255 even if none is above 1, whatever their dtype."""
     dark = np.zeros((2, 28, 28, 1), np.uint8)

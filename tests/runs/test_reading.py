@@ -251,6 +251,7 @@ def test_a_damaged_description_is_one_error(run: Path, monkeypatch: pytest.Monke
     check(readers, run, file, damaged_descriptions, every=311)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_loaded_has_a_summary_that_can_be_added_to(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

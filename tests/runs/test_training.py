@@ -18,6 +18,8 @@ from jaxae.errors import UserError
 from support import small_run
 from support.small_run import STEPS_PER_EPOCH, TIMES, go, lines_of, summary_of
 
+pytestmark = pytest.mark.slow
+
 compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
 
@@ -62,7 +64,6 @@ def whole(_finished: Finished, tmp_path: Path) -> Finished:
     return Finished(shutil.copytree(_finished.folder, tmp_path / "whole"), _finished.epochs)
 
 
-@pytest.mark.slow
 def test_a_run_writes_its_records(whole: Finished) -> None:
     epochs, folder = whole.epochs, whole.folder
     assert [(epoch.number, epoch.last) for epoch in epochs] == [(1, False), (2, False), (3, True)]
@@ -92,7 +93,6 @@ def test_recorded_test_numbers_match_the_reconstructions(whole: Finished) -> Non
     )
 
 
-@pytest.mark.slow
 def test_resumed_equals_uninterrupted(whole: Finished, tmp_path: Path) -> None:
     folder = tmp_path / "part"
     go(out=folder, epochs=1)
@@ -105,7 +105,6 @@ def test_resumed_equals_uninterrupted(whole: Finished, tmp_path: Path) -> None:
     assert len(config["resumed"]) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "steps"), [(1, 3), (1, 7), (2, 5), (2, 7), (3, 4)])
 def test_interrupted_within_an_epoch_then_resumed_equals_uninterrupted(
     epoch: int, steps: int, whole: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -128,7 +127,6 @@ def test_interrupted_within_an_epoch_then_resumed_equals_uninterrupted(
     assert_same_records(folder, whole.folder)
 
 
-@pytest.mark.slow
 def test_interrupted_while_drawing_then_resumed_equals_uninterrupted(
     whole: Finished, tmp_path: Path
 ) -> None:
@@ -152,7 +150,6 @@ def test_resuming_a_finished_run_changes_nothing(whole: Finished) -> None:
     assert summary_of(whole.folder) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_initial_epoch_goes_back_and_drops_what_came_later(
     epochs: int, whole: Finished, capsys: pytest.CaptureFixture[str]
@@ -203,7 +200,6 @@ def test_another_experiments_run_is_not_resumed(whole: Finished) -> None:
     assert config.read_text() == before
 
 
-@pytest.mark.slow
 def test_resumed_replicas_equal_separate_runs(tmp_path: Path) -> None:
     go(out=tmp_path / "both", replicas=2, seed=3, epochs=1)
     *_, together = go(resume=tmp_path / "both", replicas=2, seed=3, epochs=2)
@@ -246,7 +242,6 @@ def test_load_takes_an_earlier_epoch(whole: Finished, tmp_path: Path) -> None:
     assert summary_of(tmp_path / "loaded")["test_loss"] == pytest.approx(recorded, rel=1e-5)
 
 
-@pytest.mark.slow
 def test_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
     """The learning rate ruins the third epoch and all later ones."""
 

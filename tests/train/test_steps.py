@@ -101,6 +101,7 @@ def test_a_line_search_at_a_step_that_is_not_finite_changes_nothing() -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_takes_no_loss_is_given_none() -> None:
     """Even `sam`, whose update has an extra argument, but none of these."""
     optimizer = optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1))
