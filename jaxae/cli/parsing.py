@@ -1,10 +1,11 @@
 """Runs a command: reads its options with tyro, and turns errors into exit codes."""
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -49,19 +50,13 @@ def run_main(
       program: the command's name in --help; None for the name of the process's file.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+    with _exit_codes():
         options = parse(options_type, arguments, description, program)
         compilation.use_cache(wanted=options.run.compilation_cache)
         files.settle_matplotlib()
         with join_processes(options.run) if options.run.coordinator else stop_once():
             devices.check_platforms()
             main(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        warnings.simplefilter("ignore")  # objects that a failed save leaves behind warn at exit
-        sys.exit(2)
-    except KeyboardInterrupt as stop:
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
 
 
 @losing_output()
@@ -78,22 +73,28 @@ def run_tool(
     Takes the arguments of `run_main`, and exits as it does; an OSError exits with 2, too.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    with _exit_codes():
+        try:
+            options = _parse_flags(options_type, arguments, None, description, program)
+            files.settle_matplotlib()
+            with stop_once():
+                devices.check_platforms()
+                main(options)
+        except OSError as error:
+            place = error.filename or "a file"
+            raise UserError(
+                f"{place} cannot be read or written ({error.strerror or error}): give another place"
+            ) from error
+
+
+@contextlib.contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Prints a `UserError` and exits with 2; exits with 130 after Ctrl-C, and 143 after SIGTERM."""
     try:
-        options = _parse_flags(options_type, arguments, None, description, program)
-        files.settle_matplotlib()
-        with stop_once():
-            devices.check_platforms()
-            main(options)
+        yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        place = error.filename or "a file"
-        print(
-            f"error: {place} cannot be read or written ({error.strerror or error}): give another "
-            "place",
-            file=sys.stderr,
-        )
+        warnings.simplefilter("ignore")  # objects that a failed save leaves behind warn at exit
         sys.exit(2)
     except KeyboardInterrupt as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
