@@ -29,18 +29,8 @@ from jaxae.train.batches import (
 )
 from jaxae.train.epochs import make_epoch, make_evaluation, make_step, make_training_step, no_totals
 from jaxae.train.loop import Progress, fit, steps_done
-from jaxae.train.steps import (
-    Metrics,
-    Objective,
-    State,
-    Terms,
-    Variables,
-    init,
-    loss_and_gradient,
-    take_step,
-    variables_of,
-    weighted_mean,
-)
+from jaxae.train.steps import State, init, loss_and_gradient, take_step, variables_of
+from jaxae.train.terms import Metrics, Objective, Terms, Variables, weighted_mean
 
 __all__ = [
     "Batch",

@@ -26,16 +26,8 @@ from jaxae.train.batches import (
     in_batches,
     steps_in_epoch,
 )
-from jaxae.train.steps import (
-    Metrics,
-    Objective,
-    State,
-    Variables,
-    averages,
-    sums,
-    take_step,
-    terms_of,
-)
+from jaxae.train.steps import State, take_step
+from jaxae.train.terms import Metrics, Objective, Variables, averages, sums, terms_of
 
 
 def _zero_totals(step: Callable, carry: Any, context: Any) -> Metrics:

@@ -1,6 +1,6 @@
 """The training loop: a fit over epochs that yields its progress after each chunk of steps.
 
-Nothing here depends on a model: `steps` defines objectives and the step.
+Nothing here depends on a model: `terms` defines objectives and `steps` the step.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,8 @@ from jaxae.errors import UserError
 from jaxae.train.batches import Examples, check_examples, steps_in_epoch
 from jaxae.train.epochs import make_loop, make_order, make_training_step, no_totals
 from jaxae.train.pieces import CHUNK_STEPS, piece_bounds, resident, stream
-from jaxae.train.steps import Metrics, Objective, State, all_finite, averages
+from jaxae.train.steps import State, all_finite
+from jaxae.train.terms import Metrics, Objective, averages
 
 
 class Progress(NamedTuple):

@@ -16,7 +16,7 @@ import pytest
 from jaxae import train
 from jaxae.errors import UserError
 from jaxae.train import Examples, epoch_order, gather
-from jaxae.train.steps import RESERVED
+from jaxae.train.terms import RESERVED
 
 SIZE, BATCH, STEPS = 12, 5, 3  # the last batch has 2
 IMAGES = np.random.default_rng(0).random((SIZE, 2, 2, 1), np.float32)
