@@ -40,8 +40,8 @@ _PROBES = {
 _GENERATION = {
     "fid": ("FID", "Fréchet distance to test images; 0 is best"),
     "kid": ("KID", "kernel distance to test images; 0 is best"),
-    "precision": ("Precision", "share of these that lie among test images, by five neighbors"),
-    "recall": ("Recall", "share of test images that lie among these"),
+    "precision": ("Precision", "share of a column's images among test images, by five neighbors"),
+    "recall": ("Recall", "share of test images among a column's images"),
     "inception_score": (
         "Inception Score",
         "high for clear and varied classes; at most their number",
@@ -89,7 +89,7 @@ def make_page(
     )
     return Page(
         title=f"{experiment_name(config)} on {results['dataset']}",
-        subtitle=f"{results['epoch']:.4g} epochs{several}",
+        subtitle=f"{results['epoch']:.4g} epoch{'' if results['epoch'] == 1 else 's'}{several}",
         highlights=tuple(
             (title, format_figure(figures, name))
             for name, title in _HIGHLIGHTS.items()
