@@ -50,7 +50,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Classifier:
+class _RecordedClassifier:
     """The classifier whose features an evaluation compares."""
 
     accuracy: float
@@ -58,7 +58,7 @@ class _Classifier:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _RecordedSettings:
     """The settings of an evaluation that are read."""
 
     prior: str
@@ -69,8 +69,8 @@ class _Evaluation:
     """The parts of evaluation.json that are read."""
 
     figures: dict[str, Any]
-    settings: _Settings
-    classifier: _Classifier
+    settings: _RecordedSettings
+    classifier: _RecordedClassifier
 
 
 def read_evaluation(folder: Path) -> _Evaluation:
