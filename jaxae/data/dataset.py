@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,22 +13,51 @@ MINI_SUFFIX = "_mini"  # ends the name of a bundled subset
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels in a fixed order, as read-only arrays.
+    """Images or vectors and their labels in a fixed order, as read-only arrays.
 
-    images: uint8 [N, H, W, C]; labels: int32 [N], indices into the dataset's class names.
+    images: uint8 or float32 [N, H, W, C], or vectors float32 [N, D]; labels: int32 [N], indices
+    into the dataset's class names, or None.
     """
 
     images: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A map from the numbers in a user's data to those that networks train on.
+
+    Both fields hold one number, or one for each dimension of a vector.
+    """
+
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def apply(self, values: Any) -> Any:
+        """Returns (values - offset) / scale, float32; traced arrays stay traced."""
+        offset, scale = np.asarray(self.offset, np.float32), np.asarray(self.scale, np.float32)
+        return ((values - offset) / scale).astype(np.float32)
+
+    def undo(self, scaled: Any) -> Any:
+        """Returns scaled * scale + offset, float32; traced arrays stay traced."""
+        offset, scale = np.asarray(self.offset, np.float32), np.asarray(self.scale, np.float32)
+        return (scaled * scale + offset).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A training and a test split, under the name that configs, metrics and captions show.
 
-    `fingerprint` is the SHA-256 of the class names and arrays, so equal content has an equal
-    fingerprint on any machine, however the dataset was obtained. A streamed dataset has another
-    fingerprint, computed from the names and sizes of its files.
+    Attributes:
+      name: a TFDS name, or the name of the user's folder or file, without its place.
+      train: the examples to train on, scaled.
+      test: the examples to test on, scaled.
+      class_names: the names of the classes; empty without labels.
+      fingerprint: the SHA-256 of the class names and arrays, so equal content has an equal
+        fingerprint on any machine, however the dataset was obtained. A dataset streamed from TFDS
+        has another one, computed from the names and sizes of its files.
+      scaling: how the numbers in the user's data were scaled; None if they were not.
+      own: whether the data is the user's own, read from a path.
     """
 
     name: str
@@ -35,6 +65,8 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     fingerprint: str
+    scaling: Scaling | None = None
+    own: bool = False
 
     @property
     def bundled(self) -> bool:
@@ -47,6 +79,8 @@ def assemble(name: str, train: Split, test: Split, class_names: tuple[str, ...])
     digest = hashlib.sha256("\n".join(class_names).encode())
     for split in (train, test):
         for array in (split.images, split.labels):
+            if array is None:
+                continue
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
             array.flags.writeable = False

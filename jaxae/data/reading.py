@@ -1,0 +1,83 @@
+"""How a user's own data is read: the options, and the parts that a reader gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jaxae.data.dataset import Scaling
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How data of your own is read.
+
+    --help shows the comments.
+    """
+
+    # side of a picture in pixels, or height and width (default: as the pictures are, if all agree)
+    size: tuple[int, ...] | None = None
+    # how pictures of other proportions get --size: crop the middle, pad with black, or stretch
+    fit: Literal["crop", "pad", "stretch"] | None = None
+    # 1 for gray, 3 for color (default: 1 if all pictures are gray)
+    channels: Literal[1, 3] | None = None
+    background: Literal["white", "black"] = "white"  # color that transparent pixels are drawn over
+    skip_unreadable: bool = False  # leave out files that cannot be read as pictures
+    # how numbers are scaled: to [0, 1] by the smallest and the largest of training (minmax), to
+    # mean 0 and deviation 1 in each column (standardize), or not (default: standardize vectors,
+    # and expect images in [0, 1])
+    scale: Literal["minmax", "standardize", "none"] | None = None
+    channels_first: bool = False  # images in arrays are [N, C, H, W]
+    label: str | None = None  # name of the column or feature that holds the labels
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some examples of a split."""
+
+    split: str
+    positions: np.ndarray  # int [n], of these examples in their split
+    examples: np.ndarray  # [n, *shape], of the dataset's dtype
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Data whose files are listed and checked, and whose examples are not read yet.
+
+    Attributes:
+      name: what configs and captions show; never a path.
+      shape: of an example, (H, W, C) or (D,).
+      dtype: uint8 or float32.
+      counts: the number of examples in "train" and in "test".
+      labels: int32 [N] for each split, or None.
+      class_names: empty without labels.
+      read: yields all examples, before scaling. Positions that never come are left out of the
+        dataset. Raises `UserError` at the latest at the end if examples cannot be read.
+      scaling: makes the scaling of the examples, from those of the training split, which are
+        given as one array on disk; None leaves them as they are.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    counts: Mapping[str, int]
+    labels: Mapping[str, np.ndarray] | None
+    class_names: tuple[str, ...]
+    read: Callable[[], Iterator[Piece]]
+    scaling: Callable[[np.ndarray], Scaling] | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of data, such as a folder of pictures.
+
+    `files` lists the files that are read, whose names, sizes and times tell whether the data has
+    changed. `open` checks and describes them.
+    """
+
+    files: Callable[[Path], list[Path]]
+    open: Callable[[Path, Reading], Opened]
