@@ -74,7 +74,15 @@ class Dataset:
         return self.name.endswith(MINI_SUFFIX)
 
 
-def assemble(name: str, train: Split, test: Split, class_names: tuple[str, ...]) -> Dataset:
+def assemble(
+    name: str,
+    train: Split,
+    test: Split,
+    class_names: tuple[str, ...],
+    *,
+    scaling: Scaling | None = None,
+    own: bool = False,
+) -> Dataset:
     """Returns a dataset of these splits with its fingerprint; marks the arrays read-only."""
     digest = hashlib.sha256("\n".join(class_names).encode())
     for split in (train, test):
@@ -84,4 +92,6 @@ def assemble(name: str, train: Split, test: Split, class_names: tuple[str, ...])
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
             array.flags.writeable = False
-    return Dataset(name, train, test, class_names, digest.hexdigest())
+    if scaling is not None:
+        digest.update(repr(scaling).encode())
+    return Dataset(name, train, test, class_names, digest.hexdigest(), scaling, own)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxae.data import archives, shards
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.prepared import Prepared, fingerprint, read
-from jaxae.data.streaming import Column, StreamedSplit
+from jaxae.data.streaming import streamed
 from jaxae.errors import UserError
 
 _RECORDS_AT_ONCE = 1000
@@ -46,10 +45,9 @@ def open_stream(folder: Path, name: str, workers: int) -> Dataset:
     if name in archives.ORIGINALS:
         positions = archives.stored_positions(len(train), "train")
         test = archives.in_original_order(test, "test", folder, *archives.of_splits(name)["test"])
-    streamed = StreamedSplit(train, positions, workers)
-    columns: Any = (Column(streamed, 0), Column(streamed, 1))
     identity = fingerprint(prepared.files(), times=False)
-    return Dataset(name, Split(*columns), test, prepared.class_names(), identity)
+    split = streamed(train, positions, workers)
+    return Dataset(name, split, test, prepared.class_names(), identity)
 
 
 def _read_labeled(folder: Path, name: str) -> Prepared:

@@ -116,7 +116,7 @@ def load_default(
         mini = load(name + MINI_SUFFIX)
         print(
             f"jaxae: NOT THE FULL DATASET: using the bundled subset {mini.name} "
-            f"({len(mini.train.labels)} training, {len(mini.test.labels)} test images): {error}",
+            f"({len(mini.train.images)} training, {len(mini.test.images)} test images): {error}",
             file=sys.stderr,
         )
         return mini

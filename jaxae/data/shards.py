@@ -30,6 +30,16 @@ class Shards:
     shape: tuple[int, int, int]  # of an image
     classes: int
 
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8."""
+        return np.dtype(np.uint8)
+
+    @property
+    def labeled(self) -> bool:
+        """True: every record has a label."""
+        return True
+
     def __len__(self) -> int:
         return len(self.source)
 

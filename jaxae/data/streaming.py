@@ -3,41 +3,104 @@
 grain reads ahead in threads or in processes of its own, so a dataset may have any size.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from jaxae.data.shards import Shards
+from jaxae.data.dataset import Dataset, Split
 from jaxae.errors import UserError
 
-_KINDS = (np.dtype(np.uint8), np.dtype(np.int32))  # dtypes of images and labels
+_LABELS = np.dtype(np.int32)
+
+
+class Source(Protocol):
+    """Examples on disk that are read by their numbers."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[H, W, C] of an image, or [D] of a vector."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8 or float32."""
+        ...
+
+    @property
+    def labeled(self) -> bool:
+        """Whether the examples have labels; without them `read` returns zeros."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns examples [N, *shape] and labels int32 [N]; raises `UserError` if it cannot."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredArrays:
+    """A source of examples in .npy files, which each read opens, so that processes can share it."""
+
+    images: Path
+    labels: Path | None
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    count: int
+
+    @property
+    def labeled(self) -> bool:
+        """Whether there is a file of labels."""
+        return self.labels is not None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the examples and labels with these numbers, as a `Source` does."""
+        try:
+            images = np.load(self.images, mmap_mode="r")[numbers]
+            if self.labels is None:
+                return images, np.zeros(len(numbers), _LABELS)
+            return images, np.load(self.labels, mmap_mode="r")[numbers]
+        except (OSError, ValueError, IndexError) as error:
+            raise UserError(
+                f"{self.images} cannot be read now ({error}), and it is a cache of your data that "
+                "no process should change while it trains: continue with --resume"
+            ) from None
 
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """The labeled images of a prepared split on disk, in the order that a `Split` has in memory."""
+    """The examples of a split on disk, in the order that a `Split` has in memory."""
 
-    shards: Shards
+    source: Source
     positions: np.ndarray | None = None  # [N], the stored position of each index; None: the index
     workers: int = 0  # number of processes that read; 0 uses threads instead
 
     def __len__(self) -> int:
-        return len(self.shards)
+        return len(self.source)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """[H, W, C] of an image."""
-        return self.shards.shape
+    def shape(self) -> tuple[int, ...]:
+        """[H, W, C] of an image, or [D] of a vector."""
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8 or float32."""
+        return self.source.dtype
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns images uint8 [N, H, W, C] and labels int32 [N] at indices [N]; zeros at -1."""
-        images = np.zeros((len(indices), *self.shape), np.uint8)
-        labels = np.zeros(len(indices), np.int32)
+        """Returns examples [N, *shape] and labels int32 [N] at indices [N]; zeros at -1."""
+        images = np.zeros((len(indices), *self.shape), self.dtype)
+        labels = np.zeros(len(indices), _LABELS)
         there = np.flatnonzero(indices >= 0)
         stored = indices[there] if self.positions is None else self.positions[indices[there]]
-        images[there], labels[there] = self.shards.read(stored.tolist())
+        images[there], labels[there] = self.source.read(stored.tolist())
         return images, labels
 
 
@@ -50,18 +113,18 @@ class Column:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """[N, H, W, C], or [N]."""
+        """[N, H, W, C] or [N, D], or [N] of labels."""
         return (len(self.split), *((), self.split.shape)[self.index == 0])
 
     @property
     def ndim(self) -> int:
-        """Four, or one."""
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def dtype(self) -> np.dtype:
-        """uint8, or int32."""
-        return _KINDS[self.index]
+        """uint8 or float32, or int32 of labels."""
+        return (self.split.dtype, _LABELS)[self.index]
 
     def __len__(self) -> int:
         return len(self.split)
@@ -75,10 +138,27 @@ class Column:
         return np.asarray(self[:], dtype)
 
 
+def streamed(source: Source, positions: np.ndarray | None, workers: int) -> Split:
+    """Returns a split whose arrays stay on disk."""
+    on_disk = StreamedSplit(source, positions, workers)
+    columns: Any = (Column(on_disk, 0), Column(on_disk, 1) if source.labeled else None)
+    return Split(*columns)
+
+
+def stream_arrays(dataset: Dataset, workers: int) -> Dataset:
+    """Returns a dataset whose training split stays in its files; unchanged if it is in memory."""
+    images, labels = dataset.train.images, dataset.train.labels
+    files = [getattr(array, "filename", None) for array in (images, labels)]
+    if files[0] is None:
+        return dataset
+    source = StoredArrays(Path(files[0]), files[1], images.shape[1:], images.dtype, len(images))
+    return replace(dataset, train=streamed(source, None, workers))
+
+
 def read_batches(
     split: StreamedSplit, order: np.ndarray
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yields images [..., B, H, W, C] and labels [..., B] of each step of an order [..., steps, B].
+    """Yields each step's examples [..., B, *shape] and labels [..., B], of orders [..., steps, B].
 
     Raises `UserError` if a record cannot be loaded.
     """
@@ -97,7 +177,8 @@ def read_batches(
             if isinstance(batch, UserError):
                 raise batch
             images, labels = (
-                np.frombuffer(part, kind) for part, kind in zip(batch, _KINDS, strict=True)
+                np.frombuffer(part, kind)
+                for part, kind in zip(batch, (split.dtype, _LABELS), strict=True)
             )
             yield images.reshape(*indices.shape, *split.shape), labels.reshape(indices.shape)
     finally:

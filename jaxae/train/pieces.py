@@ -6,6 +6,7 @@ resumed run continues at the same image.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -111,6 +112,8 @@ def _read_pieces(
             for _, start, stop in pieces:
                 taken = [next(batches) for _ in range(start, stop)]
                 examples, places = _join_batches(taken, order[..., start:stop, :], steps)
+                if not split.source.labeled:
+                    examples = replace(examples, labels=None)
                 yield Piece(epoch, start, stop, examples, places, 0)
 
 
@@ -118,11 +121,11 @@ def _join_batches(
     batches: list[tuple[np.ndarray, np.ndarray]], order: np.ndarray, steps: int
 ) -> tuple[Examples, np.ndarray]:
     """Joins batches into examples, with zeros up to `steps` batches; also returns their order."""
-    images = np.zeros((steps, *batches[0][0].shape), np.uint8)
-    labels = np.zeros((steps, *batches[0][1].shape), np.int32)
+    images, labels = (np.zeros((steps, *part.shape), part.dtype) for part in batches[0])
     for step, (image_batch, label_batch) in enumerate(batches):
         images[step], labels[step] = image_batch, label_batch
     places = np.arange(labels.size, dtype=np.int32).reshape(labels.shape)
     places = np.moveaxis(places, 0, -2).copy()
     places[..., : len(batches), :][order < 0] = -1
-    return Examples(images.reshape(-1, *images.shape[-3:]), labels.reshape(-1)), places
+    images = images.reshape(-1, *images.shape[labels.ndim :])
+    return Examples(images, labels.reshape(-1)), places
