@@ -19,14 +19,14 @@ class Reading:
     --help shows the comments.
     """
 
-    # side of a picture in pixels, or height and width (default: as the pictures are, if all agree)
+    # side of a picture in pixels, or height and width (default: the pictures' own, if all agree)
     size: tuple[int, ...] | None = None
     # how pictures of other proportions get --size: crop the middle, pad with black, or stretch
     fit: Literal["crop", "pad", "stretch"] | None = None
-    # 1 for gray, 3 for color (default: 1 if all pictures are gray)
+    # 1 for gray, 3 for color (default: 1 if all pictures are stored as gray)
     channels: Literal[1, 3] | None = None
     background: Literal["white", "black"] = "white"  # color that transparent pixels are drawn over
-    skip_unreadable: bool = False  # leave out files that cannot be read as pictures
+    skip_unreadable: bool = False  # leave out files that cannot be read, and list them
     # how numbers are scaled: to [0, 1] by the smallest and the largest of training (minmax), to
     # mean 0 and deviation 1 in each column (standardize), or not (default: standardize vectors,
     # and expect images in [0, 1])
