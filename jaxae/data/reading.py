@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from jaxae.data.dataset import Scaling
+from jaxae.errors import UserError
+from jaxae.files import shorten
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,42 @@ class Reading:
     channels: Literal[1, 3] | None = None
     background: Literal["white", "black"] = "white"  # color that transparent pixels are drawn over
     skip_unreadable: bool = False  # leave out files that cannot be read, and list them
-    # how numbers are scaled: to [0, 1] by the smallest and the largest of training (minmax), to
-    # mean 0 and deviation 1 in each column (standardize), or not (default: standardize vectors,
-    # and expect images in [0, 1])
+    # how numbers in arrays and tables are scaled: by the range of the training split to [0, 1]
+    # (minmax), by its mean and deviation to 0 and 1 (standardize), or not at all (none); images as
+    # a whole, vectors column by column (default: standardize vectors, expect images to be uint8 or
+    # in [0, 1])
     scale: Literal["minmax", "standardize", "none"] | None = None
-    channels_first: bool = False  # images in arrays are [N, C, H, W]
-    label: str | None = None  # name of the column or feature that holds the labels
+    channels_first: bool = False  # images in arrays are [N, C, H, W], not [N, H, W, C]
+    # column of a table, or feature of a TFDS or Hugging Face dataset, that holds the classes
+    # (default: none of a table, the only such feature of a dataset)
+    label: str | None = None
+
+    def check_only(self, allowed: Collection[str], what: str) -> None:
+        """Raises `UserError` if an option that is not among those allowed differs from its default.
+
+        `what` names the kind of data in the error.
+        """
+        given = [
+            field.name
+            for field in fields(self)
+            if field.name not in allowed and getattr(self, field.name) != field.default
+        ]
+        if given:
+            raise UserError(
+                f"{_flags(given)} {'does' if len(given) == 1 else 'do'} not apply to {what}: leave "
+                f"{'it' if len(given) == 1 else 'them'} out"
+                + (f", or give only {_flags(allowed)}" if allowed else "")
+            )
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Returns a text of the first ten names, quoted and shortened, and of how many more."""
+    more = len(names) - 10
+    return ", ".join(map(shorten, names[:10])) + (f" and {more} more" if more > 0 else "")
+
+
+def _flags(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 @dataclass(frozen=True)
