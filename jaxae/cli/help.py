@@ -98,6 +98,7 @@ def _group_options(options_type: type, defaults: Any | None = None) -> dict[str,
         nested = default_of(field, defaults)
         options = describe_options(type(nested), nested)
         if isinstance(nested, RunOptions):
+            options |= describe_options(type(nested.reading), nested.reading)
             shared = {
                 title: [options[name] for name in names] for title, names in OPTION_GROUPS.items()
             }

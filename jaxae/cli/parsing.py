@@ -18,8 +18,10 @@ from jaxae.files import convert
 from jaxae.runs import (
     CONFIG_FILE,
     OptionsType,
+    SavedDataset,
     check_options,
     check_same,
+    own_path,
     read_config,
 )
 from jaxae.terminal import losing_output
@@ -123,16 +125,27 @@ def parse(
         options = _parse_flags(options_type, arguments, None, description, program)
         check_options(options.run)
         return options
-    saved = _read_options(restored, options_type)
+    saved, trained_on = _read_options(restored, options_type)
     here = dataclasses.replace(saved.run, data_dir=None, sources=None)
+    if trained_on.own:
+        here = dataclasses.replace(here, dataset=None)
     defaults = dataclasses.replace(saved, run=here)  # pyright: ignore[reportArgumentType, reportCallIssue]
     options = _parse_flags(options_type, arguments, defaults, description, program)
     check_options(options.run)
+    if trained_on.own:
+        place = own_path(restored, trained_on, options.run.dataset)
+        options, saved = (_with_dataset(each, place) for each in (options, saved))
+    elif options.run.dataset is not None and options.run.dataset == saved.run.dataset:
+        data.check_data_dir(restored, options.run.dataset, saved.run.data_dir, options.run.data_dir)
     if options.run.resume is not None:
         check_same(options, saved)
-    if options.run.dataset is not None and options.run.dataset == saved.run.dataset:
-        data.check_data_dir(restored, options.run.dataset, saved.run.data_dir, options.run.data_dir)
     return options
+
+
+def _with_dataset(options: OptionsType, dataset: str) -> OptionsType:
+    """Returns options with another dataset."""
+    run = dataclasses.replace(options.run, dataset=dataset)
+    return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _parse_flags(
@@ -200,8 +213,10 @@ def _make_registry() -> Any:
     return registry
 
 
-def _read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
-    """Returns the options in a run's config.json, except those of one start, such as --devices.
+def _read_options(
+    folder: Path, options_type: type[OptionsType]
+) -> tuple[OptionsType, SavedDataset]:
+    """Returns the options in a run's config.json, except those of one start, and its dataset.
 
     Raises:
       UserError: the folder is not a run, or is a run of another experiment.
@@ -234,4 +249,5 @@ def _read_options(folder: Path, options_type: type[OptionsType]) -> OptionsType:
         raise UserError(
             f"{folder / CONFIG_FILE} holds an option out of its range: {error}"
         ) from None
-    return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    options = dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return options, config.dataset

@@ -53,6 +53,8 @@ class Options:
     seed: int = 0  # seed of the fits and the samples
 
     # --- data ---
+    # path of the data of your own that the run was trained on (default: where it was last read)
+    dataset: str | None = None
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
     # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
@@ -79,7 +81,13 @@ def main(options: Options) -> None:
         raise UserError(f"--seed {options.seed}: give 0 or more, and less than 2147483648")
     trained = jaxae.load(options.run)
     config = runs.read_config(options.run)
-    dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
+    dataset = load_dataset(
+        options.run,
+        config,
+        path=options.dataset,
+        data_dir=options.data_dir,
+        sources=options.sources,
+    )
     images = evaluate.make_images(dataset, config.options.binarization)
     test_labels = images.test_labels[:]
     chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)

@@ -1,20 +1,29 @@
-"""Datasets as arrays: bundled, cached, prepared by TFDS, or read from their original archives.
+"""Datasets as arrays: bundled, prepared by TFDS, read from original archives, or a user's own.
 
 `load` loads one by its name. A `Column` of a `StreamedSplit` stands for an array, read from disk.
 """
 
-from jaxae.data.dataset import Dataset, Split, assemble
+from jaxae.data.dataset import Dataset, Scaling, Split, assemble
 from jaxae.data.loading import check_data_dir, load, load_default
+from jaxae.data.own import find as find_own
+from jaxae.data.own import shown as shown_name
+from jaxae.data.reading import Reading
+from jaxae.data.splits import hold_out
 from jaxae.data.streaming import Column, StreamedSplit, read_batches
 
 __all__ = [
     "Column",
     "Dataset",
+    "Reading",
+    "Scaling",
     "Split",
     "StreamedSplit",
     "assemble",
     "check_data_dir",
+    "find_own",
+    "hold_out",
     "load",
     "load_default",
     "read_batches",
+    "shown_name",
 ]

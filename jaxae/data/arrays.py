@@ -119,7 +119,7 @@ class _Examples:
 
     def _out_of_range(self, survey: Survey) -> UserError:
         dtype = self.stored.dtype.name
-        looks_like_bytes = 0 <= survey.low and 127 < survey.high <= 255
+        looks_like_bytes = survey.low >= 0 and 127 < survey.high <= 255
         other = ", or save them as uint8" if looks_like_bytes else ""
         return UserError(
             f"{self.stored} holds images of {dtype} from {survey.low:g} to {survey.high:g}, which "

@@ -1,4 +1,4 @@
-"""Loads a dataset by its TFDS name, verified and decoded once, with or without a network.
+"""Loads a dataset by its TFDS name or its path, verified and decoded once, without a network.
 
 >>> fashion = load("fashion_mnist")
 >>> fashion.train.images.shape
@@ -7,22 +7,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import errno
 import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from jaxae import files
-from jaxae.data import archives, cache, decoding, preparation, prepared
+from jaxae.data import archives, cache, decoding, own, preparation, prepared, streaming
 from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
+from jaxae.data.locks import lock
+from jaxae.data.reading import Reading
 from jaxae.errors import UserError
 
 _BUNDLED = tuple(name + MINI_SUFFIX for name in archives.ORIGINALS)
@@ -35,8 +34,13 @@ def load(
     sources: str | Path | None = None,
     stream: bool = False,
     workers: int = 0,
+    reading: Reading = Reading(),
 ) -> Dataset:
-    """Loads exactly the dataset `name`: a TFDS image dataset, or one of the bundled subsets.
+    """Loads exactly the dataset `name`: a TFDS image dataset, a bundled subset, or your own data.
+
+    Your own data is a folder of pictures, an .npz, .npy, .csv or .tsv file, or a Hugging Face
+    dataset as "hf:NAME" or "hf:PATH". It is decoded once, into the user's cache folder. A name that
+    TFDS has never means a folder of that name: give ./NAME for that.
 
     MNIST and Fashion-MNIST are prepared on first use: from the archives in `sources`, else from
     those that Debian installs, else from the network. Their images keep the order of the original
@@ -44,24 +48,48 @@ def load(
     Without the package array_record, only bundled subsets and cached datasets can be loaded.
 
     Args:
-      name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini".
+      name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini", or a
+        path.
       data_dir: folder of prepared datasets; default: TFDS_DATA_DIR, else ~/tensorflow_datasets.
       sources: folder of original archives, with a subfolder per dataset; default: JAXAE_SOURCES.
       stream: leave the training split on disk, and read it when it is indexed or trained on;
         bundled subsets are always in memory.
       workers: number of processes that read and decode streamed images; 0 uses threads instead.
+      reading: how your own data is read.
 
     Raises:
       UserError: the dataset cannot be loaded.
     """
+    directory, source_root = _data_directory(data_dir), _source_root(sources)
+    if _is_own(name, directory):
+        dataset = own.load(name, reading)
+        return streaming.stream_arrays(dataset, workers) if stream else dataset
+    reading.check_only(("label",), f"{name}, which is not data of your own")
     if name in _BUNDLED:
         return _bundled(name)
-    directory, source_root = _data_directory(data_dir), _source_root(sources)
     folder = _prepared(name, directory, source_root)
     if not stream:
         return _in_memory(name, folder, directory)
     _check_array_record(name)
     return decoding.open_stream(folder, name, workers)
+
+
+def _is_own(name: str, directory: Path) -> bool:
+    """Returns whether a name is the path of the user's own data, and not a name of TFDS.
+
+    Prints a line if it could be either.
+    """
+    if own.is_path(name):
+        return True
+    if not Path(name).exists():
+        return False
+    ours = name in _BUNDLED or name in archives.ORIGINALS
+    if not ours and not (_is_name(name) and prepared.find(directory, name)):
+        return True
+    print(
+        f"jaxae: {name} is the dataset of that name; for the folder, give ./{name}", file=sys.stderr
+    )
+    return False
 
 
 def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
@@ -73,7 +101,7 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
         raise _unprepared(name, directory)
     _check_array_record(name)
     source = _obtainable(name, directory, source_root)  # before anything is written
-    with _lock(directory, name) as problem:
+    with lock(directory, name) as problem:
         if problem is None:  # another process may have prepared it in the meantime
             return prepared.find(directory, name) or preparation.prepare(directory, name, source)
     raise UserError(
@@ -88,7 +116,7 @@ def _in_memory(name: str, folder: Path, directory: Path) -> Dataset:
     if cached is not None:
         return cached
     _check_array_record(name)
-    with _lock(directory, name) as problem:
+    with lock(directory, name) as problem:
         if problem is None:  # another process may have cached it in the meantime
             return cache.read(folder, name) or _decode_and_cache(folder, name)
     _say_uncached(folder, name, problem)
@@ -102,6 +130,7 @@ def load_default(
     sources: str | Path | None = None,
     stream: bool = False,
     workers: int = 0,
+    reading: Reading = Reading(),
 ) -> Dataset:
     """Loads `name`, or its bundled subset if the full dataset is unavailable.
 
@@ -111,7 +140,14 @@ def load_default(
     bad archive or an unwritable folder, is an error.
     """
     try:
-        return load(name, data_dir=data_dir, sources=sources, stream=stream, workers=workers)
+        return load(
+            name,
+            data_dir=data_dir,
+            sources=sources,
+            stream=stream,
+            workers=workers,
+            reading=reading,
+        )
     except archives.UnobtainableError as error:
         mini = load(name + MINI_SUFFIX)
         print(
@@ -220,8 +256,8 @@ def _unprepared(name: str, directory: Path) -> UserError:
     nearest = difflib.get_close_matches(name.lower(), [*_BUNDLED, *known], n=3)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else "look it up in TFDS's catalog"
     return UserError(
-        f"there is no dataset {name!r}: give a name from TFDS, such as mnist, or a bundled subset, "
-        f"{', '.join(_BUNDLED)}; {hint}"
+        f"there is no dataset {name!r}: give a name from TFDS, such as mnist, a bundled subset, "
+        f"{', '.join(_BUNDLED)}, or the path of data of your own, such as ./pictures; {hint}"
     )
 
 
@@ -235,34 +271,6 @@ def _check_array_record(name: str) -> None:
             "which is not installed and has no build for Windows; everything else works without "
             f"it: give --dataset {' or '.join(_BUNDLED)}"
         ) from None
-
-
-@contextlib.contextmanager
-def _lock(directory: Path, name: str) -> Iterator[str | None]:
-    """Locks a set, so that one process prepares or decodes it while others wait.
-
-    Yields None, or the problem if the directory is not writable.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if not os.access(directory, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        # 0o666: other users lock the same file.
-        lock = FileLock(directory / f".{name.replace('/', '.')}.lock", mode=0o666)
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            print(f"jaxae: waiting for another process to prepare {name} ...", file=sys.stderr)
-            lock.acquire()
-    except OSError as error:
-        yield error.strerror
-        return
-    try:
-        yield None
-    finally:
-        lock.release()
 
 
 def _decode_and_cache(folder: Path, name: str) -> Dataset:

@@ -50,6 +50,8 @@ class Options:
     seed: int = 0  # seed of the posterior samples and the generated images
 
     # --- data ---
+    # path of the data of your own that the run was trained on (default: where it was last read)
+    dataset: str | None = None
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
     # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
@@ -67,7 +69,13 @@ def main(options: Options) -> None:
     config = read_config(options.run)
     step = choose_step(options)
     networks = load_replicas(options.run, step, config)
-    dataset = load_dataset(options.run, config, data_dir=options.data_dir, sources=options.sources)
+    dataset = load_dataset(
+        options.run,
+        config,
+        path=options.dataset,
+        data_dir=options.data_dir,
+        sources=options.sources,
+    )
     images = make_images(dataset, config.options.binarization)
     count = len(images.test)
     settings = figures.EvaluationSettings(

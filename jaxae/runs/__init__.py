@@ -1,7 +1,7 @@
 """Runs: their options, folders, recipes and training, and the files that they write."""
 
 from jaxae.runs.binarization import binarized_test, binarized_train, with_binarization
-from jaxae.runs.config import CONFIG_FILE, Config, read_config
+from jaxae.runs.config import CONFIG_FILE, Config, SavedDataset, read_config
 from jaxae.runs.environment import (
     command_line,
     describe_environment,
@@ -11,7 +11,7 @@ from jaxae.runs.environment import (
     words_of,
 )
 from jaxae.runs.folder import Run, add_to_summary, start, step_of_epoch
-from jaxae.runs.loading import load, load_dataset
+from jaxae.runs.loading import load, load_dataset, own_path
 from jaxae.runs.options import (
     OPTION_GROUPS,
     Binarization,
@@ -40,6 +40,7 @@ __all__ = [
     "Recipe",
     "Run",
     "RunOptions",
+    "SavedDataset",
     "add_to_summary",
     "binarized_test",
     "binarized_train",
@@ -58,6 +59,7 @@ __all__ = [
     "load",
     "load_dataset",
     "of_split",
+    "own_path",
     "pictures_by_epoch",
     "portable",
     "read_config",

@@ -1,26 +1,30 @@
 """A run's config.json, read and checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jaxae import data, files
 from jaxae.errors import UserError
-from jaxae.files import Count, convert
+from jaxae.files import Count, Index, convert
 from jaxae.runs.options import Binarization
 
 CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True)
-class _SavedDataset:
+class SavedDataset:
     """The dataset that a run was trained on."""
 
     name: str
     train_images: Count
     test_images: Count
-    image_shape: tuple[Count, Count, Count]
+    image_shape: tuple[Count, ...]  # of an image or a vector
     fingerprint: str
+    classes: Index | None = None  # their number; older runs do not keep it
+    own: bool = False  # whether it is the user's own data
+    scaling: data.Scaling | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class _SavedRunOptions:
     dataset: str | None = None
     data_dir: str | None = None
     stream: bool = False
+    reading: data.Reading = data.Reading()
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Config:
     """A run's config.json; fields that older runs lack are optional."""
 
     experiment: str
-    dataset: _SavedDataset
+    dataset: SavedDataset
     options: _SavedOptions
     steps_per_epoch: Count
     command: str
@@ -94,11 +99,30 @@ class Config:
 def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
     """Raises `UserError` if a dataset has other content than the one a run was trained on."""
     expected = config.dataset
-    if dataset.fingerprint != expected.fingerprint:
-        raise UserError(
-            f"{folder} was trained on a {expected.name} with other content than is found now: "
-            "give the data that it was trained on (--data-dir, --sources)"
-        )
+    if dataset.fingerprint == expected.fingerprint:
+        return
+    found = {
+        "training images": (expected.train_images, len(dataset.train.images)),
+        "test images": (expected.test_images, len(dataset.test.images)),
+        "the shape": (_sides(expected.image_shape), _sides(dataset.train.images.shape[1:])),
+        "classes": (expected.classes, len(dataset.class_names)),
+    }
+    changes = [
+        f"{what} were {before} and are {now}"
+        if what != "the shape"
+        else f"{what} was {before} and is {now}"
+        for what, (before, now) in found.items()
+        if before is not None and before != now
+    ]
+    raise UserError(
+        f"{folder} was trained on a {expected.name} with other content than is found now "
+        f"({'; '.join(changes) or 'as many images, of which some differ'}): give the data that it "
+        "was trained on (--dataset, --data-dir, --sources)"
+    )
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def read_config(folder: Path) -> Config:

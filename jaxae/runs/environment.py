@@ -13,14 +13,18 @@ from typing import Any
 import jax
 
 import jaxae
+from jaxae import data
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
 def describe_environment() -> dict[str, Any]:
-    """Returns this process's command line, commit, package versions and devices."""
+    """Returns this process's command line, commit, package versions and devices.
+
+    The command has the name of the user's own data in place of its path.
+    """
     return {
-        "command": shlex.join(command_line(sys.argv)),
+        "command": shlex.join(_named(command_line(sys.argv))),
         "git_commit": git_commit(),
         "versions": {
             "python": platform.python_version(),
@@ -30,6 +34,18 @@ def describe_environment() -> dict[str, Any]:
         "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
         "cpu_count": os.cpu_count(),
     }
+
+
+def _named(words: Sequence[str]) -> list[str]:
+    """Returns a command with the names of datasets in place of their paths."""
+    named = list(words)
+    for index, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if flag == "--dataset" and value:
+            named[index] = f"{flag}={data.shown_name(value)}"
+        elif index and words[index - 1] == "--dataset":
+            named[index] = data.shown_name(word)
+    return named
 
 
 def command_line(argv: Sequence[str]) -> list[str]:

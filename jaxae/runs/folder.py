@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,9 @@ class Run:
         return self.options.run
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the dataset's images."""
-        height, width, channels = self.dataset.train.images.shape[1:]
-        return height, width, channels
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of the dataset's images, or the length of its vectors."""
+        return self.dataset.train.images.shape[1:]
 
 
 @contextlib.contextmanager
@@ -85,9 +84,10 @@ def start(
         sources=shared.sources,
         stream=shared.stream,
         workers=shared.workers,
+        reading=shared.reading,
     )
     if shared.restored is not None:
-        check_restorable(shared, experiment, examples)
+        examples = check_restorable(shared, experiment, examples)
     mesh = data_mesh(shared.devices)
     mesh = mesh if mesh.size > 1 else None
     # Path.exists raises for a name that is too long, which new_folder reports better.
@@ -97,7 +97,7 @@ def start(
     with (
         _remove_if_empty(folder, wanted=not existed),
         _lock(folder),
-        clean_up_on_error(folder, shared),
+        clean_up_on_error(folder, shared, own=examples.own),
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
         records.open_board(folder, wanted=shared.tensorboard) as board,
     ):
@@ -144,11 +144,11 @@ def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def clean_up_on_error(folder: Path, shared: RunOptions) -> Iterator[None]:
+def clean_up_on_error(folder: Path, shared: RunOptions, *, own: bool = False) -> Iterator[None]:
     """Cleans up after an error or Ctrl-C: empties the folder of a new run that has saved nothing.
 
-    After Ctrl-C it also prints how to resume the run. An OSError of the system becomes a
-    `UserError`.
+    After Ctrl-C it also prints how to resume the run, with `own` on the user's own data. An OSError
+    of the system becomes a `UserError`.
     """
     try:
         yield
@@ -161,6 +161,8 @@ def clean_up_on_error(folder: Path, shared: RunOptions) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt) and is_first_process():
             program, _ = split_command(command_line(sys.argv))
             place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
+            if own and shared.dataset:
+                place = ["--dataset", shared.dataset]
             command = shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
             saved = f"the state is saved in {folder}: resume with\n    {command}"
             print(
@@ -197,8 +199,11 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
     )
 
 
-def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> None:
-    """Raises `UserError` if a run is of another experiment, or was trained on other data."""
+def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> data.Dataset:
+    """Returns the dataset of a restored run, under the name that it had when the run started.
+
+    Raises `UserError` if the run is of another experiment, or was trained on other data.
+    """
     folder = shared.restored
     assert folder is not None
     config = read_config(folder)
@@ -210,6 +215,8 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
         )
     if shared.resume is not None:
         check_dataset(folder, config, dataset)
+        return replace(dataset, name=config.dataset.name)
+    return dataset
 
 
 def new_folder(experiment: str, out: Path | None) -> Path:

@@ -1,5 +1,6 @@
 """Trained networks, loaded from a run's folder and described in its config.json."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,14 @@ from jaxae import checkpoint, data, likelihoods, models
 from jaxae.checkpoint import named_leaves
 from jaxae.errors import UserError
 from jaxae.network import Network, Trained, label_arguments
-from jaxae.runs.config import CONFIG_FILE, Config, SavedNetwork, check_dataset, read_config
+from jaxae.runs.config import (
+    CONFIG_FILE,
+    Config,
+    SavedDataset,
+    SavedNetwork,
+    check_dataset,
+    read_config,
+)
 from jaxae.train import Variables
 
 
@@ -48,7 +56,7 @@ def load(
 
 
 def _build_network(
-    folder: Path, network: SavedNetwork, shape: tuple[int, int, int]
+    folder: Path, network: SavedNetwork, shape: tuple[int, ...]
 ) -> tuple[Network, Variables]:
     """Builds a described network, and its variables as shapes; raises `UserError` if it cannot."""
     try:
@@ -81,17 +89,48 @@ def _check_shapes(folder: Path, expected: Variables, saved: Variables, replicas:
 
 
 def load_dataset(
-    folder: Path, config: Config, *, data_dir: Path | None, sources: Path | None
+    folder: Path,
+    config: Config,
+    *,
+    path: str | None = None,
+    data_dir: Path | None,
+    sources: Path | None,
 ) -> data.Dataset:
-    """Loads the dataset that a run was trained on, from the given folders or the user's defaults.
+    """Loads the dataset that a run was trained on, from the given places or the user's defaults.
 
-    Raises `UserError` if it cannot be found, or if its content has changed.
+    `path` is that of the user's own data, by default where it was last read. Raises `UserError` if
+    the dataset cannot be found, or if its content has changed.
     """
-    shared, name = config.options.run, config.dataset.name
-    data.check_data_dir(folder, name, shared.data_dir, data_dir)
-    dataset = data.load(name, data_dir=data_dir, sources=sources, stream=shared.stream)
+    shared, trained_on = config.options.run, config.dataset
+    if trained_on.own:
+        name = own_path(folder, trained_on, path)
+    elif path is not None:
+        raise UserError(
+            f"--dataset {path}: {folder} was trained on {trained_on.name}, which is found by its "
+            "name; leave it out"
+        )
+    else:
+        name = trained_on.name
+        data.check_data_dir(folder, name, shared.data_dir, data_dir)
+    dataset = data.load(
+        name, data_dir=data_dir, sources=sources, stream=shared.stream, reading=shared.reading
+    )
     check_dataset(folder, config, dataset)
-    return dataset
+    return replace(dataset, name=trained_on.name)
+
+
+def own_path(folder: Path, trained_on: SavedDataset, given: str | None) -> str:
+    """Returns the path of a user's own data: the one given, else where it was last read.
+
+    Raises `UserError` if neither is known.
+    """
+    path = given or data.find_own(trained_on.name, trained_on.fingerprint)
+    if path is None:
+        raise UserError(
+            f"{folder} was trained on data of your own, {trained_on.name}, which is not found "
+            "here: give its path with --dataset"
+        )
+    return path
 
 
 def describe_network(network: Network) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import jax.numpy as jnp
 
+from jaxae import data
 from jaxae.errors import UserError
 
 Binarization = Literal["none", "dynamic", "static"]
@@ -26,7 +27,9 @@ class RunOptions:
     seed: int = 0  # seed of the initial parameters, the order of the images and the noise
     precision: Literal["float32", "bf16"] = "float32"  # number format that the network computes in
     replicas: int = 1  # number of seeds to train at once, counted up from --seed
-    # name of the TFDS dataset to train on, spelled exactly (default: the experiment's own)
+    # dataset to train on: a name from TFDS, spelled exactly, or data of your own: the path of a
+    # folder of pictures, or of an .npz, .npy or .csv file, or hf:NAME from Hugging Face (default:
+    # the experiment's own)
     dataset: str | None = None
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
@@ -35,6 +38,7 @@ class RunOptions:
     # read training images from disk during training, for datasets larger than memory
     stream: bool = False
     workers: int = 0  # number of processes that read streamed images; 0 uses threads instead
+    reading: data.Reading = data.Reading()
     # new folder to write the run to (default: results/EXPERIMENT/TIME)
     out: Path | None = None
     # folder of a run to continue with its own options (default: start a new run)
@@ -84,6 +88,7 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 OPTION_GROUPS = {
     "training": ("epochs", "batch_size", "learning_rate", "seed", "precision", "replicas"),
     "data": ("dataset", "data_dir", "sources", "stream", "workers"),
+    "data of your own": tuple(field.name for field in dataclasses.fields(data.Reading)),
     "run": (
         "out",
         "resume",
@@ -184,9 +189,10 @@ def check_same(options: Options, saved: Options) -> None:
         )
 
 
-def _flatten(options: Options) -> dict[str, Any]:
+def _flatten(options: Any) -> dict[str, Any]:
     """Returns all options of an experiment by name, including those of nested dataclasses."""
     flat = {}
-    for name, value in dataclasses.asdict(options).items():  # pyright: ignore[reportArgumentType]
-        flat.update(value if isinstance(value, dict) else {name: value})
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        flat.update(_flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return flat

@@ -37,7 +37,7 @@ def write_config(
     path = folder / CONFIG_FILE
     if path.exists():
         config = read_config(folder).values
-        config["options"] = describe_options(options)
+        config["options"] = describe_options(options, dataset)
         config.setdefault("resumed", []).append(describe_environment())
     else:
         config = {
@@ -48,8 +48,11 @@ def write_config(
                 "test_images": len(dataset.test.images),
                 "image_shape": dataset.train.images.shape[1:],
                 "fingerprint": dataset.fingerprint,
+                "classes": len(dataset.class_names),
+                "own": dataset.own,
+                "scaling": dataset.scaling and dataclasses.asdict(dataset.scaling),
             },
-            "options": describe_options(options),
+            "options": describe_options(options, dataset),
             "steps_per_epoch": steps_per_epoch,
             "network": network,
             "corrupted_tests": corrupted_tests,
@@ -59,9 +62,11 @@ def write_config(
     write_json(path, config)
 
 
-def describe_options(options: Options) -> dict[str, Any]:
-    """Returns an experiment's options, with the data folders as absolute paths."""
+def describe_options(options: Options, dataset: Dataset | None = None) -> dict[str, Any]:
+    """Returns an experiment's options: data folders as absolute paths, own data by its name."""
     values = dataclasses.asdict(options)  # pyright: ignore[reportArgumentType]
+    if dataset is not None and dataset.own:
+        values["run"]["dataset"] = dataset.name
     for name in ("data_dir", "sources"):
         place = getattr(options.run, name)
         values["run"][name] = place and place.expanduser().absolute()

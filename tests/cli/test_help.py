@@ -12,6 +12,7 @@ import pytest
 
 from jaxae import commands
 from jaxae.cli import help as help_texts
+from jaxae.data import Reading
 from jaxae.runs import OPTION_GROUPS, RunOptions
 from support.commands import REPOSITORY
 
@@ -44,7 +45,16 @@ TOOLS = {
     "stream.py": ["timing", "data", "output", "help"],
     "jaxae": ["commands", "options"],
 }
-TITLES = ["recipe", "training", "data", "run", "several devices", "debugging", "help"]
+TITLES = [
+    "recipe",
+    "training",
+    "data",
+    "data of your own",
+    "run",
+    "several devices",
+    "debugging",
+    "help",
+]
 CONTINUATIONS = re.compile(
     r"(after|as|at|before|beside|by|for|from|in|into|of|on|over|that|to|when|where|which|with|without)\b"
 )
@@ -170,7 +180,8 @@ def test_each_phrase_stands_before_the_choices(name: str) -> None:
 
 def test_every_shared_option_is_in_one_group() -> None:
     names = [name for group in OPTION_GROUPS.values() for name in group]
-    assert sorted(names) == sorted(RunOptions.__dataclass_fields__)
+    fields = {**RunOptions.__dataclass_fields__, **Reading.__dataclass_fields__}
+    assert sorted(names) == sorted(fields.keys() - {"reading"})
 
 
 @dataclass(frozen=True)

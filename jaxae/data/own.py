@@ -1,0 +1,270 @@
+"""A user's own data: read from a path, decoded once, and kept in the user's cache folder.
+
+The kind of the data chooses the reader. The cache also remembers the path, so that the data of a
+run are found again although its config holds no path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from jaxae import files
+from jaxae.data import cache
+from jaxae.data.arrays import ARRAYS
+from jaxae.data.dataset import Dataset, Split, assemble
+from jaxae.data.locks import lock
+from jaxae.data.pictures import PICTURES
+from jaxae.data.reading import Opened, Reader, Reading
+from jaxae.errors import UserError
+
+_READERS = {".npz": ARRAYS, ".npy": ARRAYS}
+_HUB = "hf:"  # begins the name of a Hugging Face dataset
+_AT_ONCE = 1000  # examples that are scaled or moved at a time
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where data lies, and who reads it."""
+
+    given: str  # absolute, as in a cache's metadata
+    name: str  # what configs and captions show
+    path: Path
+    reader: Reader
+
+
+def is_path(name: str) -> bool:
+    """Returns whether a dataset's name can only be a path, or begins with hf:."""
+    return (
+        name.startswith((_HUB, ".", "~", "/", "\\"))
+        or name.endswith(("/", os.sep))
+        or Path(name).is_absolute()
+        or Path(name).suffix.lower() in _READERS
+    )
+
+
+def name_of(given: str) -> str:
+    """Returns the name of data for configs and captions: the last part of its path."""
+    if not given.startswith(_HUB):
+        return _expand(given).name or "root"
+    rest = given.removeprefix(_HUB)
+    return _HUB + (_expand(rest).name if _expand(rest).exists() else rest)
+
+
+def shown(given: str) -> str:
+    """Returns a dataset's name as configs show it: of a path that can be no TFDS name, its end."""
+    return name_of(given) if is_path(given) else given
+
+
+def load(given: str, reading: Reading) -> Dataset:
+    """Returns the data at a path from the cache, or reads and caches it.
+
+    If the cache cannot be written, the arrays are in memory. Raises `UserError` if there is no data
+    that can be read.
+    """
+    place = _find_place(given)
+    folder = cache_folder()
+    stem = re.sub(r"[^\w.-]", "_", place.name.removeprefix(_HUB))[:60]
+    key = hashlib.sha256(f"{place.given}\0{reading}".encode("utf-8", "surrogateescape")).hexdigest()
+    cached = folder / f"{stem}-{key[:16]}"
+    found = cache.read_arrays(cached, place.name, _identity(place), own=True)
+    if found is not None:
+        return found
+    with lock(folder, cached.name) as problem:
+        if problem is None:  # another process may have cached it in the meantime
+            found = cache.read_arrays(cached, place.name, _identity(place), own=True)
+            return found or _read_and_cache(place, reading, cached)
+    print(f"jaxae: no cache in {folder} ({problem}): reading {place.name} again", file=sys.stderr)
+    return _read(place, place.reader.open(place.path, reading), None)
+
+
+def find(name: str, fingerprint: str) -> str | None:
+    """Returns the path of data of a name, as the cache remembers it; None if nothing is there.
+
+    Data of this fingerprint come first; other data of the same name may have changed since.
+    """
+    same_name = []
+    for folder in sorted(cache_folder().glob("*/")):
+        try:
+            metadata = cache.read_metadata(folder)
+            given, recorded = metadata["given"], metadata["fingerprint"]
+        except Exception:  # missing or damaged, which is noticed when it is loaded
+            continue
+        if isinstance(given, str) and name_of(given) == name and _exists(given):
+            if recorded == fingerprint:
+                return given
+            same_name.append(given)
+    return same_name[0] if len(set(same_name)) == 1 else None
+
+
+def cache_folder() -> Path:
+    """Returns the folder of the arrays that were read from the user's own data."""
+    return files.cache_folder() / "datasets"
+
+
+def _expand(path: str) -> Path:
+    """Returns an absolute path without "..", which keeps the names of links."""
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"--dataset {path}: this path cannot be read ({error}): give another"
+        ) from None
+
+
+def _exists(given: str) -> bool:
+    """Returns whether there is something at an absolute path; a name on a hub always counts."""
+    path = Path(given.removeprefix(_HUB))
+    return path.exists() or not path.is_absolute()
+
+
+def _find_place(given: str) -> _Place:
+    """Finds the data at a path; raises `UserError` if there is none, or no reader for it."""
+    name = name_of(given)
+    if given.startswith(_HUB):
+        rest = given.removeprefix(_HUB)
+        path = _expand(rest)
+        if not path.exists():
+            return _Place(given, name, Path(rest), PICTURES)
+        return _Place(f"{_HUB}{path}", name, path, PICTURES)
+    path = _expand(given)
+    if path.is_dir():
+        return _Place(str(path), name, path, PICTURES)
+    kinds = "a folder of pictures, or a file that ends in " + ", ".join(_READERS)
+    if not path.exists():
+        raise UserError(f"--dataset {given}: there is no such file or folder; give {kinds}")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None or not path.is_file():
+        raise UserError(f"--dataset {given}: this kind of file cannot be read; give {kinds}")
+    return _Place(str(path), name, path, reader)
+
+
+def _identity(place: _Place) -> str:
+    """Returns a digest of the names, sizes and times of the data's files."""
+    states = []
+    for path in place.reader.files(place.path):
+        try:
+            stat = path.stat()
+        except OSError:  # reported when it is read
+            states.append((str(path), None, None))
+        else:
+            states.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(repr(states).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read_and_cache(place: _Place, reading: Reading, cached: Path) -> Dataset:
+    """Reads data into a new cache, and returns it from there; without room, from memory."""
+    identity = _identity(place)
+    opened = place.reader.open(place.path, reading)
+    try:
+        with cache.staging(cached) as staging:
+            dataset = _read(place, opened, staging)
+            cache.write_metadata(staging, dataset, identity, given=place.given)
+            nothing = Split(np.zeros(0), None)
+            # Windows does not rename files that are mapped.
+            dataset = replace(dataset, train=nothing, test=nothing)
+        return cache.mapped(cached, dataset)
+    except OSError as error:
+        reason = error.strerror or error
+        print(
+            f"jaxae: no cache in {cached.parent} ({reason}): reading {place.name} into memory",
+            file=sys.stderr,
+        )
+        return _read(place, opened, None)
+
+
+def _read(place: _Place, opened: Opened, folder: Path | None) -> Dataset:
+    """Reads all examples into arrays, in files of a folder or in memory, and scales them."""
+    arrays, seen = {}, {}
+    for split, count in opened.counts.items():
+        arrays[split] = _new_array(folder, split, (count, *opened.shape), opened.dtype)
+        seen[split] = np.zeros(count, bool)
+    for piece in opened.read():
+        arrays[piece.split][piece.positions] = piece.examples
+        seen[piece.split][piece.positions] = True
+    for split, there in seen.items():
+        if not there.any():
+            raise UserError(
+                f"none of the {len(there)} {split} examples of {place.name} can be read: give data "
+                "of which some can"
+            )
+        if not there.all():
+            arrays[split] = _keep(folder, split, arrays[split], np.flatnonzero(there))
+    scaling = opened.scaling and opened.scaling(arrays["train"])
+    if scaling is not None:
+        for array in arrays.values():
+            for part in _parts(len(array)):
+                array[part] = scaling.apply(array[part])
+    labels = None
+    if opened.labels is not None:
+        labels = {split: opened.labels[split][there] for split, there in seen.items()}
+        if folder is not None:
+            for split, values in labels.items():
+                np.save(folder / f"{split}_labels.npy", values)
+    train, test = (
+        Split(arrays[split], None if labels is None else labels[split])
+        for split in ("train", "test")
+    )
+    dataset = assemble(place.name, train, test, opened.class_names, scaling=scaling, own=True)
+    print(f"jaxae: {_describe(dataset)}", file=sys.stderr)
+    return dataset
+
+
+def _new_array(
+    folder: Path | None, split: str, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
+    """Returns a new array, mapped to a file of a folder whose room on disk is reserved."""
+    if folder is None:
+        try:
+            return np.empty(shape, dtype)
+        except (MemoryError, ValueError):
+            raise UserError(
+                f"{shape[0]} examples of shape {shape[1:]} do not fit in memory, and the folder "
+                f"{cache_folder()} cannot be written: make it writable, or give a smaller --size"
+            ) from None
+    path = folder / f"{split}_images.npy"
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(
+        os, "posix_fallocate"
+    ):  # a write to a mapped page without room would end the process
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _keep(folder: Path | None, split: str, array: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Returns an array of some examples, in place of the array in a folder, or in memory."""
+    if folder is None:
+        return array[positions]
+    kept = np.lib.format.open_memmap(
+        folder / "kept.npy", "w+", array.dtype, (len(positions), *array.shape[1:])
+    )
+    for part in _parts(len(positions)):
+        kept[part] = array[positions[part]]
+    (folder / "kept.npy").replace(folder / f"{split}_images.npy")
+    return kept
+
+
+def _parts(count: int) -> Iterable[slice]:
+    return (slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE))
+
+
+def _describe(dataset: Dataset) -> str:
+    """Returns a line about data that was read."""
+    shape, classes = dataset.train.images.shape[1:], len(dataset.class_names)
+    kind = f"vectors of {shape[0]} numbers" if len(shape) == 1 else f"images of {_sides(shape)}"
+    return (
+        f"{dataset.name}: {len(dataset.train.images):,} training and {len(dataset.test.images):,} "
+        f"test {kind}, {f'in {classes} classes' if classes else 'without labels'}"
+    )
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
