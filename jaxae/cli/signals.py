@@ -22,8 +22,12 @@ def stop_once() -> Iterator[None]:
 
     Later ones are ignored, so that saving can finish. Python ignores exceptions in finalizers and
     in callbacks of the garbage collector, of which JAX has one. An interrupt that is lost there is
-    raised again shortly after, in the main thread's Python code.
+    raised again shortly after, in the main thread's Python code. Only the main thread can handle
+    signals; in another one this changes nothing.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     stopped, hook, main_thread = False, sys.unraisablehook, threading.main_thread()
 
     def stop(number: int, frame: Any) -> None:

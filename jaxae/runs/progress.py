@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxae.errors import UserError
+from jaxae.runs.interrupts import keep_interrupts
 from jaxae.train import Progress
 
 if TYPE_CHECKING:  # tqdm may be missing if no run is trained
@@ -61,12 +62,14 @@ def show_line(line: str) -> None:
 def skip_failed_picture(name: str) -> Iterator[None]:
     """Skips a picture that cannot be drawn, and prints the reason on stderr.
 
-    The run and its other pictures go on. An OSError, as from a full disk, is still raised.
+    The run and its other pictures go on. An OSError, as from a full disk, is still raised. So is an
+    interrupt, even if a library has turned it into another exception.
     """
     from tqdm import tqdm
 
     try:
-        yield
+        with keep_interrupts():
+            yield
     except OSError:
         raise
     except Exception as error:  # packages that fit and draw raise errors of many types
@@ -84,8 +87,8 @@ def timed(chunks: Iterator[Progress]) -> Iterator[tuple[Progress, float]]:
     """Yields each chunk, once computed, with the seconds it took."""
     while True:
         started = time.perf_counter()
-        chunk = next(chunks, None)
+        with keep_interrupts():
+            chunk = jax.block_until_ready(next(chunks, None))
         if chunk is None:
             return
-        jax.block_until_ready(chunk.state)
         yield chunk, time.perf_counter() - started

@@ -16,6 +16,7 @@ from jaxae.runs import progress, records
 from jaxae.runs.config import read_config
 from jaxae.runs.divergence import check_finite, warn_of_losses
 from jaxae.runs.folder import Run, check_folder
+from jaxae.runs.interrupts import keep_interrupts
 from jaxae.runs.loading import describe_network
 from jaxae.runs.meter import Meter
 from jaxae.runs.pictures import draw_curves
@@ -49,7 +50,8 @@ def train_epochs(
     shared = run.shared
     examples = check_examples(recipe.examples or of_split(run.dataset.train), shared.batch_size)
     steps_per_epoch = steps_in_epoch(len(examples.images), shared.batch_size)
-    state, totals = starting_point(run, recipe, examples)
+    with keep_interrupts():
+        state, totals = starting_point(run, recipe, examples)
     test_record = _make_test_record(run, recipe)
     done, all_steps = train.steps_done(state), shared.epochs * steps_per_epoch
     _open_records(run, recipe, done, steps_per_epoch)
@@ -130,34 +132,34 @@ def _trained_epochs(
     all_images = shared.epochs * images_per_epoch
     with progress.open_bar(all_images, meter.images) as bar, _save_on_interrupt(run, position):
         for chunk, seconds in progress.timed(chunks):
-            meter.count(progress.images_done(chunk, images_per_epoch), seconds)
-            progress.show_loss(bar, chunk, shared.epochs, meter.images)
-            check_finite(
-                chunk,
-                examples,
-                objective=recipe.objective,
-                batch_size=shared.batch_size,
-                debug=shared.debug,
-            )
-            if on_chunk is not None:
-                on_chunk(chunk)
-            record = {}
-            if chunk.finished_epoch:
-                record = {
-                    "epoch": chunk.epoch,
-                    "dataset": run.dataset.name,
-                    **records.flatten_replicas("train_", chunk.metrics),
-                    **test_record(chunk.state),
-                    **meter.finish_epoch(),
-                }
-                _save_epoch(run, chunk, record)
-            before = position.steps
-            # Moved last, because an interrupt must not save a position that is not recorded yet.
-            position.move_to(chunk)
-            if chunk.finished_epoch:
-                last = chunk.epoch == shared.epochs
+            before, record = position.steps, {}
+            with keep_interrupts():
+                meter.count(progress.images_done(chunk, images_per_epoch), seconds)
+                progress.show_loss(bar, chunk, shared.epochs, meter.images)
+                check_finite(
+                    chunk,
+                    examples,
+                    objective=recipe.objective,
+                    batch_size=shared.batch_size,
+                    debug=shared.debug,
+                )
+                if on_chunk is not None:
+                    on_chunk(chunk)
+                if chunk.finished_epoch:
+                    record = {
+                        "epoch": chunk.epoch,
+                        "dataset": run.dataset.name,
+                        **records.flatten_replicas("train_", chunk.metrics),
+                        **test_record(chunk.state),
+                        **meter.finish_epoch(),
+                    }
+                    _save_epoch(run, chunk, record)
+                # Moved last, because an interrupt must not save a position that is not recorded.
+                position.move_to(chunk)
+                last = chunk.finished_epoch and chunk.epoch == shared.epochs
                 if last:
                     _finish(run, chunk.state, record)
+            if chunk.finished_epoch:
                 yield Epoch(chunk.epoch, chunk.state, last, record, recipe)
             if devices.asked_to_stop(range(before + 1, position.steps + 1)):
                 raise Terminated
