@@ -66,7 +66,10 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
     """Returns a recipe with the squared error per pixel, and Keras's Adam with --decay."""
     learning_rate = optax.exponential_decay(
         options.run.learning_rate,
-        options.decay_epochs * steps_in_epoch(options.images, options.run.batch_size),
+        options.decay_epochs
+        * steps_in_epoch(
+            options.images, options.run.batch_size, drop_remainder=options.run.drop_remainder
+        ),
         options.decay,
         staircase=True,
     )

@@ -129,7 +129,9 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
     objective = family.make_objective(options.objective, network, settings, images=count)
     rate = options.run.learning_rate
     if options.schedule == "cosine":
-        steps = options.run.epochs * steps_in_epoch(count, options.run.batch_size)
+        steps = options.run.epochs * steps_in_epoch(
+            count, options.run.batch_size, drop_remainder=options.run.drop_remainder
+        )
         rate = optax.cosine_decay_schedule(rate, steps)
     recipe = runs.Recipe(
         network,

@@ -95,12 +95,13 @@ class StreamedSplit:
         return self.source.dtype
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns examples [N, *shape] and labels int32 [N] at indices [N]; zeros at -1."""
-        images = np.zeros((len(indices), *self.shape), self.dtype)
-        labels = np.zeros(len(indices), _LABELS)
-        there = np.flatnonzero(indices >= 0)
-        stored = indices[there] if self.positions is None else self.positions[indices[there]]
-        images[there], labels[there] = self.source.read(stored.tolist())
+        """Returns examples [N, *shape] and labels int32 [N] at indices [N].
+
+        An index ~i, as padding has, reads what i does.
+        """
+        places = np.maximum(indices, ~indices)
+        stored = places if self.positions is None else self.positions[places]
+        images, labels = self.source.read(stored.tolist())
         return images, labels
 
 

@@ -27,6 +27,8 @@ class RunOptions:
     seed: int = 0  # seed of the initial parameters, the order of the images and the noise
     precision: Literal["float32", "bf16"] = "float32"  # number format that the network computes in
     replicas: int = 1  # number of seeds to train at once, counted up from --seed
+    # leave out an incomplete last batch; each epoch leaves out other images
+    drop_remainder: bool = False
     # dataset to train on: a name from TFDS, spelled exactly, or data of your own: the path of a
     # folder of pictures, or of an .npz, .npy or .csv file, or hf:NAME from Hugging Face (default:
     # the experiment's own)
@@ -86,7 +88,15 @@ class Options(Protocol):
 OptionsType = TypeVar("OptionsType", bound=Options)
 
 OPTION_GROUPS = {
-    "training": ("epochs", "batch_size", "learning_rate", "seed", "precision", "replicas"),
+    "training": (
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "precision",
+        "replicas",
+        "drop_remainder",
+    ),
     "data": ("dataset", "data_dir", "sources", "stream", "workers"),
     "data of your own": tuple(field.name for field in dataclasses.fields(data.Reading)),
     "run": (

@@ -49,7 +49,9 @@ def train_epochs(
     """
     shared = run.shared
     examples = check_examples(recipe.examples or of_split(run.dataset.train), shared.batch_size)
-    steps_per_epoch = steps_in_epoch(len(examples.images), shared.batch_size)
+    steps_per_epoch = steps_in_epoch(
+        len(examples.images), shared.batch_size, drop_remainder=shared.drop_remainder
+    )
     with keep_interrupts():
         state, totals = starting_point(run, recipe, examples)
     test_record = _make_test_record(run, recipe)
@@ -61,7 +63,9 @@ def train_epochs(
     if shared.resume is not None and done and done % steps_per_epoch == 0:
         # Again, because the run may have been killed before this epoch was drawn.
         yield _restored_epoch(run, recipe, state, test_record, last=False)
-    yield from _trained_epochs(run, recipe, examples, state, totals, test_record, on_chunk)
+    yield from _trained_epochs(
+        run, recipe, examples, state, totals, steps_per_epoch, test_record, on_chunk
+    )
 
 
 def _open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> None:
@@ -108,6 +112,7 @@ def _trained_epochs(
     examples: Examples,
     state: train.State,
     totals: train.Metrics,
+    steps_per_epoch: int,
     test_record: Callable[[train.State], dict[str, Any]],
     on_chunk: Callable[[train.Progress], None] | None,
 ) -> Iterator[Epoch]:
@@ -122,11 +127,11 @@ def _trained_epochs(
         batch_size=shared.batch_size,
         totals=totals,
         chunk_steps=1 if shared.debug else recipe.chunk_steps,
+        drop_remainder=shared.drop_remainder,
         mesh=run.mesh,
     )
-    size = len(examples.images)
+    size = min(len(examples.images), steps_per_epoch * shared.batch_size)
     images_per_epoch = shared.replicas * size
-    steps_per_epoch = steps_in_epoch(size, shared.batch_size)
     position = _Position(state, totals, saved=shared.resume is not None)
     meter = Meter(position.steps * images_per_epoch // steps_per_epoch)
     all_images = shared.epochs * images_per_epoch

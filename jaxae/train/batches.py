@@ -81,36 +81,46 @@ def epoch_order(
     batch_size: int,
     *,
     parts: int = 1,
+    drop_remainder: bool = False,
 ) -> Int32[Array, "steps batch"]:
     """Returns an epoch's shuffled indices, split and padded by `in_batches`."""
     order_key, _ = order_and_noise_keys(key)
     permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), size)
-    return in_batches(permutation, batch_size, parts=parts)
+    return in_batches(permutation, batch_size, parts=parts, drop_remainder=drop_remainder)
 
 
 def in_batches(
-    indices: Int[Array, " N"], batch_size: int, *, parts: int = 1
+    indices: Int[Array, " N"], batch_size: int, *, parts: int = 1, drop_remainder: bool = False
 ) -> Int[Array, "steps batch"]:
-    """Splits indices into batches, and pads the last batch with -1.
+    """Splits indices into batches, and pads them with other examples, as negative indices.
 
-    Every batch is padded so that its size is a multiple of `parts`.
+    A padding ~i, which is -1 - i, stands for example i with weight 0. So what a network computes
+    from a whole batch, such as the statistics of batch normalization, is not biased by one example.
+    The examples are those that follow in the order, from whose end it goes on at the start.
+
+    Every batch is padded so that its size is a multiple of `parts`, and so is an incomplete last
+    batch, unless `drop_remainder` leaves it out.
     """
-    padding = -indices.shape[0] % batch_size
-    batches = jnp.pad(indices, (0, padding), constant_values=-1).reshape(-1, batch_size)
-    return jnp.pad(batches, ((0, 0), (0, -batch_size % parts)), constant_values=-1)
+    size = indices.shape[0]
+    steps = steps_in_epoch(size, batch_size, drop_remainder=drop_remainder)
+    columns = jnp.arange(batch_size + -batch_size % parts)[None, :]
+    positions = batch_size * jnp.arange(steps)[:, None] + columns
+    taken = indices[positions % size]
+    return jnp.where((columns < batch_size) & (positions < size), taken, ~taken)
 
 
 def gather(examples: Examples, indices: Int[Array, " batch"]) -> Batch:
-    """Returns the examples at these indices; an index of -1 gives the first one, with weight 0."""
+    """Returns the examples at these indices; those of padding (`in_batches`) have weight 0."""
     examples = lists_to_arrays(examples)
-    taken = jax.tree.map(lambda array: array[jnp.maximum(indices, 0)], examples)
+    places = jnp.maximum(indices, ~indices)
+    taken = jax.tree.map(lambda array: array[places], examples)
     weights = (indices >= 0).astype(jnp.float32)
     return Batch(taken.images, taken.labels, taken.inputs, weights)
 
 
-def steps_in_epoch(size: int, batch_size: int) -> int:
-    """Returns the number of batches in an epoch, including an incomplete last one."""
-    return -(-size // batch_size)
+def steps_in_epoch(size: int, batch_size: int, *, drop_remainder: bool = False) -> int:
+    """Returns the number of batches in an epoch; an incomplete last one counts unless dropped."""
+    return size // batch_size if drop_remainder else -(-size // batch_size)
 
 
 _ExamplesOrBatch = TypeVar("_ExamplesOrBatch", Examples, Batch)

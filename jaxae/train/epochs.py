@@ -113,11 +113,15 @@ def make_training_step(
 
 
 def make_order(
-    size: int, batch_size: int, *, replicas: bool, mesh: Mesh | None
+    size: int, batch_size: int, *, replicas: bool, mesh: Mesh | None, drop_remainder: bool
 ) -> Callable[[Array, int], Array]:
     """Compiles a function from a state's key and an epoch's index to the epoch's order."""
     order_of = partial(
-        epoch_order, size=size, batch_size=batch_size, parts=1 if mesh is None else mesh.size
+        epoch_order,
+        size=size,
+        batch_size=batch_size,
+        parts=1 if mesh is None else mesh.size,
+        drop_remainder=drop_remainder,
     )
     if replicas:
         order_of = jax.vmap(order_of, in_axes=(0, None))

@@ -66,6 +66,7 @@ def fit(
     batch_size: int,
     totals: Metrics | None = None,
     chunk_steps: int | None = None,
+    drop_remainder: bool = False,
     mesh: Mesh | None = None,
 ) -> Iterator[Progress]:
     """Trains from the state's step to the end of the last epoch; yields after each chunk of steps.
@@ -74,6 +75,10 @@ def fit(
     within an epoch, give the state and its totals. A state with a leading axis trains that many
     replicas at once on the same examples, each in its own order. The devices of a mesh
     (`devices.data_mesh`) share each batch; its size need not be a multiple of their number.
+
+    An incomplete last batch is padded with other examples of weight 0, which count only in what a
+    network computes from a whole batch, such as the statistics of batch normalization. With
+    `drop_remainder` it is left out, and each epoch leaves out other examples.
 
     A non-finite step is discarded, as by `take_step`; to find it, the fit waits for each chunk. If
     all results of a chunk are finite, its steps are kept, even one whose infinite gradient the
@@ -87,7 +92,7 @@ def fit(
         )
     examples = check_examples(examples, batch_size)
     size = examples.images.shape[0]
-    steps_per_epoch = steps_in_epoch(size, batch_size)
+    steps_per_epoch = steps_in_epoch(size, batch_size, drop_remainder=drop_remainder)
     replicas = state.step.ndim == 1
     # The unguarded loop is faster; a chunk with a non-finite result is repeated with the guard.
     loop, guarded_loop = (
@@ -103,7 +108,8 @@ def fit(
         )
     if mesh is not None:
         state, totals = devices.place((state, totals), devices.on_each(mesh))
-    order_of = partial(make_order(size, batch_size, replicas=replicas, mesh=mesh), state.key)
+    make = partial(make_order, replicas=replicas, mesh=mesh, drop_remainder=drop_remainder)
+    order_of = partial(make(size, batch_size), state.key)
     bounds = piece_bounds(steps_done(state), epochs, steps_per_epoch, chunk_steps)
     if isinstance(examples.images, Column):
         pieces = stream(examples, bounds, order_of, chunk_steps or CHUNK_STEPS, mesh)

@@ -126,6 +126,7 @@ def _join_batches(
         images[step], labels[step] = image_batch, label_batch
     places = np.arange(labels.size, dtype=np.int32).reshape(labels.shape)
     places = np.moveaxis(places, 0, -2).copy()
-    places[..., : len(batches), :][order < 0] = -1
+    padding = places[..., : len(batches), :]  # a view
+    padding[order < 0] = ~padding[order < 0]
     images = images.reshape(-1, *images.shape[labels.ndim :])
     return Examples(images, labels.reshape(-1)), places

@@ -135,9 +135,13 @@ def weighted_mean(values: Num[Array, "..."], weights: Float[Array, " batch"]) ->
 
 
 def _weighted_sum(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
-    """Returns the weighted sum of values [B] of any dtype, or of a scalar."""
+    """Returns the weighted sum of values [B] of any dtype, or of a scalar.
+
+    An example of weight 0 adds 0, even if its value is NaN or infinite.
+    """
     with jax.numpy_dtype_promotion("standard"):  # an objective may count, or compute in float64
-        return jnp.sum(jnp.broadcast_to(values, weights.shape) * weights)
+        counted = jnp.where(weights == 0, 0, jnp.broadcast_to(values, weights.shape))
+        return jnp.sum(counted * weights)
 
 
 def sums(terms: Terms, weights: Float[Array, " batch"]) -> Metrics:
