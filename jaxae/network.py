@@ -1,5 +1,6 @@
 """A model and its likelihood as pure functions, and a trained network that is ready for use."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from flax.errors import ScopeParamShapeError
 from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, Integer, Key, UInt8
 
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood, name_of
@@ -229,8 +230,24 @@ class Trained:
 
 
 def apply(model: nn.Module, variables: Variables, *inputs: Array, method: str = "__call__") -> Any:
-    """Applies a method of a Linen module to arrays; returns floats as float32 or wider."""
-    return jax.tree.map(_widen, model.apply(variables, *inputs, method=method))
+    """Applies a method of a Linen module to arrays, not as in training.
+
+    Returns floats as float32 or wider.
+    """
+    options = evaluation_arguments(model, method)
+    return jax.tree.map(_widen, model.apply(variables, *inputs, method=method, **options))
+
+
+def init_variables(model: nn.Module, key: Key[Array, ""], shape: tuple[int, ...]) -> Variables:
+    """Returns the initial variables of a module, for images or vectors of a shape without batch."""
+    labels = label_arguments(model, jnp.zeros(1, jnp.int32))
+    return model.init(key, jnp.zeros((1, *shape)), *labels, **evaluation_arguments(model))
+
+
+def evaluation_arguments(model: nn.Module, method: str = "__call__") -> dict[str, Any]:
+    """Returns {"train": False} if a module's method takes `train`, as by Flax's convention."""
+    taken = inspect.signature(getattr(model, method)).parameters
+    return {"train": False} if "train" in taken else {}
 
 
 def _widen(leaf: Array) -> Array:

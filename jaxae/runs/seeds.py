@@ -10,7 +10,7 @@ import optax
 
 from jaxae import devices, train
 from jaxae.errors import UserError
-from jaxae.network import label_arguments
+from jaxae.network import init_variables
 from jaxae.runs.options import RunOptions
 
 
@@ -18,10 +18,10 @@ def initial_state(
     options: RunOptions,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     collections: train.Variables | None = None,
 ) -> train.State:
-    """Returns the state before training on images of shape [H, W, C].
+    """Returns the state before training on images of shape [H, W, C], or on vectors [D].
 
     The collections of an objective are added to those of the model. With replicas the state has a
     leading axis, and replica r has the state of a run with seed + r.
@@ -57,13 +57,16 @@ def seeded_state(
     *,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     collections: train.Variables | None = None,
 ) -> train.State:
-    """Returns the state before training from an integer seed, for images of shape [H, W, C]."""
+    """Returns the state before training from an integer seed, for images [H, W, C] or vectors [D].
+
+    Linen derives the random streams of a module that its key is not given for, such as dropout's,
+    from that of the parameters.
+    """
     init_key, run_key = jax.random.split(jax.random.key(seed))
-    labels = label_arguments(model, jnp.zeros(1, jnp.int32))
-    variables = model.init(init_key, jnp.zeros((1, *shape)), *labels)
+    variables = init_variables(model, init_key, shape)
     return train.init(run_key, {**variables, **(collections or {})}, optimizer)
 
 

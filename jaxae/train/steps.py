@@ -19,7 +19,15 @@ from jaxtyping import Bool, Float, Key
 
 from jaxae.errors import UserError
 from jaxae.train.batches import Batch, lists_to_arrays, order_and_noise_keys
-from jaxae.train.terms import Metrics, Objective, Terms, Variables, sums, terms_of, weighted_mean
+from jaxae.train.terms import (
+    Metrics,
+    Objective,
+    Terms,
+    Variables,
+    sums,
+    training_terms_of,
+    weighted_mean,
+)
 
 _MeanLoss = Callable[[Any], tuple[Array, Terms]]
 """A function from parameters to the mean loss of a batch and the objective's terms."""
@@ -148,7 +156,9 @@ def _next_loss(state: State, batch: Batch, *, objective: Objective) -> _MeanLoss
     step_key = jax.random.fold_in(noise_key, state.step)
 
     def mean_loss(params: Any) -> tuple[Array, Terms]:
-        terms = terms_of(objective, {"params": params, **state.collections}, step_key, batch)
+        terms = training_terms_of(
+            objective, {"params": params, **state.collections}, step_key, batch
+        )
         return weighted_mean(terms.loss, batch.weights), terms
 
     return mean_loss

@@ -3,13 +3,15 @@
 An objective maps variables, a key and a batch to the loss of each example, and to metrics.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from flax.errors import ModifyScopeVariableError
 from jax import Array
 from jaxtyping import Float, Key, Num
 
@@ -24,6 +26,12 @@ Metrics = dict[str, Array]
 
 RESERVED = ("loss", "weight", "skipped_steps")
 """Names of the sums that a step adds to the objective's metrics, which must not use them."""
+
+
+_RETURNED = (
+    'y, changed = model.apply(variables, x, mutable=["batch_stats"]), and return '
+    "train.Terms(loss, metrics, changed)"
+)
 
 
 @struct.dataclass
@@ -62,6 +70,41 @@ class Objective(Protocol):
           batch: B examples, of which padding has weight 0.
         """
         ...
+
+
+def training_terms_of(
+    objective: Objective, variables: Variables, key: Key[Array, ""], batch: Batch
+) -> Terms:
+    """Returns an objective's terms as `terms_of` does, for a training step.
+
+    Also raises `UserError` if the objective lets a Linen module change a collection of the
+    variables, and does not return it.
+    """
+    changed: set[str] = set()
+
+    def note_mutable(method: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+        scope = context.module.scope
+        if scope is not None:
+            changed.update(filter(scope.is_mutable_collection, variables))
+        return method(*args, **kwargs)
+
+    try:
+        with nn.intercept_methods(note_mutable):
+            terms = terms_of(objective, variables, key, batch)
+    except ModifyScopeVariableError as error:
+        said = str(error).partition(". ")[0]
+        raise UserError(
+            f"the objective applies a module that changes a collection ({said}): write {_RETURNED}"
+        ) from error
+    forgotten = sorted(changed - {"params"} - terms.collections.keys())
+    if forgotten:
+        name = forgotten[0]
+        raise UserError(
+            f"the objective lets a module change the collection {name}, and does not return it: "
+            f"write {_RETURNED}; to keep it as it is, return "
+            f'train.Terms(loss, metrics, {{"{name}": variables["{name}"]}})'
+        )
+    return terms
 
 
 def terms_of(

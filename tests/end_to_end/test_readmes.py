@@ -79,7 +79,7 @@ def test_no_block_goes_untested():
     }
     assert languages == {
         "README.md": ["python", "python"],
-        "jaxae/README.md": ["text", "python", "python"],
+        "jaxae/README.md": ["text", "python", "python", "python"],
         "experiments/README.md": ["sh", "sh", "console", "console"],
         "tests/README.md": [],
         ".github/CONTRIBUTING.md": [],
@@ -181,8 +181,15 @@ def test_research_example_trains(checkout):
 
 
 @pytest.mark.slow
+def test_example_with_batch_normalization_trains(checkout):
+    _, example, _ = blocks(ARCHITECTURE, "python")
+    (checkout / "example.py").write_text(example)
+    assert 0 < float(run(["example.py"], checkout)) < 784
+
+
+@pytest.mark.slow
 def test_drop_ins_example_encodes(checkout):
-    _, example = blocks(ARCHITECTURE, "python")
+    *_, example = blocks(ARCHITECTURE, "python")
     (checkout / "example.py").write_text(example + "print(codes.shape)\n")
     assert run(["example.py"], checkout) == "(8, 7, 7, 8)\n"
 
@@ -220,7 +227,7 @@ def test_a_member_is_trained_evaluated_and_drawn(checkout):
 
 @pytest.mark.slow
 def test_a_new_member_is_a_row():
-    example, _ = blocks(ARCHITECTURE, "python")
+    example, *_ = blocks(ARCHITECTURE, "python")
     names = {}
     exec(example, names)
     member = names["member"]

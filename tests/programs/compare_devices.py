@@ -17,10 +17,11 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from jaxae import devices, family, likelihoods, models, objectives, train
+from jaxae import devices, family, likelihoods, models, objectives, runs, train
 from jaxae.network import Network
 from jaxae.train import Examples
 from jaxae.train.epochs import make_loop, make_order
+from support.normalized import Normalized, objective_of
 
 _SHAPE = (8, 8, 1)
 _MEMBERS = ("wae", "beta-tc", "vq")  # their losses or codebooks depend on the whole batch
@@ -54,6 +55,7 @@ def main(dtype: str, what: str) -> None:
             "dense, batch 7 on 2": _compare_network(_DENSE, dense, images, 7, 2),
             "conv, batch 8 on 2": _compare_network(_CONV, conv, images, 8, 2),
             "3 replicas, batch 8 on 8": _compare_network(_DENSE, stacked, images, 8, 8),
+            "normalized, batch 8 on 8": _compare_normalized(images),
             "gathers": _count_collectives(_DENSE, dense, images, 8),
         }
     print(json.dumps(result))
@@ -91,6 +93,17 @@ def _compare_network(
         _largest_difference(_trained(shared), _trained(single)),
         _largest_difference(evaluated, evaluate()(*arguments)),
     )
+
+
+def _compare_normalized(images: np.ndarray) -> float:
+    """Returns the largest difference of a network with batch normalization over all devices."""
+    model = Normalized(_SHAPE)
+    state = runs.seeded_state(0, model=model, optimizer=_OPTIMIZER, shape=_SHAPE)
+    cast = jax.tree.map(lambda leaf: leaf.astype(images.dtype), train.variables_of(state))
+    objective = objective_of(Network(model, likelihoods.BERNOULLI))
+    state = train.init(state.key, cast, _OPTIMIZER)
+    single, shared = _train_both(objective, state, images, 8, 8)
+    return _largest_difference(_trained(shared), _trained(single))
 
 
 def _compare_member(name: str, images: np.ndarray) -> float:
@@ -158,7 +171,9 @@ def _count_collectives(
     )
     same = (state, totals, examples)
     state, totals, examples = devices.place(same, devices.on_each(mesh))
-    order = make_order(len(images), batch_size, replicas=False, mesh=mesh)(state.key, 0)
+    order = make_order(len(images), batch_size, replicas=False, mesh=mesh, drop_remainder=False)(
+        state.key, 0
+    )
     assert {shard.data.shape for shard in order.addressable_shards} == {(6, 1)}
     loop: Any = make_loop(step, mesh)  # Any, because its type hides that it is jitted
     text = loop.lower(state, totals, (examples, order), 0, 6).compile().as_text()
