@@ -101,8 +101,7 @@ class StreamedSplit:
         """
         places = np.maximum(indices, ~indices)
         stored = places if self.positions is None else self.positions[places]
-        images, labels = self.source.read(stored.tolist())
-        return images, labels
+        return self.source.read(stored.tolist())
 
 
 @dataclass(frozen=True)
