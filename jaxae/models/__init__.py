@@ -31,6 +31,7 @@ from jaxae.models.descriptions import build, describe
 from jaxae.models.design import Design, make_pair
 from jaxae.models.layers import ConvLayer, PoolLayer, lecun, limited_scale, logistic
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
+from jaxae.models.residual import ResidualDecoder, ResidualEncoder
 
 __all__ = [
     "Autoencoder",
@@ -46,6 +47,8 @@ __all__ = [
     "HasPosterior",
     "PoolLayer",
     "Quantizer",
+    "ResidualDecoder",
+    "ResidualEncoder",
     "Shape",
     "TopK",
     "VariationalAutoencoder",

@@ -1,8 +1,9 @@
 """Encoders, decoders, and the two ways to join them: a code, or a posterior over codes.
 
-Images are floats in the likelihood's range. A decoder returns logits: an image's values before the
-output activation. As in Flax, `dtype` is the dtype of the computation (None promotes inputs and
-parameters to a common one); parameters are always float32.
+Images [B, H, W, C] are floats in the likelihood's range; dense networks take vectors [B, D] alike.
+A decoder returns logits: an image's values before the output activation. As in Flax, `dtype` is the
+dtype of the computation (None promotes inputs and parameters to a common one); parameters are
+always float32.
 """
 
 import math
@@ -21,7 +22,8 @@ from jaxae.errors import UserError
 from jaxae.models.layers import Activation, ConvLayer, Initialization, dense, keras
 from jaxae.models.stacks import convolve
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
+"""(height, width, channels) of an image, or (dimension,) of a vector."""
 
 
 def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -38,7 +40,7 @@ class Gaussian:
 
 
 class DenseEncoder(nn.Module):
-    """Dense layers from flattened images to codes."""
+    """Dense layers from vectors or flattened images to codes."""
 
     features: tuple[int, ...]
     latent: int
@@ -48,9 +50,7 @@ class DenseEncoder(nn.Module):
     dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch {self.latent}"]:
+    def __call__(self, x: Float[Array, "batch *shape"]) -> Float[Array, "batch {self.latent}"]:
         x = x.reshape(x.shape[0], -1)
         for features in self.features:
             x = self.activation(dense(x, features, self.initialization, self.dtype))
@@ -67,9 +67,7 @@ class DenseDecoder(nn.Module):
     dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(
-        self, z: Float[Array, "batch latent"]
-    ) -> Float[Array, "batch height width logits"]:
+    def __call__(self, z: Float[Array, "batch latent"]) -> Float[Array, "batch *logits"]:
         for features in self.features:
             z = self.activation(dense(z, features, self.initialization, self.dtype))
         z = dense(z, math.prod(self.shape), self.initialization, self.dtype)
@@ -94,6 +92,7 @@ class ConvEncoder(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch *code"]:
+        check_image_shape(x.shape[1:])
         activations = [self.activation] * len(self.layers)
         if self.latent is None and self.latent_activation is not None:
             activations[-1] = self.latent_activation
@@ -140,23 +139,19 @@ class Autoencoder(nn.Module):
     decoder: nn.Module
     bottleneck: Callable[[Array], Array] = identity  # a function, or a Linen module
 
-    def features(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch *features"]:
+    def features(self, x: Float[Array, "batch *shape"]) -> Float[Array, "batch *features"]:
         """Returns the encoder's output for images, before the bottleneck."""
         return self.encoder(_check_images(x))
 
-    def encode(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch *code"]:
+    def encode(self, x: Float[Array, "batch *shape"]) -> Float[Array, "batch *code"]:
         """Returns the codes of images."""
         return self.bottleneck(self.features(x))
 
-    def decode(self, z: Float[Array, "batch *code"]) -> Float[Array, "batch height width logits"]:
+    def decode(self, z: Float[Array, "batch *code"]) -> Float[Array, "batch *logits"]:
         """Returns the logits of codes."""
         return self.decoder(z)
 
-    def __call__(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch height width logits"]:
+    def __call__(self, x: Float[Array, "batch *shape"]) -> Float[Array, "batch *logits"]:
         return _check_same_size(self.decode(self.encode(x)), x)
 
 
@@ -166,7 +161,7 @@ class HasPosterior(Protocol):
 
     def posterior(
         self,
-        x: Float[Array, "batch height width channels"],
+        x: Float[Array, "batch *shape"],
         labels: Integer[Array, " batch"] | None = None,
     ) -> Gaussian:
         """Returns q(z | x) of images."""
@@ -195,7 +190,7 @@ class VariationalAutoencoder(nn.Module):
 
     def posterior(
         self,
-        x: Float[Array, "batch height width channels"],
+        x: Float[Array, "batch *shape"],
         labels: Integer[Array, " batch"] | None = None,
     ) -> Gaussian:
         """Returns q(z | x) of images, or q(z | x, y) if the model has classes."""
@@ -207,7 +202,7 @@ class VariationalAutoencoder(nn.Module):
 
     def encode(
         self,
-        x: Float[Array, "batch height width channels"],
+        x: Float[Array, "batch *shape"],
         labels: Integer[Array, " batch"] | None = None,
     ) -> Float[Array, "batch latent"]:
         """Returns the posterior means of images."""
@@ -215,7 +210,7 @@ class VariationalAutoencoder(nn.Module):
 
     def decode(
         self, z: Float[Array, "batch latent"], labels: Integer[Array, " batch"] | None = None
-    ) -> Float[Array, "batch height width logits"]:
+    ) -> Float[Array, "batch *logits"]:
         """Returns the logits of codes."""
         if self.classes is not None:
             one_hot = jax.nn.one_hot(check_labels(labels), self.classes, dtype=z.dtype)
@@ -224,9 +219,9 @@ class VariationalAutoencoder(nn.Module):
 
     def __call__(
         self,
-        x: Float[Array, "batch height width channels"],
+        x: Float[Array, "batch *shape"],
         labels: Integer[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch height width logits"]:
+    ) -> Float[Array, "batch *logits"]:
         return _check_same_size(self.decode(self.encode(x, labels), labels), x)
 
 
@@ -238,7 +233,7 @@ class _LabelImages(nn.Module):
     @nn.compact
     def __call__(
         self, labels: Integer[Array, " batch"], shape: tuple[int, ...]
-    ) -> Float[Array, "batch height width channels"]:
+    ) -> Float[Array, "batch *shape"]:
         images = self.param("images", nn.initializers.zeros, (self.classes, *shape), jnp.float32)
         return images[labels]
 
@@ -250,38 +245,50 @@ def check_labels(labels: Integer[Array, " batch"] | None) -> Integer[Array, " ba
     return labels
 
 
-def _check_images(x: Array) -> Float[Array, "batch height width channels"]:
-    """Returns the images; raises `UserError` unless they are float [B, H, W, C]."""
-    if x.ndim != 4 or 0 in x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
+def _check_images(x: Array) -> Float[Array, "batch *shape"]:
+    """Returns the images; raises `UserError` unless they are float [B, H, W, C] or [B, D]."""
+    if x.ndim not in (2, 4) or 0 in x.shape or not jnp.issubdtype(x.dtype, jnp.floating):
         raise UserError(
-            f"{x.dtype} of shape {x.shape} was given to a network: give floats [B, H, W, C], with "
-            "at least one of each; jaxae.train.pixels converts uint8, and gray images have C = 1"
+            f"{x.dtype} of shape {x.shape} was given to a network: give floats [B, H, W, C], or "
+            "vectors [B, D], with at least one of each; jaxae.train.pixels converts uint8, and "
+            "gray images have C = 1"
         )
     return x
 
 
 def check_shape(shape: Shape) -> None:
-    """Raises `UserError` unless the shape is (height, width, channels), each 1 or more."""
-    if len(shape) != 3 or not all(size >= 1 for size in shape):
+    """Raises `UserError` unless the shape is of images or of vectors, each size 1 or more."""
+    if len(shape) not in (1, 3) or not all(size >= 1 for size in shape):
         raise UserError(
-            f"an image shape of {shape} was given: give (height, width, channels), each 1 or more"
+            f"a shape of {shape} was given: give (height, width, channels) of images, or "
+            "(dimension,) of vectors, each 1 or more"
+        )
+
+
+def check_image_shape(shape: Shape) -> None:
+    """Raises `UserError` unless the shape is (height, width, channels), each 1 or more."""
+    check_shape(shape)
+    if len(shape) != 3:
+        raise UserError(
+            f"vectors of {shape[0]} numbers were given to a network of convolutions, which reads "
+            "images: choose a dense network (--network dense)"
         )
 
 
 def _check_same_size(
-    logits: Float[Array, "batch *logits"], images: Float[Array, "batch height width channels"]
-) -> Float[Array, "batch height width _"]:
+    logits: Float[Array, "batch *logits"], images: Float[Array, "batch *shape"]
+) -> Float[Array, "batch *logits"]:
     """Returns the logits; raises `UserError` unless they have the size of the images.
 
-    The channels may be a multiple of the images' channels, because a likelihood may read several
+    The last axis may be a multiple of the images' last axis, because a likelihood may read several
     logits per channel, such as a mean and a variance.
     """
-    height, width, channels = images.shape[1:]
-    if logits.shape[:3] != images.shape[:3] or logits.shape[3] % channels:
+    if logits.shape[:-1] != images.shape[:-1] or logits.shape[-1] % images.shape[-1]:
+        read, written = ("x".join(map(str, array.shape[1:])) for array in (images, logits))
         raise UserError(
-            f"this network turns images of {height}x{width}x{channels} into "
-            f"{'x'.join(map(str, logits.shape[1:]))}: choose a dataset whose image size it "
-            "reproduces (every network reproduces 28x28), or a dense network, which takes any size"
+            f"this network turns images of {read} into {written}: choose a dataset whose image "
+            "size it reproduces (every network reproduces 28x28), or use jaxae train, whose "
+            "networks take any size"
         )
     return logits
 

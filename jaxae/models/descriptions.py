@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxae.errors import UserError
 from jaxae.files import shorten
-from jaxae.models import autoencoders, bottlenecks, codebooks, layers, published
+from jaxae.models import autoencoders, bottlenecks, codebooks, layers, published, residual
 
 _CLASSES = {
     cls.__name__: cls
@@ -22,6 +22,8 @@ _CLASSES = {
         autoencoders.DenseDecoder,
         autoencoders.ConvEncoder,
         autoencoders.ConvDecoder,
+        residual.ResidualEncoder,
+        residual.ResidualDecoder,
         bottlenecks.FiniteScalarQuantizer,
         bottlenecks.TopK,
         codebooks.VectorQuantizer,

@@ -69,7 +69,12 @@ class PoolLayer:
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """A convolution, and a max-pool or an upsampling that follows its activation."""
+    """A convolution, and a max-pool or an upsampling that follows its activation.
+
+    A transposed or upsampling layer multiplies the height and the width. With `size`, it undoes a
+    step that rounded them up: a transposed layer is the adjoint of the strided convolution of
+    images of this size, and an upsampling leaves out the last rows and columns.
+    """
 
     features: int
     kernel_size: int = 3
@@ -78,6 +83,13 @@ class ConvLayer:
     transpose: bool = False
     pool: PoolLayer | None = None
     upsample: int = 1  # nearest neighbor
+    size: tuple[int, int] | None = None  # height and width of the output; None: all of it
+
+
+def halvings(shape: tuple[int, ...], count: int) -> list[tuple[int, int]]:
+    """Returns the height and width of an image, and after each of `count` halvings, rounded up."""
+    height, width = shape[:2]
+    return [(-(-height // 2**n), -(-width // 2**n)) for n in range(count + 1)]
 
 
 def dense(

@@ -1,7 +1,8 @@
 """The published networks by name, as functions of the image shape (H, W, C) and the code size.
 
-As in Flax, `dtype` is the dtype of the computation; None promotes inputs and parameters. Sizes
-below 1 raise `UserError`.
+The dense ones also take the shape (D,) of vectors. As in Flax, `dtype` is the dtype of the
+computation; None promotes inputs and parameters. Sizes below 1, and vectors for convolutions, raise
+`UserError`.
 """
 
 import flax.linen as nn
@@ -18,9 +19,10 @@ from jaxae.models.autoencoders import (
     DenseEncoder,
     Shape,
     VariationalAutoencoder,
+    check_image_shape,
     check_shape,
 )
-from jaxae.models.layers import ConvLayer, PoolLayer, keras, lecun, pytorch
+from jaxae.models.layers import ConvLayer, PoolLayer, halvings, keras, lecun, pytorch
 
 
 def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Autoencoder:
@@ -36,20 +38,21 @@ def fashion(shape: Shape, latent: int = 20, *, dtype: Dtype | None = None) -> Au
 def denoise(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
     """The convolutional denoiser: convolutions with pooling, then upsampling; 4,385 parameters.
 
-    The code has 1/8 of the image's height and width, and 8 channels. If both are multiples of 8,
-    SAME convolutions restore them. Else a VALID convolution turns 16 pixels into 14, so that the
-    sides go from 28 to 4 and back to 28.
+    The code has 1/8 of the image's height and width, rounded up, and 8 channels. As published, a
+    VALID convolution turns 16 pixels into 14, so that the sides go from 28 to 4 and back to 28.
+    For images whose size that does not restore, the convolution is SAME, and each upsampling is
+    cropped to the size before the pooling that it mirrors.
     """
-    check_shape(shape)
-    height, width, channels = shape
-    exact = height % 8 == 0 and width % 8 == 0
+    check_image_shape(shape)
+    sizes = halvings(shape, 3)
+    as_published = shape[0] % 8 == shape[1] % 8 == 4
     halve = PoolLayer(2, 2, "SAME")
     encoder = (ConvLayer(16, pool=halve), ConvLayer(8, pool=halve), ConvLayer(8, pool=halve))
     decoder = (
-        ConvLayer(8, upsample=2),
-        ConvLayer(8, upsample=2),
-        ConvLayer(16, padding="SAME" if exact else "VALID", upsample=2),
-        ConvLayer(channels),
+        ConvLayer(8, upsample=2, size=None if as_published else sizes[2]),
+        ConvLayer(8, upsample=2, size=None if as_published else sizes[1]),
+        ConvLayer(16, padding="VALID" if as_published else "SAME", upsample=2, size=sizes[0]),
+        ConvLayer(shape[-1]),
     )
     return Autoencoder(
         ConvEncoder(encoder, initialization=keras, dtype=dtype),
@@ -64,17 +67,17 @@ def leaky_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 def latent2d(shape: Shape, latent: int = 2, *, dtype: Dtype | None = None) -> Autoencoder:
     """Strided and transposed convolutions, a 2-D code, LeakyReLU; 200,963 parameters."""
-    check_shape(shape)
+    check_image_shape(shape)
     _check_latent(latent)
-    height, width, channels = shape
+    sizes = halvings(shape, 2)
     encoder = (ConvLayer(32), ConvLayer(64, stride=2), ConvLayer(64, stride=2), ConvLayer(64))
     decoder = (
         ConvLayer(64, transpose=True),
-        ConvLayer(64, stride=2, transpose=True),
-        ConvLayer(32, stride=2, transpose=True),
-        ConvLayer(channels, transpose=True),
+        ConvLayer(64, stride=2, transpose=True, size=sizes[1]),
+        ConvLayer(32, stride=2, transpose=True, size=sizes[0]),
+        ConvLayer(shape[-1], transpose=True),
     )
-    start = (-(-height // 4), -(-width // 4), 64)
+    start = (*sizes[2], 64)
     return Autoencoder(
         ConvEncoder(encoder, latent, activation=leaky_relu, initialization=keras, dtype=dtype),
         ConvDecoder(decoder, start, activation=leaky_relu, initialization=keras, dtype=dtype),
@@ -92,8 +95,11 @@ def latent3d(shape: Shape, latent: int = 3, *, dtype: Dtype | None = None) -> Au
 
 
 def conv(shape: Shape, *, dtype: Dtype | None = None) -> Autoencoder:
-    """Strided convolutions and pooling, sides 28-10-5-3-2 and back 2-5-15-28; 5,729 parameters."""
-    check_shape(shape)
+    """Strided convolutions and pooling, sides 28-10-5-3-2 and back 2-5-15-28; 5,729 parameters.
+
+    It reproduces few other sizes: the code of 32 pixels, for example, also stands for 28.
+    """
+    check_image_shape(shape)
     encoder = (
         ConvLayer(16, stride=3, padding=1, pool=PoolLayer(2, 2, "VALID")),
         ConvLayer(8, stride=2, padding=1, pool=PoolLayer(2, 1, "VALID")),

@@ -54,19 +54,7 @@ def convolve(
     ConvTranspose_0 and so on, each with a `kernel` [h, w, C, O] and a `bias` [O]. A program that is
     compiled for a CPU computes matrix products; on other platforms it uses XLA's convolutions.
     """
-    parameters = []
-    channels, numbers = x.shape[-1], Counter()
-    for layer, _ in layers:
-        area = layer.kernel_size**2
-        # PyTorch counts a transposed kernel's fan-in over its outputs; the other initializations
-        # read the kernel's shape.
-        fan_in = area * (layer.features if layer.transpose else channels)
-        shape = (layer.kernel_size, layer.kernel_size, channels, layer.features)
-        kind = "ConvTranspose" if layer.transpose else "Conv"
-        name = f"{kind}_{numbers[kind]}"
-        parameters.append(_KernelAndBias(shape, initialization(fan_in), name=name)())
-        channels = layer.features
-        numbers[kind] += 1
+    parameters = declare([layer for layer, _ in layers], x.shape[-1], initialization)
     leaves, structure = jax.tree.flatten((x, parameters))
     x, parameters = jax.tree.unflatten(structure, promote_dtype(*leaves, dtype=dtype))
     return lax.platform_dependent(
@@ -77,25 +65,54 @@ def convolve(
     )
 
 
+def declare(
+    layers: Sequence[ConvLayer], channels: int, initialization: Initialization
+) -> Parameters:
+    """Returns the parameters of layers that are applied in turn, inside a compact Linen method."""
+    parameters, numbers = [], Counter()
+    for layer in layers:
+        area = layer.kernel_size**2
+        # PyTorch counts a transposed kernel's fan-in over its outputs; the other initializations
+        # read the kernel's shape.
+        fan_in = area * (layer.features if layer.transpose else channels)
+        shape = (layer.kernel_size, layer.kernel_size, channels, layer.features)
+        kind = "ConvTranspose" if layer.transpose else "Conv"
+        name = f"{kind}_{numbers[kind]}"
+        parameters.append(_KernelAndBias(shape, initialization(fan_in), name=name)())
+        channels = layer.features
+        numbers[kind] += 1
+    return parameters
+
+
 def by_convolutions(
     x: Float[Array, "batch height width channels"], parameters: Parameters, *, layers: Layers
 ) -> Float[Array, "batch new_height new_width features"]:
     """Applies layers and their activations with XLA's convolutions, for GPUs and TPUs."""
+    factor = 1  # x still has to be upsampled by this factor
     for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
-        strides = (layer.stride, layer.stride)
-        if layer.transpose:
-            x = lax.conv_transpose(x, kernel, strides, [_padding_of(layer)] * 2)
-        else:
-            pads = [(w.low, w.high) for w in _windows_of(layer, x.shape[1:3])]
-            x = lax.conv_general_dilated(
-                x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-        x = activation(x + bias[None, None, None])
+        x = activation(convolution(x, kernel, layer, factor) + bias[None, None, None])
         if layer.pool is not None:
             size, stride = layer.pool.window, layer.pool.stride
             x = nn.max_pool(x, (size, size), (stride, stride), layer.pool.padding)
-        x = _upsample(x, layer.upsample)
-    return x
+        x, factor = defer_upsampling(x, layer)
+    return _upsample(x, factor)
+
+
+def convolution(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
+    layer: ConvLayer,
+    factor: int = 1,
+) -> Float[Array, "batch new_height new_width features"]:
+    """Convolves the upsampling of x by a factor as the layer says, with XLA's convolution."""
+    x = _upsample(x, factor)
+    windows, strides = _windows_of(layer, x.shape[1:3]), (layer.stride, layer.stride)
+    if layer.transpose and layer.stride > 1:
+        return lax.conv_transpose(x, kernel, strides, [_dilated_padding(w) for w in windows])
+    pads = [(w.low, w.high) for w in windows]
+    return lax.conv_general_dilated(
+        x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def by_products(
@@ -107,25 +124,51 @@ def by_products(
     for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
         pool = layer.pool
         pool_first = pool is not None and activation in NONDECREASING
-        if factor > 1 and layer.stride > 1:
-            x, factor = _upsample(x, factor), 1
         windows = _windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
-        if layer.transpose and layer.stride > 1:
-            x = convolutions.correlate_transposed(x, kernel, windows)
-        elif factor > 1:
-            x = convolutions.upsample_and_correlate(x, kernel, windows, factor)
-        elif pool is not None and pool_first and _overlap(layer, pool):
+        if pool is not None and pool_first and factor == 1 and _overlap(layer, pool):
             x = convolutions.correlate_and_pool(x, kernel, windows, _pool_windows(pool, windows))
             pool = None
         else:
-            x = convolutions.correlate(x, kernel, windows)
+            x = product(x, kernel, layer, factor)
         if pool is not None and pool_first:
             x, pool = convolutions.max_pool(x, _pool_windows(pool, windows)), None
         x = activation(x + bias[:, None, None, None])
         if pool is not None:
             x = convolutions.max_pool(x, _pool_windows(pool, windows))
-        factor = layer.upsample
+        x, factor = defer_upsampling(x, layer)
     return _upsample(x, factor).transpose(3, 1, 2, 0)
+
+
+def product(
+    x: Float[Array, "channels height width batch"],
+    kernel: Float[Array, "kernel_height kernel_width channels features"],
+    layer: ConvLayer,
+    factor: int = 1,
+) -> Float[Array, "features new_height new_width batch"]:
+    """Convolves the upsampling of x by a factor as the layer says, with matrix products."""
+    if factor > 1 and layer.stride > 1:
+        x, factor = _upsample(x, factor), 1
+    windows = _windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
+    if layer.transpose and layer.stride > 1:
+        return convolutions.correlate_transposed(x, kernel, windows)
+    if factor > 1:
+        return convolutions.upsample_and_correlate(x, kernel, windows, factor)
+    return convolutions.correlate(x, kernel, windows)
+
+
+def defer_upsampling(
+    x: Float[Array, "first height width last"], layer: ConvLayer
+) -> tuple[Float[Array, "first new_height new_width last"], int]:
+    """Returns x and the factor that the next layer upsamples it by.
+
+    An upsampling that is cropped takes place here, because the next layer pads what is left.
+    """
+    if layer.upsample == 1 or layer.size is None:
+        return x, layer.upsample
+    height, width = layer.size
+    if (x.shape[1] * layer.upsample, x.shape[2] * layer.upsample) == layer.size:
+        return x, layer.upsample
+    return _upsample(x, layer.upsample)[:, :height, :width], 1
 
 
 def _overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
@@ -135,17 +178,26 @@ def _overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
 
 def _windows_of(layer: ConvLayer, sizes: tuple[int, ...]) -> Windows:
     """Returns a layer's windows over its input, or over its output if it dilates the input."""
-    height, width = sizes
-    return _window_of(layer, height), _window_of(layer, width)
+    rows, columns = zip(sizes, layer.size or (None, None), strict=True)
+    return _window_of(layer, *rows), _window_of(layer, *columns)
 
 
-def _window_of(layer: ConvLayer, size: int) -> Window:
-    """Returns a layer's window along one axis."""
+def _window_of(layer: ConvLayer, size: int, output: int | None) -> Window:
+    """Returns a layer's window along one axis; `output` is the size that the layer returns."""
     if not layer.transpose:
         return window(size, layer.kernel_size, layer.stride, layer.padding)
     if layer.stride == 1:
         return window(size, layer.kernel_size, 1, _padding_of(layer))
+    if output is not None:
+        return window(output, layer.kernel_size, layer.stride, layer.padding)
     return transposed_window(size, layer.kernel_size, layer.stride, _padding_of(layer))
+
+
+def _dilated_padding(window: Window) -> tuple[int, int]:
+    """Returns how far a transposed layer with this window pads its dilated input."""
+    low = window.taps - 1 - window.low
+    dilated = (window.outputs - 1) * window.stride + 1 if window.outputs else 0
+    return low, window.inputs + window.taps - 1 - dilated - low
 
 
 def _pool_windows(pool: PoolLayer, windows: Windows) -> Windows:

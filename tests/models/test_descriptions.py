@@ -31,6 +31,7 @@ def test_a_convolutional_network_is_written_with_the_names_that_runs_hold() -> N
         "transpose": False,
         "pool": {"class": "Pool", "window": 2, "stride": 2, "padding": "SAME"},
         "upsample": 1,
+        "size": None,
     }
     assert models.build(description) == model
 

@@ -41,6 +41,8 @@ STACKS = {
     "upsampling and transposed": [ConvLayer(3, upsample=2), ConvLayer(2, stride=2, transpose=True)],
     "upsampling and transposed, stride 1": [ConvLayer(3, upsample=2), ConvLayer(2, transpose=True)],
     "upsampling at the end": [ConvLayer(3), ConvLayer(2, upsample=2)],
+    "upsampling to an odd size": [ConvLayer(3, upsample=2, size=(17, 15)), ConvLayer(2)],
+    "transposed to an odd size": [ConvLayer(3, stride=2, transpose=True, size=(17, 16))],
     "transposed": [
         ConvLayer(3, stride=3, kernel_size=2, transpose=True),
         ConvLayer(2, transpose=True),

@@ -28,7 +28,7 @@ class PublishedNetwork(NamedTuple):
     fails: tuple[Shape, ...]  # image shapes that it does not reproduce
 
 
-_ANY = ((5, 7, 3), (32, 32, 3), (1, 1, 1))
+_ANY = ((5, 7, 3), (32, 32, 3), (1, 1, 1), (30,))
 
 
 NETWORKS = {
@@ -42,8 +42,8 @@ NETWORKS = {
         "28x28x1 28x28x16 14x14x16 14x14x8 7x7x8 4x4x8 8x8x8 16x16x8 14x14x16 28x28x16 28x28x1",
         "RRRRRR",
         "keras",
-        ((32, 32, 3), (20, 12, 1), (8, 16, 1)),
-        ((30, 30, 1), (28, 32, 1), (28, 27, 1)),
+        ((32, 32, 3), (20, 12, 1), (8, 16, 1), (30, 45, 3), (28, 32, 1), (28, 27, 1), (1, 1, 1)),
+        (),
     ),
     "latent2d": PublishedNetwork(
         models.latent2d,
@@ -52,8 +52,8 @@ NETWORKS = {
         "28x28x1 28x28x32 14x14x64 7x7x64 3136 2 3136 7x7x64 14x14x64 28x28x32 28x28x1",
         "LLLLIILLL",
         "keras",
-        ((8, 12, 3), (32, 32, 3)),
-        ((30, 28, 1), (27, 27, 1)),
+        ((8, 12, 3), (32, 32, 3), (30, 28, 1), (27, 27, 1), (30, 45, 3), (1, 1, 1)),
+        (),
     ),
     "latent3d": PublishedNetwork(
         models.latent3d,
