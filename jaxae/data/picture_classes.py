@@ -71,8 +71,8 @@ def label_pictures(
         every = [name for names in splits.values() for name in names]
         outside = every[found.index(None)]
         print(
-            f"jaxae: no labels for {name_of(path)}: {found.count(None):,} of {len(found):,} pictures "
-            f"lie in no class folder, such as {printable(outside)}",
+            f"jaxae: no labels for {name_of(path)}: {found.count(None):,} of {len(found):,} "
+            f"pictures lie in no class folder, such as {printable(outside)}",
             file=sys.stderr,
         )
         return None, ()

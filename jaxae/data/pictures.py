@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from jaxae.data.picture_decoding import (
 )
 from jaxae.data.reading import Opened, Piece, Reader, Reading
 from jaxae.errors import UserError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _MOST_PIXELS = 4096  # of a side
 _BYTES_AT_ONCE = 2**24  # of decoded pictures
@@ -173,12 +176,13 @@ def _read_headers(path: Path) -> _Folder:
     headers: dict[str, Header] = {}
     problems = dict(listing.problems)
     read = partial(_attempt, read_header, path)
-    for part, results in _in_threads(read, listing.files, _HEADERS_AT_ONCE, "listing"):
-        for name, result in zip(part, results, strict=True):
-            if isinstance(result, UnreadableError):
-                problems[name] = str(result)
-            else:
-                headers[name] = result
+    with _open_bar(len(listing.files), "reading headers") as bar:
+        for part, results in _in_threads(read, listing.files, _HEADERS_AT_ONCE, bar):
+            for name, result in zip(part, results, strict=True):
+                if isinstance(result, UnreadableError):
+                    problems[name] = str(result)
+                else:
+                    headers[name] = result
     if headers:
         return _Folder(path, headers, problems)
     found = f"no other files than {_list_problems(problems)}" if problems else "no files"
@@ -195,27 +199,25 @@ def _read(
     """
     problems = dict(folder.problems)
     transparent = 0
-    size = _BYTES_AT_ONCE // (target.height * target.width * target.channels)
-    at_once = min(max(size, 2 * _threads()), 1000)
     total = sum(map(len, splits.values()))
     if total >= _MANY and not sys.stderr.isatty():
         _say(f"decoding {total:,} pictures of {name_of(folder.path)} ...")
-    for split, names in splits.items():
-        position = 0
-        read = partial(_attempt, partial(decode, target=target), folder.path)
-        for part, results in _in_threads(read, names, at_once, f"decoding {split}"):
-            good = [n for n, result in enumerate(results) if isinstance(result, Decoded)]
-            decoded = [result for result in results if isinstance(result, Decoded)]
-            problems |= {
-                name: str(result)
-                for name, result in zip(part, results, strict=True)
-                if isinstance(result, UnreadableError)
-            }
-            transparent += sum(picture.transparent for picture in decoded)
-            if decoded:
-                pixels = np.stack([picture.pixels for picture in decoded])
-                yield Piece(split, position + np.array(good), pixels)
-            position += len(part)
+    attempt = partial(_attempt, partial(decode, target=target), folder.path)
+    with _open_bar(total, "decoding") as bar:
+        for split, names in splits.items():
+            start = 0
+            for part, results in _in_threads(attempt, names, _decoded_at_once(target), bar):
+                decoded: dict[int, Decoded] = {}
+                for position, result in enumerate(results, start):
+                    if isinstance(result, UnreadableError):
+                        problems[names[position]] = str(result)
+                    else:
+                        decoded[position] = result
+                start += len(part)
+                transparent += sum(picture.transparent for picture in decoded.values())
+                if decoded:
+                    pixels = np.stack([picture.pixels for picture in decoded.values()])
+                    yield Piece(split, np.array(list(decoded)), pixels)
     if transparent:
         other = "black" if target.background == "white" else "white"
         _say(
@@ -223,6 +225,12 @@ def _read(
             f"{target.background} (--background {other} for {other})"
         )
     _check_problems(folder.path, splits, problems, skip)
+
+
+def _decoded_at_once(target: Target) -> int:
+    """Returns how many pictures are decoded at once: few enough for memory, enough for threads."""
+    few = _BYTES_AT_ONCE // (target.height * target.width * target.channels)
+    return min(max(few, 2 * _threads()), 1000)
 
 
 def _check_problems(
@@ -263,22 +271,13 @@ def _attempt(
 
 
 def _in_threads(
-    function: Callable[[str], _Result], names: Sequence[str], at_once: int, doing: str
+    function: Callable[[str], _Result], names: Sequence[str], at_once: int, bar: tqdm
 ) -> Iterator[tuple[Sequence[str], list[_Result]]]:
     """Yields names in order, so many at once, with a function's results for them.
 
-    A bar on stderr shows the progress if that is a terminal. No thread works while a part is
-    yielded, so memory is bounded.
+    No thread works while a part is yielded, so memory is bounded.
     """
-    from tqdm import tqdm
-
-    few = len(names) < _MANY or not sys.stderr.isatty()
-    with (
-        tqdm(
-            total=len(names), desc=doing, unit=" pictures", dynamic_ncols=True, disable=few
-        ) as bar,
-        ThreadPoolExecutor(_threads()) as pool,
-    ):
+    with ThreadPoolExecutor(_threads()) as pool:
         for start in range(0, len(names), at_once):
             part = names[start : start + at_once]
             with warnings.catch_warnings():
@@ -287,6 +286,16 @@ def _in_threads(
                 results = list(pool.map(function, part))
             bar.update(len(part))
             yield part, results
+
+
+@contextlib.contextmanager
+def _open_bar(total: int, doing: str) -> Iterator[tqdm]:
+    """Opens a bar over many files if stderr is a terminal."""
+    from tqdm import tqdm
+
+    hidden = total < _MANY or not sys.stderr.isatty()
+    with tqdm(total=total, desc=doing, unit=" files", dynamic_ncols=True, disable=hidden) as bar:
+        yield bar
 
 
 def _threads() -> int:
