@@ -29,8 +29,8 @@ def split_pictures(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
         splits.get(first.casefold() if below else "", beside).append(name)
     if special and beside:
         raise UserError(
-            f"{path} has a folder {' and a folder '.join(sorted(special))}, and {len(beside):,} "
-            f"pictures beside, such as {printable(beside[0])}: move them into train or test, or "
+            f"{path} has a folder {' and a folder '.join(sorted(special))}, and pictures elsewhere "
+            f"({len(beside):,}, such as {printable(beside[0])}): move them into train or test, or "
             "rename a folder that is a class"
         )
     if special == {"test"}:

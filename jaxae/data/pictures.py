@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from jaxae.data import parallel
 from jaxae.data.listing import list_files, name_of, printable
 from jaxae.data.picture_classes import label_pictures, split_pictures
 from jaxae.data.picture_decoding import (
@@ -31,12 +28,9 @@ from jaxae.data.picture_decoding import (
 from jaxae.data.reading import Opened, Piece, Reader, Reading
 from jaxae.errors import UserError
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
+_OPTIONS = ("size", "fit", "channels", "background", "skip_unreadable")
 _MOST_PIXELS = 4096  # of a side
 _BYTES_AT_ONCE = 2**24  # of decoded pictures
-_MANY = 5000  # pictures whose decoding takes more than a moment
 _HEADERS_AT_ONCE = 1000
 
 _Result = TypeVar("_Result")
@@ -93,16 +87,7 @@ PICTURES = Reader(files=files_of, open=open_pictures)
 def _check_options(path: Path, reading: Reading) -> None:
     if not path.is_dir():
         raise UserError(f"{path} is not a folder: give --dataset a folder of pictures")
-    for flag, given in {
-        f"--scale {reading.scale}": reading.scale is not None,
-        "--channels-first": reading.channels_first,
-        f"--label {reading.label}": reading.label is not None,
-    }.items():
-        if given:
-            raise UserError(
-                f"{flag} was given for {path}, a folder of pictures: leave it out, as it is for "
-                "arrays and tables"
-            )
+    reading.check_only(_OPTIONS, "a folder of pictures")
     size = reading.size
     if size is None and reading.fit is not None:
         raise UserError(f"--fit {reading.fit} was given without a size: add one, such as --size 64")
@@ -129,7 +114,13 @@ def _size(folder: _Folder, reading: Reading) -> tuple[int, int]:
                 f"the pictures in {folder.path} have {len(sizes):,} sizes (height x width): "
                 f"{_most_common(sizes)}: give them one, such as --size 64 --fit crop"
             )
-        return next(iter(sizes))
+        height, width = next(iter(sizes))
+        if max(height, width) > _MOST_PIXELS:
+            raise UserError(
+                f"the pictures in {folder.path} have {height}x{width} pixels, more than "
+                f"{_MOST_PIXELS} on a side: make them smaller, such as with --size 64 --fit crop"
+            )
+        return height, width
     height, width = reading.size[0], reading.size[-1]
     others = Counter(
         {size: n for size, n in sizes.items() if not same_proportions(*size, height, width)}
@@ -160,9 +151,11 @@ def _default_channels(folder: _Folder) -> Literal[1, 3]:
     kinds = {name: header.gray for name, header in folder.headers.items()}
     if False in kinds.values():
         return 3
-    for name in (name for name, gray in kinds.items() if gray is None):
-        with contextlib.suppress(UnreadableError):  # found again when it is decoded
-            if not has_gray_palette(folder.path / name):
+    palettes = [name for name, gray in kinds.items() if gray is None]
+    attempt = partial(_attempt, has_gray_palette, folder.path)
+    with parallel.open_bar(len(palettes), "reading palettes") as bar:
+        for _, results in parallel.map_in_threads(attempt, palettes, _HEADERS_AT_ONCE, bar):
+            if False in results:  # errors come again when the pictures are decoded
                 return 3
     return 1
 
@@ -176,13 +169,14 @@ def _read_headers(path: Path) -> _Folder:
     headers: dict[str, Header] = {}
     problems = dict(listing.problems)
     read = partial(_attempt, read_header, path)
-    with _open_bar(len(listing.files), "reading headers") as bar:
-        for part, results in _in_threads(read, listing.files, _HEADERS_AT_ONCE, bar):
-            for name, result in zip(part, results, strict=True):
+    names = listing.files
+    with parallel.open_bar(len(names), "reading headers") as bar:
+        for start, results in parallel.map_in_threads(read, names, _HEADERS_AT_ONCE, bar):
+            for n, result in enumerate(results, start):
                 if isinstance(result, UnreadableError):
-                    problems[name] = str(result)
+                    problems[names[n]] = str(result)
                 else:
-                    headers[name] = result
+                    headers[names[n]] = result
     if headers:
         return _Folder(path, headers, problems)
     found = f"no other files than {_list_problems(problems)}" if problems else "no files"
@@ -200,20 +194,17 @@ def _read(
     problems = dict(folder.problems)
     transparent = 0
     total = sum(map(len, splits.values()))
-    if total >= _MANY and not sys.stderr.isatty():
+    if total >= parallel.MANY and not sys.stderr.isatty():
         _say(f"decoding {total:,} pictures of {name_of(folder.path)} ...")
     attempt = partial(_attempt, partial(decode, target=target), folder.path)
-    with _open_bar(total, "decoding") as bar:
+    few = _BYTES_AT_ONCE // (target.height * target.width * target.channels)
+    at_once = min(max(few, 2 * parallel.count_threads()), 1000)  # enough for all threads
+    with parallel.open_bar(total, "decoding") as bar:
         for split, names in splits.items():
-            start = 0
-            for part, results in _in_threads(attempt, names, _decoded_at_once(target), bar):
-                decoded: dict[int, Decoded] = {}
-                for position, result in enumerate(results, start):
-                    if isinstance(result, UnreadableError):
-                        problems[names[position]] = str(result)
-                    else:
-                        decoded[position] = result
-                start += len(part)
+            for start, results in parallel.map_in_threads(attempt, names, at_once, bar):
+                found = list(enumerate(results, start))
+                problems |= {names[n]: str(r) for n, r in found if isinstance(r, UnreadableError)}
+                decoded = {n: r for n, r in found if isinstance(r, Decoded)}
                 transparent += sum(picture.transparent for picture in decoded.values())
                 if decoded:
                     pixels = np.stack([picture.pixels for picture in decoded.values()])
@@ -225,12 +216,6 @@ def _read(
             f"{target.background} (--background {other} for {other})"
         )
     _check_problems(folder.path, splits, problems, skip)
-
-
-def _decoded_at_once(target: Target) -> int:
-    """Returns how many pictures are decoded at once: few enough for memory, enough for threads."""
-    few = _BYTES_AT_ONCE // (target.height * target.width * target.channels)
-    return min(max(few, 2 * _threads()), 1000)
 
 
 def _check_problems(
@@ -268,39 +253,6 @@ def _attempt(
         return function(path / name)
     except UnreadableError as error:
         return error
-
-
-def _in_threads(
-    function: Callable[[str], _Result], names: Sequence[str], at_once: int, bar: tqdm
-) -> Iterator[tuple[Sequence[str], list[_Result]]]:
-    """Yields names in order, so many at once, with a function's results for them.
-
-    No thread works while a part is yielded, so memory is bounded.
-    """
-    with ThreadPoolExecutor(_threads()) as pool:
-        for start in range(0, len(names), at_once):
-            part = names[start : start + at_once]
-            with warnings.catch_warnings():
-                # Pillow warns of odd metadata; what matters here does not depend on warnings.
-                warnings.simplefilter("ignore")
-                results = list(pool.map(function, part))
-            bar.update(len(part))
-            yield part, results
-
-
-@contextlib.contextmanager
-def _open_bar(total: int, doing: str) -> Iterator[tqdm]:
-    """Opens a bar over many files if stderr is a terminal."""
-    from tqdm import tqdm
-
-    hidden = total < _MANY or not sys.stderr.isatty()
-    with tqdm(total=total, desc=doing, unit=" files", dynamic_ncols=True, disable=hidden) as bar:
-        yield bar
-
-
-def _threads() -> int:
-    """Returns the number of threads that decode, each of which may hold one large picture."""
-    return min(os.cpu_count() or 1, 16)
 
 
 def _say(line: str) -> None:
