@@ -88,7 +88,8 @@ def decode(path: Path, target: Target) -> Decoded:
     """Decodes a picture, the first frame of an animated one.
 
     It is turned as its EXIF orientation says. Pixels of 16 bits keep their upper eight. Transparent
-    pixels are drawn over the target's background. Pillow converts colors, to gray as 0.299 R +
+    pixels are drawn over the target's background; Pillow ignores the transparent color of a PNG of
+    16-bit colors, and of 4 bits of gray or fewer. Pillow converts colors, to gray as 0.299 R +
     0.587 G + 0.114 B, and ignores color profiles. Sizes change by Pillow's antialiased bicubic
     filter; before, the decoder of JPEG halves pictures of four times the target's size or more.
 
