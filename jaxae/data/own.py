@@ -17,15 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from jaxae import files
-from jaxae.data import cache
+from jaxae.data import cache, listing
 from jaxae.data.arrays import ARRAYS
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.locks import lock
 from jaxae.data.pictures import PICTURES
 from jaxae.data.reading import Opened, Reader, Reading
+from jaxae.data.tables import TABLES
 from jaxae.errors import UserError
 
-_READERS = {".npz": ARRAYS, ".npy": ARRAYS}
+_READERS = {".npz": ARRAYS, ".npy": ARRAYS, ".csv": TABLES, ".tsv": TABLES}
 _HUB = "hf:"  # begins the name of a Hugging Face dataset
 _AT_ONCE = 1000  # examples that are scaled or moved at a time
 
@@ -53,9 +54,9 @@ def is_path(name: str) -> bool:
 def name_of(given: str) -> str:
     """Returns the name of data for configs and captions: the last part of its path."""
     if not given.startswith(_HUB):
-        return _expand(given).name or "root"
+        return listing.name_of(_expand(given)) or "root"
     rest = given.removeprefix(_HUB)
-    return _HUB + (_expand(rest).name if _expand(rest).exists() else rest)
+    return _HUB + (listing.name_of(_expand(rest)) if _expand(rest).exists() else rest)
 
 
 def shown(given: str) -> str:
