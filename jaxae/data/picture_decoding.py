@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -29,6 +30,14 @@ _OVERSAMPLING = 2  # a JPEG is decoded at this many times its final size or more
 
 class UnreadableError(ValueError):
     """A file that cannot be read as a picture; the message is a short reason."""
+
+
+class Source(Protocol):
+    """Where a picture is, such as a `Path`."""
+
+    def open(self, mode: Literal["rb"], /) -> io.BufferedReader:
+        """Opens the picture's file; may raise `UnreadableError`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,9 @@ class Decoded:
     transparent: bool
 
 
-def read_header(path: Path) -> Header:
+def read_header(source: Source) -> Header:
     """Reads a picture's size and kind without its pixels; raises `UnreadableError`."""
-    with _opened(path) as file:
+    with _opened(source) as file:
         width, height = file.size
         if _orientation(file) >= 5:  # turned by 90 degrees
             width, height = height, width
@@ -77,14 +86,14 @@ def read_header(path: Path) -> Header:
         return Header(height, width, gray)
 
 
-def has_gray_palette(path: Path) -> bool:
+def has_gray_palette(source: Source) -> bool:
     """Returns whether all colors in the palette of a picture are gray; raises `UnreadableError`."""
-    with _opened(path) as file:
+    with _opened(source) as file:
         colors = np.array(file.getpalette("RGB"), np.uint8).reshape(-1, 3)
         return bool((colors == colors[:, :1]).all())
 
 
-def decode(path: Path, target: Target) -> Decoded:
+def decode(source: Source, target: Target) -> Decoded:
     """Decodes a picture, the first frame of an animated one.
 
     It is turned as its EXIF orientation says. Pixels of 16 bits keep their upper eight. Transparent
@@ -96,7 +105,7 @@ def decode(path: Path, target: Target) -> Decoded:
     Raises `UnreadableError` for damaged and truncated files, too many pixels, and pixels of floats
     or of 32-bit integers, whose range is unknown.
     """
-    with _opened(path) as file:
+    with _opened(source) as file:
         if file.format in ("JPEG", "MPO"):
             _decode_smaller(file, target)
         file.load()
@@ -113,7 +122,7 @@ def same_proportions(height: int, width: int, target_height: int, target_width: 
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(source: Source) -> Iterator[Any]:
     """Opens a picture, and raises `UnreadableError` for whatever goes wrong with its file.
 
     Raises `UserError` for failures of the system that may pass, such as a lack of memory.
@@ -124,7 +133,7 @@ def _opened(path: Path) -> Iterator[Any]:
     known = [name for name in _FORMATS if name in Image.OPEN]
     try:
         # Given a path, Pillow would map some files into memory, which must then not shrink.
-        with path.open("rb") as stream:
+        with source.open("rb") as stream:
             if not stream.peek(1):
                 raise UnreadableError("it is empty")
             with Image.open(stream, formats=known) as file:
@@ -134,7 +143,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
         if may_pass(error) and not isinstance(error, PermissionError):
-            raise unreadable(path, error) from None
+            raise unreadable(Path(str(source)), error) from None
         raise UnreadableError(_reason(error)) from None
 
 

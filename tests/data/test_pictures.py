@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxae.data import listing, parallel, picture_decoding, pictures
+from jaxae.data import listing, parallel, picture_decoding, picture_sets
 from jaxae.data.pictures import PICTURES
 from jaxae.data.reading import Opened, Reading
 from jaxae.data.splits import hold_out
@@ -360,7 +360,7 @@ def test_pixels_come_in_fixed_order_in_pieces(
     for n in range(40):
         write(tmp_path / "train" / f"{n:02}.png", n)
         write(tmp_path / "test" / f"{n:02}.png", 100 + n)
-    monkeypatch.setattr(pictures, "_BYTES_AT_ONCE", 0)  # as few as keep all threads busy
+    monkeypatch.setattr(picture_sets, "_BYTES_AT_ONCE", 0)  # as few as keep all threads busy
     opened = PICTURES.open(tmp_path, Reading())
     pieces = list(opened.read())
     assert len(pieces) > 4
