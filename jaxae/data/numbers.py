@@ -15,7 +15,8 @@ from jaxae.errors import UserError
 CHUNK_BYTES = 2**24
 """About how much is read, converted or summed at once."""
 
-_FLOAT32 = np.finfo(np.float32)
+_LARGEST = float(np.finfo(np.float32).max)
+_SMALLEST = float(np.finfo(np.float32).tiny)  # positive number that is not rounded further
 
 
 @dataclass
@@ -58,10 +59,10 @@ class Survey:
 
 def check_float32(low: float, high: float, what: str) -> None:
     """Raises `UserError` if a range exceeds float32's."""
-    if max(abs(low), abs(high)) > _FLOAT32.max:
+    if max(abs(low), abs(high)) > _LARGEST:
         raise UserError(
             f"{what} holds numbers from {low:g} to {high:g}, but 32-bit floats end at "
-            f"{_FLOAT32.max:g}: divide them by a constant"
+            f"{_LARGEST:g}: divide them by a constant"
         )
 
 
@@ -112,5 +113,5 @@ def _columns(train: np.ndarray) -> Iterator[np.ndarray]:
 def _checked(offset: np.ndarray, scale: np.ndarray, what: str) -> Scaling:
     for values in (offset, scale):
         check_float32(float(values.min()), float(values.max()), what)
-    scale = np.where(scale < _FLOAT32.tiny, 1.0, scale)  # constant: only the offset is subtracted
+    scale = np.where(scale < _SMALLEST, 1.0, scale)  # constant: only the offset is subtracted
     return Scaling(tuple(offset.tolist()), tuple(scale.tolist()))

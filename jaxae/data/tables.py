@@ -227,10 +227,13 @@ def _sniff(path: Path) -> str:
     """
     ranks = {}
     for delimiter in _DELIMITERS:
-        with _opened(path) as stream:
-            rows = islice(_rows(stream, path, delimiter), _ROWS_TO_SNIFF)
-            widths = [len(row) for _, row in rows] or [0]
-        ranks[delimiter] = (len(set(widths)) == 1 and widths[0] > 1, widths[0])
+        widths, whole = [], False
+        with _opened(path) as stream, contextlib.suppress(UserError):
+            for _, row in islice(_rows(stream, path, delimiter), _ROWS_TO_SNIFF):
+                widths.append(len(row))
+            whole = True
+        width = widths[0] if widths else 0
+        ranks[delimiter] = (whole and width > 1 and len(set(widths)) == 1, width)
     return max(_DELIMITERS, key=lambda delimiter: ranks[delimiter])
 
 

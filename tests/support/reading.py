@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jaxae.data.dataset import Scaling, Split
 from jaxae.data.reading import Opened, Reader, Reading
+from jaxae.errors import UserError
 
 
 def read(opened: Opened) -> dict[str, np.ndarray]:
@@ -39,3 +41,14 @@ def load(reader: Reader, path: Path, reading: Reading = Reading()) -> dict[str, 
         _, arrays = scale(opened, arrays)
     labels = opened.labels or dict.fromkeys(arrays)
     return {split: Split(values, labels[split]) for split, values in arrays.items()}
+
+
+def error_of(reader: Reader, path: Path, reading: Reading = Reading()) -> str:
+    """Returns the message of the `UserError` of reading a path, which is one paragraph."""
+    with pytest.raises(UserError) as caught:
+        load(reader, path, reading)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert not message.endswith(".")
+    assert message == message.strip()
+    return message
