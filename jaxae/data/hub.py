@@ -47,7 +47,7 @@ def locate(source: str) -> Place:
         if path and path.is_dir() and (path is whole or config):
             return Place(name_of(path), path, chosen)
     name, _, config = text.partition(":")
-    if re.fullmatch(r"([\w-][\w.-]*/)?[\w-][\w.-]*", name, re.ASCII):
+    if re.fullmatch(r"([\w-][\w.-]*/)?[\w-][\w.-]*", name, re.ASCII) and not set(config) & {*"/\\"}:
         return Place(name, None, config or None)
     raise UserError(
         f"{shorten(source)} is neither a folder nor a name on the Hugging Face Hub: give "
@@ -107,14 +107,14 @@ def _loading(place: Place) -> Iterator[ModuleType]:
             remedy = "make it readable, or make room, and try again"
         else:
             remedy = "give its folder, or its name on the Hub, and :CONFIG if there are several"
-        raise UserError(f"{place} cannot be loaded ({_first_line(cause)}): {remedy}") from None
+        raise UserError(f"{place} cannot be loaded ({_reason(cause)}): {remedy}") from None
     finally:
         datasets.logging.set_verbosity(verbosity)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")[:200]
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.rstrip(".")[:200]
 
 
 def _library() -> ModuleType:
