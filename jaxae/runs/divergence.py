@@ -67,8 +67,34 @@ def check_finite(
     )
 
 
-def warn_of_losses(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Prints a warning that lists the epochs whose loss is not finite, if there are any."""
+def describe_divergence(
+    record: Mapping[str, Any], untrained: Mapping[str, Any] | None
+) -> str | None:
+    """Says that the test loss is not finite, or above that of the untrained network; else None.
+
+    Both are test numbers as in a record; without those of the untrained network, only the first is
+    checked. Of replicas, one is enough.
+    """
+    losses, before = (
+        np.asarray(numbers.get("test_loss_replicas", [numbers.get("test_loss", math.nan)]), float)
+        for numbers in (record, untrained or {})
+    )
+    if not np.isfinite(losses).all():
+        return "the test loss is not finite"
+    worse = np.broadcast_to(losses > before, losses.shape)  # False where one is NaN
+    if not worse.any():
+        return None
+    index = int(np.argmax(worse))
+    where = f" of replica {index}" if losses.size > 1 else ""
+    return (
+        f"the test loss{where} rose from {before[index]:.4g} before training to {losses[index]:.4g}"
+    )
+
+
+def warn_of_losses(
+    folder: Path, records: Sequence[Mapping[str, Any]], divergence: str | None
+) -> None:
+    """Prints a warning that lists the epochs whose loss is not finite, or of a divergence."""
     lost = [
         str(record["epoch"])
         for record in records
@@ -76,11 +102,13 @@ def warn_of_losses(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
     ]
     if lost:
         listed = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-        print(
-            f"warning: the loss of {folder} is not finite in epoch {listed}, and is null in its "
-            "files: a likely cause is a learning rate that is too high (--learning-rate)",
-            file=sys.stderr,
-        )
+        said = f"the loss of {folder} is not finite in epoch {listed}, and is null in its files"
+    elif divergence is not None:
+        said = f"in {folder}, {divergence}"
+    else:
+        return
+    cause = "a likely cause is a learning rate that is too high (--learning-rate)"
+    print(f"warning: {said}: {cause}", file=sys.stderr)
 
 
 def _find_cause(state: State, batch: Batch, *, objective: Objective) -> str:

@@ -29,6 +29,7 @@ from jaxae.runs.config import check_dataset, read_config
 from jaxae.runs.environment import command_line, split_command, words_of
 from jaxae.runs.options import Options, RunOptions
 from jaxae.runs.progress import show_line
+from jaxae.runs.reading import read_summary
 
 LOCK = ".lock"
 
@@ -102,7 +103,38 @@ def start(
         records.open_board(folder, wanted=shared.tensorboard) as board,
     ):
         yield Run(experiment, folder, options, examples, checkpointer, board, mesh)
-    print(f"done: pictures and summary.json in {folder}", flush=True)
+    print(_describe_end(folder, shared, own=examples.own), flush=True)
+
+
+def _describe_end(folder: Path, shared: RunOptions, *, own: bool) -> str:
+    """Says how a run has ended without an error: done, diverged, or stopped before its last epoch.
+
+    It stops early if the loop over its epochs is left, whose last checkpoint is then on disk.
+    """
+    if (folder / "summary.json").exists():
+        warning = read_summary(folder).get("warning")
+        done = "done" if warning is None else f"done, but {warning}"
+        return f"{done}: pictures and summary.json in {folder}"
+    steps = checkpoint.steps(folder / "checkpoints")
+    if not steps:
+        return f"stopped before the end of an epoch: nothing is saved in {folder}"
+    epoch = steps[-1] // read_config(folder).steps_per_epoch
+    return (
+        f"stopped after epoch {epoch} of {shared.epochs}, which is saved in {folder}: resume "
+        f"with\n    {_resuming_command(folder, shared, own=own)}"
+    )
+
+
+def _resuming_command(folder: Path, shared: RunOptions, *, own: bool) -> str:
+    """Returns the command that continues a run, which this process's command has started.
+
+    It names the data again if they are the user's `own`, or prepared in a folder of the user's.
+    """
+    program, _ = split_command(command_line(sys.argv))
+    place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
+    if own and shared.dataset:
+        place = ["--dataset", shared.dataset]
+    return shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
 
 
 @contextlib.contextmanager
@@ -159,11 +191,7 @@ def clean_up_on_error(folder: Path, shared: RunOptions, *, own: bool = False) ->
         if nothing and folder.is_dir() and is_first_process():
             _empty(folder)
         if isinstance(error, KeyboardInterrupt) and is_first_process():
-            program, _ = split_command(command_line(sys.argv))
-            place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
-            if own and shared.dataset:
-                place = ["--dataset", shared.dataset]
-            command = shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
+            command = _resuming_command(folder, shared, own=own)
             saved = f"the state is saved in {folder}: resume with\n    {command}"
             print(
                 f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",

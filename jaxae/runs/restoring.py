@@ -1,6 +1,8 @@
 """The state that a run starts from, new or from a checkpoint."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jaxae import checkpoint, devices, train
 from jaxae.errors import UserError
@@ -12,9 +14,15 @@ from jaxae.train import Examples
 
 
 def starting_point(
-    run: Run, recipe: Recipe, examples: Examples
-) -> tuple[train.State, train.Metrics]:
-    """Returns the state to train from and the totals of its epoch, new or from a checkpoint."""
+    run: Run,
+    recipe: Recipe,
+    examples: Examples,
+    test_record: Callable[[train.State], dict[str, Any]],
+) -> tuple[train.State, train.Metrics, dict[str, Any] | None]:
+    """Returns the state to train from and the totals of its epoch, new or from a checkpoint.
+
+    Also returns the test numbers of the untrained network, or None if the run does not train.
+    """
     state = initial_state(
         run.shared, recipe.network.model, recipe.optimizer, run.shape, recipe.collections
     )
@@ -27,21 +35,22 @@ def starting_point(
     )
     if run.mesh is not None:
         state, totals = devices.place((state, totals), devices.on_each(run.mesh))
+    untrained = None if run.shared.load is not None else test_record(state)
     restored = run.shared.restored
     if restored is None:
-        return state, totals
+        return state, totals, untrained
     if run.shared.restart:
         checkpoint.set_aside_after(run.checkpointer, -1, "the run starts anew")
-        return state, totals
+        return state, totals, untrained
     if run.shared.resume and not checkpoint.steps(restored / "checkpoints"):
         _check_untrained(restored)
         print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
-        return state, totals
+        return state, totals, untrained
     epoch = run.shared.initial_epoch
     step = None if epoch is None else step_of_epoch(restored, epoch)
     tree = {"state": state, "totals": totals}
     tree = checkpoint.restore(restored / "checkpoints", tree, step)
-    return tree["state"], tree["totals"]
+    return tree["state"], tree["totals"], untrained
 
 
 def _check_untrained(folder: Path) -> None:

@@ -14,14 +14,18 @@ from jaxae.errors import Terminated, UserError
 from jaxae.models import count_parameters
 from jaxae.runs import progress, records
 from jaxae.runs.config import read_config
-from jaxae.runs.divergence import check_finite, warn_of_losses
+from jaxae.runs.divergence import (
+    check_finite,
+    describe_divergence,
+    warn_of_losses,
+)
 from jaxae.runs.folder import Run, check_folder
 from jaxae.runs.interrupts import keep_interrupts
 from jaxae.runs.loading import describe_network
 from jaxae.runs.meter import Meter
 from jaxae.runs.pictures import draw_curves
 from jaxae.runs.reading import read_records
-from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split
+from jaxae.runs.recipes import Epoch, Recipe, of_split
 from jaxae.runs.restoring import starting_point
 from jaxae.runs.seeds import fixed_keys
 from jaxae.train import Examples, check_examples, steps_in_epoch
@@ -37,7 +41,7 @@ def train_epochs(
 
     A run that is loaded, or resumed with nothing left to train, yields one epoch. A run that is
     resumed after an epoch yields that epoch again. After Ctrl-C the state is saved as it is, and
-    resuming continues from there.
+    resuming continues from there. The loop over epochs may be left early: each is saved.
 
     Args:
       run: an open run.
@@ -52,19 +56,22 @@ def train_epochs(
     steps_per_epoch = steps_in_epoch(
         len(examples.images), shared.batch_size, drop_remainder=shared.drop_remainder
     )
-    with keep_interrupts():
-        state, totals = starting_point(run, recipe, examples)
     test_record = _make_test_record(run, recipe)
+    with keep_interrupts():
+        state, totals, untrained = starting_point(run, recipe, examples, test_record)
+    finish = partial(_finish, run, untrained)
     done, all_steps = train.steps_done(state), shared.epochs * steps_per_epoch
     _open_records(run, recipe, done, steps_per_epoch)
     if shared.load is not None or done >= all_steps:
-        yield _restored_epoch(run, recipe, state, test_record, last=True)
+        epoch = _restored_epoch(run, recipe, state, test_record, last=True)
+        finish(epoch)
+        yield epoch
         return
     if shared.resume is not None and done and done % steps_per_epoch == 0:
         # Again, because the run may have been killed before this epoch was drawn.
         yield _restored_epoch(run, recipe, state, test_record, last=False)
     yield from _trained_epochs(
-        run, recipe, examples, state, totals, steps_per_epoch, test_record, on_chunk
+        run, recipe, examples, state, totals, steps_per_epoch, test_record, finish, on_chunk
     )
 
 
@@ -114,6 +121,7 @@ def _trained_epochs(
     totals: train.Metrics,
     steps_per_epoch: int,
     test_record: Callable[[train.State], dict[str, Any]],
+    finish: Callable[[Epoch], None],
     on_chunk: Callable[[train.Progress], None] | None,
 ) -> Iterator[Epoch]:
     """Trains from a state to the end of the last epoch, and verifies the last checkpoint."""
@@ -137,7 +145,7 @@ def _trained_epochs(
     all_images = shared.epochs * images_per_epoch
     with progress.open_bar(all_images, meter.images) as bar, _save_on_interrupt(run, position):
         for chunk, seconds in progress.timed(chunks):
-            before, record = position.steps, {}
+            before, epoch = position.steps, None
             with keep_interrupts():
                 meter.count(progress.images_done(chunk, images_per_epoch), seconds)
                 progress.show_loss(bar, chunk, shared.epochs, meter.images)
@@ -159,13 +167,14 @@ def _trained_epochs(
                         **meter.finish_epoch(),
                     }
                     _save_epoch(run, chunk, record)
+                    last = chunk.epoch == shared.epochs
+                    epoch = Epoch(chunk.epoch, chunk.state, last, record, recipe)
                 # Moved last, because an interrupt must not save a position that is not recorded.
                 position.move_to(chunk)
-                last = chunk.finished_epoch and chunk.epoch == shared.epochs
-                if last:
-                    _finish(run, chunk.state, record)
-            if chunk.finished_epoch:
-                yield Epoch(chunk.epoch, chunk.state, last, record, recipe)
+                if epoch is not None and epoch.last:
+                    finish(epoch)
+            if epoch is not None:
+                yield epoch
             if devices.asked_to_stop(range(before + 1, position.steps + 1)):
                 raise Terminated
     tree = {"state": position.state, "totals": position.totals}
@@ -240,27 +249,28 @@ def _restored_epoch(
     *,
     last: bool,
 ) -> Epoch:
-    """Returns the epoch that a restored state has finished, with its record or a new one.
-
-    With `last`, nothing is left to train, so this also finishes the run.
-    """
+    """Returns the epoch that a restored state has finished, with its record or a new one."""
     restored = run.shared.restored
     assert restored is not None
     epoch = train.steps_done(state) // read_config(restored).steps_per_epoch
     recorded = [line for line in read_records(run.folder) if line["epoch"] == epoch]
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
     record = recorded[-1] if recorded else {**fresh, **test_record(state)}
-    if last:
-        _finish(run, state, record)
     return Epoch(epoch, state, last, record, recipe)
 
 
-def _finish(run: Run, state: train.State, record: dict[str, Any]) -> None:
-    """Writes summary.json, draws the recorded losses, and warns of non-finite ones."""
-    records.write_summary(run.folder, record, count_parameters(first_replica(state)))
+def _finish(run: Run, untrained: dict[str, Any] | None, epoch: Epoch) -> None:
+    """Writes summary.json, draws the recorded losses, and warns if the run has diverged.
+
+    `untrained` holds the test numbers before training, if the run has trained.
+    """
+    divergence = describe_divergence(epoch.record, untrained)
+    warning = {} if divergence is None else {"warning": divergence}
+    parameters = count_parameters(epoch.variables)
+    records.write_summary(run.folder, {**epoch.record, **warning}, parameters)
     draw_curves(run)
     if devices.is_first_process():
-        warn_of_losses(run.folder, read_records(run.folder) or [record])
+        warn_of_losses(run.folder, read_records(run.folder) or [epoch.record], divergence)
 
 
 def _save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:

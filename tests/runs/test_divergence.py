@@ -14,6 +14,7 @@ import pytest
 
 from jaxae import checkpoint, runs, train
 from jaxae.errors import UserError
+from jaxae.runs.divergence import describe_divergence
 from jaxae.train import Batch, Examples, epoch_order
 from report import describe_best
 from support import small_run
@@ -180,3 +181,44 @@ def test_older_files_with_a_bare_nan_are_read(tmp_path: Path) -> None:
     (record,) = runs.read_records(tmp_path)
     assert math.isnan(record["train_loss"])
     assert record["test_loss"] == math.inf
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_run_that_ends_worse_than_it_began_is_not_plainly_done(
+    replicas: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its numbers stay finite, so nothing has stopped it."""
+
+    def change(recipe: runs.Recipe) -> runs.Recipe:
+        return replace(recipe, optimizer=optax.adam(1e3))
+
+    folder = tmp_path / "run"
+    go(out=folder, epochs=2, replicas=replicas, change=change)
+    said = capsys.readouterr()
+    assert re.search(r"warning: in .*, the test loss.* rose from \d\S* before training to", said.err)
+    assert re.fullmatch(
+        r"done, but the test loss.* rose from .*: pictures and summary.json in .*",
+        said.out.splitlines()[-1],
+    )
+    assert "rose from" in runs.read_summary(folder)["warning"]
+
+
+@pytest.mark.parametrize(
+    ("record", "untrained", "expected"),
+    [
+        ({"test_loss": 2.0}, {"test_loss": 3.0}, None),
+        ({"test_loss": -3.0}, {"test_loss": -2.0}, None),
+        ({"test_loss": 2.0}, None, None),
+        ({"test_loss": 2.0}, {"test_loss": math.nan}, None),
+        ({"test_loss": math.nan}, {"test_loss": 3.0}, "not finite"),
+        ({"test_loss": 4.0}, {"test_loss": 3.0}, "the test loss rose from 3 before training to 4"),
+        (
+            {"test_loss": 2.0, "test_loss_replicas": [1.0, 3.0]},
+            {"test_loss": 2.5, "test_loss_replicas": [3.0, 2.0]},
+            "of replica 1 rose from 2 before training to 3",
+        ),
+    ],
+)
+def test_divergence_is_a_loss_that_is_not_finite_or_has_risen(record, untrained, expected) -> None:
+    said = describe_divergence(record, untrained)
+    assert said is None if expected is None else expected in said

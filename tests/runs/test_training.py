@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -253,3 +254,33 @@ def test_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
     assert summary_of(tmp_path / "run")["best_epoch"] == 2
     steps = [STEPS_PER_EPOCH * epoch for epoch in (2, 4, 5)]
     assert checkpoint.steps(tmp_path / "run" / "checkpoints") == steps
+
+
+def test_leaving_the_loop_early_saves_the_epoch_and_says_how_to_go_on(
+    whole: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "part"
+    go(out=folder, stop_after=2)
+    *_, said, command = capsys.readouterr().out.splitlines()
+    assert said == f"stopped after epoch 2 of 3, which is saved in {folder}: resume with"
+    assert command.endswith(f" --resume {folder}")
+    assert not (folder / "summary.json").exists()
+    assert not (folder / ".lock").exists()
+    assert checkpoint.steps(folder / "checkpoints") == [STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH]
+    assert [epoch.number for epoch in go(resume=folder)] == [2, 3]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("done: pictures and summary.json")
+    assert_same_records(folder, whole.folder)
+
+
+def test_a_run_without_a_remainder_takes_fewer_steps(tmp_path: Path) -> None:
+    (epoch,) = go(out=tmp_path / "run", epochs=1, drop_remainder=True)
+    assert train.steps_done(epoch.state) == 6
+    (line,) = runs.read_records(tmp_path / "run")
+    assert line["seconds"] * line["images_per_second"] == pytest.approx(96)
+    assert runs.read_config(tmp_path / "run").steps_per_epoch == 6
+
+
+def test_a_run_trains_in_another_thread(whole: Finished, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        epochs = pool.submit(go, out=tmp_path / "run").result()
+    assert_close(params_and_optimizer(epochs[-1]), params_and_optimizer(whole.last))

@@ -90,10 +90,14 @@ def go(
     on_chunk: Callable[[train.Progress], None] | None = None,
     on_epoch: Callable[[runs.Epoch], None] = lambda epoch: None,
     keep_all: bool = False,
+    stop_after: int | None = None,
     change: Callable[[runs.Recipe], runs.Recipe] = lambda recipe: recipe,
     **options: Any,
 ) -> list[runs.Epoch]:
-    """Trains a run, three epochs by default, and returns its epochs."""
+    """Trains a run, three epochs by default, and returns its epochs.
+
+    Leaves the loop over epochs after the epoch `stop_after`.
+    """
     shared = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, "dataset": "mnist", **options}
     epochs = []
     with runs.start(
@@ -102,6 +106,8 @@ def go(
         for epoch in runs.train_epochs(run, change(_make_recipe(run.shape)), on_chunk=on_chunk):
             epochs.append(epoch)
             on_epoch(epoch)
+            if epoch.number == stop_after:
+                break
     return epochs
 
 
