@@ -1,4 +1,7 @@
-"""Likelihoods p(image | logits), which turn logits into images and score images against them."""
+"""Likelihoods p(image | logits), which turn logits into images and score images against them.
+
+Those that are not bounded also suit vectors [B, D], whose numbers may have any range.
+"""
 
 import math
 from collections.abc import Callable
@@ -23,14 +26,15 @@ class Likelihood:
     """
 
     scale: Callable[[Array], Array]  # pixels in [0, 1] to the network's range
-    image: Callable[[Array], Array]  # logits [B, ..., k C] to pixels [B, ..., C] in [0, 1]
+    image: Callable[[Array], Array]  # logits [B, ..., k C] to pixels [B, ..., C]
     loss: Callable[[Array, Array], Array]  # logits and scaled pixels to [B], summed over pixels
     logits_per_channel: int = 1  # k
     normalized: bool = False  # whether the loss is -log p in nats of a p that sums to one
+    bounded: bool = True  # whether pixels and images are in [0, 1]; else they are any numbers
 
 
 def unscaled(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Returns pixels in [0, 1] unchanged."""
+    """Returns pixels unchanged."""
     return pixels
 
 
@@ -87,15 +91,16 @@ def _continuous_bernoulli_mean(logits: Float[Array, "*shape"]) -> Float[Array, "
 
 @dataclass(frozen=True)  # equal standard deviations compare equal, so they compile once
 class _GaussianLoss:
-    """-log N(pixels; sigmoid(logits), standard_deviation^2) in nats."""
+    """-log N(pixels; activation(logits), standard_deviation^2) in nats."""
 
     standard_deviation: float
+    activation: Callable[[Array], Array] = nn.sigmoid
 
     def __call__(
         self, logits: Float[Array, "batch *shape"], pixels: Float[Array, "batch *shape"]
     ) -> Float[Array, " batch"]:
         log_variance = jnp.full_like(logits, 2 * math.log(self.standard_deviation))
-        return losses.gaussian(nn.sigmoid(logits), log_variance, pixels)
+        return losses.gaussian(self.activation(logits), log_variance, pixels)
 
 
 def gaussian(standard_deviation: float) -> Likelihood:
@@ -103,12 +108,27 @@ def gaussian(standard_deviation: float) -> Likelihood:
 
     Raises `UserError` unless it is finite and above zero.
     """
+    return Likelihood(unscaled, nn.sigmoid, _gaussian_loss(standard_deviation), normalized=True)
+
+
+def gaussian_identity(standard_deviation: float) -> Likelihood:
+    """Gaussian numbers of any range, whose means are the logits, with one fixed standard deviation.
+
+    Raises `UserError` unless it is finite and above zero.
+    """
+    loss = _gaussian_loss(standard_deviation, unscaled)
+    return Likelihood(unscaled, unscaled, loss, normalized=True, bounded=False)
+
+
+def _gaussian_loss(
+    standard_deviation: float, activation: Callable[[Array], Array] = nn.sigmoid
+) -> _GaussianLoss:
+    """Returns the loss; raises `UserError` unless the standard deviation is finite and positive."""
     if not 0 < standard_deviation < math.inf:
         raise UserError(
             f"a standard deviation of {standard_deviation} was given: it is a finite number above 0"
         )
-    loss = _GaussianLoss(float(standard_deviation))
-    return Likelihood(unscaled, nn.sigmoid, loss, normalized=True)
+    return _GaussianLoss(float(standard_deviation), activation)
 
 
 # Two logits per channel: a mean and a spread.
@@ -120,7 +140,7 @@ _LOG_SCALE_BOUND = 8.0  # the smallest scale, a twelfth of a level, puts 99 % of
 def _means_and_spreads(
     logits: Float[Array, "*shape channels"],
 ) -> tuple[Float[Array, "*shape half"], Float[Array, "*shape half"]]:
-    """Splits the channels in half, [B, ..., 2 C] to two arrays [B, ..., C].
+    """Splits the last axis in half, [B, ..., 2 C] to two arrays [B, ..., C].
 
     Raises `UserError` if the number of channels is odd or logits have no batch axis.
     """
@@ -154,6 +174,19 @@ def _gaussian_learned_loss(
     mean, spread = _means_and_spreads(logits)
     log_variance = _soft_clip(spread, _LOG_VARIANCE_BOUND)
     return losses.gaussian(nn.sigmoid(mean), log_variance, pixels)
+
+
+def _means(logits: Float[Array, "*shape logits"]) -> Float[Array, "*shape channels"]:
+    """The means, [B, ..., 2 C] to [B, ..., C]."""
+    return _means_and_spreads(logits)[0]
+
+
+def _gaussian_identity_learned_loss(
+    logits: Float[Array, "batch *shape logits"], values: Float[Array, "batch *shape channels"]
+) -> Float[Array, " batch"]:
+    """-log N(values; mean, exp(spread)) in nats; the log variance is softly clipped to ±12."""
+    mean, spread = _means_and_spreads(logits)
+    return losses.gaussian(mean, _soft_clip(spread, _LOG_VARIANCE_BOUND), values)
 
 
 def _discretized_logistic_loss(
@@ -193,6 +226,17 @@ GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, _sigmoid_error)
 GAUSSIAN_TANH = Likelihood(_symmetric, _tanh_image, _tanh_error)
 GAUSSIAN_RELU = Likelihood(unscaled, _clipped, _relu_error)
 
+# Densities of numbers in any range, such as a table's. A deviation of 1 suits standardized ones.
+GAUSSIAN_IDENTITY = gaussian_identity(1.0)
+GAUSSIAN_IDENTITY_LEARNED = Likelihood(
+    unscaled,
+    _means,
+    _gaussian_identity_learned_loss,
+    logits_per_channel=2,
+    normalized=True,
+    bounded=False,
+)
+
 BY_NAME = {
     "bernoulli": BERNOULLI,
     "continuous_bernoulli": CONTINUOUS_BERNOULLI,
@@ -202,7 +246,12 @@ BY_NAME = {
     "gaussian_sigmoid": GAUSSIAN_SIGMOID,
     "gaussian_tanh": GAUSSIAN_TANH,
     "gaussian_relu": GAUSSIAN_RELU,
+    "gaussian_identity": GAUSSIAN_IDENTITY,
+    "gaussian_identity_learned": GAUSSIAN_IDENTITY_LEARNED,
 }
+
+WITH_DEVIATION = {"gaussian": gaussian, "gaussian_identity": gaussian_identity}
+"""The likelihoods of `BY_NAME` that are made with a standard deviation, and how."""
 
 
 def name_of(likelihood: Likelihood) -> str | None:
@@ -211,19 +260,23 @@ def name_of(likelihood: Likelihood) -> str | None:
         if likelihood == known:
             return name
     if isinstance(likelihood.loss, _GaussianLoss):
-        return f"gaussian {likelihood.loss.standard_deviation}"
+        deviation = likelihood.loss.standard_deviation
+        for name, make in WITH_DEVIATION.items():
+            if likelihood == make(deviation):
+                return f"{name} {deviation}"
     return None
 
 
 def named(name: str) -> Likelihood:
-    """Returns the likelihood with a name of `BY_NAME`, or with "gaussian S" for a deviation of S.
+    """Returns the likelihood with a name of `BY_NAME`, or of a standard deviation S.
 
-    Raises `KeyError` for any other name.
+    The latter are named "gaussian S" and "gaussian_identity S". Raises `KeyError` for any other
+    name.
     """
     kind, _, standard_deviation = name.partition(" ")
-    if kind != "gaussian" or not standard_deviation:
+    if kind not in WITH_DEVIATION or not standard_deviation:
         return BY_NAME[name]
     try:
-        return gaussian(float(standard_deviation))
+        return WITH_DEVIATION[kind](float(standard_deviation))
     except ValueError:
         raise KeyError(name) from None

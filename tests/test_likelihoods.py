@@ -74,6 +74,7 @@ def legendre(count: int) -> Nodes:
     return (nodes + 1) / 2, weights / 2
 
 
+IDENTITY = {"scaled": (0, 1), "image": lambda logits: logits, "logits": lambda pixels: pixels}
 SIGMOID = {"scaled": (0, 1), "image": special.expit, "logits": special.logit}
 CASES = {
     "bernoulli": Case(**SIGMOID, best=entropy, nodes=(np.array([0, 1]), np.ones(2))),
@@ -95,6 +96,10 @@ CASES = {
     ),
     "gaussian_relu": Case(
         (0, 1), lambda logits: np.clip(logits, 0, 1), lambda pixels: pixels, np.zeros_like, None
+    ),
+    "gaussian_identity": Case(**IDENTITY, best=highest_density(1), nodes=even(-40, 41, 20001)),
+    "gaussian_identity_learned": Case(
+        **IDENTITY, best=highest_density(1), nodes=even(-40, 41, 20001)
     ),
 }
 every_likelihood = pytest.mark.parametrize("name", BY_NAME)
@@ -127,8 +132,9 @@ def test_image_is_in_range_and_follows_the_activation(name: str) -> None:
     image = jax.jit(BY_NAME[name].image)
     images = np.asarray(image(with_spreads(name, means[:, None], 1e3)))[:, 0]
     np.testing.assert_allclose(images, CASES[name].image(means), atol=1e-6)
-    assert 0 <= images.min() < 1e-6
-    assert 1 - 1e-6 < images.max() <= 1
+    if BY_NAME[name].bounded:
+        assert 0 <= images.min() < 1e-6
+        assert 1 - 1e-6 < images.max() <= 1
     assert (np.diff(images) >= 0).all()
 
 
@@ -196,6 +202,19 @@ def test_logits_of_color_images(name: str) -> None:
 
 
 @every_likelihood
+def test_logits_of_vectors(name: str) -> None:
+    likelihood = BY_NAME[name]
+    random = np.random.default_rng(0)
+    logits = jnp.asarray(random.normal(size=(2, 5 * likelihood.logits_per_channel)), jnp.float32)
+    vectors = jnp.asarray(random.uniform(size=(2, 5)), jnp.float32)
+    assert likelihood.image(logits).shape == (2, 5)
+    loss = jax.jit(likelihood.loss)
+    # Those of an image with a single pixel of as many channels.
+    expected = loss(logits[:, None, None], vectors[:, None, None])
+    np.testing.assert_allclose(loss(logits, vectors), expected, rtol=1e-6)
+
+
+@every_likelihood
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_pixels_of_another_shape_are_refused(name: str) -> None:
     likelihood = BY_NAME[name]
@@ -205,7 +224,9 @@ def test_pixels_of_another_shape_are_refused(name: str) -> None:
             likelihood.loss(logits, jnp.zeros(other))
 
 
-@pytest.mark.parametrize("name", ["gaussian_learned", "discretized_logistic"])
+@pytest.mark.parametrize(
+    "name", ["gaussian_learned", "gaussian_identity_learned", "discretized_logistic"]
+)
 def test_a_likelihood_with_spreads_refuses_odd_channels(name: str) -> None:
     logits = jnp.zeros((2, 4, 4, 3))
     for refused in (BY_NAME[name].image, lambda x: BY_NAME[name].loss(x, logits)):
@@ -239,23 +260,61 @@ def test_a_gaussian_has_the_standard_deviation_it_was_made_with(standard_deviati
     np.testing.assert_allclose(loss, expected.reshape(2, -1).sum(axis=1), rtol=1e-5)
 
 
+VECTORS = np.random.default_rng(3).normal(10, 100, (4, 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize("standard_deviation", [0.3, 1.0, 25.0])
+def test_the_mean_of_an_unbounded_gaussian_is_the_logit(standard_deviation: float) -> None:
+    likelihood = likelihoods.gaussian_identity(standard_deviation)
+    means = VECTORS + np.random.default_rng(4).normal(size=VECTORS.shape).astype(np.float32)
+    expected = -stats.norm.logpdf(VECTORS, means, standard_deviation).sum(axis=1)
+    loss = likelihood.loss(jnp.asarray(means), jnp.asarray(VECTORS))
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    np.testing.assert_array_equal(likelihood.image(jnp.asarray(means)), means)
+    assert not likelihood.bounded
+
+
+def test_the_variance_of_an_unbounded_gaussian_is_learned_within_bounds() -> None:
+    likelihood = likelihoods.GAUSSIAN_IDENTITY_LEARNED
+    spreads = np.linspace(-40, 40, VECTORS.size).reshape(VECTORS.shape).astype(np.float32)
+    logits = jnp.asarray(np.concatenate([VECTORS[::-1], spreads], axis=1))
+    scales = np.exp(12 * np.tanh(spreads / 12) / 2)
+    expected = -stats.norm.logpdf(VECTORS, VECTORS[::-1], scales).sum(axis=1)
+    np.testing.assert_allclose(likelihood.loss(logits, jnp.asarray(VECTORS)), expected, rtol=1e-4)
+    np.testing.assert_array_equal(likelihood.image(logits), VECTORS[::-1])
+    assert not likelihood.bounded
+
+
+@pytest.mark.parametrize("make", likelihoods.WITH_DEVIATION.values())
 @pytest.mark.parametrize("standard_deviation", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_gaussian_refuses_an_impossible_standard_deviation(standard_deviation: float) -> None:
+def test_a_gaussian_refuses_an_impossible_standard_deviation(
+    make: Callable[[float], Likelihood], standard_deviation: float
+) -> None:
     with pytest.raises(UserError, match=str(standard_deviation)):
-        likelihoods.gaussian(standard_deviation)
+        make(standard_deviation)
 
 
 def test_a_likelihood_is_found_again_by_its_name() -> None:
-    for known in (*BY_NAME.values(), likelihoods.gaussian(0.3), likelihoods.gaussian(jnp.pi)):
+    made = [make(value) for make in likelihoods.WITH_DEVIATION.values() for value in (0.3, jnp.pi)]
+    for known in (*BY_NAME.values(), *made):
         name = likelihoods.name_of(known)
         assert name is not None
         assert likelihoods.named(name) == known
     assert likelihoods.name_of(likelihoods.gaussian(0.1)) == "gaussian"
+    assert likelihoods.name_of(likelihoods.gaussian_identity(0.1)) == "gaussian_identity 0.1"
+    assert likelihoods.name_of(likelihoods.gaussian_identity(1)) == "gaussian_identity"
     assert likelihoods.name_of(likelihoods.gaussian(np.float64(0.25))) == "gaussian 0.25"
     assert likelihoods.gaussian(0.3) == likelihoods.gaussian(np.float64(0.3))
     assert likelihoods.gaussian(0.3) != likelihoods.gaussian(0.2)
     assert likelihoods.name_of(replace(likelihoods.GAUSSIAN, loss=losses.squared_error)) is None
-    for unknown in ("", "gaussian_0.1", "gaussian x", "gaussian -1", "bernoulli 2"):
+    for unknown in (
+        "",
+        "gaussian_0.1",
+        "gaussian x",
+        "gaussian -1",
+        "gaussian_tanh 1",
+        "bernoulli 2",
+    ):
         with pytest.raises(KeyError):
             likelihoods.named(unknown)
 

@@ -108,7 +108,7 @@ def test_products_are_convolutions(layers: Any, last: Any) -> None:
         np.testing.assert_allclose(left, right, rtol=0, atol=2e-5 * max(np.abs(right).max(), 1))
 
 
-def network(shape: Any = (9, 10, 3), **design: Any) -> Autoencoder:
+def network(shape: Any = (9, 10, 3), **design: Any) -> Any:
     return Autoencoder(*make_pair(Design(shape, 4, "resnet", (4, 6), **design), 4))
 
 
