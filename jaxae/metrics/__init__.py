@@ -12,7 +12,7 @@ from jaxae.metrics.generation import (
     kernel_distance,
     precision_and_recall,
 )
-from jaxae.metrics.images import mse, psnr, ssim
+from jaxae.metrics.images import mse, psnr, r_squared, ssim
 from jaxae.metrics.pca import PCA, fit_pca
 from jaxae.metrics.probes import linear_probe_accuracy, neighbor_accuracy
 
@@ -31,5 +31,6 @@ __all__ = [
     "perplexity",
     "precision_and_recall",
     "psnr",
+    "r_squared",
     "ssim",
 ]

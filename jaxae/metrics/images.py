@@ -1,8 +1,10 @@
-"""Errors of images against target images, one number per image.
+"""Errors of images or vectors against their targets.
 
-`mse`, `psnr` and `ssim` are pure functions that can be jitted. Images are floats in [0, 1]; float16
-and bfloat16 are widened to float32 first.
+`mse`, `psnr` and `ssim` give one number per example. They are pure functions that can be jitted;
+float16 and bfloat16 are widened to float32 first.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +19,35 @@ _LUMINANCE_CONSTANT, _CONTRAST_CONSTANT = 0.01**2, 0.03**2  # C1 and C2 at data 
 
 
 def mse(
-    images: Float[ArrayLike, "batch height width channels"],
-    targets: Float[ArrayLike, "batch height width channels"],
+    images: Float[ArrayLike, "batch *shape"], targets: Float[ArrayLike, "batch *shape"]
 ) -> Float[jax.Array, " batch"]:
-    """The mean squared error over the pixels and channels of each image.
+    """The mean squared error over the numbers of each image [H, W, C] or vector [D], in any range.
 
-    Raises `UserError` unless both are float arrays of one shape [B, H, W, C].
+    Raises `UserError` unless both are float arrays of one shape [B, H, W, C] or [B, D].
     """
-    images, targets = _checked_pair(images, targets)
-    return jnp.mean(jnp.square(images - targets), axis=(1, 2, 3))
+    images, targets = _checked_pair(images, targets, ranks=(2, 4))
+    return jnp.mean(jnp.square(images - targets), axis=tuple(range(1, images.ndim)))
+
+
+def r_squared(
+    images: Float[np.ndarray, "N *shape"], targets: Float[np.ndarray, "N *shape"]
+) -> float:
+    """The coefficient of determination R², the mean over dimensions; at most 1.
+
+    Of each dimension it is 1 - (sum of squared errors) / (sum of squared deviations from the mean
+    of the targets): 0 for a constant guess of the mean, negative for worse ones. Dimensions whose
+    targets are constant have no R² and are left out; if all are, the result is NaN. Sums are in
+    float64. Raises `UserError` unless both are float arrays of one shape [N, H, W, C] or [N, D].
+    """
+    _checked_pair(images[:1], targets[:1], ranks=(2, 4))
+    if images.shape != targets.shape:
+        raise _unlike(images, targets, ranks=(2, 4))
+    varies = np.ptp(targets, axis=0) > 0
+    if not varies.any():
+        return float("nan")
+    residual = np.square(images - targets, dtype=np.float64).sum(axis=0)[varies]
+    total = np.square(targets - targets.mean(axis=0, dtype=np.float64)).sum(axis=0)[varies]
+    return float(np.mean(1 - residual / total))
 
 
 def psnr(
@@ -35,8 +57,10 @@ def psnr(
     """The peak signal-to-noise ratio of each image in dB, for a data range of 1.
 
     -10 log10(MSE), with the MSE held at or above 1e-10, so that equal images have 100 dB instead of
-    infinity. Raises `UserError` unless both are float arrays of one shape [B, H, W, C].
+    infinity. Images are floats in [0, 1]. Raises `UserError` unless both are float arrays of one
+    shape [B, H, W, C].
     """
+    images, targets = _checked_pair(images, targets)
     return -10 * jnp.log10(jnp.maximum(mse(images, targets), _SMALLEST_MSE))
 
 
@@ -48,8 +72,8 @@ def ssim(
 
     Wang, Bovik, Sheikh and Simoncelli 2004, equation 13, with a Gaussian window of 11x11 pixels and
     sigma 1.5, K1 = 0.01, K2 = 0.03 and data range 1, averaged over channels and all windows inside
-    the image. Raises `UserError` unless both are float arrays of one shape [B, H, W, C] with
-    H, W >= 11.
+    the image. Images are floats in [0, 1]. Raises `UserError` unless both are float arrays of one
+    shape [B, H, W, C] with H, W >= 11.
     """
     images, targets = _checked_pair(images, targets)
     if min(images.shape[1:3]) < _WINDOW_SIZE:
@@ -92,14 +116,13 @@ def _window_matrix(size: int) -> np.ndarray:
     return np.sum(bands, axis=0).astype(np.float32)
 
 
-def _checked_pair(images: ArrayLike, targets: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def _checked_pair(
+    images: ArrayLike, targets: ArrayLike, ranks: tuple[int, ...] = (4,)
+) -> tuple[jax.Array, jax.Array]:
     """Returns both as float32, or as float64 if one is; they must be floats of one shape."""
     images, targets = jnp.asarray(images), jnp.asarray(targets)
-    if images.ndim != 4 or images.shape != targets.shape:
-        raise UserError(
-            f"images of shape {images.shape} were compared with targets of shape {targets.shape}; "
-            "both must have one shape [B, H, W, C]; reshape or slice them to match"
-        )
+    if images.ndim not in ranks or images.shape != targets.shape:
+        raise _unlike(images, targets, ranks)
     for array in (images, targets):
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise UserError(
@@ -108,3 +131,12 @@ def _checked_pair(images: ArrayLike, targets: ArrayLike) -> tuple[jax.Array, jax
             )
     dtype = jnp.float64 if jnp.float64 in (images.dtype, targets.dtype) else jnp.float32
     return images.astype(dtype), targets.astype(dtype)
+
+
+def _unlike(images: Any, targets: Any, ranks: tuple[int, ...]) -> UserError:
+    """Returns the error for arrays of different shapes, or of a rank that is not allowed."""
+    allowed = " or ".join({2: "[B, D]", 4: "[B, H, W, C]"}[rank] for rank in reversed(ranks))
+    return UserError(
+        f"images of shape {images.shape} were compared with targets of shape {targets.shape}; "
+        f"both must have one shape {allowed}; reshape or slice them to match"
+    )

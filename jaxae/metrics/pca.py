@@ -16,19 +16,17 @@ _CHUNK = 4096  # images converted to float64 at a time
 class PCA:
     """The linear autoencoder of least squared error: codes (x - mean) W^T, images mean + z W.
 
-    Images are flattened to D = H*W*C numbers, in the scale in which they were fitted (0 to 255 for
-    uint8).
+    Images [H, W, C] are flattened to D = H*W*C numbers, in the scale in which they were fitted (0
+    to 255 for uint8); vectors [D] are taken as they are.
     """
 
     mean: np.ndarray  # float64 [D]
     components: np.ndarray  # float64 [K, D], orthonormal rows, largest variance first
 
-    def encode(
-        self, images: Real[np.ndarray, "N height width channels"]
-    ) -> Float32[np.ndarray, "N components"]:
-        """Returns the codes of images, uint8 or float.
+    def encode(self, images: Real[np.ndarray, "N *shape"]) -> Float32[np.ndarray, "N components"]:
+        """Returns the codes of images or vectors, uint8 or float.
 
-        Raises `UserError` unless H*W*C is the D that was fitted.
+        Raises `UserError` unless they have the D numbers that were fitted.
         """
         images = _checked_images(images)
         dimension = math.prod(images.shape[1:])
@@ -40,7 +38,9 @@ class PCA:
         codes = [(chunk - self.mean) @ self.components.T for chunk in _float64_chunks(images)]
         return np.concatenate(codes).astype(np.float32)
 
-    def decode(self, codes: Float[np.ndarray, "N components"]) -> Float32[np.ndarray, "N pixels"]:
+    def decode(
+        self, codes: Float[np.ndarray, "N components"]
+    ) -> Float32[np.ndarray, "N dimension"]:
         """Returns the flat images of codes, not clipped to the pixels' range.
 
         Raises `UserError` unless codes have shape [N, K].
@@ -57,18 +57,16 @@ class PCA:
             images[chunk] = codes[chunk].astype(np.float64) @ self.components + self.mean
         return images
 
-    def reconstruct(
-        self, images: Real[np.ndarray, "N height width channels"]
-    ) -> Float32[np.ndarray, "N height width channels"]:
+    def reconstruct(self, images: Real[np.ndarray, "N *shape"]) -> Float32[np.ndarray, "N *shape"]:
         """Encodes and decodes images, in the same scale.
 
-        Raises `UserError` unless H*W*C is the D that was fitted.
+        Raises `UserError` unless they have the D numbers that were fitted.
         """
         return self.decode(self.encode(images)).reshape(np.shape(images))
 
 
-def fit_pca(images: Real[np.ndarray, "N height width channels"], components: int) -> PCA:
-    """Computes the first principal components of images, uint8 or float.
+def fit_pca(images: Real[np.ndarray, "N *shape"], components: int) -> PCA:
+    """Computes the first principal components of images or vectors, uint8 or float.
 
     They are exact and deterministic: eigenvectors of the covariance, which is summed in float64,
     each with the sign that makes its entry of largest magnitude positive. Needs memory for D x D
@@ -104,12 +102,12 @@ def _float64_chunks(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _checked_images(images: np.ndarray) -> np.ndarray:
-    """Returns the images; they must be uint8 or floats [N, H, W, C]."""
+    """Returns the images; they must be uint8 or floats [N, H, W, C] or [N, D]."""
     images = np.asarray(images)
-    if images.ndim != 4 or images.size == 0:
+    if images.ndim not in (2, 4) or images.size == 0:
         raise UserError(
-            f"an array of shape {images.shape} was given; PCA takes images [N, H, W, C] with no "
-            "axis of length 0; reshape it, with C = 1 for gray images"
+            f"an array of shape {images.shape} was given; PCA takes images [N, H, W, C] or vectors "
+            "[N, D], with no axis of length 0; reshape it, with C = 1 for gray images"
         )
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise UserError(f"images of type {images.dtype} were given; PCA takes uint8 or floats")

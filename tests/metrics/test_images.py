@@ -1,10 +1,11 @@
-"""Errors of images against scikit-image, and against closed forms."""
+"""Errors of images and vectors against scikit-image and scikit-learn, and against closed forms."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from sklearn.metrics import r2_score
 
 from jaxae import metrics
 from jaxae.errors import UserError
@@ -63,6 +64,33 @@ def test_mse_and_psnr_equal_their_definitions_per_image():
     np.testing.assert_allclose(jax.jit(metrics.psnr)(noisy, images), decibels, rtol=1e-5)
 
 
+def test_mse_of_vectors_is_that_of_images_with_the_same_numbers():
+    noisy, images = noisy_pair((4, 9, 7, 3))
+    flat = [array.reshape(4, -1) for array in (noisy, images)]
+    np.testing.assert_allclose(metrics.mse(*flat), metrics.mse(noisy, images), rtol=1e-6)
+
+
+def test_r_squared_is_the_mean_over_dimensions_that_vary():
+    random = np.random.default_rng(0)
+    targets = random.normal(3, 2.0 ** np.arange(5), (50, 5)).astype(np.float32)
+    guesses = targets + random.normal(size=(50, 5)).astype(np.float32)
+    expected = r2_score(targets, guesses)
+    np.testing.assert_allclose(metrics.r_squared(guesses, targets), expected, rtol=1e-5)
+    constant = np.full((50, 1), 7, np.float32)
+    wider = [np.concatenate([array, constant], axis=1) for array in (guesses + 1, targets)]
+    np.testing.assert_allclose(metrics.r_squared(*wider), metrics.r_squared(guesses + 1, targets))
+    means = np.broadcast_to(targets.mean(axis=0), targets.shape)
+    np.testing.assert_allclose(metrics.r_squared(means, targets), 0, atol=1e-6)
+    assert metrics.r_squared(targets, targets) == 1
+    assert np.isnan(metrics.r_squared(constant, constant))
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_r_squared_refuses_other_shapes():
+    with pytest.raises(UserError, match=r"\[B, H, W, C\] or \[B, D\]"):
+        metrics.r_squared(np.zeros((5, 2)), np.zeros((4, 2)))
+
+
 @pytest.mark.slow
 def test_psnr_of_equal_images_is_one_hundred_and_of_opposites_zero():
     black, white = np.zeros((1, 4, 4, 1), np.float32), np.ones((1, 4, 4, 1), np.float32)
@@ -83,7 +111,7 @@ def test_low_precision_images_are_compared_in_float32():
     ("images", "targets", "message"),
     [
         (np.zeros((2, 16, 16, 1)), np.zeros((1, 16, 16, 1)), "shape"),
-        (np.zeros((16, 16)), np.zeros((16, 16)), "shape"),
+        (np.zeros((16, 16, 1)), np.zeros((16, 16, 1)), "shape"),
         (np.zeros((2, 16, 16, 1), np.uint8), np.zeros((2, 16, 16, 1)), "uint8"),
     ],
 )

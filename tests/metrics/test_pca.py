@@ -51,6 +51,15 @@ def test_pca_error_is_the_variance_left_out_and_a_full_basis_leaves_none():
     np.testing.assert_allclose(full.reconstruct(images), images, atol=1e-3)
 
 
+def test_vectors_are_images_that_are_already_flat():
+    images = uint8_images()
+    flat = images.reshape(300, 60)
+    of_images, of_vectors = metrics.fit_pca(images, 6), metrics.fit_pca(flat, 6)
+    np.testing.assert_array_equal(of_vectors.components, of_images.components)
+    np.testing.assert_array_equal(of_vectors.encode(flat), of_images.encode(images))
+    assert of_vectors.reconstruct(flat).shape == flat.shape
+
+
 def test_pca_signs_make_the_largest_entry_of_each_component_positive():
     components = metrics.fit_pca(uint8_images(), 6).components
     assert (components.max(axis=1) >= -components.min(axis=1)).all()
@@ -74,7 +83,7 @@ def test_pca_refuses_other_arrays():
     images = uint8_images()
     pca = metrics.fit_pca(images, 2)
     with pytest.raises(UserError, match="shape"):
-        metrics.fit_pca(images.reshape(300, 60), 2)
+        metrics.fit_pca(images.reshape(300, 20, 3), 2)
     with pytest.raises(UserError, match="int64"):
         metrics.fit_pca(images.astype(np.int64), 2)
     with pytest.raises(UserError, match="NaN"):
