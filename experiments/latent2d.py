@@ -39,7 +39,8 @@ def main(options: Options) -> None:
         split = run.dataset.train
         if options.images > len(split.images):
             raise UserError(f"--images {options.images}: give at most {len(split.images)}")
-        examples = Examples(split.images[: options.images], split.labels[: options.images])
+        labels = None if split.labels is None else split.labels[: options.images]
+        examples = Examples(split.images[: options.images], labels)
         recipe = replace(make_recipe(options, run.shape), examples=examples)
         decode = jax.jit(recipe.network.decode)
         key = runs.fixed_keys().pictures
@@ -58,8 +59,7 @@ def main(options: Options) -> None:
             if epoch.number in (1, 10, 100) or epoch.last:
                 runs.draw_reconstructions(run, epoch)
             if epoch.last:
-                codes = epoch.trained.encode(run.dataset.test.images[:5000])
-                _draw_codes(run, codes, epoch)
+                _draw_codes(run, epoch.trained.encode(run.dataset.test.images[:5000]), epoch)
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
@@ -84,16 +84,17 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 
 
 def _draw_codes(run: runs.Run, codes: np.ndarray, epoch: runs.Epoch) -> None:
-    """Scatters test codes [N, latent] by class; if latent is 2, also decodes their plane."""
-    name, test = run.dataset.name, run.dataset.test
+    """Scatters test codes [N, latent], by class if any; if latent is 2, decodes their plane."""
+    name, labels = run.dataset.name, run.dataset.test.labels
     with runs.skip_failed_picture("codes"):
         scatter = plots.latent_scatter(
             codes[:, :2],
-            test.labels[: len(codes)],
+            None if labels is None else labels[: len(codes)],
             run.dataset.class_names,
             f"{name}: codes of {len(codes):,} test images",
         )
-        runs.save_picture(run, "codes", scatter, "codes of test images by class")
+        by_class = "" if labels is None else " by class"
+        runs.save_picture(run, "codes", scatter, f"codes of test images{by_class}")
     if codes.shape[1] != 2:
         return
     with runs.skip_failed_picture("plane"):

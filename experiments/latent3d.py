@@ -58,14 +58,16 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 
 
 def _draw_codes(run: runs.Run, codes: np.ndarray) -> None:
-    """Draws codes [N, latent] of training images as digits, if latent is 3 or more."""
+    """Draws codes [N, latent] of training images as their labels, if latent is 3 or more."""
     if codes.shape[1] < 3:
         return
-    labels = run.dataset.train.labels[: len(codes)]
+    labels = run.dataset.train.labels
+    labels = None if labels is None else labels[: len(codes)]
     title = f"{run.dataset.name}: codes of the first {len(codes)} training images"
     with runs.skip_failed_picture("codes"):
         picture = plots.latent_digits_3d(codes[:, :3], labels, title)
-        runs.save_picture(run, "codes", picture, "codes of training images as their digits")
+        shown = "" if labels is None else " as their digits"
+        runs.save_picture(run, "codes", picture, f"codes of training images{shown}")
 
 
 if __name__ == "__main__":

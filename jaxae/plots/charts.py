@@ -52,17 +52,19 @@ def plane(images: ArrayLike, z1: ArrayLike, z2: ArrayLike, title: str) -> np.nda
 
 
 def latent_scatter(
-    codes: ArrayLike, labels: ArrayLike, class_names: Sequence[str], title: str
+    codes: ArrayLike, labels: ArrayLike | None, class_names: Sequence[str], title: str
 ) -> np.ndarray:
     """Draws two-dimensional codes as points, with a color bar that names the classes.
 
-    Codes [N, 2], labels integer [N] in 0..len(class_names)-1. Both axes have the same scale.
+    Codes [N, 2], labels integer [N] in 0..len(class_names)-1, or None for points of one color. Both
+    axes have the same scale.
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
+    given = labels is not None
     codes, labels = _checked_codes(codes, labels, dimension=2)
-    classes = len(class_names)
+    classes = len(class_names) if given else 1
     if labels.max() >= classes:
         raise UserError(
             f"label {labels.max()} was given with {classes} class names: give one for each label"
@@ -71,24 +73,26 @@ def latent_scatter(
     axes = figure.add_subplot()
     colormap, limits = ListedColormap(_class_colors(classes)), (-0.5, classes - 0.5)
     points = axes.scatter(*codes.T, c=labels, s=5, linewidths=0, cmap=colormap, clim=limits)
-    ticks = range(0, classes, -(-classes // 30))  # at most 30 names fit beside the bar
-    bar = figure.colorbar(points, ax=axes)
-    bar.set_ticks(ticks, labels=[str(class_names[tick]) for tick in ticks])
-    bar.outline.set_visible(False)
+    if given:
+        ticks = range(0, classes, -(-classes // 30))  # at most 30 names fit beside the bar
+        bar = figure.colorbar(points, ax=axes)
+        bar.set_ticks(ticks, labels=[str(class_names[tick]) for tick in ticks])
+        bar.outline.set_visible(False)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xlabel="$z_1$", ylabel="$z_2$")
     axes.set_title(title, wrap=True)
     return _render(figure)
 
 
-def latent_digits_3d(codes: ArrayLike, labels: ArrayLike, title: str) -> np.ndarray:
+def latent_digits_3d(codes: ArrayLike, labels: ArrayLike | None, title: str) -> np.ndarray:
     """Draws three-dimensional codes, each as its label, a digit, on a background of its class.
 
-    Codes [N, 3], labels integer [N], 0 or more.
+    Codes [N, 3], labels integer [N], 0 or more, or None for a dot in place of each digit.
     """
     from matplotlib.figure import Figure
     from mpl_toolkits.mplot3d import proj3d
 
+    dot = "•" if labels is None else None
     codes, labels = _checked_codes(codes, labels, dimension=3)
     figure = Figure((7, 6.2), _DPI)
     axes = figure.add_subplot(projection="3d", position=(0, 0.02, 0.95, 0.94))
@@ -99,7 +103,8 @@ def latent_digits_3d(codes: ArrayLike, labels: ArrayLike, title: str) -> np.ndar
     depth = proj3d.proj_transform(x, y, z, axes.get_proj())[2]
     for i in np.argsort(-depth):  # matplotlib does not sort text; draw the nearest last
         box = {"facecolor": colors[labels[i]], "edgecolor": "none", "pad": 1.5}
-        text = axes.text(x[i], y[i], z[i], str(labels[i]), ha="center", va="center", bbox=box)
+        sign = dot or str(labels[i])
+        text = axes.text(x[i], y[i], z[i], sign, ha="center", va="center", bbox=box)
         text.set(fontsize=8, fontweight="bold", color="white")
     figure.suptitle(title, wrap=True)
     return _render(figure)
@@ -144,9 +149,11 @@ def curves(
 
 
 def _checked_codes(
-    codes: ArrayLike, labels: ArrayLike, dimension: int
+    codes: ArrayLike, labels: ArrayLike | None, dimension: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    codes, labels = np.asarray(codes), np.asarray(labels)
+    """Returns finite codes [N, dimension] and labels [N], zeros for None."""
+    codes = np.asarray(codes)
+    labels = np.zeros(len(codes), int) if labels is None else np.asarray(labels)
     integers = labels.size > 0 and np.issubdtype(labels.dtype, np.integer) and labels.min() >= 0
     if not integers or labels.ndim != 1 or codes.shape != (len(labels), dimension):
         raise UserError(

@@ -139,6 +139,18 @@ def test_latent_scatter_shows_each_point_in_the_color_of_its_class():
     assert all(near(bar, class_color(c)).sum() > 100 for c in range(10))
 
 
+@pytest.mark.slow
+def test_codes_without_labels_are_drawn_in_one_color():
+    codes = np.array([[0, 0, 1], [2, 1, 0], [1, 2, 2]], float)
+    flat = plots.latent_scatter(codes[:, :2], None, (), "unlabeled")
+    deep = plots.latent_digits_3d(codes, None, "unlabeled")
+    for picture in (flat, deep):
+        colors = np.unique(picture.reshape(-1, 3).astype(int), axis=0)
+        colorful = colors[np.ptp(colors, axis=1) > 100]
+        assert len(colorful)
+        assert (colorful.argmax(axis=1) == 2).all(), "only shades of the first color, a blue"
+
+
 def test_latent_scatter_takes_many_classes_and_collapsed_codes():
     names = [str(i) for i in range(62)]
     picture = plots.latent_scatter(np.zeros((62, 2)), np.arange(62, dtype=np.uint8), names, "a")
