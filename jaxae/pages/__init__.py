@@ -1,8 +1,10 @@
-"""Pages of figures and pictures: self-contained HTML, and sections of a Markdown file."""
+"""Pages of figures and pictures: self-contained HTML, plain text, and sections of Markdown."""
 
+from jaxae.pages.drawing import shrink
 from jaxae.pages.html import render
 from jaxae.pages.markdown import put_section, rewrite, sections_of, with_section
 from jaxae.pages.page import Chart, Gallery, Page, Picture, Row, Scatter, Table
+from jaxae.pages.text import as_text
 
 __all__ = [
     "Chart",
@@ -12,9 +14,11 @@ __all__ = [
     "Row",
     "Scatter",
     "Table",
+    "as_text",
     "put_section",
     "render",
     "rewrite",
     "sections_of",
+    "shrink",
     "with_section",
 ]

@@ -95,55 +95,73 @@ def draw_chart(chart: Chart, colors: dict[str, str]) -> dict[str, Any]:
 
 
 def draw_scatter(scatter: Scatter) -> dict[str, Any]:
-    """Returns a scatter as coordinates, and a sheet of its thumbnails in rows of 50."""
+    """Returns a scatter as coordinates, and a sheet of its thumbnails, if any, in rows of 50."""
     _check_scatter(scatter)
     width, height = _SCATTER_SIZE
     middle = (scatter.points.max(axis=0) + scatter.points.min(axis=0)) / 2
     extent = np.ptp(scatter.points, axis=0)
     units = max(*(extent / (width - 32, height - 32)), 1e-9)  # both axes have the same scale
     places = (scatter.points - middle) / units * (1, -1) + (width / 2, height / 2)
-    colors = class_colors(len(scatter.class_names))
+    labels = np.zeros(len(places), int) if scatter.labels is None else scatter.labels
+    class_names = ("",) if scatter.labels is None else scatter.class_names
     classes = []
-    for label, (name, color) in enumerate(zip(scatter.class_names, colors, strict=True)):
-        own = places[scatter.labels == label]
+    for label, (name, color) in enumerate(
+        zip(class_names, class_colors(len(class_names)), strict=True)
+    ):
+        own = places[labels == label]
         if len(own):
             x, y = np.median(own, axis=0)
             classes.append({"label": label, "name": name, "color": color, "x": x, "y": y})
-    sprites = shrink(plots.drawable(scatter.thumbnails))
     return {
         "width": width,
         "height": height,
-        "points": [(x, y, label) for (x, y), label in zip(places, scatter.labels, strict=True)],
+        "points": [(x, y, label) for (x, y), label in zip(places, labels, strict=True)],
+        "numbers": None if scatter.numbers is None else scatter.numbers.tolist(),
         "classes": classes,
+        "labeled": scatter.labels is not None,
+        "sprites": None if scatter.thumbnails is None else _draw_sprites(scatter.thumbnails),
+    }
+
+
+def _draw_sprites(thumbnails: np.ndarray) -> dict[str, Any]:
+    """Returns a sheet of small images, and the sizes that find one on it."""
+    sprites = shrink(plots.drawable(thumbnails))
+    return {
         "sheet": _data_url(plots.tile(sprites, _SPRITE_COLUMNS)),
         "columns": _SPRITE_COLUMNS,
         "rows": -(-len(sprites) // _SPRITE_COLUMNS),
-        "sprite_width": sprites.shape[2],
-        "sprite_height": sprites.shape[1],
+        "width": sprites.shape[2],
+        "height": sprites.shape[1],
     }
 
 
 def _check_scatter(scatter: Scatter) -> None:
-    """Raises `UserError` unless there are N finite points, labels and thumbnails, N at least 1."""
-    count = len(scatter.points)
-    shapes = [np.shape(a) for a in (scatter.points, scatter.labels, scatter.thumbnails)]
-    fits = shapes[:2] == [(count, 2), (count,)] and len(shapes[2]) == 4 and shapes[2][0] == count
+    """Raises `UserError` unless there are N finite points, N at least 1, and N of all else."""
+    count, labels = len(scatter.points), scatter.labels
+    arrays = (scatter.points, labels, scatter.thumbnails, scatter.numbers)
+    shapes = [None if array is None else array.shape for array in arrays]
+    allowed = [((count, 2),), (None, (count,)), None, (None, (count,))]
+    fits = all(shape in known for shape, known in zip(shapes, allowed, strict=True) if known)
+    sprites = shapes[2]
+    if sprites is not None:
+        fits = fits and len(sprites) == 4 and sprites[0] == count
     if not (count and fits and np.isfinite(scatter.points).all()):
         raise UserError(
-            f"points, labels and thumbnails of shapes {shapes} were given: give [N, 2], [N] and "
-            "[N, H, W, C], N at least 1, and only finite points"
+            f"points, labels, thumbnails and numbers of shapes {shapes} were given: give [N, 2], "
+            "[N], [N, H, W, C] and [N], N at least 1, and only finite points; all but the points "
+            "may be None"
         )
-    if not 0 <= scatter.labels.min() <= scatter.labels.max() < len(scatter.class_names):
+    if labels is not None and not 0 <= labels.min() <= labels.max() < len(scatter.class_names):
         raise UserError(
-            f"labels from {scatter.labels.min()} to {scatter.labels.max()} were given for "
+            f"labels from {labels.min()} to {labels.max()} were given for "
             f"{len(scatter.class_names)} class names: give a name for each label, from 0 on"
         )
 
 
-def shrink(images: np.ndarray) -> np.ndarray:
-    """Averages images, uint8 [N, H, W, C], to sides of 32 pixels at most."""
+def shrink(images: np.ndarray, largest: int = _LARGEST_SPRITE) -> np.ndarray:
+    """Averages images, uint8 [N, H, W, C], to sides of `largest` pixels at most."""
     height, width = images.shape[1:3]
-    factor = _LARGEST_SPRITE / max(height, width)
+    factor = largest / max(height, width)
     if factor >= 1:
         return images
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

@@ -55,15 +55,17 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Scatter:
-    """N points in the plane, each with a class and an image that is shown on hovering."""
+    """N points in the plane, which show their class and an image on hovering, if they have them."""
 
     title: str
     text: str
     points: np.ndarray  # float [N, 2]
-    labels: np.ndarray  # int [N], indices into the names
+    labels: np.ndarray | None  # int [N], indices into the names; None: all points have one color
     class_names: tuple[str, ...]
-    thumbnails: np.ndarray  # uint8 [N, H, W, C]
+    thumbnails: np.ndarray | None  # uint8 [N, H, W, C]
     axes: tuple[str, str]  # what the two coordinates are
+    numbers: np.ndarray | None = None  # int [N], shown on hovering; None: from 0 on
+    noun: str = "image"  # what is numbered
 
 
 @dataclass(frozen=True)

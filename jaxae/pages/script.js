@@ -18,11 +18,14 @@ function show(index) {
   ring.setAttribute("cy", y);
   svg.append(ring);
   tip.hidden = false;
-  sprite.style.backgroundPosition =
-    `${-(index % columns) * sprite.clientWidth}px ` +
-    `${-Math.floor(index / columns) * sprite.clientHeight}px`;
-  tip.querySelector("b").textContent = names.get(labels[index]);
-  tip.querySelector("span").textContent = `image ${index}`;
+  if (sprite) {
+    sprite.style.backgroundPosition =
+      `${-(index % columns) * sprite.clientWidth}px ` +
+      `${-Math.floor(index / columns) * sprite.clientHeight}px`;
+  }
+  tip.querySelector("b").textContent = names.get(labels[index]) ?? "";
+  tip.querySelector("span").textContent =
+    `${svg.dataset.noun} ${circles[index].dataset.number ?? index}`;
   const scale = svg.clientWidth / svg.viewBox.baseVal.width;
   const beyond = x * scale > svg.clientWidth / 2;
   tip.style.left = `${x * scale + (beyond ? -14 - tip.offsetWidth : 14)}px`;
