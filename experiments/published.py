@@ -70,7 +70,7 @@ def _write_table(rows: list["_Row"], dataset: str, options: Options) -> None:
     parts = [f"## {title}: {dataset}", f"    {command}", note, _make_table(rows, columns)]
     if options.table in ("pca", "deep"):
         parts.append(_compare_with_pca(rows, options, section))
-    if "fid" in columns:
+    if "fid" in columns and rows[0].figures["classifier"] is not None:
         parts.append(_describe_classifier(rows[0]))
     parts.append("\n".join(map(_describe, rows)))
     put_section(options.page, section, "\n\n".join(parts))

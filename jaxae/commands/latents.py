@@ -13,16 +13,18 @@ Writes these pictures of six test images, or of those that --images names, to RU
   standard deviations
 - neighbors.png: each image, its five nearest training images by code, and the five by pixels
 
-A picture that cannot be drawn, such as arithmetic with a class that no training image has, is left
-out, and a line says why.
+A picture that cannot be drawn, such as arithmetic without labels, is left out, and a line says why.
+Of vectors, which have no picture, there is only codes.png: the codes of test vectors in the plane.
 
 Takes about a minute on two cores for codes of 20 numbers, mostly to fit the flow, and two minutes
 for codes of 128, mostly to fit the mixture. Quantized codes, whose parts are resampled, take a few
 seconds.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +35,9 @@ import tyro
 import jaxae
 from jaxae import evaluate, latents, plots, priors, runs
 from jaxae.cli import run_tool
+from jaxae.data import Split
 from jaxae.errors import UserError
+from jaxae.evaluate import Images, Range, take
 from jaxae.network import Trained
 from jaxae.priors import Prior
 from jaxae.runs import load_dataset, skip_failed_picture
@@ -64,13 +68,39 @@ class Options:
     out: Path | None = None  # folder to write the pictures to (default: RUN/pictures)
 
 
+_Save = Callable[[str, np.ndarray, str], None]
+"""Writes a picture under a name, with a caption."""
+
+
 @dataclass(frozen=True)
 class _Group:
     """Images as the network reads them, and their codes."""
 
-    images: np.ndarray  # [N, H, W, C], uint8 or in [0, 1]
-    labels: np.ndarray  # int [N]
+    images: np.ndarray  # [N, H, W, C]
+    labels: np.ndarray | None  # int [N], -1 where unknown
     codes: np.ndarray  # float32 [N, *shape]
+
+    @property
+    def label(self) -> int | None:
+        """The label that paths are decoded under, if there is one."""
+        return None if self.labels is None else int(self.labels[0])
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """Decodes codes to images as they are drawn, floats in [0, 1]."""
+
+    trained: Trained
+    range: Range
+
+    def __call__(self, codes: np.ndarray, label: int | None = None) -> np.ndarray:
+        """Decodes codes, as images of a class if the network is conditional."""
+        labels = None if label is None else np.full(len(codes), label)
+        return self.drawn(self.trained.decode(codes, labels))
+
+    def drawn(self, images: np.ndarray) -> np.ndarray:
+        """Returns images of the dataset, or of the network, as floats in [0, 1]."""
+        return evaluate.as_floats(self.range.to_unit(images)).clip(0, 1)
 
 
 def main(options: Options) -> None:
@@ -79,7 +109,7 @@ def main(options: Options) -> None:
         raise UserError(f"--fit-images {options.fit_images}: give 10 or more")
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed}: give 0 or more, and less than 2147483648")
-    trained = jaxae.load(options.run)
+    trained = evaluate.scaled(jaxae.load(options.run))
     config = runs.read_config(options.run)
     dataset = load_dataset(
         options.run,
@@ -89,11 +119,8 @@ def main(options: Options) -> None:
         sources=options.sources,
     )
     images = evaluate.make_images(dataset, config.options.binarization)
-    test_labels = images.test_labels[:]
-    chosen = choose_images(options.images, test_labels, conditional=trained.classes is not None)
-    train_labels = images.train_labels[: options.fit_images]
-    test = _encode(trained, images.test[chosen], test_labels[chosen])
-    train = _encode(trained, images.train[: options.fit_images], train_labels)
+    if trained.classes is not None:
+        images = evaluate.with_labels_only(images)
 
     folder, drawn = options.out or options.run / "pictures", []
     prefix = f"{config.experiment}, {dataset.name}: "
@@ -103,6 +130,46 @@ def main(options: Options) -> None:
         plots.save(picture, path, caption=prefix + caption, strip=dataset.bundled)
         drawn.append(path)
 
+    if images.are_vectors:
+        _draw_vectors(trained, images, save)
+    else:
+        _draw_images(trained, images, options, save, folder, prefix)
+    if not drawn:
+        raise UserError(
+            f"none of the pictures of {options.run} could be drawn, for the reasons above: give "
+            "another run, or other --images"
+        )
+    print(f"done: pictures in {folder}")
+
+
+def _draw_vectors(trained: Trained, images: Images, save: _Save) -> None:
+    """Draws the codes of test vectors."""
+    print("jaxae: the data are vectors, so there are no pictures of decoded codes", file=sys.stderr)
+    with skip_failed_picture("codes"):
+        scatter = evaluate.scatter_codes(trained, images)
+        title = f"{images.dataset.name}: codes of {len(scatter.points):,} test vectors"
+        picture = plots.latent_scatter(scatter.points, scatter.labels, scatter.class_names, title)
+        save(
+            "codes",
+            picture,
+            f"codes of test vectors: across {scatter.axes[0]}, up {scatter.axes[1]}",
+        )
+
+
+def _draw_images(
+    trained: Trained,
+    images: Images,
+    options: Options,
+    save: _Save,
+    folder: Path,
+    prefix: str,
+) -> None:
+    """Draws all pictures of decoded codes."""
+    chosen = choose_images(options.images, images, conditional=trained.classes is not None)
+    test = _encode(trained, take(images.test, chosen))
+    train = _encode(trained, images.some(images.train, options.fit_images))
+    decoder = _Decoder(trained, images.range)
+
     quantized = trained.network.quantizer is not None
     suitable = ("resample",) if quantized else ("normal", "mixture", "flow")
     if options.priors and "resample" in options.priors:
@@ -110,13 +177,13 @@ def main(options: Options) -> None:
     for prior in options.priors or suitable:
         with skip_failed_picture(f"samples_{prior}"):
             sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
-            picture = _draw_samples(trained, sampler, options.seed, len(dataset.class_names))
+            picture = _draw_samples(decoder, sampler, options.seed)
             save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
     with skip_failed_picture("interpolations"):
         caption = "between test images, pair by pair: linear interpolation above, spherical below"
-        save("interpolations", _draw_interpolations(trained, test), caption)
+        save("interpolations", _draw_interpolations(decoder, test), caption)
     with skip_failed_picture("morph"):
-        decode = _decode_as(trained, test.labels[0])
+        decode = partial(decoder, label=test.label)
         caption = f"a closed path through the codes of test images {', '.join(map(str, chosen))}"
         frames = latents.morph(decode, test.codes, steps=12)
         save("morph", plots.tile(frames, columns=12), caption)
@@ -126,9 +193,9 @@ def main(options: Options) -> None:
         caption = (
             "test images, and their codes moved by the difference of class means to each class"
         )
-        save("arithmetic", _draw_arithmetic(trained, train, test), caption)
+        save("arithmetic", _draw_arithmetic(decoder, train, test), caption)
     with skip_failed_picture("traversal"):
-        dimensions, picture = _draw_traversal(trained, train, test)
+        dimensions, picture = _draw_traversal(decoder, train, test)
         caption = (
             f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard "
             f"deviations a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
@@ -136,34 +203,29 @@ def main(options: Options) -> None:
         save("traversal", picture, caption)
     with skip_failed_picture("neighbors"):
         caption = "test images, training images with the nearest codes, and with the nearest pixels"
-        save("neighbors", _draw_neighbors(train, test), caption)
-    if not drawn:
-        raise UserError(
-            f"none of the pictures of {options.run} could be drawn, for the reasons above: give "
-            "another run, or other --images"
-        )
-    print(f"done: pictures in {folder}")
+        save("neighbors", _draw_neighbors(decoder, train, test), caption)
 
 
 def choose_images(
-    asked: tuple[int, ...] | None, labels: np.ndarray, *, conditional: bool
+    asked: tuple[int, ...] | None, images: Images, *, conditional: bool
 ) -> np.ndarray:
     """Returns the indices of the test images to show.
 
-    By default up to six: the first ones or, for a conditional network, the first ones of a class
-    that has several. Raises `UserError` if fewer than two are asked for, an index is out of range,
-    or a conditional network is asked for several classes.
+    By default up to six, as `Images.choose` chooses them or, for a conditional network, the first
+    ones of a class that has several. Raises `UserError` if fewer than two are asked for, an index
+    is out of range, or a conditional network is asked for several classes.
     """
+    count, labels = len(images.test.images), images.test.labels
     if asked is None:
-        if not conditional:
-            return np.arange(len(labels))[:6]
+        if not conditional or labels is None:
+            return images.choose(count, 6)
         _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
         return np.flatnonzero(numbers == numbers[np.argmax(counts[numbers] > 1)])[:6]
     given = " ".join(map(str, asked))
-    if len(asked) < 2 or not all(0 <= index < len(labels) for index in asked):
-        raise UserError(f"--images {given}: give two or more, from 0 to {len(labels) - 1}")
+    if len(asked) < 2 or not all(0 <= index < count for index in asked):
+        raise UserError(f"--images {given}: give two or more, from 0 to {count - 1}")
     chosen = np.array(asked)
-    if conditional and len(set(labels[chosen])) > 1:
+    if conditional and labels is not None and len(set(labels[chosen])) > 1:
         raise UserError(
             f"--images {given}: the network is conditional, so a path stays within one class; "
             f"give images of one class, not of classes {sorted(set(labels[chosen].tolist()))}"
@@ -171,54 +233,55 @@ def choose_images(
     return chosen
 
 
-def _encode(trained: Trained, images: np.ndarray, labels: np.ndarray) -> _Group:
+def _encode(trained: Trained, split: Split) -> _Group:
     """Returns images with their codes."""
-    return _Group(images, labels, trained.encode(images, labels))
+    return _Group(split.images[:], split.labels, evaluate.encode(trained, split))
 
 
-def _decode_as(trained: Trained, label: int) -> latents.Decode:
-    """Returns a function that decodes codes, as images of the class if conditional."""
-    return lambda codes: trained.decode(codes, np.full(len(codes), label))
-
-
-def _draw_samples(trained: Trained, sampler: priors.Sampler, seed: int, classes: int) -> np.ndarray:
+def _draw_samples(decoder: _Decoder, sampler: priors.Sampler, seed: int) -> np.ndarray:
     """Draws a hundred images of new codes, ten a row, of the classes in turn if conditional."""
     codes = sampler(jax.random.fold_in(runs.fixed_keys().pictures, seed), 100)
-    return plots.tile(trained.decode(codes, np.arange(100) % classes), columns=10)
+    labels = np.arange(100) % (decoder.trained.classes or 1)
+    return plots.tile(decoder.drawn(decoder.trained.decode(codes, labels)), columns=10)
 
 
-def _draw_interpolations(trained: Trained, test: _Group, steps: int = 10) -> np.ndarray:
+def _draw_interpolations(decoder: _Decoder, test: _Group, steps: int = 10) -> np.ndarray:
     """Draws two rows from each image to the next: along the line, and along the great circle."""
     if len(test.images) < 2:
         raise UserError("there is no second test image to draw a path to")
-    decode, images = _decode_as(trained, test.labels[0]), _as_floats(test.images)
+    images = decoder.drawn(test.images)
     rows = []
     for i in range(len(images) - 1):
         for path in (latents.interpolate_linearly, latents.interpolate_spherically):
-            between = decode(path(test.codes[i], test.codes[i + 1], steps))
+            between = decoder(path(test.codes[i], test.codes[i + 1], steps), test.label)
             rows += [images[i : i + 1], between, images[i + 1 : i + 2]]
     return plots.tile(np.concatenate(rows), columns=steps + 2)
 
 
-def _draw_arithmetic(trained: Trained, train: _Group, test: _Group) -> np.ndarray:
+def _draw_arithmetic(decoder: _Decoder, train: _Group, test: _Group) -> np.ndarray:
     """Draws a row per image: itself, and its code moved to each of the first ten classes."""
-    classes, numbers = np.unique(train.labels, return_inverse=True)
+    if train.labels is None or test.labels is None:
+        raise UserError("the data has no labels, and the codes of classes are needed")
+    known = np.flatnonzero(train.labels >= 0)
+    classes, numbers = np.unique(train.labels[known], return_inverse=True)
     missing = np.setdiff1d(test.labels, classes)
     if missing.size:
         raise UserError(
-            f"class {missing[0]} of a test image is not among {len(train.labels)} training images: "
+            f"class {missing[0]} of a test image is not among {len(known)} training images: "
             "give more of them with --fit-images, or --images of other classes"
         )
-    means = latents.class_means(train.codes, numbers)
+    means = latents.class_means(train.codes[known], numbers)
     own = means[np.searchsorted(classes, test.labels)]
-    columns = [_as_floats(test.images)]
+    columns = [decoder.drawn(test.images)]
     for label, mean in list(zip(classes, means, strict=True))[:10]:
-        columns.append(_decode_as(trained, label)(latents.add_difference(test.codes, own, mean)))
+        columns.append(decoder(latents.add_difference(test.codes, own, mean), int(label)))
     cells = np.stack(columns, axis=1)  # [rows, columns, H, W, C]
     return plots.tile(cells.reshape(-1, *cells.shape[2:]), columns=len(columns))
 
 
-def _draw_traversal(trained: Trained, train: _Group, test: _Group) -> tuple[np.ndarray, np.ndarray]:
+def _draw_traversal(
+    decoder: _Decoder, train: _Group, test: _Group
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the dimensions of greatest variance, ten at most, and a picture of a row each."""
     deviation = train.codes.std(axis=0)
     dimensions = np.argsort(-deviation, axis=None, kind="stable")[:10]
@@ -226,25 +289,19 @@ def _draw_traversal(trained: Trained, train: _Group, test: _Group) -> tuple[np.n
     values = np.linspace(-2.5, 2.5, 11)
     standardized = latents.traverse((test.codes[0] - mean) / scale, values, dimensions.tolist())
     codes = mean + scale * standardized.reshape(-1, *mean.shape)
-    images = _decode_as(trained, test.labels[0])(codes)
-    return dimensions, plots.tile(images, columns=len(values))
+    return dimensions, plots.tile(decoder(codes, test.label), columns=len(values))
 
 
-def _draw_neighbors(train: _Group, test: _Group, count: int = 5) -> np.ndarray:
+def _draw_neighbors(decoder: _Decoder, train: _Group, test: _Group, count: int = 5) -> np.ndarray:
     """Draws a row per image: itself, its nearest images by code, and the nearest by pixels."""
     count = min(count, len(train.images))
     by_code = latents.nearest_neighbors(test.codes, train.codes, count)
     by_pixels = latents.nearest_neighbors(test.images, train.images, count)
-    images = _as_floats(test.images)
+    images = decoder.drawn(test.images)
     gap = np.ones_like(images[:, None])
-    near, alike = (_as_floats(train.images[found]) for found in (by_code, by_pixels))
+    near, alike = (decoder.drawn(train.images[found]) for found in (by_code, by_pixels))
     cells = np.concatenate([images[:, None], gap, near, gap, alike], axis=1)
     return plots.tile(cells.reshape(-1, *images.shape[1:]), columns=cells.shape[1])
-
-
-def _as_floats(images: np.ndarray) -> np.ndarray:
-    """Returns images as floats in [0, 1]."""
-    return images / np.float32(255) if images.dtype == np.uint8 else images
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:

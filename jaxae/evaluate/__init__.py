@@ -2,6 +2,28 @@
 
 from jaxae.evaluate.classifier import FEATURES_NOTE
 from jaxae.evaluate.command import start
-from jaxae.evaluate.images import Images, make_images
+from jaxae.evaluate.images import (
+    Images,
+    Range,
+    as_floats,
+    encode,
+    make_images,
+    scaled,
+    take,
+    with_labels_only,
+)
+from jaxae.evaluate.pictures import scatter_codes
 
-__all__ = ["FEATURES_NOTE", "Images", "make_images", "start"]
+__all__ = [
+    "FEATURES_NOTE",
+    "Images",
+    "Range",
+    "as_floats",
+    "encode",
+    "make_images",
+    "scaled",
+    "scatter_codes",
+    "start",
+    "take",
+    "with_labels_only",
+]

@@ -2,8 +2,9 @@
 
     jaxae evaluate results/family/RUN --epoch best
 
-Writes evaluation.json and report.html into the run's folder. The same run, options and data give
-the same figures again. Takes about two minutes on two cores for MNIST.
+Writes evaluation.json and report.html into the run's folder, and prints the figures. What the data
+does not allow, such as probes without labels, is left out, and a line says why. The same run,
+options and data give the same figures again. Takes about two minutes on two cores for MNIST.
 """
 
 import time
@@ -19,9 +20,14 @@ import jaxae
 from jaxae import checkpoint, cli, pages, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
-from jaxae.evaluate import classifier, figures, page
-from jaxae.evaluate.figures import Figures
-from jaxae.evaluate.images import make_images
+from jaxae.evaluate import figures, page
+from jaxae.evaluate.generation import Figures, describe_real
+from jaxae.evaluate.images import make_images, scaled, with_labels_only
+from jaxae.evaluate.judge import LEAST_COMPARED, choose_judge
+from jaxae.evaluate.progress import stage
+from jaxae.evaluate.reconstruction import left_out as left_out_of
+from jaxae.evaluate.references import reference_figures
+from jaxae.evaluate.tables import Results, make_tables
 from jaxae.files import write_json, write_whole
 from jaxae.models import count_parameters
 from jaxae.network import Trained
@@ -43,7 +49,7 @@ class Options:
     # --- estimates ---
     # number of posterior samples that estimate the log-likelihood of an image
     samples: int = 200
-    # number of test images to estimate the log-likelihood of (default: all)
+    # number of test images to estimate the log-likelihood of (default: all, or fewer large ones)
     images: int | None = None
     # number of images to generate, at most one for each test image (default: 10000)
     generated: int | None = None
@@ -77,22 +83,32 @@ def main(options: Options) -> None:
         sources=options.sources,
     )
     images = make_images(dataset, config.options.binarization)
-    count = len(images.test)
-    settings = figures.EvaluationSettings(
-        prior=figures.choose_prior(networks[0], config.options.objective),
+    if networks[0].classes is not None:
+        images = with_labels_only(images)
+    settings = figures.choose_settings(
+        networks[0],
+        images,
+        config.options.objective,
         samples=options.samples,
-        weighed=min(options.images or count, count),
-        generated=min(options.generated or figures.MOST_GENERATED, count),
+        weighed=options.images,
+        generated=options.generated,
         seed=options.seed,
     )
-    judge = classifier.load_or_train(images.dataset)
+    with stage("features that compare images"):
+        judge = choose_judge(images)
+        real = describe_real(judge, images, settings.generated)
     evaluations = [
-        figures.evaluate_network(network, images, settings, judge) for network in networks
+        figures.evaluate_network(network, images, settings, judge, real, name)
+        for network, name in zip(networks, _names(len(networks)), strict=True)
     ]
+    with stage("baselines and references"):
+        references, missing = reference_figures(networks[0], images, settings, judge, real)
+    left_out = {**left_out_of(images), **judge.left_out, **missing}
     results = {
         "run": str(options.run),
         "experiment": config.experiment,
         "dataset": config.dataset.name,
+        "examples": "vectors" if images.are_vectors else "images",
         "binarization": images.binarization,
         "inputs": "the test images, not corrupted",
         "step": step,
@@ -100,26 +116,33 @@ def main(options: Options) -> None:
         "replicas": len(networks),
         "settings": asdict(settings),
         "figures": over_replicas([each.figures for each in evaluations]),
-        "references": figures.reference_figures(networks[0], images, settings, judge),
+        "references": references,
+        "left_out": left_out | {k: v for each in evaluations for k, v in each.left_out.items()},
         "cost": describe_cost(options.run, networks[0], step / config.steps_per_epoch),
-        "classifier": {
-            "accuracy": judge.accuracy,
-            "digest": judge.digest,
-            "note": classifier.FEATURES_NOTE,
-            "settings": asdict(classifier.ClassifierSettings()),
-        },
+        "features": judge.describe(),
+        "classifier": judge.describe_classifier(),
         "environment": runs.describe_environment(),
         "evaluation_seconds": time.perf_counter() - started,
     }
-    shown = page.make_page(
-        options.run, config, results, networks[0], images, evaluations[0], settings
-    )
-    write(options.out or options.run, results, pages.render(shown))
+    with stage("report"):
+        shown = page.make_page(
+            options.run, config, results, networks[0], images, evaluations[0], settings
+        )
+        html = pages.render(shown)
+    write(options.out or options.run, results, html)
+    print_results(results, options.out or options.run)
+
+
+def _names(replicas: int) -> list[str]:
+    """Returns how the stages of each replica's evaluation are told apart."""
+    if replicas == 1:
+        return [""]
+    return [f", replica {number + 1} of {replicas}" for number in range(replicas)]
 
 
 def _check_options(options: Options) -> None:
     """Raises `UserError` for the first number out of its range."""
-    least = {"samples": 1, "images": 1, "generated": figures.LEAST_GENERATED, "seed": 0}
+    least = {"samples": 1, "images": 1, "generated": LEAST_COMPARED, "seed": 0}
     for name, low in least.items():
         value = getattr(options, name)
         if value is not None and not low <= value < 2**31:
@@ -146,9 +169,8 @@ def choose_step(options: Options) -> int:
 
 def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
     """Loads the network of each replica; raises `UserError` like `jaxae.load`."""
-    first = jaxae.load(run, step)
     count = config.options.run.replicas
-    return [first] + [jaxae.load(run, step, replica=number) for number in range(1, count)]
+    return [scaled(jaxae.load(run, step, replica=number)) for number in range(count)]
 
 
 def over_replicas(figures: list[Figures]) -> dict[str, Any]:
@@ -175,7 +197,7 @@ def describe_cost(run: Path, network: Trained, epochs: float) -> dict[str, float
 
 
 def write(folder: Path, results: dict[str, Any], page: str) -> None:
-    """Writes evaluation.json and report.html, each whole or not at all, and prints where.
+    """Writes evaluation.json and report.html, each whole or not at all.
 
     Raises `UserError` if the folder cannot be written to.
     """
@@ -188,8 +210,13 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
             f"{error.filename or folder} cannot be written ({error.strerror or error}): give "
             "another folder with --out"
         ) from None
-    names = (name for name in results["figures"] if not name.endswith("_replicas"))
-    print("  ".join(f"{name} {results['figures'][name]:.5g}" for name in names))
+
+
+def print_results(results: Results, folder: Path) -> None:
+    """Prints the tables of an evaluation, what it leaves out, and where it was written."""
+    print(pages.as_text(make_tables(results)), end="\n\n")
+    for what, why in results["left_out"].items():
+        print(f"{what}: left out, because {why}")
     print(f"done: evaluation.json and report.html in {folder}")
 
 

@@ -1,15 +1,26 @@
 """The log-likelihood of images under a variational autoencoder, by importance sampling."""
 
+import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from jaxae.data import Split
 from jaxae.errors import UserError
-from jaxae.network import Network
+from jaxae.evaluate.images import Images, as_floats, parts, take
+from jaxae.likelihoods import BERNOULLI
+from jaxae.network import Network, Trained
 from jaxae.objectives import check_count, log_mean_exp, log_weights
 from jaxae.train import Batch, Variables
+
+WEIGHED_AT_ONCE = 100  # images, each with several samples at a time
+
+_SAMPLES_AT_ONCE = 16  # of each of these images, fewer if images are large
+_NUMBERS_PER_SAMPLE = 2**14  # in the samples of one image that are decoded at a time
 
 
 @partial(jax.jit, static_argnames=("network", "samples", "chunk"))
@@ -59,3 +70,53 @@ def _check_density(network: Network) -> None:
             "a log-likelihood was asked for under a squared error, which leaves out the "
             "Gaussian's constant: train with a likelihood that is normalized, such as bernoulli"
         )
+
+
+def negative_log_likelihood(
+    trained: Trained,
+    key: Array,
+    split: Split,
+    *,
+    samples: int,
+    advance: Callable[[int], object],
+) -> float:
+    """Returns the mean of -log p(x) over a split, in nats, by importance sampling.
+
+    `advance` is called with the number of images that are done since its last call.
+    """
+    chunk = _NUMBERS_PER_SAMPLE // math.prod(split.images.shape[1:])
+    estimates = []
+    for start in range(0, len(split.images), WEIGHED_AT_ONCE):
+        part = take(split, slice(start, start + WEIGHED_AT_ONCE))
+        estimate = log_likelihood(
+            trained.variables,
+            jax.random.fold_in(key, start),
+            part.images,
+            part.labels,
+            network=trained.network,
+            samples=samples,
+            chunk=min(max(chunk, 1), _SAMPLES_AT_ONCE),
+        )
+        estimates.append(np.asarray(estimate))
+        advance(len(part.images))
+    return -float(np.concatenate(estimates).mean(dtype=float))
+
+
+def why_no_likelihood(trained: Trained, images: Images) -> str | None:
+    """Returns why importance sampling cannot estimate the likelihood of images; None if it can.
+
+    It cannot for gray pixels under the Bernoulli likelihood, which is a cross-entropy there and not
+    a density.
+    """
+    if not trained.network.has_posterior:
+        return "the network has no posterior"
+    if not trained.network.likelihood.normalized:
+        return "the network's loss is no density"
+    if trained.network.likelihood is BERNOULLI and not _are_binary(images.test):
+        return "under the Bernoulli likelihood gray pixels have no density"
+    return None
+
+
+def _are_binary(split: Split) -> bool:
+    """Returns whether all pixels are black or white."""
+    return all(np.isin(as_floats(part.images), (0, 1)).all() for part in parts(split))

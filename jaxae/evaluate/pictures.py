@@ -1,5 +1,6 @@
 """Curves, reconstructions, samples, interpolations and codes for the page of an evaluated run."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxae import latents, metrics, plots, priors, runs
-from jaxae.evaluate.images import Images
+from jaxae import latents, metrics, pages, plots, priors, runs
+from jaxae.evaluate.images import Images, encode, reconstruct, take
 from jaxae.network import Trained
 from jaxae.pages import Chart, Gallery, Picture, Scatter
 from jaxae.priors import Prior
 from jaxae.runs import skip_failed_picture
 
-_POINTS = 2000  # test images whose codes are drawn
+_POINTS = 2000  # test images whose codes are drawn, at most
+_SHEET_NUMBERS = 2**21  # in all their thumbnails
+_SPRITE_NUMBERS = 32**2  # at most, in each channel of a thumbnail
+_LARGEST_CELL = 96  # pixels a side of an image in a picture
 _ROW_WIDTH = 336  # pixels for images side by side, half of the page's width
 _ROWS = 8  # in a grid of images
 _MOST_CHARTS = 6
@@ -54,17 +58,22 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
 def make_galleries(
     run: Path, trained: Trained, images: Images, generated: np.ndarray, prior: Prior
 ) -> tuple[Gallery, ...]:
-    """Returns reconstructions, those that the run drew by epoch, samples and interpolations."""
-    columns = _columns_of(images)
+    """Returns reconstructions, those that the run drew by epoch, samples and interpolations.
+
+    Vectors have only what the run drew.
+    """
     given = "" if trained.classes is None else " with the labels of the test images, in their order"
     pairs, samples, paths = [], [], []
-    with skip_failed_picture("of reconstructions"):
-        pairs.append(Picture(_reconstructions(trained, images, columns)))
-    if len(generated):
-        with skip_failed_picture("of samples"):
-            samples.append(Picture(plots.tile(generated[: _ROWS * columns], columns)))
-    with skip_failed_picture("of interpolations"):
-        paths.append(Picture(_interpolations(trained, images, columns)))
+    if not images.are_vectors:
+        columns = _columns_of(images)
+        with skip_failed_picture("of reconstructions"):
+            pairs.append(Picture(_reconstructions(trained, images, columns)))
+        if len(generated):
+            with skip_failed_picture("of samples"):
+                cells = _cells(images, generated[: _ROWS * columns])
+                samples.append(Picture(plots.tile(cells, columns)))
+        with skip_failed_picture("of interpolations"):
+            paths.append(Picture(_interpolations(trained, images, columns)))
     galleries = [
         Gallery(
             "Reconstructions",
@@ -93,39 +102,53 @@ def make_galleries(
 
 def _columns_of(images: Images) -> int:
     """Returns how many images fit side by side."""
-    return max(4, min(_ROW_WIDTH // images.test.shape[2], len(images.test)))
+    width = min(images.test.images.shape[2], _LARGEST_CELL)
+    return max(4, min(_ROW_WIDTH // width, len(images.test.images)))
+
+
+def _cells(images: Images, values: np.ndarray) -> np.ndarray:
+    """Returns images as they are drawn, uint8; large ones are reduced."""
+    return pages.shrink(plots.drawable(images.range.to_unit(values)), _LARGEST_CELL)
 
 
 def _reconstructions(trained: Trained, images: Images, columns: int) -> np.ndarray:
-    """Draws rows of the first test images, and under each the row of their reconstructions."""
-    count = columns * min(_ROWS // 2, max(1, len(images.test) // columns))
-    originals, labels = images.test[:count], images.test_labels[:count]
-    return _interleave(originals, trained.reconstruct(originals, labels), columns)
-
-
-def _interleave(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
-    """Draws rows of images in turn from two arrays [rows * columns, H, W, C]."""
+    """Draws rows of test images, and under each the row of their reconstructions."""
+    rows = min(_ROWS // 2, max(1, len(images.test.images) // columns))
+    shown = images.some(images.test, columns * rows)
+    above, below = _cells(images, shown.images), _cells(images, reconstruct(trained, shown))
     parts = (slice(start, start + columns) for start in range(0, len(above), columns))
     return np.concatenate([plots.stack_rows(above[part], below[part]) for part in parts])
 
 
 def _interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray:
-    """Draws a row per pair of classes: test images at its ends, decoded codes between them."""
-    classes = np.unique(images.test_labels)
-    firsts = [int(np.argmax(images.test_labels == label)) for label in classes[:_ROWS]]
+    """Draws a row per pair of test images: themselves at its ends, decoded codes between them."""
     rows = []
-    # A conditional network decodes a row under one label, so both of its ends are of one class.
-    seconds = [int(np.flatnonzero(images.test_labels == label)[-1]) for label in classes[:_ROWS]]
-    lasts = np.roll(firsts, -1) if trained.classes is None else seconds
-    for start, stop in zip(firsts, lasts, strict=True):
-        labels = images.test_labels[[start, stop]]
-        ends = images.test[[start, stop]]
-        start_code, stop_code = trained.encode(ends, labels)
-        codes = latents.interpolate_linearly(start_code, stop_code, columns - 2)
-        between = trained.decode(codes, np.repeat(labels[:1], len(codes)))
-        first, last = ends[:, None] / 255
+    for ends in _pairs(images, conditional=trained.classes is not None):
+        pair = take(images.test, ends)
+        labels = None if pair.labels is None else np.repeat(pair.labels[:1], columns - 2)
+        start, stop = encode(trained, pair)
+        codes = latents.interpolate_linearly(start, stop, columns - 2)
+        between = _cells(images, trained.decode(codes, labels))
+        first, last = _cells(images, pair.images)[:, None]
         rows.append(np.concatenate([first, between, last]))
     return plots.stack_rows(*rows)
+
+
+def _pairs(images: Images, *, conditional: bool) -> list[np.ndarray]:
+    """Returns indices [2] of the test images at the ends of each row.
+
+    They are of two classes or, since a conditional network decodes a row under one label, of one.
+    Without classes they are any two images.
+    """
+    labels = images.test.labels
+    classes = np.array([]) if labels is None else np.unique(labels[labels >= 0])
+    if len(classes) < 2 and not conditional:
+        size = len(images.test.images)
+        return list(images.choose(size, 2 * min(_ROWS, max(1, size // 2))).reshape(-1, 2))
+    members = [np.flatnonzero(labels == label) for label in classes[:_ROWS]]
+    firsts = np.array([indices[0] for indices in members])
+    lasts = [indices[-1] for indices in members] if conditional else np.roll(firsts, -1)
+    return list(np.stack([firsts, lasts], axis=1))
 
 
 def read_pictures(run: Path) -> list[Picture]:
@@ -138,6 +161,7 @@ def read_pictures(run: Path) -> list[Picture]:
     for epoch, path in (drawn[place] for place in chosen):
         try:
             with Image.open(path) as image:
+                image.thumbnail((2 * _ROW_WIDTH, image.height), Image.Resampling.BOX)
                 pixels = np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             print(f"warning: {path} cannot be read ({error}), and is left out", file=sys.stderr)
@@ -147,33 +171,64 @@ def read_pictures(run: Path) -> list[Picture]:
 
 
 def make_scatter(trained: Trained, images: Images) -> Scatter | None:
-    """Returns the codes of the first test images in the plane; None if they cannot be drawn."""
+    """Returns the codes of some test images in the plane; None if they cannot be drawn."""
     with skip_failed_picture("of codes"):
-        return _scatter_codes(trained, images)
+        return scatter_codes(trained, images)
     return None
 
 
-def _scatter_codes(trained: Trained, images: Images) -> Scatter:
-    """Returns codes of the first test images, projected onto two dimensions if they have more."""
-    count = min(_POINTS, len(images.test))
-    shown, labels = images.test[:count], images.test_labels[:count]
-    codes = trained.encode(shown, labels).reshape(count, -1)
-    size = codes.shape[1]
-    if size > 2:
-        vectors = codes.reshape(count, 1, 1, size)
-        codes = metrics.fit_pca(vectors, min(2, count)).encode(vectors)
+def scatter_codes(trained: Trained, images: Images) -> Scatter:
+    """Returns codes of some test images, projected onto two dimensions if they have more."""
+    size = len(images.test.images)
+    chosen = images.choose(size, _points(images))
+    shown = take(images.test, chosen)
+    count = len(chosen)
+    codes = encode(trained, shown).reshape(count, -1)
+    dimensions = codes.shape[1]
+    if dimensions > 2:
+        codes = metrics.fit_pca(codes, min(2, count)).encode(codes)
         axes = ("the first principal component of the codes", "the second")
-        text = f"The {size} numbers of each code, projected onto the first two principal components"
+        text = (
+            f"The {dimensions} numbers of each code, projected onto the first two principal "
+            "components"
+        )
     else:
         axes = ("the code's first number", "its second")
-        text = "The two numbers of each code" if size == 2 else "The one number of each code"
+        text = "The two numbers of each code" if dimensions == 2 else "The one number of each code"
+    noun = "vector" if images.are_vectors else "image"
+    chose = "the first " if chosen[-1] == count - 1 else ""
+    labels, class_names = _named_labels(images, shown.labels)
+    parts = ["image"] * (not images.are_vectors) + ["class"] * (labels is not None) + ["number"]
+    seen = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    alone = "" if labels is None else "; click the name of a class to see it alone"
     return Scatter(
         "Codes",
-        f"{text}, for the first {count:,} test images. Point at one to see its image, class and "
-        "number; click the name of a class to see it alone.",
+        f"{text}, for {chose}{count:,} test {noun}s. Point at one to see its {seen}{alone}.",
         np.pad(codes, ((0, 0), (0, 2 - codes.shape[1]))),
         labels,
-        images.dataset.class_names,
-        shown,
+        class_names,
+        None if images.are_vectors else plots.drawable(images.range.to_unit(shown.images)),
         axes,
+        None if chosen[-1] == count - 1 else chosen,
+        noun,
     )
+
+
+def _points(images: Images) -> int:
+    """Returns how many codes are drawn: fewer if their thumbnails are in color."""
+    if images.are_vectors:
+        return _POINTS
+    *sides, channels = images.test.images.shape[1:]
+    return min(_POINTS, _SHEET_NUMBERS // (channels * min(math.prod(sides), _SPRITE_NUMBERS)))
+
+
+def _named_labels(
+    images: Images, labels: np.ndarray | None
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Returns labels with a class for unknown ones, and the classes' names; None without labels."""
+    names = images.dataset.class_names
+    if labels is None or (labels < 0).all():
+        return None, ()
+    if (labels >= 0).all():
+        return labels, names
+    return np.where(labels < 0, len(names), labels), (*names, "unknown")

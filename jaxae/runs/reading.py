@@ -51,7 +51,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _RecordedClassifier:
-    """The classifier whose features an evaluation compares."""
+    """The classifier of an evaluated dataset's classes."""
 
     accuracy: float
     digest: str
@@ -70,7 +70,7 @@ class _Evaluation:
 
     figures: dict[str, Any]
     settings: _RecordedSettings
-    classifier: _RecordedClassifier
+    classifier: _RecordedClassifier | None = None  # None for data without labels
 
 
 def read_evaluation(folder: Path) -> _Evaluation:

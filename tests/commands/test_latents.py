@@ -12,6 +12,7 @@ from PIL import Image
 from jaxae import cli, data
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
+from jaxae.evaluate import make_images
 from support.commands import command, start
 
 pytestmark = pytest.mark.slow
@@ -87,6 +88,7 @@ def test_conditional_and_quantized_networks_are_drawn(
     assert {path.stem for path in Path("drawn").glob("*.png")} == others | {drawn}
     if objective == "conditional":
         labels = data.load("mnist_mini").test.labels
+        assert labels is not None
         alike, other = np.flatnonzero(labels == labels[0])[1], np.argmax(labels != labels[0])
         latents.main(latents.Options(Path("run"), priors=("normal",), images=(0, int(alike))))
         with pytest.raises(UserError, match="give images of one class"):
@@ -94,10 +96,12 @@ def test_conditional_and_quantized_networks_are_drawn(
 
 
 def test_the_default_images_of_a_conditional_network_are_of_one_class() -> None:
-    labels = np.array([3, 7, 5, 7, 5, 7])
-    chosen = latents.choose_images(None, labels, conditional=True)
-    np.testing.assert_array_equal(chosen, [1, 3, 5])
-    np.testing.assert_array_equal(latents.choose_images(None, labels[:2], conditional=True), [0])
+    labels = np.array([3, 7, 5, 7, 5, 7], np.int32)
+    for count, expected in ((6, [1, 3, 5]), (2, [0])):
+        split = data.Split(np.zeros((count, 4, 4, 1), np.uint8), labels[:count].copy())
+        images = make_images(data.assemble("few", split, split, tuple("01234567")), "none")
+        chosen = latents.choose_images(None, images, conditional=True)
+        np.testing.assert_array_equal(chosen, expected)
 
 
 @pytest.mark.parametrize(

@@ -12,25 +12,31 @@ import pytest
 from jaxae import data, files
 from jaxae.data import Dataset, Split, assemble
 from jaxae.errors import UserError
-from jaxae.evaluate import classifier
-from jaxae.evaluate.classifier import Classifier, ClassifierSettings
+from jaxae.evaluate import classifier, extractors, make_images
+from jaxae.evaluate.extractors import NetworkSettings, Task, TrainedExtractor
+from jaxae.evaluate.images import take
 from jaxae.train import Batch
 from support.small_run import compiled_once  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ClassifierSettings(
+SETTINGS = NetworkSettings(
     channels=(8, 16), features=12, epochs=5, batch_size=50, learning_rate=5e-3
 )
 # A dense network, which compiles faster.
-FEW = ClassifierSettings(channels=(), features=3, epochs=1)
+FEW = NetworkSettings(channels=(), features=3, epochs=1)
+
+
+def task_of(dataset: Dataset, settings: NetworkSettings) -> Task:
+    """The task of telling a dataset's classes apart."""
+    return classifier.make_task(make_images(dataset, "none"), settings)
 
 
 def some_of(dataset: Dataset, train: int, test: int) -> Dataset:
     """The first images of a dataset."""
 
     def first(split: Split, count: int) -> Split:
-        return Split(split.images[:count], split.labels[:count])
+        return take(split, slice(count))
 
     return assemble(
         "few", first(dataset.train, train), first(dataset.test, test), dataset.class_names
@@ -48,13 +54,13 @@ def tiny(dataset: Dataset) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def small(tiny: Dataset) -> Classifier:
-    return classifier.train(tiny, FEW)
+def small(tiny: Dataset) -> TrainedExtractor:
+    return extractors.train(task_of(tiny, FEW))
 
 
 @pytest.fixture(scope="module")
-def trained(dataset: Dataset) -> Classifier:
-    return classifier.train(dataset, SETTINGS)
+def trained(dataset: Dataset) -> TrainedExtractor:
+    return extractors.train(task_of(dataset, SETTINGS))
 
 
 def test_the_classifier_learns(trained, dataset):
@@ -67,7 +73,7 @@ def test_the_classifier_learns(trained, dataset):
 
 def test_features_lead_to_the_probabilities_and_are_not_negative(trained, dataset):
     images = dataset.test.images[:7]
-    features = classifier.features(trained, images)
+    features = trained.features(images)
     assert features.shape == (7, 12)
     assert features.dtype == np.float32
     assert (features >= 0).all()
@@ -78,52 +84,56 @@ def test_features_lead_to_the_probabilities_and_are_not_negative(trained, datase
 
 def test_features_do_not_depend_on_batches_or_the_dtype_of_pixels(trained, dataset, monkeypatch):
     images = dataset.test.images[:23]
-    whole = classifier.features(trained, images)
+    whole = trained.features(images)
     np.testing.assert_allclose(
-        classifier.features(trained, (images / 255).astype(np.float32)), whole, atol=1e-5
+        trained.features((images / 255).astype(np.float32)), whole, atol=1e-5
     )
-    monkeypatch.setattr(classifier, "_BATCH_SIZE", 10)
-    np.testing.assert_allclose(classifier.features(trained, images), whole, atol=1e-5)
+    monkeypatch.setattr(extractors, "_BATCH_SIZE", 10)
+    np.testing.assert_allclose(trained.features(images), whole, atol=1e-5)
 
 
 def test_the_digest_follows_from_dataset_and_settings(small, tiny):
-    assert classifier.train(tiny, FEW).digest == small.digest
-    assert classifier.train(tiny, replace(FEW, seed=1)).digest != small.digest
+    assert extractors.train(task_of(tiny, FEW)).digest == small.digest
+    assert extractors.train(task_of(tiny, replace(FEW, seed=1))).digest != small.digest
 
 
 def test_cross_entropy_is_that_of_the_labels(small, tiny):
     images, labels = tiny.test.images[:9], tiny.test.labels[:9]
     batch = Batch(jnp.asarray(images), jnp.asarray(labels), None, jnp.ones(9))
-    terms = classifier.cross_entropy(small.variables, jax.random.key(0), batch, model=small.model)
+    terms = classifier.cross_entropy(
+        small.variables, jax.random.key(0), batch, model=small.task.model
+    )
     expected = -np.log(classifier.probabilities(small, images)[np.arange(9), labels])
     np.testing.assert_allclose(terms.loss, expected, rtol=1e-3, atol=1e-6)
     assert terms.metrics["accuracy"].shape == (9,)
 
 
 def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments) -> Classifier:
+    def fail(*arguments) -> TrainedExtractor:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(classifier, "train", fail)
+    monkeypatch.setattr(extractors, "train", fail)
 
 
 def test_a_cached_classifier_is_not_trained_again(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path)
-    first = classifier.load_or_train(tiny, settings=FEW)
+    first = extractors.load_or_train(task_of(tiny, FEW))
     (file,) = tmp_path.rglob("*.npz")
     assert not list(tmp_path.rglob("*.part"))
     forbid_training(monkeypatch)
-    again = classifier.load_or_train(tiny, file.parent, FEW)
-    for field in ("model", "shape", "accuracy", "digest", "dataset"):
-        assert getattr(first, field) == getattr(again, field)
-    np.testing.assert_array_equal(
-        classifier.features(first, tiny.test.images), classifier.features(again, tiny.test.images)
+    again = extractors.load_or_train(task_of(tiny, FEW), file.parent)
+    assert (again.accuracy, again.digest, again.kind) == (
+        first.accuracy,
+        first.digest,
+        "classifier",
     )
+    images = tiny.test.images
+    np.testing.assert_array_equal(first.features(images), again.features(images))
     for changed in (replace(tiny, fingerprint="other"), replace(tiny, name="a/b")):
         with pytest.raises(AssertionError, match="trained again"):
-            classifier.load_or_train(changed, file.parent, FEW)
+            extractors.load_or_train(task_of(changed, FEW), file.parent)
     with pytest.raises(AssertionError, match="trained again"):
-        classifier.load_or_train(tiny, file.parent, replace(FEW, epochs=2))
+        extractors.load_or_train(task_of(tiny, replace(FEW, epochs=2)), file.parent)
 
 
 def cut(file: Path) -> None:
@@ -151,42 +161,70 @@ def leave_nothing(file: Path) -> None:
 def test_a_damaged_classifier_is_trained_again(damage, small, tiny, tmp_path, monkeypatch):
     trainings = []
 
-    def train(*arguments) -> Classifier:
+    def train(*arguments) -> TrainedExtractor:
         trainings.append(arguments)
         return small
 
-    monkeypatch.setattr(classifier, "train", train)
-    classifier.load_or_train(tiny, tmp_path, FEW)
+    monkeypatch.setattr(extractors, "train", train)
+    task = task_of(tiny, FEW)
+    extractors.load_or_train(task, tmp_path)
     (file,) = tmp_path.glob("*.npz")
     damage(file)
-    assert classifier.load_or_train(tiny, tmp_path, FEW).digest == small.digest
-    assert trainings == [(tiny, FEW)] * 2
+    assert extractors.load_or_train(task, tmp_path).digest == small.digest
+    assert trainings == [(task,)] * 2
     with np.load(file) as arrays:
         assert arrays["digest"].item() == small.digest
 
 
 def test_without_a_writable_cache_it_is_trained(tiny, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    assert classifier.load_or_train(tiny, tmp_path / "file" / "folder", FEW).dataset == "few"
+    task = task_of(tiny, FEW)
+    assert extractors.load_or_train(task, tmp_path / "file" / "folder").task == task
 
     def no_room(*arguments, **arrays) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", no_room)
-    assert classifier.load_or_train(tiny, tmp_path / "full", FEW).dataset == "few"
+    assert extractors.load_or_train(task, tmp_path / "full").task == task
     assert [path.suffix for path in (tmp_path / "full").iterdir()] == [".lock"]
 
 
-def test_other_images_and_datasets_without_classes_are_refused(trained, tiny):
+def test_other_images_are_refused(trained, tiny):
     images = tiny.test.images
     for wrong in (images[:, :20], images[..., 0], images[:0]):
         with pytest.raises(UserError, match=r"it reads \[N, 28, 28, 1\]"):
-            classifier.features(trained, wrong)
-    with pytest.raises(UserError, match="divide"):
-        classifier.probabilities(trained, images.astype(np.float32))
+            trained.features(wrong)
+    with pytest.raises(UserError, match="NaN"):
+        classifier.probabilities(trained, np.full_like(images, np.nan, np.float32))
     ragged: Any = [images[0], images[0, :2]]
     with pytest.raises(UserError, match="unequal shapes"):
         classifier.probabilities(trained, ragged)
-    assert np.isfinite(classifier.features(trained, np.minimum(images[:3], 1))).all()
-    with pytest.raises(UserError, match="two or more"):
-        classifier.load_or_train(replace(tiny, class_names=("all",)), settings=FEW)
+    assert np.isfinite(trained.features(np.minimum(images[:3], 1))).all()
+
+
+@pytest.mark.parametrize("labels", [None, 0, -1])
+def test_a_classifier_needs_labels_of_two_classes(tiny, labels):
+    train, test = (
+        Split(split.images, None if labels is None else np.full(len(split.images), labels))
+        for split in (tiny.train, tiny.test)
+    )
+    with pytest.raises(UserError, match="no two classes with labels"):
+        task_of(replace(tiny, train=train, test=test), FEW)
+
+
+def test_examples_of_unknown_class_are_left_out(tiny):
+    labels = np.where(np.arange(60) % 3 == 0, -1, tiny.train.labels)
+    partly = replace(tiny, train=Split(tiny.train.images, labels))
+    known = Split(tiny.train.images[labels >= 0], labels[labels >= 0])
+    few, all_known = (
+        extractors.train(task_of(each, FEW)) for each in (partly, replace(tiny, train=known))
+    )
+    assert few.digest == all_known.digest
+
+
+def test_a_classifier_is_good_if_it_is_a_tenth_better_than_the_largest_class(small):
+    labels = np.array([0, 0, 0, 1, 2])
+    task = replace(small.task, test_examples=replace(small.task.test_examples, labels=labels))
+    assert classifier.chance(replace(small, task=task)) == 0.6
+    assert not classifier.is_good(replace(small, task=task, accuracy=0.69))
+    assert classifier.is_good(replace(small, task=task, accuracy=0.71))

@@ -19,8 +19,13 @@ import pytest
 
 from jaxae import data, evaluate, likelihoods, models, objectives, plots, runs
 from jaxae.errors import UserError
-from jaxae.evaluate import classifier, command, pictures
+from jaxae.evaluate import classifier, codes, command, contrastive, extractors, pictures, references
 from jaxae.evaluate import figures as evaluate_figures
+from jaxae.evaluate.extractors import NetworkSettings
+from jaxae.evaluate.generation import describe_real
+from jaxae.evaluate.images import Images, take
+from jaxae.evaluate.judge import choose_judge
+from jaxae.evaluate.log_likelihood import why_no_likelihood
 from jaxae.network import Network, Trained, label_arguments
 from jaxae.runs import Binarization, RunOptions, with_binarization
 from support.commands import SECONDS, environment
@@ -91,16 +96,19 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     mini = data.load("mnist_mini")
     middle = np.s_[:, 8:20, 8:20]
     train, test = (
-        data.Split(split.images[:count][middle].copy(), split.labels[:count].copy())
+        data.Split(split.images[:count][middle].copy(), np.array(split.labels)[:count])
         for split, count in ((mini.train, 100), (mini.test, 30))
     )
     small = data.assemble("mnist", train, test, mini.class_names)
-    settings = classifier.ClassifierSettings(channels=(4,), features=8, epochs=1)
-    cache = tmp_path_factory.mktemp("classifiers")
-    load_or_train = partial(classifier.load_or_train, folder=cache, settings=settings)
+    settings = NetworkSettings(channels=(4,), features=8, epochs=1)
+    cache = tmp_path_factory.mktemp("networks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load", lambda name, **places: small)
-        patch.setattr(classifier, "load_or_train", load_or_train)
+        for task in (classifier, contrastive):
+            patch.setattr(task, "make_task", partial(task.make_task, settings=settings))
+        patch.setattr(classifier, "is_good", lambda trained: True)
+        patch.setattr(contrastive, "_SEEN", 100)
+        patch.setattr(extractors, "load_or_train", partial(extractors.load_or_train, folder=cache))
         yield
 
 
@@ -204,23 +212,32 @@ def test_a_plain_autoencoder_has_neither(plain: Evaluated) -> None:
 
 def test_a_quantized_code_has_a_perplexity() -> None:
     trained = untrained(QUANTIZED)
-    codes = trained.network.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
-    figures = evaluate_figures.code_use_figures(trained, np.asarray(codes))
+    drawn = trained.network.model.bottleneck.code_of(jnp.array([[0, 1], [2, 2], [1, 1], [2, 0]]))
+    figures = codes.code_use_figures(trained, np.asarray(drawn))
     assert figures.keys() == {"codebook_size", "codes_used", "codebook_perplexity"}
     assert figures["codebook_size"] == 12
     assert figures["codes_used"] == 3
     np.testing.assert_allclose(figures["codebook_perplexity"], 4**0.25 * (8 / 3) ** 0.75)
 
 
-def test_gray_images_have_no_likelihood_under_bernoulli_pixels(variational: Evaluated) -> None:
+def test_gray_images_have_no_likelihood_under_bernoulli_pixels() -> None:
     trained = Trained(Network(VARIATIONAL, LIKELIHOOD), {})
-    gray = np.full((1, 2, 2, 1), 7, np.uint8)
-    assert not evaluate_figures.has_likelihood(trained, gray)
-    assert evaluate_figures.has_likelihood(trained, 255 * (gray > 0).astype(np.uint8))
     density = replace(
         trained, network=Network(VARIATIONAL, likelihoods.BY_NAME["continuous_bernoulli"])
     )
-    assert evaluate_figures.has_likelihood(density, gray)
+    gray = np.full((1, 2, 2, 1), 7, np.uint8)
+    for dtype in (np.uint8, np.float32):
+        images = images_of(gray.astype(dtype) / dtype(1 if dtype == np.uint8 else 255))
+        binary = images_of((255 if dtype == np.uint8 else 1) * (gray > 0).astype(dtype))
+        assert "gray pixels" in (why_no_likelihood(trained, images) or "")
+        assert why_no_likelihood(trained, binary) is None
+        assert why_no_likelihood(density, images) is None
+
+
+def images_of(array: np.ndarray) -> Images:
+    """A dataset whose test and training images are these."""
+    split = data.Split(array.astype(array.dtype), None)
+    return evaluate.make_images(data.assemble("few", split, split, ()), "none")
 
 
 def test_a_second_evaluation_gives_the_same_numbers_and_page(
@@ -245,6 +262,7 @@ def test_options_choose_the_checkpoint_and_how_many_images(
     results = Evaluated(tmp_path, {}).results
     assert (results["step"], results["epoch"]) == (2, 1)
     settings = {"prior": "mixture", "samples": 200, "weighed": 5, "generated": 12, "seed": 0}
+    settings |= {"encoded": 100, "baseline": 100}
     assert results["settings"] == settings
     assert results["figures"]["test_mse"] > plain.figures["test_mse"]
     assert results["figures"]["fid"] != plain.figures["fid"]
@@ -291,7 +309,7 @@ def test_the_page_describes_what_was_evaluated(variational: Evaluated, plain: Ev
     assert "On 30 test images, binarized once; training images anew at each step" in page
     assert "20 importance samples" in page
     assert "The code&#39;s first number" in page or "the code&#39;s first number" in page
-    assert variational.results["classifier"]["note"][:40] in page
+    assert variational.results["features"]["note"][:40] in page
     for title in ("Reconstructions by epoch", "Samples", "Interpolations", "Codes", "Training"):
         assert title in page
     assert page.count("<circle") == plain.page.count("<circle") == 30
@@ -301,19 +319,28 @@ def test_the_page_describes_what_was_evaluated(variational: Evaluated, plain: Ev
     assert "±" not in re.sub("(?s)<style>.*?</style>|<script>.*?</script>", "", plain.page)
 
 
+def judge_network(
+    trained: Trained, images: Images, settings: evaluate_figures.EvaluationSettings
+) -> evaluate_figures.NetworkEvaluation:
+    """Evaluates a network that no run has trained."""
+    judge = choose_judge(images)
+    real = describe_real(judge, images, settings.generated)
+    return evaluate_figures.evaluate_network(trained, images, settings, judge, real)
+
+
 def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
     trained, images = (
         untrained(CONDITIONAL),
         evaluate.make_images(data.load("mnist"), "static"),
     )
     settings = evaluate_figures.EvaluationSettings(
-        "normal", samples=2, weighed=30, generated=40, seed=0
+        "normal", samples=2, weighed=30, generated=40, encoded=100, baseline=100, seed=0
     )
-    judge = classifier.load_or_train(images.dataset)
-    judged = evaluate_figures.evaluate_network(trained, images, settings, judge)
+    judged = judge_network(trained, images, settings)
     assert_in_range(judged.figures)
     codes = jax.random.normal(jax.random.split(jax.random.key(0))[1], (40, 2))
-    labels = np.concatenate([images.test_labels, images.test_labels[:10]])
+    assert images.test.labels is not None
+    labels = np.concatenate([images.test.labels, images.test.labels[:10]])
     np.testing.assert_array_equal(judged.generated, trained.decode(codes, labels))
     galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated, "normal")
     assert [gallery.title for gallery in galleries] == [
@@ -331,11 +358,10 @@ def test_collapsed_codes_are_evaluated_without_samples(tmp_path: Path) -> None:
     )
     trained = replace(trained, variables=jax.tree.map(jnp.zeros_like, trained.variables))
     settings = evaluate_figures.EvaluationSettings(
-        "mixture", samples=1, weighed=1, generated=30, seed=0
+        "mixture", samples=1, weighed=1, generated=30, encoded=100, baseline=100, seed=0
     )
-    judged = evaluate_figures.evaluate_network(
-        trained, images, settings, classifier.load_or_train(images.dataset)
-    )
+    judged = judge_network(trained, images, settings)
+    assert "all the same" in judged.left_out["Codes of the prior mixture"]
     assert {"test_mse", "linear_probe_accuracy", "reconstruction_fid"} <= judged.figures.keys()
     assert "fid" not in judged.figures
     assert not len(judged.generated)
@@ -352,7 +378,7 @@ def test_each_picture_of_a_page_is_drawn_by_itself(
         untrained(AUTOENCODER),
         evaluate.make_images(data.load("mnist"), "none"),
     )
-    one = replace(images, test=images.test[:1], test_labels=images.test_labels[:1])
+    one = replace(images, test=take(images.test, slice(1)))
     scatter = pictures.make_scatter(trained, one)
     assert scatter is not None
     assert scatter.points.shape == (1, 2)
@@ -360,7 +386,7 @@ def test_each_picture_of_a_page_is_drawn_by_itself(
     diverged = replace(
         trained, variables=jax.tree.map(lambda leaf: leaf * jnp.nan, trained.variables)
     )
-    galleries = pictures.make_galleries(tmp_path, diverged, images, images.test, "mixture")
+    galleries = pictures.make_galleries(tmp_path, diverged, images, images.test.images, "mixture")
     assert [gallery.title for gallery in galleries] == ["Samples"]
     assert pictures.make_scatter(diverged, images) is None
     left_out = re.findall("(?m)^jaxae: no picture (.*?): ", capsys.readouterr().err)
@@ -420,13 +446,14 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(
 def test_images_too_large_for_pca_are_evaluated_without_it(
     copy: Path, plain: Evaluated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate_figures, "_LARGEST_PCA", 143)
+    monkeypatch.setattr(references, "_LARGEST_PCA", 143)
     command.main(command.Options(copy, images=5))
     judged = Evaluated(copy, {})
     without = {n: v for n, v in plain.results["references"].items() if not n.startswith("pca_")}
     assert judged.results["references"] == without != plain.results["references"]
     assert "PCA of the same size" in plain.page
     assert "PCA of the same size" not in judged.page
+    assert "PCA: left out, because the images have 144 numbers each" in judged.page
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""The tables of an evaluated run: its figures, what they mean, and what they compare with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxae.pages import Row, Table
+from jaxae.runs import format_figure
+
+Results = Mapping[str, Any]
+"""What evaluation.json holds."""
+
+_RECONSTRUCTION = {
+    "test_mse": ("MSE", "lower is better: mean squared error of {number}"),
+    "test_psnr": ("PSNR, dB", "higher is better: peak signal-to-noise ratio, mean over images"),
+    "test_ssim": ("SSIM", "higher is better, at most 1: structural similarity, mean over images"),
+    "test_r_squared": ("R²", "higher is better, at most 1: share of each number's variance, mean"),
+}
+_CODES = {
+    "negative_log_likelihood": (
+        "Negative log-likelihood, nats",
+        "lower is better: {samples} importance samples; {weighed:,} test {examples}; "
+        "binarization: {binarization}",
+    ),
+    "active_units": ("Active units", "dimensions whose posterior mean has a variance above 0.01"),
+    "codes_used": ("Codes used", "of the codebook's {codebook_size:.0f}, by the test {examples}"),
+    "codebook_perplexity": (
+        "Codebook perplexity",
+        "number of evenly used codes with the same entropy",
+    ),
+}
+_PROBES = {
+    "linear_probe_accuracy": ("Linear probe", "higher is better: accuracy of a linear classifier"),
+    "neighbour_accuracy": ("Nearest neighbors", "higher is better: accuracy of a vote of five"),
+}
+_GENERATION = {
+    "fid": ("FID", "lower is better: Fréchet distance to test {examples}"),
+    "kid": ("KID", "closer to 0 is better: kernel distance to test {examples}"),
+    "precision": ("Precision", "higher is better: share that lies among test {examples}"),
+    "recall": ("Recall", "higher is better: share of test {examples} that it covers"),
+    "inception_score": (
+        "Inception Score",
+        "higher is better: clear and varied classes; at most their number",
+    ),
+}
+_COST = {
+    "parameters": ("Parameters", ""),
+    "epochs": ("Epochs", ""),
+    "training_seconds": ("Seconds of training", "all replicas, without evaluation"),
+}
+
+# Columns: the prefix of the figures' names, and the head. Those after the first are references.
+_BASELINES = {"": "codes", "pca_": "PCA of the same size", "pixels_": "{numbers}"}
+_RECONSTRUCTED = {"": "network", "pca_": "PCA of the same size"}
+_COMPARED = {
+    "": "generated",
+    "mixture_": "from a mixture",
+    "reconstruction_": "reconstructions",
+    "training_": "training {examples}",
+}
+
+
+def make_tables(results: Results) -> tuple[Table, ...]:
+    """Returns the tables of figures, without the rows, columns and tables that do not apply."""
+    figures, settings, examples = (results[name] for name in ("figures", "settings", "examples"))
+    known = {**figures, **results["references"], **results["cost"]}
+    words = {
+        **settings,
+        "codebook_size": figures.get("codebook_size"),
+        "binarization": results["binarization"],
+        "examples": examples,
+        "numbers": "pixels" if examples == "images" else examples,
+        "number": "a pixel in [0, 1]" if "test_psnr" in figures else "a number, after any scaling",
+    }
+    tables = (
+        _make_table("Reconstruction", _RECONSTRUCTION, _RECONSTRUCTED, known, words),
+        _make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),
+        _make_table("Classes predicted from codes", _PROBES, _BASELINES, known, words),
+        _make_table("Generated {examples}", _GENERATION, _COMPARED, known, words, _note(results)),
+        _make_table("Cost", _COST, {"": ""}, known, words),
+    )
+    return tuple(table for table in tables if table.rows)
+
+
+def _note(results: Results) -> str:
+    """Returns in words by which features generated examples are compared."""
+    features, examples = results["features"], results["examples"]
+    if features is None:
+        return ""
+    network = ""
+    if "digest" in features:
+        network = (
+            f" Its accuracy on the test images is {features['accuracy']:.4f}; its digest begins "
+            f"with {features['digest'][:12]}."
+        )
+    return (
+        f"{features['note']}{network} {results['settings']['generated']:,} {examples} of each kind "
+        f"are compared with the dataset's own {examples}, which are not binarized even if the "
+        "run's are."
+    )
+
+
+def _make_table(
+    title: str,
+    names: Mapping[str, tuple[str, str]],
+    columns: Mapping[str, str],
+    known: Mapping[str, Any],
+    words: Mapping[str, Any],
+    note: str = "",
+) -> Table:
+    """Returns a table of the known figures: rows and columns in which there is at least one."""
+    kept = [prefix for prefix in columns if any(prefix + name in known for name in names)]
+    rows = [
+        Row(
+            row_title,
+            tuple(_cell(known, prefix + name) for prefix in kept),
+            explanation.format(**words),
+        )
+        for name, (row_title, explanation) in names.items()
+        if any(prefix + name in known for prefix in kept)
+    ]
+    heads = tuple(columns[prefix].format(**words) if len(kept) > 1 else "" for prefix in kept)
+    return Table(title.format(**words), heads, tuple(rows), note)
+
+
+def _cell(known: Mapping[str, Any], name: str) -> str:
+    """Returns a figure as text, or a dash if there is none."""
+    return format_figure(known, name) if name in known else "-"
