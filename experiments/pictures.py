@@ -111,7 +111,7 @@ def _draw(text: str, font: Any, size: int) -> Any:
     ImageDraw.Draw(canvas).text((0, 0), text, font=font, embedded_color=True, anchor="lt")
     if canvas.getbbox() is None:
         return None
-    square = Image.new("RGBA", (max(_CANVAS),) * 2)
+    square = Image.new("RGBA", (max(_CANVAS), max(_CANVAS)))
     square.paste(canvas, (0, (max(_CANVAS) - _CANVAS[1]) // 2))
     return square.resize((size, size), Image.Resampling.LANCZOS)
 

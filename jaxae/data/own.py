@@ -10,16 +10,18 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from jaxae import files
-from jaxae.data import cache, listing
+from jaxae.data import cache, hub, listing
 from jaxae.data.arrays import ARRAYS
 from jaxae.data.dataset import Dataset, Split, assemble
+from jaxae.data.huggingface import open_dataset
 from jaxae.data.locks import lock
 from jaxae.data.pictures import PICTURES
 from jaxae.data.reading import Opened, Reader, Reading
@@ -27,24 +29,23 @@ from jaxae.data.tables import TABLES
 from jaxae.errors import UserError
 
 _READERS = {".npz": ARRAYS, ".npy": ARRAYS, ".csv": TABLES, ".tsv": TABLES}
-_HUB = "hf:"  # begins the name of a Hugging Face dataset
 _AT_ONCE = 1000  # examples that are scaled or moved at a time
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where data lies, and who reads it."""
+    """Where data lies, and how it is read."""
 
     given: str  # absolute, as in a cache's metadata
     name: str  # what configs and captions show
-    path: Path
-    reader: Reader
+    identify: Callable[[], str]  # returns a digest that changes when the data does
+    open: Callable[[Reading], Opened]
 
 
 def is_path(name: str) -> bool:
     """Returns whether a dataset's name can only be a path, or begins with hf:."""
     return (
-        name.startswith((_HUB, ".", "~", "/", "\\"))
+        name.startswith((hub.PREFIX, ".", "~", "/", "\\"))
         or name.endswith(("/", os.sep))
         or Path(name).is_absolute()
         or Path(name).suffix.lower() in _READERS
@@ -53,15 +54,18 @@ def is_path(name: str) -> bool:
 
 def name_of(given: str) -> str:
     """Returns the name of data for configs and captions: the last part of its path."""
-    if not given.startswith(_HUB):
-        return listing.name_of(_expand(given)) or "root"
-    rest = given.removeprefix(_HUB)
-    return _HUB + (listing.name_of(_expand(rest)) if _expand(rest).exists() else rest)
+    if given.startswith(hub.PREFIX):
+        place = hub.locate(given)
+        return str(replace(place, folder=None))
+    return listing.name_of(_expand(given))
 
 
 def shown(given: str) -> str:
     """Returns a dataset's name as configs show it: of a path that can be no TFDS name, its end."""
-    return name_of(given) if is_path(given) else given
+    try:
+        return name_of(given) if is_path(given) else given
+    except UserError:  # of a command that cannot have read data
+        return given
 
 
 def load(given: str, reading: Reading) -> Dataset:
@@ -72,18 +76,18 @@ def load(given: str, reading: Reading) -> Dataset:
     """
     place = _find_place(given)
     folder = cache_folder()
-    stem = re.sub(r"[^\w.-]", "_", place.name.removeprefix(_HUB))[:60]
+    stem = re.sub(r"[^\w.-]", "_", place.name)[:60]
     key = hashlib.sha256(f"{place.given}\0{reading}".encode("utf-8", "surrogateescape")).hexdigest()
     cached = folder / f"{stem}-{key[:16]}"
-    found = cache.read_arrays(cached, place.name, _identity(place), own=True)
+    found = cache.read_arrays(cached, place.name, place.identify(), own=True)
     if found is not None:
         return found
     with lock(folder, cached.name) as problem:
         if problem is None:  # another process may have cached it in the meantime
-            found = cache.read_arrays(cached, place.name, _identity(place), own=True)
+            found = cache.read_arrays(cached, place.name, place.identify(), own=True)
             return found or _read_and_cache(place, reading, cached)
     print(f"jaxae: no cache in {folder} ({problem}): reading {place.name} again", file=sys.stderr)
-    return _read(place, place.reader.open(place.path, reading), None)
+    return _read(place, place.open(reading), None)
 
 
 def find(name: str, fingerprint: str) -> str | None:
@@ -122,48 +126,44 @@ def _expand(path: str) -> Path:
 
 def _exists(given: str) -> bool:
     """Returns whether there is something at an absolute path; a name on a hub always counts."""
-    path = Path(given.removeprefix(_HUB))
-    return path.exists() or not path.is_absolute()
+    return given.startswith(hub.PREFIX) or Path(given).exists()
 
 
 def _find_place(given: str) -> _Place:
     """Finds the data at a path; raises `UserError` if there is none, or no reader for it."""
     name = name_of(given)
-    if given.startswith(_HUB):
-        rest = given.removeprefix(_HUB)
-        path = _expand(rest)
-        if not path.exists():
-            return _Place(given, name, Path(rest), PICTURES)
-        return _Place(f"{_HUB}{path}", name, path, PICTURES)
+    if given.startswith(hub.PREFIX):
+        found = hub.locate(given)
+        folder = found.folder and _expand(str(found.folder))
+        source = str(replace(found, folder=folder))
+        return _Place(source, name, partial(hub.identify, source), partial(open_dataset, source))
     path = _expand(given)
-    if path.is_dir():
-        return _Place(str(path), name, path, PICTURES)
     kinds = "a folder of pictures, or a file that ends in " + ", ".join(_READERS)
     if not path.exists():
         raise UserError(f"--dataset {given}: there is no such file or folder; give {kinds}")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None or not path.is_file():
+    reader = PICTURES if path.is_dir() else _READERS.get(path.suffix.lower())
+    if reader is None or not (path.is_dir() or path.is_file()):
         raise UserError(f"--dataset {given}: this kind of file cannot be read; give {kinds}")
-    return _Place(str(path), name, path, reader)
+    return _Place(str(path), name, partial(_identify, path, reader), partial(reader.open, path))
 
 
-def _identity(place: _Place) -> str:
+def _identify(path: Path, reader: Reader) -> str:
     """Returns a digest of the names, sizes and times of the data's files."""
     states = []
-    for path in place.reader.files(place.path):
+    for file in reader.files(path):
         try:
-            stat = path.stat()
+            stat = file.stat()
         except OSError:  # reported when it is read
-            states.append((str(path), None, None))
+            states.append((str(file), None, None))
         else:
-            states.append((str(path), stat.st_size, stat.st_mtime_ns))
+            states.append((str(file), stat.st_size, stat.st_mtime_ns))
     return hashlib.sha256(repr(states).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read_and_cache(place: _Place, reading: Reading, cached: Path) -> Dataset:
     """Reads data into a new cache, and returns it from there; without room, from memory."""
-    identity = _identity(place)
-    opened = place.reader.open(place.path, reading)
+    identity = place.identify()
+    opened = place.open(reading)
     try:
         with cache.staging(cached) as staging:
             dataset = _read(place, opened, staging)

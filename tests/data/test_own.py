@@ -184,6 +184,24 @@ def test_a_name_of_tfds_is_not_a_folder(pets: Path, capsys: pytest.CaptureFixtur
     assert data.load("./mnist_mini").own
 
 
+def test_a_hugging_face_folder_is_cached_and_named_like_others(pets: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict(
+        {"image": [Image.new("L", (5, 4), n) for n in range(30)]},
+        features=datasets.Features({"image": datasets.Image()}),
+    )
+    Path("shared").mkdir()
+    rows.to_parquet("shared/train.parquet")
+    first = data.load("hf:shared")
+    assert (first.name, first.own, first.class_names) == ("hf:shared", True, ())
+    assert len(first.train.images) + len(first.test.images) == 30
+    assert first.train.images.shape[1:] == (4, 5, 1)
+    again = data.load(f"hf:{pets.parent / 'shared'}")
+    assert again.fingerprint == first.fingerprint
+    assert len(caches(pets)) == 1
+    assert data.find_own("hf:shared", first.fingerprint) == f"hf:{pets.parent / 'shared'}"
+
+
 BAD_PLACES = {
     "./nothing": "there is no such file or folder",
     "/nothing/at/all": "there is no such file or folder",
@@ -193,6 +211,8 @@ BAD_PLACES = {
     "./pets\0": "cannot be read|no such file",
     "file.txt": "this kind of file cannot be read",
     "folder.npz": "no pictures|picture",
+    "hf:a/b/c": "neither a folder nor a name",
+    "hf:./nothing": "neither a folder nor a name",
 }
 
 

@@ -195,7 +195,9 @@ def test_a_run_that_ends_worse_than_it_began_is_not_plainly_done(
     folder = tmp_path / "run"
     go(out=folder, epochs=2, replicas=replicas, change=change)
     said = capsys.readouterr()
-    assert re.search(r"warning: in .*, the test loss.* rose from \d\S* before training to", said.err)
+    assert re.search(
+        r"warning: in .*, the test loss.* rose from \d\S* before training to", said.err
+    )
     assert re.fullmatch(
         r"done, but the test loss.* rose from .*: pictures and summary.json in .*",
         said.out.splitlines()[-1],
