@@ -58,8 +58,8 @@ def locate(source: str) -> Place:
 def identify(source: str) -> str:
     """Returns a digest that changes when the dataset does.
 
-    It is of a folder's files, their sizes and times, or of the Hub's revision, which is asked for;
-    without a network, of the one in Hugging Face's own cache. Raises `UserError` as `open_dataset`.
+    It covers the names, sizes and times of a folder's files, or the Hub's revision; without a
+    network, that of the copy in Hugging Face's cache. Raises `UserError` if there is no dataset.
     """
     place = locate(source)
     if place.folder is not None:
@@ -89,9 +89,9 @@ def load_splits(place: Place) -> Mapping[str, Any]:
 def _loading(place: Place) -> Iterator[ModuleType]:
     """Yields the package `datasets`; turns whatever it raises into `UserError`."""
     datasets = _library()
+    unreachable = None if place.folder else _why_unreachable()
     verbosity = datasets.logging.get_verbosity()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # the error below says it all
-    unreachable = None if place.folder else _why_unreachable()
     try:
         # A folder needs no network. Without one, `datasets` would try again for minutes.
         with _offline() if place.folder or unreachable else contextlib.nullcontext():

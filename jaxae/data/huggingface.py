@@ -17,7 +17,15 @@ import numpy as np
 from jaxae.data.hub import Place, cache_folder, load_splits, locate
 from jaxae.data.labels import index_classes
 from jaxae.data.picture_decoding import UnreadableError
-from jaxae.data.picture_sets import check_size, make_target, read_headers, read_pictures
+from jaxae.data.picture_sets import (
+    OPTIONS,
+    PictureSet,
+    check_size,
+    list_problems,
+    make_target,
+    read_headers,
+    read_pictures,
+)
 from jaxae.data.reading import Opened, Reading, list_names
 from jaxae.data.splits import divide_by_index
 from jaxae.errors import UserError
@@ -63,34 +71,14 @@ def open_dataset(source: str, reading: Reading) -> Opened:
 
     Raises `UserError` if the dataset is not available or not such a one.
     """
-    reading.check_only(
-        ("size", "fit", "channels", "background", "skip_unreadable", "label"),
-        "Hugging Face datasets",
-    )
+    reading.check_only((*OPTIONS, "label"), "Hugging Face datasets")
     check_size(reading)
     place = locate(source)
     splits = _choose_splits(place, load_splits(place))
     features = next(iter(splits.values())).features
-    column = _picture_column(place, features)
-    root = place.folder or cache_folder()
-    cells = {name: _without_decoding(rows, column) for name, rows in splits.items()}
     labels, class_names = _labels(place, splits, _label_column(place, features, reading.label))
-
-    def source_of(key: str) -> _Cell:
-        split, _, index = key.rpartition("/")
-        return _Cell(cells[split], column, int(index), root)
-
-    keys = {split: [f"{split}/{n}" for n in range(len(rows))] for split, rows in splits.items()}
-    if len(keys) == 1:
-        (split,) = keys
-        division = divide_by_index(len(keys[split]), str(place))
-        keys = {s: v.tolist() for s, v in division.divide(np.array(keys[split])).items()}
-        labels = labels and division.divide(labels[split])
-    every = [key for names in keys.values() for key in names]
-    pictures = read_headers(place.name, str(place), source_of, every, {})
-    if not pictures.headers:
-        reason = pictures.problems[every[0]]
-        raise UserError(f"no picture in {place} can be read ({every[0]}: {reason}): repair them")
+    keys, labels = _divide(place, splits, labels)
+    pictures = _read_headers(place, splits, _picture_column(place, features), keys)
     target = make_target(pictures, reading)
     return Opened(
         name=place.name,
@@ -101,6 +89,27 @@ def open_dataset(source: str, reading: Reading) -> Opened:
         class_names=class_names,
         read=partial(read_pictures, pictures, keys, target, reading.skip_unreadable),
     )
+
+
+def _read_headers(
+    place: Place, splits: Mapping[str, Any], column: str, keys: Mapping[str, list[str]]
+) -> PictureSet:
+    """Reads the headers of all pictures; raises `UserError` if none can be read."""
+    root = place.folder or cache_folder()
+    cells = {name: _without_decoding(rows, column) for name, rows in splits.items()}
+
+    def find(key: str) -> _Cell:
+        split, _, index = key.rpartition("/")
+        return _Cell(cells[split], column, int(index), root)
+
+    every = [key for names in keys.values() for key in names]
+    pictures = read_headers(place.name, str(place), find, every, {})
+    if not pictures.headers:
+        raise UserError(
+            f"no picture in {place} can be read: {list_problems(pictures.problems)}: give another "
+            "dataset"
+        )
+    return pictures
 
 
 # Splits and columns.
@@ -122,6 +131,19 @@ def _choose_splits(place: Place, loaded: Mapping[str, Any]) -> dict[str, Any]:
         if rows.features != next(iter(chosen.values())).features:
             raise UserError(f"the splits of {place} differ in their columns: make them equal")
     return chosen
+
+
+def _divide(
+    place: Place, splits: Mapping[str, Any], labels: dict[str, np.ndarray] | None
+) -> tuple[dict[str, list[str]], dict[str, np.ndarray] | None]:
+    """Returns the names "split/row" and the labels of train and test."""
+    keys = {split: [f"{split}/{n}" for n in range(len(rows))] for split, rows in splits.items()}
+    if len(keys) == 2:
+        return keys, labels
+    ((split, names),) = keys.items()
+    division = divide_by_index(len(names), str(place))
+    divided = {side: part.tolist() for side, part in division.divide(np.array(names)).items()}
+    return divided, labels and division.divide(labels[split])
 
 
 def _picture_column(place: Place, features: Mapping[str, Any]) -> str:
