@@ -115,17 +115,19 @@ class _Examples:
         if is_float and not 0 <= survey.low <= survey.high <= 1:
             raise self._out_of_range(survey)
         if self.stored.dtype == np.uint8 and survey.high == 1:
-            raise self._out_of_range(survey)
+            raise UserError(
+                f"{self.stored} holds images of uint8 from 0 to 1, which are almost black as uint8 "
+                "goes to 255: give --scale minmax, or save them as booleans"
+            )
 
     def _out_of_range(self, survey: Survey) -> UserError:
-        dtype = self.stored.dtype.name
         looks_like_bytes = survey.low >= 0 and 127 < survey.high <= 255
         other = ", or save them as uint8" if looks_like_bytes else ""
         return UserError(
-            f"{self.stored} holds images of {dtype} from {survey.low:g} to {survey.high:g}, which "
-            "could mean anything: images are uint8 from 0 to 255, booleans, or floats in [0, 1]; "
-            "give --scale minmax to map the smallest and the largest number of training to 0 and "
-            f"1, --scale standardize for mean 0 and deviation 1, or --scale none{other}"
+            f"{self.stored} holds images of {self.stored.dtype.name} from {survey.low:g} to "
+            f"{survey.high:g}: give uint8, booleans, or floats in [0, 1]; or --scale minmax, which "
+            "maps the smallest and the largest number of training to 0 and 1, --scale standardize, "
+            f"which maps them to mean 0 and deviation 1, or --scale none{other}"
         )
 
 

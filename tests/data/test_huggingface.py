@@ -1,22 +1,21 @@
 """Reading Hugging Face datasets that the tests write, without a network."""
 
 import builtins
-import io
+import importlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value, config
-from PIL import Image as pillow
+from PIL import Image
 
 from jaxae.data import archives, hub, huggingface
 from jaxae.data.reading import Reading
 from jaxae.data.splits import hold_out
 from jaxae.errors import UserError
+from support.hub_sets import CLASSES, cells, encode, make, parquet, rows, save
 from support.reading import read
 
 pytestmark = pytest.mark.slow  # importing datasets takes a second
@@ -25,44 +24,15 @@ RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (24, 6, 8, 3), np.uint8)
 GRAY = COLOR[..., 0]
 LABELS = (np.arange(24) % 3).tolist()
-CLASSES = ClassLabel(names=["cat", "dog", "ant"])
 HELD = hold_out([str(index) for index in range(24)])
 
 
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps what `datasets` converts in a folder of the test, and the Hub out of reach."""
-    monkeypatch.setattr(config, "HF_CACHE_HOME", tmp_path / "cache")
-    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "cache/datasets")
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache/datasets")
     monkeypatch.setattr(archives, "why_unreachable", lambda url, size: f"no answer from {url}")
-
-
-def encode(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    pillow.fromarray(pixels).save(file, kind)
-    return file.getvalue()
-
-
-def cells(images: Any) -> list[dict[str, Any]]:
-    """Returns what a column of type Image holds."""
-    return [{"bytes": encode(pixels), "path": f"{n}.png"} for n, pixels in enumerate(images)]
-
-
-def rows(images: Any, labels: list[Any] | None = None, kind: Any = CLASSES) -> Dataset:
-    """Returns a dataset of images, and labels of a type if there are any."""
-    columns: dict[str, Any] = {"image": cells(images)}
-    features: dict[str, Any] = {"image": Image()}
-    if labels is not None:
-        columns["label"], features["label"] = labels, kind
-    return Dataset.from_dict(columns, features=Features(features))
-
-
-def parquet(folder: Path, **splits: Dataset) -> str:
-    """Writes a folder as the Hub has it, and returns its source."""
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    for name, split in splits.items():
-        split.to_parquet(str(folder / f"data/{name}-00000-of-00001.parquet"))
-    return f"hf:{folder}"
 
 
 def error_of(source: str, reading: Reading = Reading()) -> str:
@@ -89,8 +59,7 @@ def test_train_and_test(
     )
     source = parquet(tmp_path / "my set", train=train, test=test, validation=train)
     if saved:
-        DatasetDict({"train": train, "test": test}).save_to_disk(tmp_path / "saved/my set")
-        source = f"hf:{tmp_path}/saved/my set"
+        source = save(tmp_path / "saved/my set", train=train, test=test)
     opened = huggingface.open_dataset(source, Reading())
     expected = images.reshape(24, 6, 8, -1)
     assert opened.name == "my set"
@@ -101,7 +70,7 @@ def test_train_and_test(
     if labels is None:
         assert (opened.labels, opened.class_names) == (None, ())
     else:
-        assert opened.class_names == ("cat", "dog", "ant")
+        assert opened.class_names == CLASSES
         assert opened.labels
         assert opened.labels["train"].dtype == np.int32
         assert opened.labels["train"].tolist() == LABELS[:16]
@@ -128,13 +97,13 @@ def test_one_saved_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "kind", "names"),
     [
-        (["b", "a", "c"], Value("string"), ("a", "b", "c")),
-        ([9, 10, -1], Value("int16"), ("-1", "9", "10")),
-        ([True, False, True], Value("bool"), ("False", "True")),
+        (["b", "a", "c"], "string", ("a", "b", "c")),
+        ([9, 10, -1], "int16", ("-1", "9", "10")),
+        ([True, False, True], "bool", ("False", "True")),
     ],
 )
 def test_labels_of_another_column(
-    tmp_path: Path, labels: list[Any], kind: Value, names: tuple[str, ...]
+    tmp_path: Path, labels: list[Any], kind: str, names: tuple[str, ...]
 ) -> None:
     source = parquet(tmp_path / "set", train=rows(COLOR, labels * 8, kind))
     assert huggingface.open_dataset(source, Reading()).labels is None  # it may be anything
@@ -153,14 +122,13 @@ def test_pictures_are_treated_like_those_of_a_folder(tmp_path: Path) -> None:
     opened = huggingface.open_dataset(source, Reading(size=(3,), fit="stretch", channels=1))
     assert opened.shape == (3, 3, 1)
     found = read(opened)
-    picture = pillow.fromarray(COLOR[np.flatnonzero(~HELD)[0]]).convert("L")
-    expected = np.asarray(picture.resize((3, 3), pillow.Resampling.BICUBIC))
+    picture = Image.fromarray(COLOR[np.flatnonzero(~HELD)[0]]).convert("L")
+    expected = np.asarray(picture.resize((3, 3), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(found["train"][0, ..., 0], expected)
 
 
 def test_bytes_without_the_type_image(tmp_path: Path) -> None:
-    plain = Features({"image": {"bytes": Value("binary"), "path": Value("string")}})
-    source = parquet(tmp_path / "set", train=Dataset.from_dict({"image": cells(COLOR)}, plain))
+    source = parquet(tmp_path / "set", train=make(image=(cells(COLOR), "bytes")))
     found = read(huggingface.open_dataset(source, Reading()))
     np.testing.assert_array_equal(found["train"], COLOR[~HELD])
 
@@ -183,8 +151,7 @@ def test_unreadable_pictures_may_be_left_out(
     outside = tmp_path / "outside.png"
     outside.write_bytes(encode(COLOR[0]))
     values[9] = {"bytes": None, "path": str(outside)}
-    plain = Features({"image": {"bytes": Value("binary"), "path": Value("string")}})
-    source = parquet(tmp_path / "set", train=Dataset.from_dict({"image": values}, plain))
+    source = parquet(tmp_path / "set", train=make(image=([*values], "bytes")))
     message = error_of(source)
     for reason in ("train/3 (it is missing)", "train/5 (it is empty)", "train/7 (not a picture)"):
         assert reason in message
@@ -197,9 +164,11 @@ def test_unreadable_pictures_may_be_left_out(
 
 
 def test_a_dataset_in_the_cache_is_found_by_its_name(tmp_path: Path) -> None:
+    from datasets import load_dataset
+
     folder = tmp_path / "pets"
     parquet(folder, train=rows(COLOR))
-    datasets.load_dataset(str(folder))
+    load_dataset(str(folder))
     shutil.rmtree(folder)
     opened = huggingface.open_dataset("hf:pets", Reading())
     assert opened.name == "pets"
@@ -248,18 +217,16 @@ def test_names_on_the_hub(source: str, name: str, chosen: str | None) -> None:
 
 
 def two_columns(folder: Path) -> str:
-    both = rows(COLOR).add_column("depth", cells(COLOR)).cast_column("depth", Image())
-    return parquet(folder, train=both)
+    return parquet(folder, train=make(**dict.fromkeys(("image", "depth"), (cells(COLOR), "image"))))
 
 
 def two_labels(folder: Path) -> str:
-    both = rows(COLOR, LABELS).add_column("fine", LABELS).cast_column("fine", CLASSES)
-    return parquet(folder, train=both)
+    labels = dict.fromkeys(("label", "fine"), (LABELS, "classes"))
+    return parquet(folder, train=make(image=(cells(COLOR), "image"), **labels))
 
 
 def unreadable(folder: Path) -> str:
-    broken = {"image": [{"bytes": b"x", "path": None}] * 3}
-    return parquet(folder, train=Dataset.from_dict(broken, Features({"image": Image()})))
+    return parquet(folder, train=make(image=([{"bytes": b"x", "path": None}] * 3, "image")))
 
 
 def damaged(folder: Path) -> str:
@@ -294,7 +261,7 @@ BAD: dict[str, tuple[Callable[[Path], str], Reading, tuple[str, ...]]] = {
     "damaged file": (damaged, Reading(), ("cannot be loaded", "Parquet magic bytes")),
     "loading script": (script, Reading(), ("scripts are no longer supported",)),
     "no pictures": (
-        lambda folder: parquet(folder, train=Dataset.from_dict({"a": [1, 2], "b": ["x", "y"]})),
+        lambda folder: parquet(folder, train=make(a=([1, 2], "int8"), b=(["x", "y"], "string"))),
         Reading(),
         ("no column of pictures, only 'a', 'b'",),
     ),
@@ -383,7 +350,7 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_old_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "__version__", "3.6.0")
+    monkeypatch.setattr("datasets.__version__", "3.6.0")
     assert "pip install 'datasets>=4.0'" in error_of("hf:mnist")
 
 
@@ -392,7 +359,8 @@ def test_offline_mode_is_respected_and_restored(
 ) -> None:
     source = parquet(tmp_path / "set", train=rows(COLOR))
     huggingface.open_dataset(source, Reading())
+    config = importlib.import_module("datasets.config")
     assert not config.HF_HUB_OFFLINE
     monkeypatch.setattr(archives, "why_unreachable", lambda url, size: pytest.fail("asks"))
-    monkeypatch.setattr(config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in error_of("hf:someone/pets")
