@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data import archives, shards
+from jaxae.data import shards, verified
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.prepared import Prepared, fingerprint, read
 from jaxae.data.streaming import streamed
@@ -27,8 +27,9 @@ def decode(folder: Path, name: str) -> Dataset:
     train = shards.open_split(prepared, "train")
     test = shards.open_split(prepared, "test", train.shape)
     splits = {"train": _decode(train), "test": _decode(test)}
-    for split, (images, labels) in archives.of_splits(name).items():
-        splits[split] = archives.in_original_order(splits[split], split, folder, images, labels)
+    if name in verified.ARRAYS:
+        for split in splits:
+            splits[split] = verified.in_original_order(splits[split], split, folder, name)
     return assemble(name, splits["train"], splits["test"], prepared.class_names())
 
 
@@ -42,9 +43,9 @@ def open_stream(folder: Path, name: str, workers: int) -> Dataset:
     train = shards.open_split(prepared, "train")
     test = _decode(shards.open_split(prepared, "test", train.shape))
     positions = None
-    if name in archives.ORIGINALS:
-        positions = archives.stored_positions(len(train), "train")
-        test = archives.in_original_order(test, "test", folder, *archives.of_splits(name)["test"])
+    if name in verified.ARRAYS:
+        positions = verified.stored_positions(len(train), "train")
+        test = verified.in_original_order(test, "test", folder, name)
     identity = fingerprint(prepared.files(), times=False)
     split = streamed(train, positions, workers)
     return Dataset(name, split, test, prepared.class_names(), identity)

@@ -18,13 +18,23 @@ from pathlib import Path
 import numpy as np
 
 from jaxae import files
-from jaxae.data import archives, cache, decoding, own, preparation, prepared, streaming
+from jaxae.data import (
+    archives,
+    cache,
+    decoding,
+    own,
+    preparation,
+    prepared,
+    streaming,
+    verified,
+)
 from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.data.locks import lock
+from jaxae.data.originals import ORIGINALS
 from jaxae.data.reading import Reading
 from jaxae.errors import UserError
 
-_BUNDLED = tuple(name + MINI_SUFFIX for name in archives.ORIGINALS)
+_BUNDLED = tuple(name + MINI_SUFFIX for name in verified.ARRAYS)
 
 
 def load(
@@ -42,9 +52,10 @@ def load(
     dataset as "hf:NAME" or "hf:PATH". It is decoded once, into the user's cache folder. A name that
     TFDS has never means a folder of that name: give ./NAME for that.
 
-    MNIST and Fashion-MNIST are prepared on first use: from the archives in `sources`, else from
-    those that Debian installs, else from the network. Their images keep the order of the original
-    files. Any other dataset must already have been prepared by TFDS. The arrays are read-only.
+    MNIST, Fashion-MNIST, KMNIST, CIFAR-10, CIFAR-100 and SVHN (cropped, without "extra") are
+    prepared on first use: from the archives in `sources`, else from those that Debian installs,
+    else from the network. The first two keep the order of the original files. Any other dataset
+    must already have been prepared by TFDS. The arrays are read-only.
     Without the package array_record, only bundled subsets and cached datasets can be loaded.
 
     Args:
@@ -83,7 +94,7 @@ def _is_own(name: str, directory: Path) -> bool:
         return True
     if not Path(name).exists():
         return False
-    ours = name in _BUNDLED or name in archives.ORIGINALS
+    ours = name in _BUNDLED or name in ORIGINALS
     if not ours and not (_is_name(name) and prepared.find(directory, name)):
         return True
     print(
@@ -93,11 +104,11 @@ def _is_own(name: str, directory: Path) -> bool:
 
 
 def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
-    """Returns the folder of a prepared set; prepares MNIST or Fashion-MNIST if needed."""
+    """Returns the folder of a prepared set; prepares it if needed and possible."""
     folder = prepared.find(directory, name) if _is_name(name) else None
     if folder is not None:
         return folder
-    if name not in archives.ORIGINALS:
+    if name not in ORIGINALS:
         raise _unprepared(name, directory)
     _check_array_record(name)
     source = _obtainable(name, directory, source_root)  # before anything is written
@@ -232,11 +243,15 @@ def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | 
     problem = None if source else preparation.download_problem(name)
     if problem is None:
         return source
-    where = f"{source_root} has no subfolder {name}" if source_root else "no --sources are given"
+    subfolder, mini = name.split("/")[0], name + MINI_SUFFIX
+    where = "no --sources are given"
+    if source_root:
+        where = f"{source_root} has no subfolder {subfolder}"
+    bundled = f", or give --dataset {mini} for the bundled subset" if mini in _BUNDLED else ""
     raise archives.UnobtainableError(
         f"{name} is not prepared in {directory}, {where}, and it cannot be downloaded: {problem}; "
-        f"connect to the network, put the four archives in DIR/{name} and give --sources DIR, or "
-        f"give --dataset {name}{MINI_SUFFIX} for the bundled subset"
+        f"connect to the network, or put {archives.list_files(name)} in DIR/{subfolder} and give "
+        f"--sources DIR{bundled}"
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxae import data
-from jaxae.data import archives, preparation
+from jaxae.data import archives, preparation, verified
 from jaxae.errors import UserError
 from support import tiny
 from support.commands import SECONDS
@@ -36,9 +36,9 @@ def assert_archives_refused(source_root: Path, tmp_path: Path, message: str) -> 
 
 @pytest.mark.slow
 def test_wrong_checksum(source_root: Path, tmp_path: Path) -> None:
-    changed = ARRAYS[archives.TRAIN_IMAGES].copy()
+    changed = ARRAYS[verified.TRAIN_IMAGES].copy()
     changed[3, 3, 3] ^= 1
-    (source_root / "mnist" / archives.TRAIN_IMAGES).write_bytes(gzip.compress(tiny.idx(changed)))
+    (source_root / "mnist" / verified.TRAIN_IMAGES).write_bytes(gzip.compress(tiny.idx(changed)))
     assert_archives_refused(source_root, tmp_path, "train-images.* has the wrong checksum")
 
 
@@ -46,41 +46,41 @@ def test_archives_of_another_set(
     source_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fashion = tiny.arrays(seed=1)
-    monkeypatch.setitem(archives.ORIGINALS, "fashion_mnist", tiny.original(fashion))
+    monkeypatch.setitem(verified.ARRAYS, "fashion_mnist", tiny.original(fashion))
     shutil.rmtree(source_root / "mnist")
     tiny.write(source_root / "mnist", fashion)
     assert_archives_refused(source_root, tmp_path, "wrong checksum.*that of fashion_mnist")
 
 
 def test_truncated_archive(source_root: Path, tmp_path: Path) -> None:
-    os.truncate(source_root / "mnist" / archives.TEST_IMAGES, 5000)
+    os.truncate(source_root / "mnist" / verified.TEST_IMAGES, 5000)
     assert_archives_refused(source_root, tmp_path, "t10k-images.*not a whole gzip file")
 
 
 def test_archive_that_is_not_gzip(source_root: Path, tmp_path: Path) -> None:
-    (source_root / "mnist" / archives.TEST_LABELS).write_text("<html>")
+    (source_root / "mnist" / verified.TEST_LABELS).write_text("<html>")
     assert_archives_refused(source_root, tmp_path, "t10k-labels.*not a whole gzip file")
 
 
 @pytest.mark.parametrize("change", ["short", "long", "shape", "type", "empty"])
 def test_idx_header_contradicts_the_content(source_root: Path, tmp_path: Path, change: str) -> None:
-    content = tiny.idx(ARRAYS[archives.TRAIN_IMAGES])
+    content = tiny.idx(ARRAYS[verified.TRAIN_IMAGES])
     changed, message = {
         "short": (content[:-1], "decompresses to 31375 bytes.* promises 31376"),
         "long": (content + b"\0", "decompresses to more than 31376 bytes.* promises 31376"),
-        "shape": (tiny.idx(ARRAYS[archives.TRAIN_IMAGES].reshape(40, 56, 14)), "IDX header of"),
+        "shape": (tiny.idx(ARRAYS[verified.TRAIN_IMAGES].reshape(40, 56, 14)), "IDX header of"),
         "type": (b"\0\0\x0d" + content[3:], "IDX header of"),
         "empty": (b"", "IDX header of"),
     }[change]
-    (source_root / "mnist" / archives.TRAIN_IMAGES).write_bytes(gzip.compress(changed))
+    (source_root / "mnist" / verified.TRAIN_IMAGES).write_bytes(gzip.compress(changed))
     assert_archives_refused(source_root, tmp_path, message)
 
 
 def test_an_archive_that_unpacks_to_far_more_is_not_read_whole(
     source_root: Path, tmp_path: Path
 ) -> None:
-    archive = source_root / "mnist" / archives.TRAIN_IMAGES
-    archive.write_bytes(gzip.compress(tiny.idx(ARRAYS[archives.TRAIN_IMAGES]) + bytes(2**26)))
+    archive = source_root / "mnist" / verified.TRAIN_IMAGES
+    archive.write_bytes(gzip.compress(tiny.idx(ARRAYS[verified.TRAIN_IMAGES]) + bytes(2**26)))
     tracemalloc.start()
     assert_archives_refused(source_root, tmp_path, "decompresses to more than 31376 bytes")
     _, peak = tracemalloc.get_traced_memory()
@@ -89,7 +89,7 @@ def test_an_archive_that_unpacks_to_far_more_is_not_read_whole(
 
 
 def test_missing_archive(source_root: Path, tmp_path: Path) -> None:
-    (source_root / "mnist" / archives.TRAIN_LABELS).unlink()
+    (source_root / "mnist" / verified.TRAIN_LABELS).unlink()
     assert_archives_refused(source_root, tmp_path, "mnist lacks train-labels-idx1-ubyte.gz")
 
 
@@ -121,7 +121,11 @@ def serve(source_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         url = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(preparation._builder_class("mnist"), "URL", url)
+        registered = {
+            file: archives.Registered(url + file, (source_root / "mnist" / file).stat().st_size, "")
+            for file in verified.ARRAYS["mnist"]
+        }
+        monkeypatch.setattr(preparation, "registered", lambda name: registered)
         return url
 
     yield start
@@ -145,11 +149,11 @@ def test_download_with_a_checksum_other_than_registered(
     from tensorflow_datasets.core.download import checksums
     from tensorflow_datasets.core.utils import Size
 
-    url = serve(Handler) + archives.TRAIN_LABELS
-    size = (source_root / "mnist" / archives.TRAIN_LABELS).stat().st_size
-    registered = checksums.UrlInfo(Size(size), "0" * 64, archives.TRAIN_LABELS)
+    url = serve(Handler) + verified.TRAIN_LABELS
+    size = (source_root / "mnist" / verified.TRAIN_LABELS).stat().st_size
+    registered = checksums.UrlInfo(Size(size), "0" * 64, verified.TRAIN_LABELS)
     monkeypatch.setitem(checksums.get_all_url_infos(), url, registered)
-    with pytest.raises(UserError, match=r"download from .* has the wrong checksum"):
+    with pytest.raises(UserError, match=r"download of mnist has the wrong checksum"):
         data.load_default("mnist", data_dir=tmp_path / "data")
     assert left_over(tmp_path / "data") == []
 
@@ -169,10 +173,10 @@ def test_download_that_breaks_off(
 
 def test_the_probe_reports_what_answers(serve, source_root: Path) -> None:
     url = serve(Handler)
-    size = (source_root / "mnist" / archives.TEST_LABELS).stat().st_size
-    assert archives.why_unreachable(url + archives.TEST_LABELS, size) is None
-    assert archives.why_unreachable(url + archives.TEST_LABELS, None) is None
-    portal = archives.why_unreachable(url + archives.TEST_LABELS, size + 1)
+    size = (source_root / "mnist" / verified.TEST_LABELS).stat().st_size
+    assert archives.why_unreachable(url + verified.TEST_LABELS, size) is None
+    assert archives.why_unreachable(url + verified.TEST_LABELS, None) is None
+    portal = archives.why_unreachable(url + verified.TEST_LABELS, size + 1)
     assert portal is not None
     assert f"answers with {size} bytes" in portal
     missing = archives.why_unreachable(url + "absent.gz", None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxae.data import archives
+from jaxae.data import verified
 from jaxae.data.bundled import make
 from support import tiny
 
@@ -26,7 +26,7 @@ def test_bytes_do_not_depend_on_the_time_of_day(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(archives.ORIGINALS))
+@pytest.mark.parametrize("name", list(verified.ARRAYS))
 def test_the_committed_file_is_what_the_script_makes(name: str, sources: Path) -> None:
     committed = resources.files("jaxae.data.bundled") / f"{name}.npz"
     assert committed.read_bytes() == make.made(name, sources)

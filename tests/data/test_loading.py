@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import archives, cache, decoding, loading
+from jaxae.data import archives, cache, decoding, loading, verified
 from jaxae.errors import UserError
 from support import tiny
 from support.commands import environment, run_program
@@ -108,7 +108,7 @@ def test_find_looks_in_debians_folder(tmp_path: Path) -> None:
     folder = tiny.write(tmp_path / "fashion-mnist", contents)
     assert archives.find("fashion_mnist", None, system=tmp_path) == folder
     assert archives.find("fashion_mnist", tmp_path / "other", system=tmp_path) == folder
-    (folder / archives.TEST_LABELS).unlink()
+    (folder / verified.TEST_LABELS).unlink()
     assert archives.find("fashion_mnist", None, system=tmp_path) is None
 
 
@@ -141,7 +141,7 @@ def test_fingerprint_tells_contents_apart() -> None:
         ("zzzzzz", "catalog"),
         ("../mnist", "no dataset"),
         ("", "no dataset"),
-        ("cifar10", "cifar10 is not prepared in .*pip install tensorflow"),
+        ("cassava", "cassava is not prepared in .*pip install tensorflow"),
     ],
 )
 def test_unknown_and_unprepared_names(name: str, message: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import archives, cache, preparation, prepared
+from jaxae.data import cache, preparation, prepared, verified
 from jaxae.errors import UserError
 from support import tiny
 
@@ -106,7 +106,7 @@ def test_a_prepared_set_with_other_content_is_refused(
     data.load("mnist", data_dir=tmp_path, sources=source_root)
     shutil.rmtree(next(tmp_path.rglob(cache.FOLDER)))
     other = tiny.original(tiny.arrays(seed=1))
-    monkeypatch.setitem(archives.ORIGINALS, "mnist", other)
+    monkeypatch.setitem(verified.ARRAYS, "mnist", other)
     with pytest.raises(UserError, match=r"train split prepared in .* is not the original"):
         data.load("mnist", data_dir=tmp_path)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from unittest import mock
 
 from jaxae import data
-from jaxae.data import archives
+from jaxae.data import verified
 from support import tiny
 
 
 def main(data_dir: str, sources: str) -> None:
     """Loads MNIST with the archives of `support.tiny` in place of the originals."""
-    with mock.patch.dict(archives.ORIGINALS, {"mnist": tiny.original(tiny.arrays(seed=0))}):
+    with mock.patch.dict(verified.ARRAYS, {"mnist": tiny.original(tiny.arrays(seed=0))}):
         print(data.load("mnist", data_dir=Path(data_dir), sources=Path(sources)).fingerprint)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import archives
+from jaxae.data import formats, verified
 
 _COUNTS = {
-    archives.TRAIN_IMAGES: 40,
-    archives.TRAIN_LABELS: 40,
-    archives.TEST_IMAGES: 20,
-    archives.TEST_LABELS: 20,
+    verified.TRAIN_IMAGES: 40,
+    verified.TRAIN_LABELS: 40,
+    verified.TEST_IMAGES: 20,
+    verified.TEST_LABELS: 20,
 }
 
 
@@ -31,13 +31,13 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
 
 def idx(array: np.ndarray) -> bytes:
     """Encodes a uint8 array as an IDX file."""
-    return archives.idx_header(array.shape) + array.tobytes()
+    return formats.idx_header(array.shape) + array.tobytes()
 
 
-def original(contents: dict[str, np.ndarray]) -> dict[str, archives.Archive]:
-    """Returns the entry of `archives.ORIGINALS` for a dataset with these arrays."""
+def original(contents: dict[str, np.ndarray]) -> dict[str, verified.Array]:
+    """Returns the entry of `verified.ARRAYS` for a dataset with these arrays."""
     return {
-        file: archives.Archive(array.shape, hashlib.sha256(idx(array)).hexdigest())
+        file: verified.Array(array.shape, hashlib.sha256(idx(array)).hexdigest())
         for file, array in contents.items()
     }
 
@@ -58,7 +58,7 @@ def small_mnist(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     monkeypatch.delenv("JAXAE_SOURCES", raising=False)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     if "sources" not in request.fixturenames:
-        monkeypatch.setitem(archives.ORIGINALS, "mnist", original(ARRAYS))
+        monkeypatch.setitem(verified.ARRAYS, "mnist", original(ARRAYS))
 
 
 def source_root(tmp_path: Path) -> Path:
@@ -71,10 +71,10 @@ def assert_small_mnist(dataset: data.Dataset) -> None:
     assert dataset.class_names == tuple("0123456789")
     assert not dataset.bundled
     assert dataset.train.images.dtype == dataset.test.images.dtype == np.uint8
-    np.testing.assert_array_equal(dataset.train.images[..., 0], ARRAYS[archives.TRAIN_IMAGES])
-    np.testing.assert_array_equal(dataset.train.labels, ARRAYS[archives.TRAIN_LABELS])
-    np.testing.assert_array_equal(dataset.test.images[..., 0], ARRAYS[archives.TEST_IMAGES])
-    np.testing.assert_array_equal(dataset.test.labels, ARRAYS[archives.TEST_LABELS])
+    np.testing.assert_array_equal(dataset.train.images[..., 0], ARRAYS[verified.TRAIN_IMAGES])
+    np.testing.assert_array_equal(dataset.train.labels, ARRAYS[verified.TRAIN_LABELS])
+    np.testing.assert_array_equal(dataset.test.images[..., 0], ARRAYS[verified.TEST_IMAGES])
+    np.testing.assert_array_equal(dataset.test.labels, ARRAYS[verified.TEST_LABELS])
 
 
 def left_over(folder: Path) -> list[str]:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data import archives, preparation
+from jaxae.data import archives, preparation, verified
+from jaxae.data.originals import ORIGINALS, Contents
 from jaxae.errors import UserError
 
 _TRAIN_PER_CLASS = 500
@@ -30,17 +31,14 @@ def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate(firsts))
 
 
-def _subset(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Returns the class-balanced subset of a set's four arrays, with images uint8 [N, H, W, 1]."""
-    train = first_of_each_class(arrays[archives.TRAIN_LABELS], _TRAIN_PER_CLASS)
-    test = first_of_each_class(arrays[archives.TEST_LABELS], _TEST_PER_CLASS)
-    return {
-        "train_images": arrays[archives.TRAIN_IMAGES][train, ..., None],
-        "train_labels": arrays[archives.TRAIN_LABELS][train],
-        "test_images": arrays[archives.TEST_IMAGES][test, ..., None],
-        "test_labels": arrays[archives.TEST_LABELS][test],
-        "class_names": np.array(class_names),
-    }
+def _subset(contents: Contents, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns the class-balanced subset of a set, with images uint8 [N, H, W, 1]."""
+    arrays = {}
+    for split, count in {"train": _TRAIN_PER_CLASS, "test": _TEST_PER_CLASS}.items():
+        images, labels = (np.asarray(contents.splits[split][key]) for key in ("image", "label"))
+        chosen = first_of_each_class(labels, count)
+        arrays |= {f"{split}_images": images[chosen, ..., None], f"{split}_labels": labels[chosen]}
+    return {**arrays, "class_names": np.array(class_names)}
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -59,9 +57,10 @@ def made(name: str, sources: Path) -> bytes:
     """Returns the bundled file of `name`, made from the archives in a subfolder of `sources`."""
     folder = archives.find(name, sources)
     if folder is None:
-        raise UserError(f"{sources} has no subfolder {name} with the four original archives")
-    arrays = archives.read(name, {file: folder / file for file in archives.FILES})
-    return npz_bytes(_subset(arrays, preparation.class_names(name)))
+        raise UserError(f"{sources} has no subfolder {name} with {archives.list_files(name)}")
+    original = ORIGINALS[name]
+    contents = original.read({file: folder / file for file in original.files})
+    return npz_bytes(_subset(contents, preparation.class_names(name)))
 
 
 def main() -> None:
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, required=True, help="folder of the archives")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where to write")
     options = parser.parse_args()
-    for name in archives.ORIGINALS:
+    for name in verified.ARRAYS:
         try:
             (options.out / f"{name}.npz").write_bytes(made(name, options.sources))
         except UserError as error:
