@@ -6,6 +6,7 @@ Each load computes the fingerprint again, which serves as a checksum of the whol
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -21,30 +22,36 @@ FOLDER = "jaxae_arrays"  # beside a prepared set
 METADATA = "metadata.json"
 
 
-def identity(folder: Path) -> str:
-    """Returns a digest of the names, sizes and times of the files of the set in `folder`."""
-    return prepared.fingerprint(prepared.read(folder).files(), times=True)
+def identity(folder: Path, label: str | None = None) -> str:
+    """Returns a digest of the label, and of the names, sizes and times of the files of a set."""
+    state = prepared.fingerprint(prepared.read(folder).files(), times=True)
+    return hashlib.sha256(f"{state} {label}".encode()).hexdigest()
 
 
-def read(folder: Path, name: str) -> Dataset | None:
+def place_of(folder: Path, label: str | None) -> Path:
+    """Returns the folder of the cache of the prepared set in `folder`, with this label."""
+    return folder / (FOLDER if label is None else f"{FOLDER}.{label.replace('/', '.')}")
+
+
+def read(folder: Path, name: str, label: str | None = None) -> Dataset | None:
     """Returns the cached arrays of the prepared set in `folder`, as `read_arrays` does."""
     try:
-        return read_arrays(folder / FOLDER, name, identity(folder))
+        return read_arrays(place_of(folder, label), name, identity(folder, label))
     except Exception:  # the set's own files are damaged, which decoding reports
         return None
 
 
-def write(folder: Path, dataset: Dataset) -> None:
+def write(folder: Path, dataset: Dataset, label: str | None = None) -> None:
     """Caches `dataset`, which was decoded from `folder`; the caller holds the set's lock.
 
     Raises `OSError` if the disk is full or the folder is not writable, and then leaves no files.
     """
-    with staging(folder / FOLDER) as place:
+    with staging(place_of(folder, label)) as place:
         for name, split in (("train", dataset.train), ("test", dataset.test)):
             np.save(place / f"{name}_images.npy", split.images)
             if split.labels is not None:
                 np.save(place / f"{name}_labels.npy", split.labels)
-        write_metadata(place, dataset, identity(folder))
+        write_metadata(place, dataset, identity(folder, label))
 
 
 def read_arrays(cache: Path, name: str, expected: str, *, own: bool = False) -> Dataset | None:

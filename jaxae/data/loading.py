@@ -52,21 +52,29 @@ def load(
     dataset as "hf:NAME" or "hf:PATH". It is decoded once, into the user's cache folder. A name that
     TFDS has never means a folder of that name: give ./NAME for that.
 
-    MNIST, Fashion-MNIST, KMNIST, CIFAR-10, CIFAR-100 and SVHN (cropped, without "extra") are
-    prepared on first use: from the archives in `sources`, else from those that Debian installs,
-    else from the network. The first two keep the order of the original files. Any other dataset
-    must already have been prepared by TFDS. The arrays are read-only.
-    Without the package array_record, only bundled subsets and cached datasets can be loaded.
+    MNIST, Fashion-MNIST, KMNIST, EMNIST, CIFAR-10, CIFAR-100, SVHN (cropped, without "extra") and
+    Larochelle's binarized MNIST are prepared on first use: from the archives in `sources`, else
+    from those that Debian installs, else from the network. Any other dataset must already have been
+    prepared by TFDS, with one image in each example. The first two keep the order of the
+    original files. The arrays are read-only. Without the package array_record, only bundled subsets
+    and cached datasets can be loaded.
+
+    The splits are those that TFDS names "train" and "test"; all others are left out, and without
+    the latter a tenth of the former is held out. EMNIST is upright, where TFDS has it transposed.
+    Images whose pixels are stored as 0 and 1, such as those of dSprites and binarized MNIST, become
+    0 and 255.
 
     Args:
-      name: as in TFDS ("cifar10", "cmaterdb/bangla"), or "mnist_mini", "fashion_mnist_mini", or a
-        path.
+      name: as in TFDS ("cifar10", "emnist/balanced", "mnist:3.0.1"), or "mnist_mini",
+        "fashion_mnist_mini", or a path.
       data_dir: folder of prepared datasets; default: TFDS_DATA_DIR, else ~/tensorflow_datasets.
       sources: folder of original archives, with a subfolder per dataset; default: JAXAE_SOURCES.
       stream: leave the training split on disk, and read it when it is indexed or trained on;
         bundled subsets are always in memory.
       workers: number of processes that read and decode streamed images; 0 uses threads instead.
-      reading: how your own data is read.
+      reading: how your own data is read. Of a set of TFDS, `label` names the feature that holds the
+        labels, such as "coarse_label" or "attributes/Smiling"; default: "label", else the only
+        class label, else there are no labels.
 
     Raises:
       UserError: the dataset cannot be loaded.
@@ -80,9 +88,9 @@ def load(
         return _bundled(name)
     folder = _prepared(name, directory, source_root)
     if not stream:
-        return _in_memory(name, folder, directory)
+        return _in_memory(name, folder, directory, reading.label)
     _check_array_record(name)
-    return decoding.open_stream(folder, name, workers)
+    return decoding.open_stream(folder, name, workers, reading.label)
 
 
 def _is_own(name: str, directory: Path) -> bool:
@@ -94,7 +102,7 @@ def _is_own(name: str, directory: Path) -> bool:
         return True
     if not Path(name).exists():
         return False
-    ours = name in _BUNDLED or name in ORIGINALS
+    ours = name in _BUNDLED or prepared.split_version(name)[0] in ORIGINALS
     if not ours and not (_is_name(name) and prepared.find(directory, name)):
         return True
     print(
@@ -108,9 +116,17 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     folder = prepared.find(directory, name) if _is_name(name) else None
     if folder is not None:
         return folder
-    if name not in ORIGINALS:
+    base, version = prepared.split_version(name)
+    if base not in ORIGINALS:
         raise _unprepared(name, directory)
     _check_array_record(name)
+    current = preparation.version(base)
+    if version not in (None, current):
+        raise UserError(
+            f"{name} is not prepared in {directory}, and the installed TFDS can only prepare the "
+            f"version {current}: give {base} or {base}:{current}"
+        )
+    name = base
     source = _obtainable(name, directory, source_root)  # before anything is written
     with lock(directory, name) as problem:
         if problem is None:  # another process may have prepared it in the meantime
@@ -121,17 +137,17 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     )
 
 
-def _in_memory(name: str, folder: Path, directory: Path) -> Dataset:
+def _in_memory(name: str, folder: Path, directory: Path, label: str | None) -> Dataset:
     """Returns a prepared set from its cache, or decodes it and caches it if it can."""
-    cached = cache.read(folder, name)
+    cached = cache.read(folder, name, label)
     if cached is not None:
         return cached
     _check_array_record(name)
-    with lock(directory, name) as problem:
+    with lock(directory, prepared.split_version(name)[0]) as problem:
         if problem is None:  # another process may have cached it in the meantime
-            return cache.read(folder, name) or _decode_and_cache(folder, name)
+            return cache.read(folder, name, label) or _decode_and_cache(folder, name, label)
     _say_uncached(folder, name, problem)
-    return decoding.decode(folder, name)
+    return decoding.decode(folder, name, label)
 
 
 def load_default(
@@ -234,7 +250,7 @@ def _expanded(chosen: str | Path) -> Path:
 
 def _is_name(name: str) -> bool:
     """Returns whether this is a TFDS name, which as a path cannot lead out of the data folder."""
-    return re.fullmatch(r"[a-z]\w*(/\w[\w.+-]*)?", name) is not None
+    return re.fullmatch(r"[a-z]\w*(/\w[\w.+-]*)?(:\d+\.\d+\.\d+)?", name) is not None
 
 
 def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | None:
@@ -243,15 +259,15 @@ def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | 
     problem = None if source else preparation.download_problem(name)
     if problem is None:
         return source
-    subfolder, mini = name.split("/")[0], name + MINI_SUFFIX
     where = "no --sources are given"
     if source_root:
-        where = f"{source_root} has no subfolder {subfolder}"
+        where = f"{source_root} has no subfolder {name.split('/')[0]}"
+    mini = name + MINI_SUFFIX
     bundled = f", or give --dataset {mini} for the bundled subset" if mini in _BUNDLED else ""
     raise archives.UnobtainableError(
         f"{name} is not prepared in {directory}, {where}, and it cannot be downloaded: {problem}; "
-        f"connect to the network, or put {archives.list_files(name)} in DIR/{subfolder} and give "
-        f"--sources DIR{bundled}"
+        f"connect to the network, or put {archives.list_files(name)} in DIR/{name.split('/')[0]} "
+        f"and give --sources DIR{bundled}"
     )
 
 
@@ -260,8 +276,15 @@ def _unprepared(name: str, directory: Path) -> UserError:
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
-    if name.split("/")[0] in known:
+    base, _ = prepared.split_version(name)
+    if base.split("/")[0] in known:
         _check_array_record(name)
+        siblings = [other for other in ORIGINALS if other.startswith(f"{base.split('/')[0]}/")]
+        if siblings:
+            return UserError(
+                f"{name} is not the name of one of several configurations: give one of "
+                f"{', '.join(siblings)}"
+            )
         return UserError(
             f"{name} is not prepared in {directory}, and TFDS needs TensorFlow to prepare it: run "
             f'`pip install tensorflow && python -c "import tensorflow_datasets as tfds; '
@@ -288,16 +311,17 @@ def _check_array_record(name: str) -> None:
         ) from None
 
 
-def _decode_and_cache(folder: Path, name: str) -> Dataset:
-    if (folder / cache.FOLDER).exists():
+def _decode_and_cache(folder: Path, name: str, label: str | None) -> Dataset:
+    place = cache.place_of(folder, label)
+    if place.exists():
         print(
-            f"jaxae: the cache in {folder / cache.FOLDER} is damaged, or the dataset has changed: "
+            f"jaxae: the cache in {place} is damaged, or the dataset has changed: "
             f"decoding {name} again",
             file=sys.stderr,
         )
-    dataset = decoding.decode(folder, name)
+    dataset = decoding.decode(folder, name, label)
     try:
-        cache.write(folder, dataset)
+        cache.write(folder, dataset, label)
     except OSError as error:
         _say_uncached(folder, name, error.strerror)
     return dataset

@@ -13,29 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from jaxae.data import features
 from jaxae.errors import UserError
 from jaxae.files import Least, Most, Quoted, convert, read_json, shorten, unfit
 
 DATASET_INFO = "dataset_info.json"
-_FEATURES = "features.json"
-_LABELS = ".labels.txt"  # ends the name of a file of class names
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 """The template of shard names for splits that give none."""
 
 _CLASS_NAME = "pythonClassName"  # a key in features.json
 
-_IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
-_CLASS_LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
 _OWN = re.compile(r"tensorflow_datasets\.core\.features\.[\w.]+")
-"""Matches TFDS's own feature classes; only the features "image" and "label" are read."""
+"""Matches TFDS's own feature classes; only an image and a label are read."""
 
-_MOST_CLASSES = 1_000_000
-_MOST_PIXELS = 100_000  # on a side of an image
 _MOST_RECORDS = 2**31 - 1  # indices of records are int32
 
 
-# The entries of the two files that this module reads, under TFDS's names.
+# The entries of dataset_info.json that this module reads, under TFDS's names.
 
 
 @dataclass(frozen=True)
@@ -57,129 +52,41 @@ class _DatasetInfo:
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """The shape of an image."""
-
-    dimensions: tuple[Annotated[int, Quoted(), Least(-1), Most(_MOST_PIXELS)], ...]
-
-
-@dataclass(frozen=True)
-class _Image:
-    """The shape and dtype of an image feature."""
-
-    shape: _Shape
-    dtype: str
-
-
-@dataclass(frozen=True)
-class _ClassLabel:
-    """The number of classes of a label feature."""
-
-    numClasses: Annotated[int, Quoted(), Least(1), Most(_MOST_CLASSES)]
-
-
-@dataclass(frozen=True)
-class _Feature:
-    """A feature in features.json."""
-
-    pythonClassName: str
-    image: _Image | None = None
-    classLabel: _ClassLabel | None = None
-
-
-@dataclass(frozen=True)
-class _FeaturesDict:
-    """The features of a set by name."""
-
-    features: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Features:
-    """features.json."""
-
-    featuresDict: _FeaturesDict
-
-
-@dataclass(frozen=True)
 class Prepared:
     """The description of a prepared set, from its folder."""
 
     folder: Path
     file_format: str
     shards: Mapping[str, Mapping[str, int]]  # for each split, the number of records by file name
-    features: frozenset[str]  # names of all features
-    image: _Feature | None
-    label: _Feature | None
+    features: features.Features
 
     def files(self) -> list[Path]:
         """Returns the set's own files, sorted by name, without other files in the folder."""
-        own = {DATASET_INFO, _FEATURES, "metadata.json", "LICENSE"}.union(*self.shards.values())
+        own = {DATASET_INFO, features.FILE, "metadata.json", "LICENSE"}.union(*self.shards.values())
         files = {path.name: path for path in self.folder.iterdir() if path.is_file()}
         return [
             files[name]
             for name in sorted(files)
-            if name in own or (name.endswith(_LABELS) and not name.startswith("."))
+            if name in own or (name.endswith(features.NAMES) and not name.startswith("."))
         ]
 
-    def is_labeled(self) -> bool:
-        """Returns whether the set has a training and a test split of labeled 8-bit images."""
-        image, label = self.image, self.label
-        return (
-            {"train", "test"} <= set(self.shards)
-            and image is not None
-            and image.pythonClassName == _IMAGE
-            and image.image is not None
-            and image.image.dtype == "uint8"
-            and label is not None
-            and label.pythonClassName == _CLASS_LABEL
-            and label.classLabel is not None
-        )
 
-    def image_shape(self) -> tuple[int | None, int | None, int]:
-        """Returns height, width and channels of an image; None for a side that varies.
-
-        Raises `UserError` for a shape that no image has.
-        """
-        assert self.image is not None  # `is_labeled` holds
-        assert self.image.image is not None
-        sides = self.image.image.shape.dimensions
-        if len(sides) != 3 or 0 in sides or sides[2] not in (1, 3, 4):
-            raise UserError(
-                f"the shape of an image in {self.folder / _FEATURES} is {list(sides)}, but must be "
-                f"height, width and 1, 3 or 4 channels: {_remedy(self.folder)}"
-            )
-        height, width = (None if side < 0 else side for side in sides[:2])
-        return height, width, sides[2]
-
-    def class_names(self) -> tuple[str, ...]:
-        """Returns the names of the classes, or their numbers if they have no names.
-
-        Raises `UserError` if the file of names is unreadable or names another number of classes.
-        """
-        assert self.label is not None  # `is_labeled` holds
-        assert self.label.classLabel is not None
-        count, file = self.label.classLabel.numClasses, self.folder / f"label{_LABELS}"
-        if not file.exists():
-            return tuple(map(str, range(count)))
-        try:
-            lines = file.read_text(encoding="utf-8").split("\n")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read ({error}): {_remedy(self.folder)}") from None
-        names = tuple(line.strip() for line in lines if line.strip())
-        if len(names) != count:
-            raise UserError(
-                f"{file} names {len(names)} classes, and {self.folder / _FEATURES} has {count}: "
-                f"{_remedy(self.folder)}"
-            )
-        return names
+def split_version(name: str) -> tuple[str, str | None]:
+    """Splits TFDS's "name:version" or "name/configuration:version"; the version may be missing."""
+    base, _, version = name.partition(":")
+    return base, version or None
 
 
 def find(data_dir: Path, name: str) -> Path | None:
-    """Returns the folder of the newest prepared version of `name` in TFDS's layout, or None.
+    """Returns the folder of the prepared version of `name` in TFDS's layout, or None.
 
-    Raises `UserError` if only configurations of `name` are prepared: the user must name one.
+    It is the newest one, unless the name ends in a version, as in "mnist:3.0.1". Raises `UserError`
+    if only configurations of `name` are prepared: the user must name one.
     """
+    name, version = split_version(name)
+    if version is not None:
+        folder = data_dir / name / version
+        return folder if (folder / DATASET_INFO).exists() else None
     versions = {}
     for info in (data_dir / name).glob(f"*/{DATASET_INFO}"):
         if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name):
@@ -200,35 +107,21 @@ def read(folder: Path) -> Prepared:
 
     Raises `UserError` if its files are damaged, or name a class that is not TFDS's own.
     """
-    described = read_json(folder / _FEATURES, _remedy(folder))
+    described = read_json(folder / features.FILE, features.remedy(folder))
     for key, name in _classes(described):
         if not isinstance(name, str) or not _OWN.fullmatch(name):
             raise UserError(
-                f"{key} in {folder / _FEATURES} is {shorten(name)}, which is not a class of TFDS "
-                "itself: opening such a dataset with TFDS would run its author's code; prepare it "
-                "again without this feature"
+                f"{key} in {folder / features.FILE} is {shorten(name)}, which is not a class of "
+                "TFDS itself: opening such a dataset with TFDS would run its author's code; "
+                "prepare it again without this feature"
             )
-    stored = read_json(folder / DATASET_INFO, _remedy(folder))
-    file = DATASET_INFO
+    stored = read_json(folder / DATASET_INFO, features.remedy(folder))
     try:
         info = convert(_DatasetInfo, stored, "")
         shards = {split.name: _shards(info.name, info.fileFormat, split) for split in info.splits}
-        file = _FEATURES
-        features = convert(_Features, described, "").featuresDict.features
-        image, label = (
-            convert(_Feature, features[name], f"featuresDict.features.{name}")
-            if name in features
-            else None
-            for name in ("image", "label")
-        )
     except ValueError as error:
-        raise unfit(folder / file, error, _remedy(folder)) from None
-    return Prepared(folder, info.fileFormat, shards, frozenset(features), image, label)
-
-
-def _remedy(folder: Path) -> str:
-    """Returns the advice for a damaged set."""
-    return f"remove {folder} and prepare the set again"
+        raise unfit(folder / DATASET_INFO, error, features.remedy(folder)) from None
+    return Prepared(folder, info.fileFormat, shards, features.parse(folder, described))
 
 
 def fingerprint(files: list[Path], *, times: bool) -> str:

@@ -1,4 +1,4 @@
-"""Reads and decodes the labeled images of a prepared split, by their numbers in array_record."""
+"""Reads and decodes the images and labels of a prepared split, by their numbers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,38 @@ from typing import Any
 
 import numpy as np
 
+from jaxae.data.features import Label
 from jaxae.data.prepared import Prepared
 from jaxae.errors import UserError, may_pass, unreadable
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels
+_RECORDS_AT_ONCE = 1000
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # TensorFlow's; others can make Pillow start programs
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The records of a split, in stored order."""
+    """The records of a split, or some of them, in stored order.
 
-    source: Any  # an ArrayRecordDataSource
-    files: tuple[tuple[Path, int], ...]  # each with its number of records
-    shape: tuple[int, int, int]  # of an image
-    classes: int
+    Attributes:
+      source: an ArrayRecordDataSource.
+      files: the files of the split, each with its number of records.
+      image: the name of the feature that holds the image.
+      shape: of an image.
+      label: the feature that holds the label; None if there is none.
+      chosen: the numbers of the records that count; None: all.
+      transposed: images are stored with rows and columns exchanged.
+      binary: pixels are stored as 0 and 1, and read as 0 and 255.
+    """
+
+    source: Any
+    files: tuple[tuple[Path, int], ...]
+    image: str
+    shape: tuple[int, int, int]
+    label: Label | None
+    chosen: np.ndarray | None = None
+    transposed: bool = False
+    binary: bool = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -37,28 +54,55 @@ class Shards:
 
     @property
     def labeled(self) -> bool:
-        """True: every record has a label."""
-        return True
+        """Whether the records have labels; without them `read` returns zeros."""
+        return self.label is not None
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.source if self.chosen is None else self.chosen)
 
     def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns images uint8 [N, H, W, C] and labels int32 [N] of the records with these numbers.
 
         Raises `UserError`, which names the record, if one cannot be loaded.
         """
+        if self.chosen is not None:
+            numbers = self.chosen[np.asarray(numbers, np.int64)].tolist()
         images = np.empty((len(numbers), *self.shape), np.uint8)
-        labels = np.empty(len(numbers), np.int32)
+        labels = np.zeros(len(numbers), np.int32)
         for place, (number, record) in enumerate(zip(numbers, self._records(numbers), strict=True)):
             try:
-                encoded, label = parse(record)
-                if not -1 <= label < self.classes:  # -1: no label
-                    raise ValueError(f"its label is {label}, of {self.classes} classes")
-                images[place], labels[place] = decode_image(encoded, self.shape), label
+                encoded, label = parse(record, self.image, self.label and self.label.name)
+                labels[place] = label if self.label is None else self.label.index_of(label)
+                images[place] = self._decode(encoded)
             except Exception as error:  # protobuf and Pillow raise many kinds on damaged records
                 raise self._unreadable(number, error) from None
         return images, labels
+
+    def stored_labels(self) -> set[int]:
+        """Returns all labels of the split as they are stored, without decoding images.
+
+        Raises `UserError`, which names the record, if one cannot be loaded.
+        """
+        assert self.label is not None
+        found = set()
+        for start in range(0, len(self.source), _RECORDS_AT_ONCE):
+            numbers = range(len(self.source))[start : start + _RECORDS_AT_ONCE]
+            for number, record in zip(numbers, self._records(numbers), strict=True):
+                try:
+                    found.add(parse(record, None, self.label.name)[1])
+                except Exception as error:
+                    raise self._unreadable(number, error) from None
+        return found
+
+    def _decode(self, encoded: bytes) -> np.ndarray:
+        pixels = decode_image(encoded, self.shape)
+        if self.transposed:
+            pixels = pixels.swapaxes(0, 1)
+        if not self.binary:
+            return pixels
+        if pixels.max() > 1:
+            raise ValueError(f"it has a pixel of {pixels.max()}, but the test images have 0 and 1")
+        return pixels * np.uint8(255)
 
     def first_size(self) -> tuple[int, int]:
         """Returns height and width of the first image.
@@ -68,7 +112,7 @@ class Shards:
         from PIL import Image
 
         try:
-            encoded, _ = parse(self.source[0])
+            encoded, _ = parse(self.source[0], self.image, None)
             with no_bombs(), Image.open(io.BytesIO(encoded), formats=_FORMATS) as file:
                 return file.height, file.width
         except Exception as error:
@@ -101,8 +145,14 @@ class Shards:
         )
 
 
-def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | None = None) -> Shards:
-    """Opens the records of a split; `shape` defaults to the set's, else to the first image's.
+def open_split(
+    prepared: Prepared,
+    split: str,
+    image: str,
+    shape: tuple[int | None, int | None, int],
+    label: Label | None,
+) -> Shards:
+    """Opens the records of a split; of a side that varies, the first image tells the length.
 
     Raises `UserError` if the files do not match the set's description.
     """
@@ -130,8 +180,8 @@ def open_split(prepared: Prepared, split: str, shape: tuple[int, int, int] | Non
     if not any(count for _, count in files):
         raise UserError(f"the split {split} in {prepared.folder} is empty: {remedy}")
     source = ArrayRecordDataSource([f"{file}[0:{count}]" for file, count in files])
-    height, width, channels = prepared.image_shape() if shape is None else shape
-    shards = Shards(source, files, (height or 0, width or 0, channels), len(prepared.class_names()))
+    height, width, channels = shape
+    shards = Shards(source, files, image, (height or 0, width or 0, channels), label)
     return shards if height and width else replace(shards, shape=(*shards.first_size(), channels))
 
 
@@ -145,13 +195,17 @@ def no_bombs() -> Iterator[None]:
         yield
 
 
-def parse(record: bytes) -> tuple[bytes, int]:
-    """Returns a record's encoded image and label; raises `ValueError` unless it has one of each."""
+def parse(record: bytes, image: str | None, label: str | None) -> tuple[bytes, int]:
+    """Returns a record's encoded image and its label, of the features with these names.
+
+    Without a name they are empty and 0. Raises `ValueError` unless the record has one of each.
+    """
     from tensorflow_datasets.proto import tf_example_pb2
 
     example: Any = tf_example_pb2
     features = example.Example.FromString(record).features.feature
-    images, labels = features["image"].bytes_list.value, features["label"].int64_list.value
+    images = [b""] if image is None else features[image].bytes_list.value
+    labels = [0] if label is None else features[label].int64_list.value
     if len(images) != 1 or len(labels) != 1:
         raise ValueError(f"it has {len(images)} images and {len(labels)} labels")
     return images[0], labels[0]

@@ -142,6 +142,8 @@ def test_fingerprint_tells_contents_apart() -> None:
         ("../mnist", "no dataset"),
         ("", "no dataset"),
         ("cassava", "cassava is not prepared in .*pip install tensorflow"),
+        ("cassava:0.1.0", "cassava:0.1.0 is not prepared in .*pip install tensorflow"),
+        ("mnist:latest", "mnist:latest is not prepared in .*give mnist or mnist:3.0.1"),
     ],
 )
 def test_unknown_and_unprepared_names(name: str, message: str, tmp_path: Path) -> None:

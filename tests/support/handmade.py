@@ -71,7 +71,9 @@ def shard(folder: Path, split: str) -> Path:
     return folder / f"{NAME}-{split}.array_record-00000-of-00001"
 
 
-def write_shard(file: Path, images: Sequence[bytes], labels: Sequence[int]) -> None:
+def write_shard(
+    file: Path, images: Sequence[bytes], labels: Sequence[int], image_name: str = "image"
+) -> None:
     """Writes records of encoded images and labels."""
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
@@ -80,7 +82,7 @@ def write_shard(file: Path, images: Sequence[bytes], labels: Sequence[int]) -> N
     writer = ArrayRecordWriter(str(file), "group_size:1")
     for image, label in zip(images, labels, strict=True):
         example = proto.Example()
-        example.features.feature["image"].bytes_list.value.append(image)
+        example.features.feature[image_name].bytes_list.value.append(image)
         example.features.feature["label"].int64_list.value.append(label)
         writer.write(example.SerializeToString())
     writer.close()
