@@ -82,6 +82,30 @@ def _join(arrays: Mapping[str, np.ndarray]) -> Contents:
     )
 
 
+def emnist(config: str, train: int, test: int) -> Original:
+    """Returns a configuration of EMNIST, with this many images: IDX files in one zip file.
+
+    Its images are transposed, and TFDS stores them so. A file may hold more images than TFDS takes.
+    """
+    archive = "gzip.zip"
+
+    def read_split(path: Path, split: str, count: int) -> Features:
+        start = f"gzip/emnist-{config}-{split}"
+        shape = (count, _SIDE, _SIDE)
+        return {
+            "image": formats.read_zipped_idx(path, f"{start}-images-idx3-ubyte.gz", shape),
+            "label": formats.read_zipped_idx(path, f"{start}-labels-idx1-ubyte.gz", shape[:1]),
+        }
+
+    def read(paths: Mapping[str, Path]) -> Contents:
+        counts = {"train": train, "test": test}
+        return Contents(
+            {split: read_split(paths[archive], split, count) for split, count in counts.items()}
+        )
+
+    return Original((archive,), read)
+
+
 def cifar10(count: int) -> Original:
     """Returns CIFAR-10, with this many images in each of its six files."""
     batches = {f"data_batch_{number}.bin": ("train", count) for number in range(1, 6)}
@@ -175,12 +199,42 @@ def svhn_cropped(train: int, test: int) -> Original:
     return Original(tuple(f"{split}_32x32.mat" for split in counts), read)
 
 
+def binarized_mnist(train: int, validation: int, test: int) -> Original:
+    """Returns MNIST as Larochelle binarized it, with this many images: text, without labels.
+
+    As in TFDS, pixels are 0 and 1.
+    """
+    files = {
+        "train": ("binarized_mnist_train.amat", train),
+        "validation": ("binarized_mnist_valid.amat", validation),
+        "test": ("binarized_mnist_test.amat", test),
+    }
+
+    def read(paths: Mapping[str, Path]) -> Contents:
+        pixels = {
+            split: formats.read_amat(paths[file], count, _SIDE * _SIDE)
+            for split, (file, count) in files.items()
+        }
+        return Contents(
+            {split: {"image": rows.reshape(-1, _SIDE, _SIDE)} for split, rows in pixels.items()}
+        )
+
+    return Original(tuple(file for file, _ in files.values()), read)
+
+
 ORIGINALS: Mapping[str, Original] = {
     "mnist": _verified("mnist"),
     "fashion_mnist": _verified("fashion_mnist"),
     "kmnist": kmnist(60_000, 10_000),
+    "emnist/balanced": emnist("balanced", 112_800, 18_800),
+    "emnist/byclass": emnist("byclass", 697_932, 116_323),
+    "emnist/bymerge": emnist("bymerge", 697_932, 116_323),
+    "emnist/digits": emnist("digits", 240_000, 40_000),
+    "emnist/letters": emnist("letters", 88_800, 14_800),
+    "emnist/mnist": emnist("mnist", 60_000, 10_000),
     "cifar10": cifar10(10_000),
     "cifar100": cifar100(50_000, 10_000),
     "svhn_cropped": svhn_cropped(73_257, 26_032),
+    "binarized_mnist": binarized_mnist(50_000, 10_000, 10_000),
 }
 """The datasets by their TFDS names."""
