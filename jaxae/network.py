@@ -15,6 +15,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Key, UInt8
 
+from jaxae.data import Scaling
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood, name_of
 from jaxae.models import (
@@ -35,7 +36,7 @@ from jaxae.train import (
     pixels,
 )
 
-_Images = UInt8[Array, "batch height width channels"] | Float[Array, "batch height width channels"]
+_Images = UInt8[Array, "batch *shape"] | Float[Array, "batch *shape"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Network:
     """A model and the likelihood that turns its logits into images and into a loss.
 
     The methods are pure functions of variables and arrays, so they can be jitted, differentiated
-    and mapped. Images are uint8 or floats, which `train.pixels` scales. Only conditional models
-    read labels.
+    and mapped. Images are uint8 or floats, which `train.pixels` scales, and dense models take
+    vectors [B, D] like images. Decoded images are in [0, 1] if the likelihood is bounded. Only
+    conditional models read labels.
     """
 
     model: nn.Module
@@ -84,8 +86,8 @@ class Network:
         variables: Variables,
         z: Float[Array, "batch *code"],
         labels: Integer[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch height width channels"]:
-        """Decodes codes to images in [0, 1]."""
+    ) -> Float[Array, "batch *shape"]:
+        """Decodes codes to images."""
         return self.likelihood.image(self.apply(variables, z, labels, method="decode"))
 
     def reconstruct(
@@ -93,8 +95,8 @@ class Network:
         variables: Variables,
         images: _Images,
         labels: Integer[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch height width channels"]:
-        """Reconstructs images in [0, 1], through codes or posterior means."""
+    ) -> Float[Array, "batch *shape"]:
+        """Reconstructs images, through codes or posterior means."""
         return self.likelihood.image(self.apply(variables, self.scale(images), labels))
 
     def posterior(
@@ -124,7 +126,7 @@ class Network:
         logits = logits.reshape(samples, -1, *logits.shape[1:])
         return jax.vmap(self.likelihood.loss, (0, None))(logits, self.scale(batch.images))
 
-    def scale(self, images: _Images) -> Float[Array, "batch height width channels"]:
+    def scale(self, images: _Images) -> Float[Array, "batch *shape"]:
         """Scales images to floats in the likelihood's range, the model's input and target."""
         return self.likelihood.scale(pixels(images))
 
@@ -151,6 +153,10 @@ _COMPILED = {
 class Trained:
     """A network and its trained variables.
 
+    Images are those of the data: [N, H, W, C], uint8 or floats, or vectors [N, D]. With a `scaling`
+    they are scaled before the network reads them, and what it decodes is scaled back. Without one,
+    decoded images are in [0, 1] if the likelihood is bounded.
+
     Large inputs are processed in chunks to bound memory, and results are NumPy arrays. Inside
     `jax.jit`, where inputs are traced, results are traced arrays too. The methods raise `UserError`
     for images, codes or labels that do not fit the network.
@@ -159,6 +165,7 @@ class Trained:
     network: Network
     variables: Variables  # for `Network.encode` and `model.apply`
     standardized: bool = False  # whether it was trained on floats around 0 instead of [0, 1]
+    scaling: Scaling | None = None  # of the data's numbers to those that it was trained on
 
     @property
     def classes(self) -> int | None:
@@ -171,44 +178,55 @@ class Trained:
         return f"Trained({model}, {count:,} parameters, likelihood {likelihood or 'of your own'})"
 
     def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """Reconstructs images [N, H, W, C], uint8 or floats as in training, in [0, 1]."""
+        """Reconstructs images."""
         return self._apply("reconstruct", images, labels)
 
     def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """Returns the codes of images [N, H, W, C], uint8 or floats as in training."""
+        """Returns the codes of images, or the means of their posteriors."""
         return self._apply("encode", images, labels)
 
     def decode(self, z: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """Decodes codes to images [N, H, W, C] in [0, 1]."""
+        """Decodes codes to images."""
         return self._apply("decode", z, labels)
 
     def _apply(self, method: str, values: ArrayLike, labels: ArrayLike | None) -> np.ndarray:
         name = "codes" if method == "decode" else "images"
         values = as_array(name, values)
+        if name == "images":
+            values = self._scaled(values)
         if any(isinstance(leaf, Tracer) for leaf in (values, *jax.tree.leaves(self.variables))):
             labels = None if labels is None else as_array("labels", labels)
-            return getattr(self.network, method)(self.variables, jnp.asarray(values), labels)
+            result = getattr(self.network, method)(self.variables, jnp.asarray(values), labels)
+            return self._unscaled(method, result)
         values = np.asarray(canonicalize_array(name, values))
         labels = self._checked_labels(labels, len(values) if values.ndim else 0)
         # Unlike a whole set, a few images may all be dark or, if standardized, all bright.
         if name == "images" and values.size and values.dtype != np.uint8:
-            check_floats(name, values, standardized=self.standardized)
+            bounded = self.network.likelihood.bounded and self.scaling is None
+            check_floats(name, values, standardized=self.standardized or not bounded)
 
         def apply(values: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-            return np.asarray(_COMPILED[method](self.network, self.variables, values, labels))
+            result = _COMPILED[method](self.network, self.variables, values, labels)
+            return self._unscaled(method, np.asarray(result))
 
         try:
             return apply_in_parts(apply, values, *(() if labels is None else (labels,)))
         except (ScopeParamShapeError, TypeError, IndexError) as error:
-            fitting = (
-                "codes of the shape that encode returns"
-                if method == "decode"
-                else "images [N, H, W, C] of the size it was trained on"
-            )
-            raise UserError(
-                f"{name} of shape {values.shape} were given to a network of other shapes: give "
-                f"{fitting}"
-            ) from error
+            raise _of_other_shapes(name, values.shape) from error
+
+    def _scaled(self, values: Array | np.ndarray) -> Array | np.ndarray:
+        """Scales the data's numbers, whole ones too, to those that the network was trained on."""
+        if self.scaling is None:
+            return values
+        if not values.ndim or len(self.scaling.offset) not in (1, values.shape[-1]):
+            raise _of_other_shapes("images", values.shape)
+        if jnp.issubdtype(values.dtype, jnp.integer):
+            values = values.astype(np.float32)
+        return self.scaling.apply(canonicalize_array("images", values))
+
+    def _unscaled(self, method: str, result: Any) -> Any:
+        """Scales what a method decoded back to the data's numbers; returns codes as they are."""
+        return result if self.scaling is None or method == "encode" else self.scaling.undo(result)
 
     def _checked_labels(self, labels: ArrayLike | None, count: int) -> np.ndarray | None:
         """Returns the labels as int32 [count], or None if the network reads none."""
@@ -227,6 +245,18 @@ class Trained:
                 f"examples: give integers [{count}] from 0 to {self.classes - 1}"
             )
         return labels.astype(np.int32)
+
+
+def _of_other_shapes(name: str, shape: tuple[int, ...]) -> UserError:
+    """Returns the error for images or codes whose shape is not the network's."""
+    fitting = {
+        "codes": "codes of the shape that encode returns",
+        "images": "images [N, H, W, C] of the size, or vectors [N, D] of the length, that it was "
+        "trained on",
+    }[name]
+    return UserError(
+        f"{name} of shape {shape} were given to a network of other shapes: give {fitting}"
+    )
 
 
 def apply(model: nn.Module, variables: Variables, *inputs: Array, method: str = "__call__") -> Any:

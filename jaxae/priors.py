@@ -33,8 +33,8 @@ DESCRIPTIONS: dict[Prior, str] = {
 
 def of_network(
     trained: Trained,
-    images: Real[np.ndarray, "N height width channels"],
-    labels: Int[np.ndarray, " N"],
+    images: Real[np.ndarray, "N *shape"],
+    labels: Int[np.ndarray, " N"] | None,
     prior: Prior,
     *,
     seed: int = 0,
@@ -44,7 +44,7 @@ def of_network(
     Raises `UserError` as `fit` does.
     """
     count = 1 if prior == "normal" else None
-    codes = trained.encode(images[:count], labels[:count])
+    codes = trained.encode(images[:count], None if labels is None else labels[:count])
     return fit(trained, codes, prior, seed=seed)
 
 

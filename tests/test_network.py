@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxae import likelihoods, losses, models
+from jaxae.data import Scaling
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder, Design
 from jaxae.network import Network, Trained
@@ -130,3 +131,71 @@ def test_distortion_is_the_loss_of_decoded_codes() -> None:
     np.testing.assert_allclose(network.distortion(variables, z, batch), expected, rtol=1e-6)
     several = network.distortions(variables, jnp.stack([z, 2 * z]), batch)
     np.testing.assert_allclose(several[0], expected, rtol=1e-6)
+
+
+# Vectors and scalings.
+
+VECTORS_OF_5 = np.random.default_rng(1).normal(100, 30, (7, 5)).astype(np.float32)
+OF_VECTORS = Autoencoder(DenseEncoder((6,), 3), DenseDecoder((6,), (5,)))
+STANDARDIZE = Scaling(offset=(100.0, 90.0, 110.0, 0.0, 50.0), scale=(30.0, 20.0, 1.0, 100.0, 7.0))
+
+
+def trained_on_vectors(scaling: Scaling | None) -> Trained:
+    variables = jax.jit(OF_VECTORS.init)(jax.random.key(0), jnp.zeros((1, 5)))
+    network = Network(OF_VECTORS, likelihoods.GAUSSIAN_IDENTITY)
+    return Trained(network, variables, scaling=scaling)
+
+
+def test_vectors_of_any_range_need_no_scaling() -> None:
+    network = trained_on_vectors(None)
+    reconstructed = network.reconstruct(VECTORS_OF_5)
+    assert reconstructed.shape == VECTORS_OF_5.shape
+    np.testing.assert_allclose(reconstructed, network.decode(network.encode(VECTORS_OF_5)))
+    with pytest.raises(UserError, match=r"vectors \[N, D\] of the length"):
+        network.encode(VECTORS_OF_5[:, :4])
+
+
+@pytest.mark.parametrize("scaling", [STANDARDIZE, Scaling((100.0,), (30.0,))])
+def test_a_scaling_is_applied_to_inputs_and_undone_on_outputs(scaling: Scaling) -> None:
+    plain, network = trained_on_vectors(None), trained_on_vectors(scaling)
+    offset, scale = np.array(scaling.offset, np.float32), np.array(scaling.scale, np.float32)
+    scaled = (VECTORS_OF_5 - offset) / scale
+    codes = network.encode(VECTORS_OF_5)
+    np.testing.assert_allclose(codes, plain.encode(scaled), rtol=1e-5)
+    decoded = plain.decode(codes) * scale + offset
+    np.testing.assert_allclose(network.decode(codes), decoded, rtol=1e-5)
+    np.testing.assert_allclose(network.reconstruct(VECTORS_OF_5), decoded, rtol=1e-5)
+    for method, values in (("encode", VECTORS_OF_5), ("decode", codes)):
+        function = getattr(network, method)
+        np.testing.assert_allclose(jax.jit(function)(values), function(values), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float64", "float16"])
+def test_a_scaling_takes_numbers_of_any_type(dtype: str) -> None:
+    network, numbers = trained_on_vectors(STANDARDIZE), np.rint(VECTORS_OF_5)
+    expected = network.encode(numbers)
+    np.testing.assert_allclose(network.encode(numbers.astype(dtype)), expected, rtol=1e-5)
+    np.testing.assert_allclose(network.encode(numbers.astype(dtype).tolist()), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (VECTORS_OF_5[:, :4], r"images of shape \(7, 4\).*of other shapes"),
+        (np.float32(3), r"of shape \(\)"),
+        (np.full((2, 5), np.nan), "NaN"),
+        (np.full((2, 5), 1e300), "cannot hold"),
+        (np.array([["a"] * 5]), "dtype"),
+    ],
+)
+def test_what_a_scaling_cannot_scale_is_refused(values: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        trained_on_vectors(STANDARDIZE).encode(values)
+
+
+def test_images_are_scaled_by_one_number() -> None:
+    variables = trained().variables
+    network = Trained(trained().network, variables, scaling=Scaling((0.0,), (16.0,)))
+    digits = np.random.default_rng(0).integers(0, 17, (3, *SHAPE))
+    expected = 16 * trained().reconstruct(digits.astype(np.float32) / 16)
+    np.testing.assert_allclose(network.reconstruct(digits), expected, rtol=1e-5)

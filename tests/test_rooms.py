@@ -27,7 +27,7 @@ ALLOWED = {
     "family": "errors models train network objectives",
     "priors": "errors models network",
     "objectives": "errors losses metrics models train network",
-    "network": "errors likelihoods models train",
+    "network": "errors data likelihoods models train",
     "checkpoint": "errors files devices",
     "train": "errors devices data",
     "models": "errors files convolutions",

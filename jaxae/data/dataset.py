@@ -35,13 +35,19 @@ class Scaling:
 
     def apply(self, values: Any) -> Any:
         """Returns (values - offset) / scale, float32; traced arrays stay traced."""
-        offset, scale = np.asarray(self.offset, np.float32), np.asarray(self.scale, np.float32)
+        offset, scale = self._along(values)
         return ((values - offset) / scale).astype(np.float32)
 
     def undo(self, scaled: Any) -> Any:
         """Returns scaled * scale + offset, float32; traced arrays stay traced."""
-        offset, scale = np.asarray(self.offset, np.float32), np.asarray(self.scale, np.float32)
+        offset, scale = self._along(scaled)
         return (scaled * scale + offset).astype(np.float32)
+
+    def _along(self, values: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns offset and scale along the last axis of values, float32 [1, ..., 1 or D]."""
+        shape = (1,) * (values.ndim - 1) + (-1,)
+        offset, scale = np.asarray(self.offset, np.float32), np.asarray(self.scale, np.float32)
+        return offset.reshape(shape), scale.reshape(shape)
 
 
 @dataclass(frozen=True)

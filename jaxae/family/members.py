@@ -8,6 +8,7 @@ from typing import Any, Literal
 import flax.linen as nn
 
 from jaxae import models, objectives
+from jaxae.errors import UserError
 from jaxae.family.settings import Setting, Settings
 from jaxae.models import Design, limited_scale
 from jaxae.network import Network
@@ -77,8 +78,16 @@ def make_variational(
 def make_conditional(
     design: Design, classes: int, settings: Settings
 ) -> models.VariationalAutoencoder:
-    """Makes a network whose Gaussian posterior and decoder both depend on the class."""
+    """Makes a network whose Gaussian posterior and decoder both depend on the class.
+
+    Raises `UserError` if the dataset has no classes.
+    """
     del settings
+    if classes < 1:
+        raise UserError(
+            "--objective conditional was given for a dataset without labels: choose vae, which "
+            "needs none, or give data with a label for each example"
+        )
     pair = models.make_pair(design, 2 * design.latent)
     return models.VariationalAutoencoder(*pair, classes=classes)
 
@@ -126,6 +135,25 @@ def denoising_maker(corrupt: Callable[..., Any]) -> Callable[[Context], Objectiv
         )
 
     return make
+
+
+def add_noise(context: Context) -> Objective:
+    """Makes the denoising objective with Gaussian noise, clipped only if pixels are bounded."""
+    bounded = context.network.likelihood.bounded
+    return denoising_maker(partial(objectives.add_gaussian_noise, bounded=bounded))(context)
+
+
+def add_salt_and_pepper(context: Context) -> Objective:
+    """Makes the denoising objective with pixels set to 0 or 1, the ends of their range.
+
+    Raises `UserError` if the likelihood is of numbers without a range.
+    """
+    if not context.network.likelihood.bounded:
+        raise UserError(
+            "--objective salt-and-pepper was given for numbers of any range, and sets some to 0 or "
+            "1 as the darkest and the brightest: choose masking, which sets some to 0, or denoising"
+        )
+    return denoising_maker(objectives.add_salt_and_pepper)(context)
 
 
 def beta_tc(context: Context) -> Objective:

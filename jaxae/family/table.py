@@ -15,6 +15,8 @@ from jaxae.errors import UserError
 from jaxae.family.members import (
     Context,
     Member,
+    add_noise,
+    add_salt_and_pepper,
     beta_tc,
     denoising_maker,
     make_conditional,
@@ -44,11 +46,13 @@ FAMILY: dict[str, Member] = {
         summary="clean images from ones with Gaussian noise",
         reference="Vincent et al. 2010, section 3.3",
         formula="reconstruction",
-        make_objective=denoising_maker(objectives.add_gaussian_noise),
+        make_objective=add_noise,
         make_model=make_plain,
         settings={
             "noise": Setting(
-                0.5, high=1e6, help="standard deviation of the noise added to pixels in [0, 1]"
+                0.5,
+                high=1e6,
+                help="standard deviation of the noise added to pixels in [0, 1] or scaled vectors",
             )
         },
         prior="mixture",
@@ -66,7 +70,7 @@ FAMILY: dict[str, Member] = {
         summary="clean images from ones with pixels set to 0 or 1",
         reference="Vincent et al. 2010, section 3.3",
         formula="reconstruction",
-        make_objective=denoising_maker(objectives.add_salt_and_pepper),
+        make_objective=add_salt_and_pepper,
         make_model=make_plain,
         settings={"rate": Setting(0.25, high=1, help="fraction of pixels set to 0 or 1")},
         prior="mixture",

@@ -1,6 +1,7 @@
 """Corruption of a network's inputs, and binarization of its inputs and targets.
 
-Corruptions take a key and images, uint8 or floats in [0, 1], and return floats in [0, 1].
+Corruptions take a key and images, uint8 or floats in [0, 1], and return floats in [0, 1]. They also
+take vectors [B, D], in which each number counts as a pixel.
 """
 
 from collections.abc import Callable
@@ -29,31 +30,43 @@ def denoising(
 
 
 def add_gaussian_noise(
-    key: Key[Array, ""], images: Real[Array, "batch height width channels"], noise: float
-) -> Float[Array, "batch height width channels"]:
-    """clip(x + noise * N(0, 1), 0, 1), independently for each channel."""
+    key: Key[Array, ""], images: Real[Array, "batch *shape"], noise: float, *, bounded: bool = True
+) -> Float[Array, "batch *shape"]:
+    """clip(x + noise * N(0, 1), 0, 1), independently for each channel.
+
+    If not `bounded`, numbers may have any range and are not clipped.
+    """
     clean = pixels(images)
-    return jnp.clip(clean + noise * jax.random.normal(key, clean.shape), 0, 1)
+    noisy = clean + noise * jax.random.normal(key, clean.shape)
+    return jnp.clip(noisy, 0, 1) if bounded else noisy
 
 
 def mask_pixels(
-    key: Key[Array, ""], images: Real[Array, "batch height width channels"], rate: float
-) -> Float[Array, "batch height width channels"]:
-    """Makes each pixel black with probability `rate` (Vincent et al. 2010, section 3.3)."""
+    key: Key[Array, ""], images: Real[Array, "batch *shape"], rate: float
+) -> Float[Array, "batch *shape"]:
+    """Sets each pixel to 0 with probability `rate` (Vincent et al. 2010, section 3.3).
+
+    In standardized vectors, 0 is the mean of a number over all examples.
+    """
     clean = pixels(images)
-    return jnp.where(jax.random.bernoulli(key, rate, (*clean.shape[:3], 1)), 0, clean)
+    return jnp.where(jax.random.bernoulli(key, rate, _pixel_shape(clean)), 0, clean)
 
 
 def add_salt_and_pepper(
-    key: Key[Array, ""], images: Real[Array, "batch height width channels"], rate: float
-) -> Float[Array, "batch height width channels"]:
+    key: Key[Array, ""], images: Real[Array, "batch *shape"], rate: float
+) -> Float[Array, "batch *shape"]:
     """Makes each pixel black or white, each with probability rate / 2.
 
     Vincent et al. 2010, section 3.3.
     """
     clean = pixels(images)
-    draw = jax.random.uniform(key, (*clean.shape[:3], 1))
+    draw = jax.random.uniform(key, _pixel_shape(clean))
     return jnp.where(draw < rate / 2, 0, jnp.where(draw < rate, 1, clean))
+
+
+def _pixel_shape(images: Float[Array, "batch *shape"]) -> tuple[int, ...]:
+    """Returns the shape of one value for each pixel of images, or for each number of vectors."""
+    return images.shape if images.ndim == 2 else (*images.shape[:-1], 1)
 
 
 def dynamically_binarized(

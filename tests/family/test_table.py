@@ -28,7 +28,7 @@ from jaxae.train import Batch, Examples, State, take_step
 from support.commands import command
 
 CLASSES, COUNT, BATCH = 10, 192, 24
-SHAPES = {"dense": (8, 8, 1), "conv": (8, 8, 3)}
+SHAPES = {"dense": (8, 8, 1), "conv": (8, 8, 3), "resnet": (7, 8, 3)}
 # The small codes and the few steps here need other values than training on 28x28 pixels.
 SMALLER: dict[str, dict[str, Any]] = {
     "top-k": {"active": 2},
@@ -47,11 +47,16 @@ KEY = jax.random.key(0, impl="rbg")
 
 @cache
 def examples(kind: str = "dense") -> Examples:
-    """Returns digits of 8x8 pixels: gray for dense networks, in color for convolutional ones."""
+    """Returns digits of 8x8 pixels: gray for dense networks, in color for convolutional ones.
+
+    Residual networks get those of an odd height.
+    """
     split = data.load("mnist_mini").train
+    assert split.labels is not None
     images = split.images[:COUNT, 2:26:3, 2:26:3].copy()
-    if kind == "conv":
+    if kind != "dense":
         images = np.concatenate([images, 255 - images, images // 2], axis=-1)
+        images = images[:, : SHAPES[kind][0]].copy()
     return Examples(images, split.labels[:COUNT].copy())
 
 
@@ -70,7 +75,7 @@ def settings_of(name: str) -> dict[str, Any]:
 def parts(name: str, kind: Any = "dense", likelihood: str = "bernoulli") -> tuple[nn.Module, Any]:
     """Returns a member's network and objective."""
     likelihood_ = likelihoods.BY_NAME[likelihood]
-    widths = (12,) if kind == "dense" else (4,)
+    widths = {"dense": (12,), "conv": (4,), "resnet": (4, 6)}[kind]
     design = models.Design(
         SHAPES[kind], 4, kind, widths, logits_per_channel=likelihood_.logits_per_channel
     )
@@ -203,10 +208,85 @@ def test_members_take_each_likelihood(name: str, likelihood: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["conv", "resnet"])
 @pytest.mark.parametrize("name", FAMILY)
-def test_convolutional_networks_learn_colors(name: str) -> None:
-    variables = train.variables_of(state_of(name, kind="conv"))
-    assert_trained_by(gradient_of(name, "conv")(variables, batch(kind="conv")))
+def test_convolutional_networks_learn_colors(name: str, kind: str) -> None:
+    variables, losses = train.variables_of(state_of(name, kind=kind)), []
+    for _ in range(2):
+        result = gradient_of(name, kind)(variables, batch(kind=kind))
+        assert_trained_by(result)
+        (loss, terms), gradient = result
+        losses.append(loss)
+        params = jax.tree.map(lambda a, b: a - 1e-5 * b, variables["params"], gradient)
+        variables = {**variables, **terms.collections, "params": params}
+    assert losses[0] != losses[1]
+
+
+# Vectors: standardized ones around three centers, which a code of four numbers tells apart.
+
+CENTERS = np.random.default_rng(5).normal(size=(3, 9))
+LABELS = np.arange(96) % 3
+VECTORS = CENTERS[LABELS] + 0.3 * np.random.default_rng(6).normal(size=(96, 9))
+VECTORS = ((VECTORS - VECTORS.mean(axis=0)) / VECTORS.std(axis=0)).astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", ["gaussian_identity", "gaussian_identity_learned"])
+@pytest.mark.parametrize("name", [name for name in FAMILY if name != "salt-and-pepper"])
+def test_every_dense_member_trains_on_vectors(name: str, likelihood: str) -> None:
+    likelihood_ = likelihoods.BY_NAME[likelihood]
+    shape = VECTORS.shape[1:]
+    design = models.Design(
+        shape, 4, hidden=(12,), logits_per_channel=likelihood_.logits_per_channel
+    )
+    model = family.make_model(name, design, settings_of(name), classes=3)
+    network = Network(model, likelihood_)
+    objective = family.make_objective(name, network, settings_of(name), images=len(VECTORS))
+    collections = FAMILY[name].collections
+    state = make_state(0, collections and collections(), model=model, shape=shape)
+
+    @jax.jit
+    def epoch(state: State) -> tuple[State, Array]:
+        def step(state: State, batch: Batch) -> tuple[State, Array]:
+            state, metrics = take_step(
+                state, batch, objective=objective, optimizer=OPTIMIZER, guarded=False
+            )
+            return state, metrics["reconstruction" if "reconstruction" in metrics else "loss"]
+
+        some = Batch(jnp.asarray(VECTORS), jnp.asarray(LABELS, jnp.int32), None, jnp.ones(96))
+        batches = jax.tree.map(lambda leaf: leaf.reshape(8, 12, *leaf.shape[1:]), some)
+        return jax.lax.scan(step, state, batches)
+
+    losses = []
+    for _ in range(4):
+        state, per_step = epoch(state)
+        losses.append(float(per_step.mean()))
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    trained = Trained(network, train.variables_of(state))
+    reconstructed = trained.reconstruct(VECTORS, LABELS)
+    assert reconstructed.shape == VECTORS.shape
+    sampler = priors.of_network(trained, VECTORS, LABELS, FAMILY[name].prior)
+    assert trained.decode(sampler(KEY, 5), np.zeros(5, int)).shape == (5, 9)
+
+
+def test_salt_and_pepper_needs_the_ends_of_a_range() -> None:
+    model, _ = parts("salt-and-pepper")
+    network = Network(model, likelihoods.GAUSSIAN_IDENTITY)
+    with pytest.raises(UserError, match=r"numbers of any range.*choose masking"):
+        family.make_objective("salt-and-pepper", network, {"rate": 0.25}, images=COUNT)
+
+
+def test_noise_is_clipped_only_to_a_range() -> None:
+    for likelihood, bounded in (("bernoulli", True), ("gaussian_identity", False)):
+        _, objective = parts("denoising", "dense", likelihood)
+        noisy = np.asarray(objective.keywords["corrupt"](KEY, batch().images))
+        assert (0 <= noisy.min() <= noisy.max() <= 1) == bounded
+
+
+def test_a_conditional_member_needs_labels() -> None:
+    with pytest.raises(UserError, match="without labels: choose vae"):
+        family.make_model("conditional", models.Design((9,), 2), {}, classes=0)
 
 
 def assert_trained_by(result: tuple[tuple[Array, train.Terms], Any]) -> None:

@@ -32,7 +32,7 @@ GROUPS = {1: 1, 3: 1, 4: 1, 6: 1, 8: 2, 12: 3, 16: 4, 18: 2, 20: 5, 64: 16, 128:
 def test_group_norm_is_that_of_flax(channels: int) -> None:
     x, scale, bias = 3 + normal(2, 3, 4, channels), normal(channels), normal(channels, seed=2)
     flax = nn.GroupNorm(num_groups=GROUPS[channels], epsilon=1e-6, use_fast_variance=False)
-    expected = flax.apply({"params": {"scale": scale, "bias": bias}}, x)
+    expected: Any = flax.apply({"params": {"scale": scale, "bias": bias}}, x)
     last = residual.group_norm(x, scale, bias, axis=3)
     np.testing.assert_allclose(last, expected, atol=2e-5)
     first = residual.group_norm(x.transpose(3, 1, 2, 0), scale, bias, axis=0)

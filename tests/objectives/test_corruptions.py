@@ -53,6 +53,28 @@ def test_rates_of_0_and_1(corrupt: Callable) -> None:
     assert set(np.unique(corrupt(KEY, IMAGES, 1.0))) <= {0, 1}
 
 
+VECTORS = jnp.asarray(np.random.default_rng(0).normal(5, 3, (200, 50)), jnp.float32)
+
+
+def test_each_number_of_a_vector_is_masked_on_its_own() -> None:
+    corrupted = np.asarray(objectives.mask_pixels(KEY, VECTORS, 0.25))
+    masked = corrupted == 0
+    np.testing.assert_array_equal(corrupted[~masked], np.asarray(VECTORS)[~masked])
+    assert abs(masked.mean() - 0.25) < 5 * (0.25 * 0.75 / masked.size) ** 0.5
+    assert not masked.all(axis=1).any()
+    salted = np.asarray(objectives.add_salt_and_pepper(KEY, VECTORS, 0.25))
+    assert set(np.unique(salted[salted != np.asarray(VECTORS)])) == {0, 1}
+
+
+def test_noise_on_numbers_of_any_range_is_not_clipped() -> None:
+    noisy = objectives.add_gaussian_noise(KEY, VECTORS, 2.0, bounded=False)
+    noise = np.asarray(noisy - VECTORS)
+    assert abs(noise.mean()) < 5 * 2 / noise.size**0.5
+    np.testing.assert_allclose(noise.std(), 2, rtol=0.03)
+    clipped = objectives.add_gaussian_noise(KEY, VECTORS, 2.0)
+    np.testing.assert_array_equal(clipped, np.clip(noisy, 0, 1))
+
+
 def test_denoising_reads_corrupted_and_compares_with_clean_images() -> None:
     seen: list[Any] = []
 
