@@ -85,6 +85,7 @@ def load(
         return streaming.stream_arrays(dataset, workers) if stream else dataset
     reading.check_only(("label",), f"{name}, which is not data of your own")
     if name in _BUNDLED:
+        reading.check_only((), f"{name}, a bundled subset")
         return _bundled(name)
     folder = _prepared(name, directory, source_root)
     if not stream:

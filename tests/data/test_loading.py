@@ -14,6 +14,7 @@ import pytest
 
 from jaxae import data
 from jaxae.data import archives, cache, decoding, loading, verified
+from jaxae.data.reading import Reading
 from jaxae.errors import UserError
 from support import tiny
 from support.commands import environment, run_program
@@ -123,6 +124,11 @@ def test_bundled_subsets(name: str) -> None:
     assert np.bincount(dataset.train.labels).tolist() == [500] * 10
     assert np.bincount(dataset.test.labels).tolist() == [100] * 10
     assert len(set(dataset.class_names)) == 10
+
+
+def test_a_bundled_subset_has_no_other_label() -> None:
+    with pytest.raises(UserError, match="--label does not apply to mnist_mini, a bundled subset"):
+        data.load("mnist_mini", reading=Reading(label="coarse"))
 
 
 def test_fingerprint_tells_contents_apart() -> None:
