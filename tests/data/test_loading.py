@@ -37,6 +37,7 @@ def test_load_prepares_from_archives_then_reads_the_cache(
 ) -> None:
     first = data.load("mnist", data_dir=tmp_path / "data", sources=source_root)
     assert_small_mnist(first)
+    assert first.train.labels is not None
     assert first.train.labels.dtype == np.int32
     monkeypatch.setattr(decoding, "decode", None)  # the second load must not decode
     second = data.load("mnist", data_dir=tmp_path / "data")
@@ -120,6 +121,8 @@ def test_bundled_subsets(name: str) -> None:
     assert dataset.bundled
     assert dataset.train.images.shape == (5000, 28, 28, 1)
     assert dataset.test.images.shape == (1000, 28, 28, 1)
+    assert dataset.train.labels is not None
+    assert dataset.test.labels is not None
     assert dataset.train.labels.dtype == np.int32
     assert np.bincount(dataset.train.labels).tolist() == [500] * 10
     assert np.bincount(dataset.test.labels).tolist() == [100] * 10
@@ -325,6 +328,7 @@ def test_full_set(
     dataset = data.load(name, data_dir=tmp_path, sources=sources)
     assert dataset.train.images.shape == (60_000, 28, 28, 1)
     assert dataset.test.images.shape == (10_000, 28, 28, 1)
+    assert dataset.train.labels is not None
     assert len(np.unique(dataset.train.labels)) == len(dataset.class_names) == 10
     # The second load maps the cache into memory and decodes nothing.
     monkeypatch.setattr(loading, "_decode_and_cache", lambda folder, name: pytest.fail("decodes"))
@@ -335,4 +339,6 @@ def test_full_set(
     mini = data.load(f"{name}_mini")
     assert mini.class_names == dataset.class_names
     np.testing.assert_array_equal(mini.train.images[:100], dataset.train.images[:100])
+    assert mini.test.labels is not None
+    assert dataset.test.labels is not None
     np.testing.assert_array_equal(mini.test.labels[:50], dataset.test.labels[:50])

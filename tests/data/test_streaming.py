@@ -141,6 +141,7 @@ def test_processes_read_the_same(load: partial[data.Dataset]) -> None:
         assert isinstance(column, data.Column)
         batches.append(list(data.read_batches(column.split, order)))
     images, labels = load().train.images, load().train.labels
+    assert labels is not None
     for threads, processes, indices in zip(*batches, order, strict=True):
         for batch in (threads, processes):
             places = np.where(indices < 0, -1 - indices, indices)

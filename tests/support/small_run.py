@@ -49,6 +49,8 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def small_images() -> Iterator[None]:
     """Makes every dataset name load the same 100 training and 30 test images."""
     mini = data.load("mnist_mini")
+    assert mini.train.labels is not None
+    assert mini.test.labels is not None
     train_split = data.Split(mini.train.images[:100].copy(), mini.train.labels[:100].copy())
     test_split = data.Split(mini.test.images[:30].copy(), mini.test.labels[:30].copy())
 
@@ -67,7 +69,7 @@ def small_data() -> Iterator[None]:
         yield
 
 
-def _make_recipe(shape: tuple[int, int, int]) -> runs.Recipe:
+def _make_recipe(shape: models.Shape) -> runs.Recipe:
     """Returns a small network and a noisy objective, trained in chunks of three steps."""
     model = models.Autoencoder(models.DenseEncoder((8,), 3), models.DenseDecoder((8,), shape))
     network = Network(model, likelihoods.BERNOULLI)
