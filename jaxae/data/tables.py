@@ -221,9 +221,10 @@ def _are_numbers(columns: tuple[str, ...]) -> bool:
 
 
 def _sniff(path: Path) -> str:
-    """Returns the delimiter that cuts the first rows into the most columns, equally many in each.
+    """Returns the delimiter that cuts the first rows into the same number of columns, two or more.
 
-    If none cuts them into equally many, it is the one that cuts the header into the most.
+    If none does, it is the one that cuts the rows below the header into the most, because the name
+    of a column may contain any delimiter.
     """
     ranks = {}
     for delimiter in _DELIMITERS:
@@ -232,8 +233,8 @@ def _sniff(path: Path) -> str:
             for _, row in islice(_rows(stream, path, delimiter), _ROWS_TO_SNIFF):
                 widths.append(len(row))
             whole = True
-        width = widths[0] if widths else 0
-        ranks[delimiter] = (whole and width > 1 and len(set(widths)) == 1, width)
+        even = whole and len(set(widths)) == 1
+        ranks[delimiter] = (even and widths[0] > 1, max(widths[1:], default=0), even)
     return max(_DELIMITERS, key=lambda delimiter: ranks[delimiter])
 
 

@@ -77,7 +77,7 @@ def test_tables_are_read(tmp_path: Path, text: str) -> None:
     np.testing.assert_array_equal(found, ROWS.astype(np.float32))
 
 
-@pytest.mark.parametrize("header", ["a", '"a,b"', '"a;b"'])
+@pytest.mark.parametrize("header", ["a", '"a,b"', '"a;b"', "a;b", "a\t"])
 def test_a_single_column(tmp_path: Path, header: str) -> None:
     path = write(tmp_path, header + "\n" + "\n".join(map(str, ROWS[:, 0])))
     np.testing.assert_array_equal(joined(path)[:, 0], ROWS[:, 0].astype(np.float32))
