@@ -280,11 +280,12 @@ def _unprepared(name: str, directory: Path) -> UserError:
     base, _ = prepared.split_version(name)
     if base.split("/")[0] in known:
         _check_array_record(name)
-        siblings = [other for other in ORIGINALS if other.startswith(f"{base.split('/')[0]}/")]
-        if siblings:
+        outer = base.split("/")[0]
+        configurations = [other for other in ORIGINALS if other.startswith(f"{outer}/")]
+        if configurations:
             return UserError(
-                f"{name} is not the name of one of several configurations: give one of "
-                f"{', '.join(siblings)}"
+                f"{name!r} names no configuration of {outer}: give one of "
+                f"{', '.join(configurations)}"
             )
         return UserError(
             f"{name} is not prepared in {directory}, and TFDS needs TensorFlow to prepare it: run "
