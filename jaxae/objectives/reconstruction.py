@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Key
 
@@ -36,10 +37,14 @@ def with_image_errors(
 ) -> Terms:
     """Adds the "mse" and "psnr" of each reconstruction, on [0, 1], to an objective's metrics.
 
-    The reconstruction starts from the batch's own inputs, before the objective corrupts them.
+    Vectors [B, D] get the "mse" alone, because they have no largest value. The reconstruction
+    starts from the batch's own inputs, before the objective corrupts them.
     """
     terms = objective(variables, key, batch)
     images = network.reconstruct(variables, batch.network_inputs, batch.labels)
     targets = pixels(batch.images)
-    errors = {"mse": metrics.mse(images, targets), "psnr": metrics.psnr(images, targets)}
+    if targets.ndim == 2:
+        errors = {"mse": jnp.mean(jnp.square(images - targets), axis=1)}
+    else:
+        errors = {"mse": metrics.mse(images, targets), "psnr": metrics.psnr(images, targets)}
     return replace(terms, metrics={**terms.metrics, **errors})

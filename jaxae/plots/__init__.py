@@ -1,4 +1,4 @@
-"""Arrays in, pictures out: grids of images, decoded planes, scatters of codes, curves.
+"""Arrays in, pictures out: grids of images, decoded planes, scatters of codes, curves, vectors.
 
 Images are uint8, or float in [0, 1] (a float x is drawn as round(255 clip(x, 0, 1))), of shape
 [N, H, W, C]. NaN is an error, because drawing it in black would hide a diverged run. C = 1 is gray,
@@ -7,7 +7,7 @@ which functions return and `save` writes, is uint8: [H, W] if gray, [H, W, 3] in
 another kind, and shapes that do not fit together, raise UserError.
 """
 
-from jaxae.plots.charts import curves, latent_digits_3d, latent_scatter, plane
+from jaxae.plots.charts import curves, latent_digits_3d, latent_scatter, plane, vectors
 from jaxae.plots.grids import drawable, reconstruction_grid, stack_rows, tile
 from jaxae.plots.saving import save, save_gif
 
@@ -22,4 +22,5 @@ __all__ = [
     "save_gif",
     "stack_rows",
     "tile",
+    "vectors",
 ]

@@ -1,4 +1,4 @@
-"""Charts: decoded planes, scatters of codes, curves of losses."""
+"""Charts: decoded planes, scatters of codes, curves of losses, vectors."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -145,6 +145,41 @@ def curves(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+    return _render(figure)
+
+
+def vectors(originals: ArrayLike, reconstructions: ArrayLike, title: str) -> np.ndarray:
+    """Draws the values of up to six vectors over their dimensions, and of their reconstructions.
+
+    Both are [N, D], of any range; each vector has axes of its own.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
+    if originals.ndim != 2 or originals.shape != reconstructions.shape or not originals.size:
+        raise UserError(
+            f"vectors of shapes {originals.shape} and {reconstructions.shape} were given: give two "
+            "arrays of one shape [N, D], not empty"
+        )
+    if not (np.isfinite(originals).all() and np.isfinite(reconstructions).all()):
+        raise UserError(f"vectors with NaN or infinity were given: {DIVERGED}")
+    count, dimension = min(6, len(originals)), originals.shape[1]
+    columns = min(3, count)
+    figure = Figure((3.2 * columns + 0.6, 2.4 * -(-count // columns) + 0.6), _DPI)
+    figure.set_layout_engine("constrained")
+    for index in range(count):
+        axes = figure.add_subplot(-(-count // columns), columns, index + 1)
+        marker = "o" if dimension <= 40 else None
+        for values, name in ((originals, "data"), (reconstructions, "reconstruction")):
+            axes.plot(values[index], label=name, marker=marker, markersize=3, linewidth=1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        if index == 0:
+            axes.legend(frameon=False)
+    figure.supxlabel("dimension")
+    figure.suptitle(title, wrap=True)
     return _render(figure)
 
 

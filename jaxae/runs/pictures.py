@@ -41,12 +41,20 @@ def draw_curves(run: Run) -> None:
 
 
 def draw_reconstructions(run: Run, epoch: Epoch) -> None:
-    """Draws up to 50 test images beside their reconstructions, as pictures/epoch_NNN.png."""
+    """Draws up to 50 test images beside their reconstructions, as pictures/epoch_NNN.png.
+
+    Of vectors it draws a chart of up to six.
+    """
     examples = epoch.recipe.test_examples or of_split(run.dataset.test)
     images = np.asarray(examples.images[:50])
     labels = None if examples.labels is None else examples.labels[:50]
     name = f"epoch_{epoch.number:03d}"
     with skip_failed_picture(name):
-        picture = plots.reconstruction_grid(images, epoch.trained.reconstruct(images, labels))
-        caption = f"test images and reconstructions, epoch {epoch.number}"
+        reconstructions = epoch.trained.reconstruct(images, labels)
+        kind = "vectors" if images.ndim == 2 else "images"
+        caption = f"test {kind} and reconstructions, epoch {epoch.number}"
+        if images.ndim == 2:
+            picture = plots.vectors(images, reconstructions, caption)
+        else:
+            picture = plots.reconstruction_grid(images, reconstructions)
         save_picture(run, name, picture, caption)

@@ -1,8 +1,9 @@
-"""Progress of a training run: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a training run: a bar on a terminal and in a notebook, plain lines elsewhere."""
 
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,14 @@ if TYPE_CHECKING:  # tqdm may be missing if no run is trained
 
 @contextlib.contextmanager
 def open_bar(total_images: int, initial: int) -> Iterator["tqdm"]:
-    """Opens a bar over all images of a run, with rate and time left, if stderr is a terminal."""
-    from tqdm import tqdm
+    """Opens a bar over all images of a run, with rate and time left.
+
+    It is shown if stderr is a terminal, and in a notebook, there as a widget if ipywidgets is
+    installed.
+    """
+    with warnings.catch_warnings():  # of a missing ipywidgets
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
 
     with tqdm(
         total=total_images,
@@ -28,7 +35,7 @@ def open_bar(total_images: int, initial: int) -> Iterator["tqdm"]:
         unit=" images",
         unit_scale=True,
         dynamic_ncols=True,
-        disable=not sys.stderr.isatty(),
+        disable=not (sys.stderr.isatty() or "ipykernel" in sys.modules),
     ) as bar:
         yield bar
 

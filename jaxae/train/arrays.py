@@ -19,13 +19,17 @@ _PIXELS_ALLOWED = "give uint8 in 0..255, or floats in [0, 1]"
 
 
 def canonicalize_array(name: str, array: Any) -> Any:
-    """Converts labels, codes, weights or pixels, told apart by name, to the dtype of steps.
+    """Converts labels, codes, weights, pixels or vectors to the dtype of steps.
 
-    Raises `UserError` for another dtype, lists of unequal shapes, and numbers that do not fit.
+    They are told apart by name, and vectors [N, D] from images by their rank; integers in vectors
+    are no pixels, and become floats. Raises `UserError` for another dtype, lists of unequal shapes,
+    and numbers that do not fit.
     """
     if isinstance(array, Column):
         return array
     array = as_array(name, array)
+    if name in ("images", "inputs") and array.ndim == 2:
+        name = "vectors"
     dtype = _canonical_dtype(name, array.dtype)
     if array.dtype == dtype:
         return array
@@ -56,15 +60,15 @@ def as_array(name: str, values: Any) -> Array | np.ndarray:
 def _canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
     """Returns the dtype that steps compute with, for values of a name and dtype.
 
-    Integers may be labels or pixels; codes and weights become floats. Raises `UserError` for dtypes
-    that are not allowed.
+    Integers may be labels or pixels; in codes, weights and vectors they become floats. Raises
+    `UserError` for dtypes that are not allowed.
     """
     is_label = name == "labels"
     if jnp.issubdtype(dtype, np.floating):
         widest = jnp.result_type(float)  # float64 if jax_enable_x64 is on
         return np.dtype(widest if dtype.itemsize > 4 else np.float32)
     is_integer = jnp.issubdtype(dtype, np.integer) and dtype.kind != "m"  # not np.timedelta64
-    if is_integer and name in ("codes", "weights"):
+    if is_integer and name in ("codes", "weights", "vectors"):
         return np.dtype(np.float32)
     if is_integer or (is_label and dtype == np.bool_):
         return np.dtype(np.int32 if is_label else np.uint8)
@@ -72,6 +76,7 @@ def _canonical_dtype(name: str, dtype: np.dtype) -> np.dtype:
         "labels": "give whole numbers",
         "codes": "give floats",
         "weights": "give floats",
+        "vectors": "give numbers",
     }.get(name, _PIXELS_ALLOWED)
     raise UserError(f"{name} of dtype {dtype} were given: {allowed}")
 
@@ -105,7 +110,10 @@ def _check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.
 
 
 def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
-    """Raises `UserError` if a whole set is uint8 from 0 to 1, or as `check_floats` does."""
+    """Raises `UserError` if a whole set is uint8 from 0 to 1, or as `check_floats` does.
+
+    Pixels are [N, H, W, C], or vectors [N, D].
+    """
     if pixels.dtype != np.uint8:
         check_floats(name, pixels)
     elif pixels.max() == 1:
@@ -115,19 +123,25 @@ def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
 
 
 def is_standardized(pixels: Any) -> bool:
-    """Returns whether the pixels of a whole set are floats around 0 rather than in [0, 1]."""
-    return bool(pixels.dtype != np.uint8 and pixels.min() < 0)
+    """Returns whether the pixels of a whole set are floats around 0 rather than in [0, 1].
+
+    Of vectors [N, D], whose numbers have any range, it returns False.
+    """
+    return bool(pixels.ndim != 2 and pixels.dtype != np.uint8 and pixels.min() < 0)
 
 
 def check_floats(name: str, pixels: Array | np.ndarray, *, standardized: bool = False) -> None:
     """Raises `UserError` for float pixels that are not finite, or seem to be in 0..255.
 
     Pixels above 1 are allowed if some are negative, or if the set is known to be standardized.
+    Vectors [N, D] may have any range.
     """
+    is_vector = pixels.ndim == 2
     low, high = float(pixels.min()), float(pixels.max())
     if not math.isfinite(low + high):
-        raise UserError(f"{name} with NaN or infinite pixels were given: fix or drop them")
-    if low >= 0 and high > 1 and not standardized:
+        kind, numbers = ("vectors", "numbers") if is_vector else (name, "pixels")
+        raise UserError(f"{kind} with NaN or infinite {numbers} were given: fix or drop them")
+    if low >= 0 and high > 1 and not standardized and not is_vector:
         raise UserError(
             f"{name} of floats from {low:g} to {high:g} were given: divide them by the largest "
             f"value that they can have, or {_PIXELS_ALLOWED}"

@@ -17,14 +17,15 @@ from jaxae.train.arrays import canonicalize_array, check_pixels
 
 @struct.dataclass
 class Examples:
-    """Images, and optionally their labels and separate inputs, N of each.
+    """Images or vectors, and optionally their labels and separate inputs, N of each.
 
     Any integer or float dtype is allowed; `canonicalize` converts it to the one that steps use.
 
     Attributes:
-      images: uint8 or float [N, H, W, C]; uint8 pixels mean [0, 1] in steps of 1/255.
+      images: uint8 or float [N, H, W, C], where uint8 pixels mean [0, 1] in steps of 1/255; or
+        vectors [N, D] of any range.
       labels: int [N], or None.
-      inputs: uint8 or float [N, H, W, C] that the network reads instead of the images, or None.
+      inputs: what the network reads instead of the images, of the same kinds, or None.
     """
 
     images: Array | np.ndarray
@@ -42,9 +43,9 @@ class Batch:
     """B examples, which include padding of weight 0 if the last batch is incomplete.
 
     Attributes:
-      images: uint8 or float [B, H, W, C].
+      images: uint8 or float [B, H, W, C], or float [B, D].
       labels: int32 or float [B], or None.
-      inputs: uint8 or float [B, H, W, C] that the network reads instead of the images, or None.
+      inputs: what the network reads instead of the images, of the same kinds, or None.
       weights: float32 [B], 1 for an example and 0 for padding.
     """
 
@@ -129,10 +130,11 @@ _ExamplesOrBatch = TypeVar("_ExamplesOrBatch", Examples, Batch)
 def canonicalize(examples: _ExamplesOrBatch) -> _ExamplesOrBatch:
     """Converts examples, or a batch, to the dtypes that steps compute with.
 
-    Integer labels become int32. Integer images and inputs in 0..255 become uint8. Floats become
-    float32, or stay float64 if jax_enable_x64 is on. Lists become arrays. Raises `UserError` for
-    other dtypes, for lists of unequal shapes, and for numbers that do not fit. Values of traced
-    arrays cannot be checked: integers that do not fit wrap around, and floats become infinite.
+    Integer labels become int32. Integer images and inputs in 0..255 become uint8, and vectors
+    floats. Floats become float32, or stay float64 if jax_enable_x64 is on. Lists become arrays.
+    Raises `UserError` for other dtypes, for lists of unequal shapes, and for numbers that do not
+    fit. Values of traced arrays cannot be checked: integers that do not fit wrap around, and floats
+    become infinite.
     """
     examples = lists_to_arrays(examples)
     named = {"labels": examples.labels, "images": examples.images, "inputs": examples.inputs}
@@ -161,10 +163,10 @@ def check_examples(examples: Examples, batch_size: int) -> Examples:
             "or train.Examples(images, labels)"
         )
     examples = canonicalize(examples)
-    if examples.images.ndim != 4 or 0 in examples.images.shape:
+    if examples.images.ndim not in (2, 4) or 0 in examples.images.shape:
         raise UserError(
-            f"images of shape {examples.images.shape} were given: give images [N, H, W, C] with no "
-            "axis of length 0; add a last axis to gray images"
+            f"images of shape {examples.images.shape} were given: give images [N, H, W, C] or "
+            "vectors [N, D] with no axis of length 0; add a last axis to gray images"
         )
     size = examples.images.shape[0]
     for name, array in (("labels", examples.labels), ("inputs", examples.inputs)):

@@ -299,3 +299,25 @@ def test_grids_do_not_import_matplotlib_and_figures_not_pyplot():
     assert "matplotlib" not in grids
     assert "matplotlib" in figures
     assert "matplotlib.pyplot" not in figures
+
+
+@pytest.mark.slow
+def test_vectors_show_up_to_six_and_tell_data_from_reconstructions():
+    values = np.random.default_rng(0).normal(0, 50, (8, 4))
+    picture = plots.vectors(values, values, "vectors")
+    np.testing.assert_array_equal(plots.vectors(values[:6], values[:6], "vectors"), picture)
+    assert np.any(plots.vectors(values, -values, "vectors") != picture)
+    assert plots.vectors(values[:1], values[:1], "one").shape[1] < picture.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("originals", "reconstructions", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 4)), r"one shape \[N, D\]"),
+        (np.zeros((0, 3)), np.zeros((0, 3)), "not empty"),
+        (np.zeros((2, 3)), np.full((2, 3), np.nan), "its training diverged"),
+    ],
+)
+def test_vectors_that_cannot_be_drawn_are_refused(originals, reconstructions, message):
+    with pytest.raises(UserError, match=message):
+        plots.vectors(originals, reconstructions, "vectors")
