@@ -1,4 +1,4 @@
-"""Trains any member of the family of autoencoders on any dataset, dense or convolutional.
+"""Trains any member of the family of autoencoders on images, or if dense on vectors.
 
     jaxae train --objective beta-tc --beta 4
 
@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import family, likelihoods, models, plots, priors, runs
+from jaxae import data, family, likelihoods, models, plots, priors, runs
 from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.models import lecun, logistic
@@ -24,13 +24,17 @@ from jaxae.network import Network
 from jaxae.runs import Binarization, RunOptions, binarized_train, with_binarization
 from jaxae.train import steps_in_epoch
 
-# The activations, each with the initialization that suits it.
+# The activations, each with the initialization that suits it; None is the network's own.
 _ACTIVATIONS = {
+    None: (None, lecun),
     "relu": (nn.relu, lecun),
     "elu": (nn.elu, lecun),
     "tanh": (nn.tanh, lecun),
     "sigmoid": (nn.sigmoid, logistic),
+    "silu": (nn.silu, lecun),
 }
+
+_OLD_DEVIATION = 0.1  # runs recorded it with any likelihood when it was the default
 
 if TYPE_CHECKING:
     _Name = str
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 else:
     _Name = Literal[tuple(family.FAMILY)]
     _LikelihoodName = Literal[tuple(likelihoods.BY_NAME)]
-    _ActivationName = Literal[tuple(_ACTIVATIONS)]
+    _ActivationName = Literal[tuple(name for name in _ACTIVATIONS if name)]
     SettingOptions = make_dataclass(
         "SettingOptions",
         family.setting_fields(),
@@ -61,14 +65,20 @@ class Options:
 
     objective: _Name = "vae"  # objective to train with
     latent: int = 20  # number of dimensions of the code, or of channels of a quantized map
-    network: Literal["dense", "conv"] = "dense"  # kind of layers in the encoder and the decoder
-    # widths of the hidden layers, starting at the image (default: 500 if dense, 32 64 if conv)
+    # kind of layers in the encoder and the decoder: dense, strided convolutions (conv) or residual
+    # blocks (resnet)
+    network: Literal["dense", "conv", "resnet"] = "dense"
+    # widths of the hidden layers, or channels of each resolution, starting at the image (default:
+    # 500 if dense, else by the size of the images: 32 64 if conv, 16 32 64 if resnet for 32 pixels)
     hidden: tuple[int, ...] | None = None
-    activation: _ActivationName = "relu"  # activation of all layers but the code's and the last
-    # likelihood of a pixel, which gives the reconstruction loss
-    likelihood: _LikelihoodName = "bernoulli"
-    # standard deviation of a pixel in [0, 1] under the gaussian likelihood
-    standard_deviation: float = 0.1
+    # activation of all layers but the code's and the last (default: silu if resnet, else relu)
+    activation: _ActivationName | None = None
+    # likelihood of a pixel or a number, which gives the reconstruction loss (default: bernoulli for
+    # images, gaussian_identity for vectors)
+    likelihood: _LikelihoodName | None = None
+    # standard deviation of a pixel in [0, 1] under the gaussian likelihood (default: 0.1), or of a
+    # number under gaussian_identity (default: 1)
+    standard_deviation: float | None = None
     # time at which training pixels are drawn as 0 or 1: never (none), each step (dynamic) or once
     # (static)
     binarization: Binarization = "none"
@@ -109,7 +119,7 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
         widths = " ".join(map(str, options.hidden or ()))
         raise UserError(f"--hidden {widths}: give widths of 1 or more")
     member = family.FAMILY[options.objective]
-    likelihood = _choose_likelihood(options)
+    likelihood = _choose_likelihood(options, run.dataset)
     activation, initialization = _ACTIVATIONS[options.activation]
     design = models.Design(
         run.shape,
@@ -142,16 +152,36 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
     return with_binarization(recipe, run.dataset, options.binarization)
 
 
-def _choose_likelihood(options: Options) -> likelihoods.Likelihood:
-    """Returns the named likelihood; raises `UserError` if it cannot take the standard deviation."""
-    if options.likelihood == "gaussian":
-        return likelihoods.gaussian(options.standard_deviation)
-    if options.standard_deviation != Options.standard_deviation:
+def _choose_likelihood(options: Options, dataset: data.Dataset) -> likelihoods.Likelihood:
+    """Returns the named likelihood, or the default one for images or vectors.
+
+    Raises `UserError` if it cannot take the standard deviation or the dataset's numbers.
+    """
+    images, deviation = dataset.train.images[:10_000], options.standard_deviation
+    name = options.likelihood or ("gaussian_identity" if images.ndim == 2 else "bernoulli")
+    likelihood = likelihoods.BY_NAME[name]
+    if name in likelihoods.WITH_DEVIATION and deviation is not None:
+        likelihood = likelihoods.WITH_DEVIATION[name](deviation)
+    elif deviation not in (None, _OLD_DEVIATION):
         raise UserError(
-            f"--standard-deviation {options.standard_deviation}: --likelihood "
-            f"{options.likelihood} does not take one; leave it out, or choose gaussian"
+            f"--standard-deviation {deviation}: --likelihood {name} does not take one; leave it "
+            f"out, or choose {' or '.join(likelihoods.WITH_DEVIATION)}"
         )
-    return likelihoods.BY_NAME[options.likelihood]
+    if likelihood.bounded and images.dtype != np.uint8:
+        low, high = float(images.min()), float(images.max())
+        if not 0 <= low <= high <= 1:
+            raise UserError(
+                f"--likelihood {name} is of numbers in [0, 1], and those of {dataset.name} reach "
+                f"from {low:g} to {high:g}: choose --likelihood gaussian_identity or "
+                "gaussian_identity_learned, or give --scale minmax"
+            )
+    if not likelihood.bounded and options.binarization != "none":
+        raise UserError(
+            f"--binarization {options.binarization} draws pixels in [0, 1] as 0 or 1, and "
+            f"--likelihood {name} is of numbers of any range: leave out --binarization, or choose "
+            "--likelihood bernoulli"
+        )
+    return likelihood
 
 
 def make_optimizer(
@@ -168,16 +198,22 @@ def make_optimizer(
 
 
 def _draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
-    """Draws a hundred images decoded from new codes, of the classes in turn if conditional."""
+    """Draws a hundred images decoded from new codes, of the classes in turn if conditional.
+
+    Of vectors it draws nothing.
+    """
+    if len(run.shape) != 3:
+        return
     trained, prior = epoch.trained, family.FAMILY[options.objective].prior
     split = run.dataset.train
-    images, labels = split.images[:10_000], split.labels[:10_000]
+    images = split.images[:10_000]
+    labels = None if split.labels is None else split.labels[:10_000]
     if options.binarization != "none" and prior != "normal":  # the normal prior needs no images
         images = np.asarray(binarized_train(run.dataset).images[:10_000])
     with runs.skip_failed_picture("samples"):
         sampler = priors.of_network(trained, images, labels, prior)
         codes = sampler(runs.fixed_keys().pictures, 100)
-        images = trained.decode(codes, np.arange(100) % len(run.dataset.class_names))
+        images = trained.decode(codes, np.arange(100) % (trained.classes or 1))
         caption = f"decoded: {priors.DESCRIPTIONS[prior]}"
         runs.save_picture(run, "samples", plots.tile(images, columns=10), caption)
 

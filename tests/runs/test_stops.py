@@ -54,7 +54,7 @@ from support.commands import REPOSITORY, SECONDS, Finished, command, environment
         ("family", "--weight-decay -1", "--weight-decay -1"),
         ("family", "--standard-deviation 0.2", "choose gaussian"),
         ("family", "--likelihood gaussian --standard-deviation 0", "standard deviation of 0"),
-        ("family", "--network conv --hidden 8 8 8", "halve 28x28 pixels: give 1 to 2 widths"),
+        ("family", "--likelihood gaussian_identity --binarization static", "--binarization static"),
         ("denoise", "--noise -1", "--noise -1"),
         ("denoise", "--noise nan", "--noise nan"),
         ("denoise", "--fixed-noise maybe", "maybe"),
