@@ -77,7 +77,7 @@ class Dataset:
     @property
     def bundled(self) -> bool:
         """Whether this is a subset that comes with the package."""
-        return self.name.endswith(MINI_SUFFIX)
+        return self.name.endswith(MINI_SUFFIX) and not self.own
 
 
 def assemble(

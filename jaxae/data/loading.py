@@ -101,7 +101,7 @@ def _is_own(name: str, directory: Path) -> bool:
     """
     if own.is_path(name):
         return True
-    if not Path(name).exists():
+    if not name or not Path(name).exists():
         return False
     ours = name in _BUNDLED or prepared.split_version(name)[0] in ORIGINALS
     if not ours and not (_is_name(name) and prepared.find(directory, name)):

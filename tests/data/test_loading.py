@@ -148,7 +148,7 @@ def test_fingerprint_tells_contents_apart() -> None:
         ("mnits", "no dataset 'mnits'.*did you mean mnist"),
         ("fashion_mnist_min", "fashion_mnist_mini"),
         ("zzzzzz", "catalog"),
-        ("../mnist", "no dataset"),
+        ("../mnist", "--dataset ../mnist: there is no such file or folder"),
         ("", "no dataset"),
         ("cassava", "cassava is not prepared in .*pip install tensorflow"),
         ("cassava:0.1.0", "cassava:0.1.0 is not prepared in .*pip install tensorflow"),

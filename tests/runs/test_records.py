@@ -78,6 +78,9 @@ def test_config_has_the_options_the_dataset_and_the_environment(
         "test_images": 1000,
         "image_shape": [28, 28, 1],
         "fingerprint": dataset.fingerprint,
+        "classes": 10,
+        "own": False,
+        "scaling": None,
     }
     assert config["steps_per_epoch"] == 625
     assert config["versions"]["jax"] == jax.__version__
