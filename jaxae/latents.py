@@ -64,7 +64,7 @@ def morph(
     codes: Real[ArrayLike, "N *shape"],
     steps: int,
     interpolate: Interpolate = interpolate_spherically,
-) -> Real[np.ndarray, "frames *shape"]:
+) -> Real[np.ndarray, "frames *image"]:
     """Decodes a closed path through two or more codes to N * steps images.
 
     Each code is followed by `steps - 1` codes between it and the next, and the last code leads back
