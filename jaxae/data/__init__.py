@@ -5,6 +5,7 @@
 
 from jaxae.data.dataset import Dataset, Scaling, Split, assemble
 from jaxae.data.loading import check_data_dir, load, load_default
+from jaxae.data.memory import from_arrays
 from jaxae.data.own import find as find_own
 from jaxae.data.own import shown as shown_name
 from jaxae.data.reading import Reading
@@ -21,6 +22,7 @@ __all__ = [
     "assemble",
     "check_data_dir",
     "find_own",
+    "from_arrays",
     "hold_out",
     "load",
     "load_default",

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from jaxae.data import npy
 from jaxae.data.labels import index_classes
-from jaxae.data.npy import StoredArray
 from jaxae.data.numbers import Survey, make_scaling, to_float32
 from jaxae.data.reading import Opened, Piece, Reader, Reading, list_names
 from jaxae.data.splits import Division, divide_by_index
@@ -45,6 +44,31 @@ _LAYOUTS = (
 )
 
 
+class ArraySource(Protocol):
+    """An array that is read in chunks, from a file or from memory; `str` names it in errors."""
+
+    @property
+    def key(self) -> str:
+        """Its name in its set."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, which has one axis at least."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its dtype, of numbers or text."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yields it in chunks [n, ...] along its first axis."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Examples:
     """The images or vectors in an array, and how they are converted.
@@ -55,7 +79,7 @@ class _Examples:
       scale: the option of that name.
     """
 
-    stored: StoredArray
+    stored: ArraySource
     channels_first: bool
     scale: str | None
 
@@ -137,9 +161,13 @@ def _open(path: Path, reading: Reading) -> Opened:
     Its images become [N, H, W, C], uint8 or float32; booleans become 0 and 255. [N, D] are vectors,
     which become float32. Raises `UserError` if the file does not hold a set of the known layouts.
     """
+    return open_set(path.name, str(path), npy.open_arrays(path), reading)
+
+
+def open_set(name: str, place: str, arrays: Mapping[str, ArraySource], reading: Reading) -> Opened:
+    """Opens the set that arrays form by their names; errors say that they are in `place`."""
     reading.check_only(("scale", "channels_first"), "arrays")
-    arrays = npy.open_arrays(path)
-    layout = _layout(path, list(arrays))
+    layout = _layout(place, list(arrays))
     keys = {"train": layout.train, "test": layout.test}
     parts = {split: _examples(arrays[key], reading) for split, key in keys.items() if key in arrays}
     train = parts["train"]
@@ -151,10 +179,10 @@ def _open(path: Path, reading: Reading) -> Opened:
                 f"array {train.stored.dtype} of shape {train.shape}: give equal ones"
             )
     counts = {split: len(part.stored) for split, part in parts.items()}
-    labels, class_names = _labels(path, arrays, layout, counts)
+    labels, class_names = _labels(place, arrays, layout, counts)
     scale = reading.scale or ("standardize" if train.is_vectors else None)
     opened = Opened(
-        name=path.name,
+        name=name,
         shape=train.shape,
         dtype=train.dtype,
         counts=counts,
@@ -168,7 +196,7 @@ def _open(path: Path, reading: Reading) -> Opened:
     return _held_out(opened, train, divide_by_index(len(train.stored), str(train.stored)))
 
 
-def _examples(stored: StoredArray, reading: Reading) -> _Examples:
+def _examples(stored: ArraySource, reading: Reading) -> _Examples:
     """Raises `UserError` unless an array has the axes of images or vectors, in their order."""
     shape, first = stored.shape, reading.channels_first
     found = f"{stored} has the shape {shorten(shape)}"
@@ -193,7 +221,7 @@ def _examples(stored: StoredArray, reading: Reading) -> _Examples:
     return _Examples(stored, first, reading.scale)
 
 
-def _layout(path: Path, keys: list[str]) -> _Layout:
+def _layout(place: str, keys: list[str]) -> _Layout:
     """Returns the layout whose names these are; raises `UserError` if there is none."""
     names = set(keys) - {_CLASS_NAMES}
     for layout in _LAYOUTS:
@@ -204,18 +232,18 @@ def _layout(path: Path, keys: list[str]) -> _Layout:
     allowed = "; ".join(", ".join(filter(None, layout)) for layout in _LAYOUTS)
     found = f"the arrays {list_names(sorted(keys))}" if keys else "no arrays"
     raise UserError(
-        f"{path} holds {found}, which are not one of the sets that are known: {allowed}; test "
+        f"{place} holds {found}, which are not one of the sets that are known: {allowed}; test "
         "arrays may be missing, and so may labels, but of both splits; a single array may have any "
         f"name, and {_CLASS_NAMES} may be added to labels; save it again with such names"
     )
 
 
 def _labels(
-    path: Path, arrays: dict[str, StoredArray], layout: _Layout, counts: Mapping[str, int]
+    place: str, arrays: Mapping[str, ArraySource], layout: _Layout, counts: Mapping[str, int]
 ) -> tuple[dict[str, np.ndarray] | None, tuple[str, ...]]:
     """Returns the labels int32 [N] of each part, and the class names."""
     keys = {"train": layout.train_labels, "test": layout.test_labels}
-    stored = {split: arrays[key] for split, key in keys.items() if key in arrays}
+    stored = {split: arrays[key] for split, key in keys.items() if key and key in arrays}
     if not stored:
         if _CLASS_NAMES in arrays:
             raise UserError(f"{arrays[_CLASS_NAMES]} has no labels: add labels, or leave it out")
@@ -230,7 +258,7 @@ def _labels(
             raise UserError(
                 f"{array} holds {len(array)} labels for {counts[split]} examples: give one for each"
             )
-    what = f"the labels {' and '.join(array.key for array in stored.values())} in {path}"
+    what = f"the labels {' and '.join(array.key for array in stored.values())} in {place}"
     labels, names = index_classes({s: a.chunks() for s, a in stored.items()}, what)
     if _CLASS_NAMES not in arrays:
         return labels, names
@@ -238,7 +266,7 @@ def _labels(
 
 
 def _name_classes(
-    labels: dict[str, np.ndarray], numbers: tuple[str, ...], stored: StoredArray, what: str
+    labels: dict[str, np.ndarray], numbers: tuple[str, ...], stored: ArraySource, what: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns labels that index the names in an array, which the labels found are indices of."""
     names = np.concatenate(list(stored.chunks()))

@@ -87,7 +87,7 @@ def load(given: str, reading: Reading) -> Dataset:
             found = cache.read_arrays(cached, place.name, place.identify(), own=True)
             return found or _read_and_cache(place, reading, cached)
     print(f"jaxae: no cache in {folder} ({problem}): reading {place.name} again", file=sys.stderr)
-    return _read(place, place.open(reading), None)
+    return read(place.name, place.open(reading), None)
 
 
 def find(name: str, fingerprint: str) -> str | None:
@@ -166,7 +166,7 @@ def _read_and_cache(place: _Place, reading: Reading, cached: Path) -> Dataset:
     opened = place.open(reading)
     try:
         with cache.staging(cached) as staging:
-            dataset = _read(place, opened, staging)
+            dataset = read(place.name, opened, staging)
             cache.write_metadata(staging, dataset, identity, given=place.given)
             nothing = Split(np.zeros(0), None)
             # Windows does not rename files that are mapped.
@@ -178,10 +178,10 @@ def _read_and_cache(place: _Place, reading: Reading, cached: Path) -> Dataset:
             f"jaxae: no cache in {cached.parent} ({reason}): reading {place.name} into memory",
             file=sys.stderr,
         )
-        return _read(place, opened, None)
+        return read(place.name, opened, None)
 
 
-def _read(place: _Place, opened: Opened, folder: Path | None) -> Dataset:
+def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
     """Reads all examples into arrays, in files of a folder or in memory, and scales them."""
     arrays, seen = {}, {}
     for split, count in opened.counts.items():
@@ -193,7 +193,7 @@ def _read(place: _Place, opened: Opened, folder: Path | None) -> Dataset:
     for split, there in seen.items():
         if not there.any():
             raise UserError(
-                f"none of the {len(there)} {split} examples of {place.name} can be read: give data "
+                f"none of the {len(there)} {split} examples of {name} can be read: give data "
                 "of which some can"
             )
         if not there.all():
@@ -213,7 +213,7 @@ def _read(place: _Place, opened: Opened, folder: Path | None) -> Dataset:
         Split(arrays[split], None if labels is None else labels[split])
         for split in ("train", "test")
     )
-    dataset = assemble(place.name, train, test, opened.class_names, scaling=scaling, own=True)
+    dataset = assemble(name, train, test, opened.class_names, scaling=scaling, own=True)
     print(f"jaxae: {_describe(dataset)}", file=sys.stderr)
     return dataset
 
