@@ -53,6 +53,8 @@ def command_line(argv: Sequence[str]) -> list[str]:
     path, package = Path(argv[0]), Path(__file__).parents[1]
     if path.name in ("jaxae", "jaxae.exe"):
         return ["jaxae", *argv[1:]]
+    if path.name == "ipykernel_launcher.py":  # its arguments are paths that last as long as it
+        return ["python", "-m", "ipykernel"]
     if path.is_relative_to(package):
         module = ".".join(["jaxae", *path.relative_to(package).with_suffix("").parts])
         return ["python", "-m", module.removesuffix(".__main__"), *argv[1:]]

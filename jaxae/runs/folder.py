@@ -14,8 +14,9 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,22 @@ class Run:
 
 @contextlib.contextmanager
 def start(
-    experiment: str, options: Options, *, dataset: str, keep_all: bool = False
+    experiment: str,
+    options: Options,
+    *,
+    dataset: str | data.Dataset,
+    keep_all: bool = False,
+    how_to_resume: Callable[[Path], str] | None = None,
 ) -> Iterator[Run]:
     """Opens a run in a new folder, or in the folder of the run to resume.
 
     Args:
       experiment: the experiment's name, which also names the folder.
       options: the experiment's options, which config.json keeps.
-      dataset: the dataset to train on if the options name none.
+      dataset: the dataset to train on, or the name of one if the options name none.
       keep_all: keep the checkpoint of every epoch.
+      how_to_resume: returns the code that resumes a run in a folder, to print after Ctrl-C; None
+        for this process's command line.
 
     Raises:
       UserError: the dataset cannot be loaded, the folder cannot be written, or the run to start
@@ -78,15 +86,7 @@ def start(
     """
     shared = options.run
     checkpoint.check_path(shared.resume or shared.out or Path("results"))
-    load = data.load if shared.dataset else data.load_default
-    examples = load(
-        shared.dataset or dataset,
-        data_dir=shared.data_dir,
-        sources=shared.sources,
-        stream=shared.stream,
-        workers=shared.workers,
-        reading=shared.reading,
-    )
+    examples = dataset if isinstance(dataset, data.Dataset) else _load_dataset(shared, dataset)
     if shared.restored is not None:
         examples = check_restorable(shared, experiment, examples)
     mesh = data_mesh(shared.devices)
@@ -95,18 +95,20 @@ def start(
     existed = shared.resume is not None or os.path.exists(shared.out or "")  # noqa: PTH110
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
+    if how_to_resume is None:
+        how_to_resume = partial(_resuming_command, shared=shared, own=examples.own)
     with (
         _remove_if_empty(folder, wanted=not existed),
         _lock(folder),
-        clean_up_on_error(folder, shared, own=examples.own),
+        clean_up_on_error(folder, shared, how_to_resume),
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
         records.open_board(folder, wanted=shared.tensorboard) as board,
     ):
         yield Run(experiment, folder, options, examples, checkpointer, board, mesh)
-    print(_describe_end(folder, shared, own=examples.own), flush=True)
+    print(_describe_end(folder, shared.epochs, how_to_resume), flush=True)
 
 
-def _describe_end(folder: Path, shared: RunOptions, *, own: bool) -> str:
+def _describe_end(folder: Path, epochs: int, how_to_resume: Callable[[Path], str]) -> str:
     """Says how a run has ended without an error: done, diverged, or stopped before its last epoch.
 
     It stops early if the loop over its epochs is left, whose last checkpoint is then on disk.
@@ -120,8 +122,8 @@ def _describe_end(folder: Path, shared: RunOptions, *, own: bool) -> str:
         return f"stopped before the end of an epoch: nothing is saved in {folder}"
     epoch = steps[-1] // read_config(folder).steps_per_epoch
     return (
-        f"stopped after epoch {epoch} of {shared.epochs}, which is saved in {folder}: resume "
-        f"with\n    {_resuming_command(folder, shared, own=own)}"
+        f"stopped after epoch {epoch} of {epochs}, which is saved in {folder}: resume "
+        f"with\n    {how_to_resume(folder)}"
     )
 
 
@@ -135,6 +137,19 @@ def _resuming_command(folder: Path, shared: RunOptions, *, own: bool) -> str:
     if own and shared.dataset:
         place = ["--dataset", shared.dataset]
     return shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
+
+
+def _load_dataset(shared: RunOptions, name: str) -> data.Dataset:
+    """Loads the dataset that the options name, else the one of this name or its subset."""
+    load = data.load if shared.dataset else data.load_default
+    return load(
+        shared.dataset or name,
+        data_dir=shared.data_dir,
+        sources=shared.sources,
+        stream=shared.stream,
+        workers=shared.workers,
+        reading=shared.reading,
+    )
 
 
 @contextlib.contextmanager
@@ -176,11 +191,13 @@ def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def clean_up_on_error(folder: Path, shared: RunOptions, *, own: bool = False) -> Iterator[None]:
+def clean_up_on_error(
+    folder: Path, shared: RunOptions, how_to_resume: Callable[[Path], str]
+) -> Iterator[None]:
     """Cleans up after an error or Ctrl-C: empties the folder of a new run that has saved nothing.
 
-    After Ctrl-C it also prints how to resume the run, with `own` on the user's own data. An OSError
-    of the system becomes a `UserError`.
+    After Ctrl-C it also prints how to resume the run. An OSError of the system becomes a
+    `UserError`.
     """
     try:
         yield
@@ -191,7 +208,7 @@ def clean_up_on_error(folder: Path, shared: RunOptions, *, own: bool = False) ->
         if nothing and folder.is_dir() and is_first_process():
             _empty(folder)
         if isinstance(error, KeyboardInterrupt) and is_first_process():
-            command = _resuming_command(folder, shared, own=own)
+            command = how_to_resume(folder)
             saved = f"the state is saved in {folder}: resume with\n    {command}"
             print(
                 f"\ninterrupted; {saved if resumable else 'there was nothing to save yet'}",

@@ -311,11 +311,14 @@ def test_a_runs_folder_is_blamed_for_its_own_errors_alone(tmp_path: Path) -> Non
         (OSError(13, "Denied", str(run / "a.png")), f"{run / 'a.png'} cannot be written"),
         (OSError(5, "Input/output error", "/data/set"), r"/data/set cannot be read or written"),
     ]:
-        with pytest.raises(UserError, match=message), runs_folder.clean_up_on_error(run, shared):
+        with (
+            pytest.raises(UserError, match=message),
+            runs_folder.clean_up_on_error(run, shared, str),
+        ):
             raise error
     with (
         pytest.raises(OSError, match="image file is truncated"),
-        runs_folder.clean_up_on_error(run, shared),
+        runs_folder.clean_up_on_error(run, shared, str),
     ):
         raise OSError("image file is truncated")
 
