@@ -1,7 +1,7 @@
 """Runs: their options, folders, recipes and training, and the files that they write."""
 
 from jaxae.runs.binarization import binarized_test, binarized_train, with_binarization
-from jaxae.runs.config import CONFIG_FILE, Config, SavedDataset, read_config
+from jaxae.runs.config import CONFIG_FILE, Config, SavedDataset, check_dataset, read_config
 from jaxae.runs.environment import (
     command_line,
     describe_environment,
@@ -11,7 +11,7 @@ from jaxae.runs.environment import (
     words_of,
 )
 from jaxae.runs.folder import Run, add_to_summary, start, step_of_epoch
-from jaxae.runs.loading import load, load_dataset, own_path
+from jaxae.runs.loading import check_fits, load, load_dataset, own_network, own_path
 from jaxae.runs.options import (
     OPTION_GROUPS,
     Binarization,
@@ -44,6 +44,8 @@ __all__ = [
     "add_to_summary",
     "binarized_test",
     "binarized_train",
+    "check_dataset",
+    "check_fits",
     "check_options",
     "check_same",
     "command_line",
@@ -59,6 +61,7 @@ __all__ = [
     "load",
     "load_dataset",
     "of_split",
+    "own_network",
     "own_path",
     "pictures_by_epoch",
     "portable",

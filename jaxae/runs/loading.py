@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxae import checkpoint, data, likelihoods, models
 from jaxae.checkpoint import named_leaves
 from jaxae.errors import UserError
+from jaxae.likelihoods import Likelihood
 from jaxae.network import Network, Trained, label_arguments
 from jaxae.runs.config import (
     CONFIG_FILE,
@@ -23,7 +25,12 @@ from jaxae.train import Variables
 
 
 def load(
-    folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
+    folder: str | Path,
+    step: int | Literal["best"] | None = None,
+    *,
+    replica: int = 0,
+    model: nn.Module | Network | None = None,
+    likelihood: Likelihood | str | None = None,
 ) -> Trained:
     """Loads the network that a run has trained, without its optimizer; runs no code of the run.
 
@@ -31,28 +38,108 @@ def load(
       folder: the run's folder.
       step: the step of a checkpoint, or "best" for the lowest test loss; by default the latest.
       replica: the replica to load, if the run has several.
+      model: the network that was trained, or its module, if it is not from `jaxae.models`.
+      likelihood: the likelihood of that module, or its name.
 
     Raises:
-      UserError: there is no such run, checkpoint or replica, or the network is not from
-        `jaxae.models`, or its likelihood not from `jaxae.likelihoods`.
+      UserError: there is no such run, checkpoint or replica, the variables in the checkpoint are
+        not those of the model, or no model is given and the network is not from `jaxae.models`, or
+        its likelihood not from `jaxae.likelihoods`.
     """
     folder = Path(folder)
     config = read_config(folder)
-    if config.network is None:
+    count, shape = config.options.run.replicas, config.dataset.image_shape
+    if model is not None or likelihood is not None:
+        network = own_network(model, likelihood)
+        expected = check_fits(network, shape)
+        origin, advice = "the model that was given", "give the one that the run has trained"
+    elif config.network is not None:
+        network, expected = _build_network(folder, config.network, shape)
+        origin = f"the network that {folder / CONFIG_FILE} describes"
+        advice = "give a run whose files have not changed"
+    else:
         raise UserError(
             f"the network of {folder} is not from jaxae.models, or its likelihood not from "
-            "jaxae.likelihoods: build it yourself, and apply it to the variables that "
-            "jaxae.checkpoint.load_variables returns"
+            "jaxae.likelihoods, so config.json does not describe it: give the module that was "
+            f"trained, as in jaxae.load({str(folder)!r}, model=Mine(), likelihood='bernoulli')"
         )
-    count = config.options.run.replicas
-    network, expected = _build_network(folder, config.network, config.dataset.image_shape)
-    if not 0 <= replica < count:
+    if not isinstance(replica, int) or not 0 <= replica < count:
         raise UserError(f"replica {replica} of {folder}: give one from 0 to {count - 1}")
     variables = checkpoint.load_variables(folder / "checkpoints", step)
-    _check_shapes(folder, expected, variables, count)
+    problem = _misfit(expected, variables, count)
+    if problem is not None:
+        raise UserError(f"{origin} has {problem}: {advice}")
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[replica], variables)
     return Trained(network, variables, config.standardized)
+
+
+def own_network(model: nn.Module | Network | None, likelihood: Likelihood | str | None) -> Network:
+    """Returns a network of the user's own; raises `UserError` unless there is one of each part."""
+    if isinstance(model, Network):
+        if likelihood is not None:
+            raise UserError(
+                "a likelihood was given with a Network, which has one: leave it out, or give the "
+                "Linen module alone"
+            )
+        return model
+    if isinstance(model, type):
+        raise UserError(
+            f"the class {model.__name__} was given as the model: give an instance of it, such as "
+            f"{model.__name__}()"
+        )
+    if not isinstance(model, nn.Module):
+        kind = "no model" if model is None else f"a model of type {type(model).__name__}"
+        raise UserError(f"{kind} was given: give a Flax Linen module, or a jaxae.network.Network")
+    missing = [name for name in ("encode", "decode") if not callable(getattr(model, name, None))]
+    if missing:
+        raise UserError(
+            f"{type(model).__name__} has no method {missing[0]}: give a module whose encode turns "
+            "images into codes, whose decode turns codes into logits, and which does both when it "
+            "is called"
+        )
+    if isinstance(likelihood, str):
+        try:
+            likelihood = likelihoods.named(likelihood)
+        except KeyError:
+            raise UserError(f"there is no likelihood {likelihood!r}: {_LIKELIHOODS}") from None
+    if not isinstance(likelihood, Likelihood):
+        kind = (
+            "no likelihood was given with the model"
+            if likelihood is None
+            else f"a likelihood of type {type(likelihood).__name__} was given"
+        )
+        raise UserError(f"{kind}: {_LIKELIHOODS}")
+    return Network(model, likelihood)
+
+
+_LIKELIHOODS = f"give one of {', '.join(likelihoods.BY_NAME)}, or a jaxae.likelihoods.Likelihood"
+
+
+def check_fits(network: Network, shape: tuple[int, ...]) -> Variables:
+    """Returns the shapes of a network's variables.
+
+    Raises `UserError` unless its model can be applied to floats of a shape, without the batch axis.
+    """
+    sides = "x".join(map(str, shape))
+    try:
+        return _abstract_variables(network.model, shape)
+    except UserError as error:
+        raise UserError(f"the model cannot read examples of {sides}: {error}") from None
+    except Exception as error:  # Linen and JAX raise errors of many types
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{type(network.model).__name__} cannot be initialized for examples of {sides} "
+            f"({type(error).__name__}: {reason}): give a model that takes floats [B, "
+            f"{', '.join(map(str, shape))}] alone, and labels if it has `classes`"
+        ) from None
+
+
+def _abstract_variables(model: nn.Module, shape: tuple[int, ...]) -> Variables:
+    """Returns the shapes of the variables that a module has for examples of a shape."""
+    labels = label_arguments(model, jnp.zeros(1, jnp.int32))
+    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), image, *labels)
 
 
 def _build_network(
@@ -62,10 +149,7 @@ def _build_network(
     try:
         likelihood = likelihoods.named(network.likelihood)
         model = models.build(network.model)
-        labels = label_arguments(model, jnp.zeros(1, jnp.int32))
-        image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        expected = jax.eval_shape(model.init, jax.random.key(0), image, *labels)
-        return Network(model, likelihood), expected
+        return Network(model, likelihood), _abstract_variables(model, shape)
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
     except Exception as error:  # Linen and JAX raise errors of many types
@@ -75,17 +159,15 @@ def _build_network(
         ) from None
 
 
-def _check_shapes(folder: Path, expected: Variables, saved: Variables, replicas: int) -> None:
-    """Raises `UserError` unless all variables that a network needs are saved, in their shapes."""
+def _misfit(expected: Variables, saved: Variables, replicas: int) -> str | None:
+    """Returns how saved variables differ in shape from those that a network needs, or None."""
     found = named_leaves(saved)
     for name, leaf in named_leaves(expected).items():
         shape = (replicas, *leaf.shape) if replicas > 1 else leaf.shape
         if name not in found or found[name].shape != shape:
             there = f"the shape {found[name].shape}" if name in found else "no such array"
-            raise UserError(
-                f"{folder / CONFIG_FILE} describes a network whose {name} has the shape {shape}, "
-                f"and its checkpoint has {there}: give a run whose files have not changed"
-            )
+            return f"{name} of shape {shape}, and the checkpoint has {there}"
+    return None
 
 
 def load_dataset(
@@ -128,7 +210,8 @@ def own_path(folder: Path, trained_on: SavedDataset, given: str | None) -> str:
     if path is None:
         raise UserError(
             f"{folder} was trained on data of your own, {trained_on.name}, which is not found "
-            "here: give its path with --dataset"
+            "here: give its path with --dataset; if it was arrays in memory, continue the run with "
+            "jaxae.fit, and evaluate it with jaxae.load(RUN).evaluate"
         )
     return path
 
