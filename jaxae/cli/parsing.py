@@ -125,25 +125,51 @@ def parse(
         options = _parse_flags(options_type, arguments, None, description, program)
         check_options(options.run)
         return options
-    saved, trained_on = _read_options(restored, options_type)
+    return restore_options(
+        restored,
+        options_type,
+        lambda saved: _parse_flags(options_type, arguments, saved, description, program),
+    )
+
+
+def restore_options(
+    folder: Path,
+    options_type: type[OptionsType],
+    change: Callable[[OptionsType], OptionsType],
+    *,
+    in_memory: bool = False,
+) -> OptionsType:
+    """Returns the options of a run to resume or load, with the user's changes, checked.
+
+    Args:
+      folder: the run's folder.
+      options_type: the class of the options.
+      change: returns the saved options, which name no folder of data, with the user's changes.
+      in_memory: whether the dataset is given as arrays, so that no option names it.
+
+    Raises:
+      UserError: as `parse` does.
+    """
+    saved, trained_on = _read_options(folder, options_type)
     here = dataclasses.replace(saved.run, data_dir=None, sources=None)
-    if trained_on.own:
+    if trained_on.own or in_memory:
         here = dataclasses.replace(here, dataset=None)
-    defaults = dataclasses.replace(saved, run=here)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    options = _parse_flags(options_type, arguments, defaults, description, program)
+    options = change(dataclasses.replace(saved, run=here))  # pyright: ignore[reportArgumentType, reportCallIssue]
     check_options(options.run)
-    if trained_on.own:
-        place = own_path(restored, trained_on, options.run.dataset)
+    if in_memory:
+        saved = _with_dataset(saved, None)
+    elif trained_on.own:
+        place = own_path(folder, trained_on, options.run.dataset)
         options, saved = (_with_dataset(each, place) for each in (options, saved))
     elif options.run.dataset is not None and options.run.dataset == saved.run.dataset:
-        data.check_data_dir(restored, options.run.dataset, saved.run.data_dir, options.run.data_dir)
+        data.check_data_dir(folder, options.run.dataset, saved.run.data_dir, options.run.data_dir)
     if options.run.resume is not None:
         check_same(options, saved)
     return options
 
 
-def _with_dataset(options: OptionsType, dataset: str) -> OptionsType:
-    """Returns options with another dataset."""
+def _with_dataset(options: OptionsType, dataset: str | None) -> OptionsType:
+    """Returns options with another dataset, or with none."""
     run = dataclasses.replace(options.run, dataset=dataset)
     return dataclasses.replace(options, run=run)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
