@@ -32,13 +32,12 @@ import jax
 import numpy as np
 import tyro
 
-import jaxae
-from jaxae import evaluate, latents, plots, priors, runs
+from jaxae import data, evaluate, latents, plots, priors, runs
 from jaxae.cli import run_tool
 from jaxae.data import Split
 from jaxae.errors import UserError
 from jaxae.evaluate import Images, Range, take
-from jaxae.network import Trained
+from jaxae.network import Network, Trained
 from jaxae.priors import Prior
 from jaxae.runs import load_dataset, skip_failed_picture
 
@@ -104,16 +103,36 @@ class _Decoder:
 
 
 def main(options: Options) -> None:
-    """Encodes training and test images, and draws each picture."""
+    """Draws the pictures of a run."""
+    draw(options)
+
+
+def draw(
+    options: Options,
+    *,
+    network: Network | None = None,
+    dataset: data.Dataset | None = None,
+) -> list[Path]:
+    """Encodes training and test images, draws each picture, and returns the paths of the PNGs.
+
+    Args:
+      options: of the command.
+      network: the run's network, if it is not from `jaxae.models`.
+      dataset: the run's dataset; by default it is loaded.
+
+    Raises:
+      UserError: the run or its dataset cannot be loaded, or none of the pictures can be drawn.
+    """
     if options.fit_images < 10:
         raise UserError(f"--fit-images {options.fit_images}: give 10 or more")
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed}: give 0 or more, and less than 2147483648")
-    trained = evaluate.scaled(jaxae.load(options.run))
+    trained = evaluate.scaled(runs.load(options.run, model=network))
     config = runs.read_config(options.run)
     dataset = load_dataset(
         options.run,
         config,
+        given=dataset,
         path=options.dataset,
         data_dir=options.data_dir,
         sources=options.sources,
@@ -140,6 +159,7 @@ def main(options: Options) -> None:
             "another run, or other --images"
         )
     print(f"done: pictures in {folder}")
+    return drawn
 
 
 def _draw_vectors(trained: Trained, images: Images, save: _Save) -> None:

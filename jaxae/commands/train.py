@@ -7,8 +7,9 @@ network takes about a minute for 20 epochs of MNIST on two cores, longer with se
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, make_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
@@ -23,6 +24,8 @@ from jaxae.models import lecun, logistic
 from jaxae.network import Network
 from jaxae.runs import Binarization, RunOptions, binarized_train, with_binarization
 from jaxae.train import steps_in_epoch
+
+EXPERIMENT = "family"  # the name of the experiment in config.json
 
 # The activations, each with the initialization that suits it; None is the network's own.
 _ACTIVATIONS = {
@@ -89,7 +92,20 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Trains; draws reconstructions at epochs 1, 2, 5, 10, ..., and samples at the end."""
+    """Trains a member of the family on the dataset that the options name."""
+    train_member(options)
+
+
+def train_member(
+    options: Options,
+    *,
+    dataset: str | data.Dataset = "mnist",
+    how_to_resume: Callable[[Path], str] | None = None,
+) -> runs.Run:
+    """Trains; draws reconstructions at epochs 1, 2, 5, 10, ..., and samples at the end.
+
+    The arguments are those of `runs.start`; the run that is returned has ended.
+    """
     given = {name: value for name, value in asdict(options.settings).items() if value is not None}
     settings = family.choose_settings(options.objective, given)
     resumed = options.run.resume
@@ -100,13 +116,14 @@ def main(options: Options) -> None:
                 f"--epochs {options.run.epochs}: the learning rate of {resumed} falls to 0 at "
                 f"epoch {before}; leave out --epochs, or start a new run"
             )
-    with runs.start("family", options, dataset="mnist") as run:
+    with runs.start(EXPERIMENT, options, dataset=dataset, how_to_resume=how_to_resume) as run:
         recipe = _make_recipe(options, settings, run)
         for epoch in runs.train_epochs(run, recipe):
             if epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5"):
                 runs.draw_reconstructions(run, epoch)
             if epoch.last:
                 _draw_samples(run, epoch, options)
+    return run
 
 
 def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:

@@ -1,7 +1,8 @@
 """The evaluation of a run: figures of its images and codes, and a page that shows them."""
 
 from jaxae.evaluate.classifier import FEATURES_NOTE
-from jaxae.evaluate.command import start
+from jaxae.evaluate.command import Options, evaluate_run, start
+from jaxae.evaluate.figures import choose_prior
 from jaxae.evaluate.images import (
     Images,
     Range,
@@ -17,9 +18,12 @@ from jaxae.evaluate.pictures import scatter_codes
 __all__ = [
     "FEATURES_NOTE",
     "Images",
+    "Options",
     "Range",
     "as_floats",
+    "choose_prior",
     "encode",
+    "evaluate_run",
     "make_images",
     "scaled",
     "scatter_codes",

@@ -16,8 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-import jaxae
-from jaxae import checkpoint, cli, pages, runs
+from jaxae import checkpoint, cli, data, pages, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.evaluate import figures, page
@@ -30,7 +29,7 @@ from jaxae.evaluate.references import reference_figures
 from jaxae.evaluate.tables import Results, make_tables
 from jaxae.files import write_json, write_whole
 from jaxae.models import count_parameters
-from jaxae.network import Trained
+from jaxae.network import Network, Trained
 from jaxae.runs import Config, load_dataset, read_config, read_records
 
 
@@ -68,16 +67,34 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Evaluates each replica, and writes the figures and the page."""
+    """Evaluates a run."""
+    cli.use_cache(wanted=True)
+    evaluate_run(options)
+
+
+def evaluate_run(
+    options: Options, *, network: Network | None = None, dataset: data.Dataset | None = None
+) -> dict[str, Any]:
+    """Evaluates each replica, writes the figures and the page, and returns evaluation.json.
+
+    Args:
+      options: of the command.
+      network: the run's network, if it is not from `jaxae.models`.
+      dataset: the run's dataset; by default it is loaded.
+
+    Raises:
+      UserError: an option is out of its range, the run or its dataset cannot be loaded, or the
+        files cannot be written.
+    """
     started = time.perf_counter()
     _check_options(options)
-    cli.use_cache(wanted=True)
     config = read_config(options.run)
     step = choose_step(options)
-    networks = load_replicas(options.run, step, config)
+    networks = load_replicas(options.run, step, config, network)
     dataset = load_dataset(
         options.run,
         config,
+        given=dataset,
         path=options.dataset,
         data_dir=options.data_dir,
         sources=options.sources,
@@ -131,6 +148,7 @@ def main(options: Options) -> None:
         html = pages.render(shown)
     write(options.out or options.run, results, html)
     print_results(results, options.out or options.run)
+    return results
 
 
 def _names(replicas: int) -> list[str]:
@@ -167,10 +185,12 @@ def choose_step(options: Options) -> int:
     return checkpoint.latest_step(folder) if options.step is None else int(options.step)
 
 
-def load_replicas(run: Path, step: int, config: Config) -> list[Trained]:
-    """Loads the network of each replica; raises `UserError` like `jaxae.load`."""
+def load_replicas(
+    run: Path, step: int, config: Config, network: Network | None = None
+) -> list[Trained]:
+    """Loads the network of each replica; raises `UserError` like `runs.load`."""
     count = config.options.run.replicas
-    return [scaled(jaxae.load(run, step, replica=number)) for number in range(count)]
+    return [scaled(runs.load(run, step, replica=each, model=network)) for each in range(count)]
 
 
 def over_replicas(figures: list[Figures]) -> dict[str, Any]:

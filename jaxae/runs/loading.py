@@ -174,15 +174,19 @@ def load_dataset(
     folder: Path,
     config: Config,
     *,
+    given: data.Dataset | None = None,
     path: str | None = None,
     data_dir: Path | None,
     sources: Path | None,
 ) -> data.Dataset:
     """Loads the dataset that a run was trained on, from the given places or the user's defaults.
 
-    `path` is that of the user's own data, by default where it was last read. Raises `UserError` if
+    One that is given is only checked. `path` is that of the user's own data, by default where it was last read. Raises `UserError` if
     the dataset cannot be found, or if its content has changed.
     """
+    if given is not None:
+        check_dataset(folder, config, given)
+        return given
     shared, trained_on = config.options.run, config.dataset
     if trained_on.own:
         name = own_path(folder, trained_on, path)
