@@ -4,6 +4,7 @@ from jaxae.pages.drawing import shrink
 from jaxae.pages.html import render
 from jaxae.pages.markdown import put_section, rewrite, sections_of, with_section
 from jaxae.pages.page import Chart, Gallery, Page, Picture, Row, Scatter, Table
+from jaxae.pages.summary import render_summary
 from jaxae.pages.text import as_text
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "as_text",
     "put_section",
     "render",
+    "render_summary",
     "rewrite",
     "sections_of",
     "shrink",
