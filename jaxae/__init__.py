@@ -1,15 +1,13 @@
 """Autoencoders in JAX and Flax.
 
-`load` returns the network that a run has trained; `UserError` is the error for wrong input. The
-folders, such as `jaxae.models` and `jaxae.train`, are imported on first use.
+`fit` trains a run on data of one's own, and `load` returns one that has trained; `UserError` is
+raised for wrong input. These and the folders, such as `jaxae.models`, are imported on first use.
 """
 
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxae import (
@@ -30,16 +28,18 @@ if TYPE_CHECKING:
         train,
     )
     from jaxae.errors import UserError
-    from jaxae.network import Trained
+    from jaxae.fitting import TrainedRun, fit, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "TrainedRun",
     "UserError",
     "checkpoint",
     "convolutions",
     "data",
     "family",
+    "fit",
     "latents",
     "likelihoods",
     "load",
@@ -55,26 +55,18 @@ __all__ = [
 ]
 
 
-def load(
-    folder: str | Path, step: int | Literal["best"] | None = None, *, replica: int = 0
-) -> Trained:
-    """Loads the network that a run has trained: `encode`, `decode` and `reconstruct` of images.
-
-    Args:
-      folder: the run's folder.
-      step: the step of a checkpoint, or "best" for the lowest test loss; by default the latest.
-      replica: the replica to load, if the run has several.
-
-    Raises `UserError` as `jaxae.runs.load` does.
-    """
-    from jaxae import runs
-
-    return runs.load(folder, step, replica=replica)
+_PLACES = {
+    "TrainedRun": "jaxae.fitting",
+    "UserError": "jaxae.errors",
+    "fit": "jaxae.fitting",
+    "load": "jaxae.fitting",
+}
+"""The modules of what is no module itself."""
 
 
-def __getattr__(name: str) -> ModuleType | type[UserError]:
-    if name == "UserError":
-        return importlib.import_module("jaxae.errors").UserError
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     if name in __all__:
         return importlib.import_module(f"jaxae.{name}")
     raise AttributeError(f"module 'jaxae' has no attribute {name!r}")

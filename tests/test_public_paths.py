@@ -9,7 +9,7 @@ import flax.linen as nn
 import pytest
 
 import jaxae
-from jaxae import models, runs
+from jaxae import models
 from support.commands import SECONDS, environment, run_program
 
 MODULES = [
@@ -67,11 +67,10 @@ def test_an_attribute_that_is_not_there_is_named() -> None:
         getattr(jaxae, "trian")  # noqa: B009 (pyright would see that there is none)
 
 
-def test_load_is_that_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
-    monkeypatch.setattr(runs, "load", lambda *args, **named: given.append((args, named)) or "it")
-    assert jaxae.load("run", "best", replica=2) == "it"
-    assert given == [(("run", "best"), {"replica": 2})]
+@pytest.mark.parametrize("name", ["TrainedRun", "fit", "load"])
+def test_what_trains_and_loads_runs_is_an_attribute_of_the_package(name: str) -> None:
+    assert getattr(jaxae, name) is getattr(importlib.import_module("jaxae.fitting"), name)
+    assert name in dir(jaxae)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

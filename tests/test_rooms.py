@@ -16,6 +16,8 @@ PACKAGE = Path(jaxae.__file__).parent
 # The rooms that each room imports: a folder, or a file beside the folders.
 ALLOWED = {
     "__main__": "commands",
+    "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
+    "priors runs cli evaluate commands",
     "commands": "errors terminal latents likelihoods data models train network family plots priors "
     "runs cli evaluate",
     "evaluate": "errors files latents likelihoods data metrics models train network objectives "

@@ -119,11 +119,16 @@ def train_member(
     with runs.start(EXPERIMENT, options, dataset=dataset, how_to_resume=how_to_resume) as run:
         recipe = _make_recipe(options, settings, run)
         for epoch in runs.train_epochs(run, recipe):
-            if epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5"):
+            if shows_reconstructions(epoch):
                 runs.draw_reconstructions(run, epoch)
             if epoch.last:
                 _draw_samples(run, epoch, options)
     return run
+
+
+def shows_reconstructions(epoch: runs.Epoch) -> bool:
+    """Returns whether an epoch is the last one, or number 1, 2, 5, 10, ..."""
+    return epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5")
 
 
 def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:

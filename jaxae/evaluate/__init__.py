@@ -13,7 +13,7 @@ from jaxae.evaluate.images import (
     take,
     with_labels_only,
 )
-from jaxae.evaluate.pictures import scatter_codes
+from jaxae.evaluate.pictures import read_pictures, scatter_codes
 
 __all__ = [
     "FEATURES_NOTE",
@@ -25,6 +25,7 @@ __all__ = [
     "encode",
     "evaluate_run",
     "make_images",
+    "read_pictures",
     "scaled",
     "scatter_codes",
     "start",

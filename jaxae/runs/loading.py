@@ -12,7 +12,7 @@ from jaxae import checkpoint, data, likelihoods, models
 from jaxae.checkpoint import named_leaves
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
-from jaxae.network import Network, Trained, label_arguments
+from jaxae.network import Network, Trained, init_variables
 from jaxae.runs.config import (
     CONFIG_FILE,
     Config,
@@ -119,27 +119,40 @@ _LIKELIHOODS = f"give one of {', '.join(likelihoods.BY_NAME)}, or a jaxae.likeli
 def check_fits(network: Network, shape: tuple[int, ...]) -> Variables:
     """Returns the shapes of a network's variables.
 
-    Raises `UserError` unless its model can be applied to floats of a shape, without the batch axis.
+    Raises `UserError` unless its model turns floats of a shape, without the batch axis, into the
+    logits that its likelihood reads.
     """
-    sides = "x".join(map(str, shape))
+    sides, kind = _sides(shape), type(network.model).__name__
     try:
-        return _abstract_variables(network.model, shape)
+        variables = _abstract_variables(network.model, shape)
+        labels = None if network.classes is None else jnp.zeros(1, jnp.int32)
+        logits = jax.eval_shape(network.apply, variables, jnp.zeros((1, *shape)), labels)
     except UserError as error:
-        raise UserError(f"the model cannot read examples of {sides}: {error}") from None
+        raise UserError(f"{kind} cannot read examples of {sides}: {error}") from None
     except Exception as error:  # Linen and JAX raise errors of many types
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"{type(network.model).__name__} cannot be initialized for examples of {sides} "
-            f"({type(error).__name__}: {reason}): give a model that takes floats [B, "
-            f"{', '.join(map(str, shape))}] alone, and labels if it has `classes`"
+            f"{kind} cannot read examples of {sides} ({type(error).__name__}: {reason}): give a "
+            f"module that takes floats [B, {', '.join(map(str, shape))}] alone, or also labels if "
+            "it has `classes`, and `train` if it differs in training"
         ) from None
+    expected = (1, *shape[:-1], shape[-1] * network.likelihood.logits_per_channel)
+    if jax.tree.map(jnp.shape, logits) != expected:
+        given = jax.tree.leaves(jax.tree.map(lambda leaf: _sides(leaf.shape[1:]), logits))
+        raise UserError(
+            f"{kind} turns examples of {sides} into {' and '.join(given)}, and its likelihood "
+            f"reads logits of {_sides(expected[1:])}: give a module that returns those"
+        )
+    return variables
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _abstract_variables(model: nn.Module, shape: tuple[int, ...]) -> Variables:
     """Returns the shapes of the variables that a module has for examples of a shape."""
-    labels = label_arguments(model, jnp.zeros(1, jnp.int32))
-    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), image, *labels)
+    return jax.eval_shape(lambda: init_variables(model, jax.random.key(0), shape))
 
 
 def _build_network(
@@ -181,8 +194,8 @@ def load_dataset(
 ) -> data.Dataset:
     """Loads the dataset that a run was trained on, from the given places or the user's defaults.
 
-    One that is given is only checked. `path` is that of the user's own data, by default where it was last read. Raises `UserError` if
-    the dataset cannot be found, or if its content has changed.
+    One that is given is only checked. `path` is that of the user's own data, by default where it
+    was last read. Raises `UserError` if the dataset cannot be found, or if its content has changed.
     """
     if given is not None:
         check_dataset(folder, config, given)

@@ -1,0 +1,313 @@
+"""A run that has trained: its network, its records, and what can be made of them."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxae import checkpoint, data, evaluate, pages, plots, priors, runs
+from jaxae.commands import latents
+from jaxae.errors import UserError
+from jaxae.likelihoods import Likelihood
+from jaxae.network import Network, Trained
+from jaxae.priors import Prior
+from jaxae.train import Examples, Variables
+
+_FITTED = 10_000  # training images, at most, whose codes a prior is fitted to
+_SHOWN = 12  # test images in a notebook
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A trained network with the folder of its run, as `fit` and `load` return it.
+
+    In a notebook it shows test images with their reconstructions, its loss, and its figures.
+
+    Attributes:
+      trained: the network with its variables, which functions such as `priors.fit` take.
+      folder: the run's folder.
+      step: the training step of the checkpoint.
+      dataset: what it was trained on, if it is in memory; else it is loaded when it is needed.
+    """
+
+    trained: Trained
+    folder: Path
+    step: int
+    dataset: data.Dataset | None = None
+
+    def __repr__(self) -> str:
+        return f"TrainedRun({self.folder.as_posix()!r}, step {self.step}, {self.trained!r})"
+
+    @property
+    def network(self) -> Network:
+        """The model and its likelihood, as pure functions of the variables."""
+        return self.trained.network
+
+    @property
+    def variables(self) -> Variables:
+        """The trained variables, {"params": ...} and other collections."""
+        return self.trained.variables
+
+    @property
+    def standardized(self) -> bool:
+        """Whether the network was trained on floats around 0 instead of [0, 1]."""
+        return self.trained.standardized
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes of a conditional network; None for any other network."""
+        return self.trained.classes
+
+    @property
+    def config(self) -> runs.Config:
+        """The run's config.json."""
+        return runs.read_config(self.folder)
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """The figures of metrics.jsonl by name, floats [E] for E epochs, or [E, R] of R replicas.
+
+        A figure that an epoch lacks is NaN.
+        """
+        lines = runs.read_records(self.folder)
+        names = dict.fromkeys(
+            name for line in lines for name, value in line.items() if not isinstance(value, str)
+        )
+        return {name: _column([line.get(name) for line in lines]) for name in names}
+
+    def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
+        """Returns the codes of images, as `Trained.encode` does."""
+        return self.trained.encode(images, labels)
+
+    def decode(self, z: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
+        """Decodes codes to images, as `Trained.decode` does."""
+        return self.trained.decode(z, labels)
+
+    def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
+        """Reconstructs images, as `Trained.reconstruct` does."""
+        return self.trained.reconstruct(images, labels)
+
+    def sample(
+        self,
+        count: int,
+        labels: ArrayLike | None = None,
+        *,
+        prior: Prior | None = None,
+        seed: int = 0,
+        dataset: data.Dataset | None = None,
+    ) -> np.ndarray:
+        """Decodes `count` new codes to images; equal seeds give equal images.
+
+        Args:
+          count: the number of images.
+          labels: the class of each image, for a conditional network; by default each in turn.
+          prior: where codes come from, as in `jaxae.priors`; by default the member's own prior, or
+            one that suits the network.
+          seed: of the codes, and of the fit of a prior.
+          dataset: the run's dataset, whose codes a prior other than "normal" is fitted to.
+
+        Raises:
+          UserError: the count or the prior is not allowed, or the dataset is not found.
+        """
+        if not isinstance(count, int) or count < 1:
+            raise UserError(f"{count} samples were asked for: give 1 or more")
+        if prior is not None and prior not in priors.DESCRIPTIONS:
+            raise UserError(f"the prior {prior}: give one of {', '.join(priors.DESCRIPTIONS)}")
+        if not isinstance(seed, int) or not 0 <= seed < 2**31:
+            raise UserError(f"the seed {seed}: give a whole number from 0 to {2**31 - 1}")
+        config = self.config
+        prior = prior or evaluate.choose_prior(self.trained, config.options.objective)
+        if prior == "normal":  # which needs no codes but their shape
+            images = np.zeros((1, *config.dataset.image_shape), np.float32)
+            codes = self.trained.encode(images, np.zeros(1, np.int32))
+        else:
+            known = self._examples(self._dataset(dataset), "train")
+            labels_known = None if known.labels is None else known.labels[:_FITTED]
+            codes = self.trained.encode(known.images[:_FITTED], labels_known)
+        key = jax.random.fold_in(runs.fixed_keys().pictures, seed)
+        new = priors.fit(self.trained, codes, prior, seed=seed)(key, count)
+        if labels is None and self.classes is not None:
+            labels = np.arange(count) % self.classes
+        return self.trained.decode(new, labels)
+
+    def evaluate(
+        self,
+        *,
+        samples: int = 200,
+        images: int | None = None,
+        generated: int | None = None,
+        seed: int = 0,
+        dataset: data.Dataset | None = None,
+        out: str | Path | None = None,
+    ) -> dict[str, Any]:
+        """Evaluates the run as `jaxae evaluate` does; returns its figures by name.
+
+        All replicas of the run are evaluated. Writes evaluation.json and report.html.
+
+        Args:
+          samples: posterior samples that estimate the log-likelihood of an image.
+          images: test images to estimate the log-likelihood of; by default all.
+          generated: images to generate, at most one for each test image; by default up to 10,000.
+          seed: of the posterior samples and the generated images.
+          dataset: the run's dataset, if it is neither in memory nor found by its name; for arrays,
+            `jaxae.data.from_arrays` makes one.
+          out: the folder to write to; by default the run's.
+
+        Raises:
+          UserError: an argument is out of its range, or the dataset is not found or another one.
+        """
+        options = evaluate.Options(
+            self.folder,
+            step=self.step,
+            samples=samples,
+            images=images,
+            generated=generated,
+            seed=seed,
+            out=None if out is None else Path(out),
+        )
+        dataset = self._dataset(dataset)
+        return evaluate.evaluate_run(options, network=self.network, dataset=dataset)["figures"]
+
+    def explore(
+        self,
+        *,
+        priors: tuple[Prior, ...] | None = None,
+        images: tuple[int, ...] | None = None,
+        seed: int = 0,
+        dataset: data.Dataset | None = None,
+        out: str | Path | None = None,
+    ) -> list[Path]:
+        """Draws what the codes can do as `jaxae latents` does; returns the paths of the pictures.
+
+        Args:
+          priors: the priors of new codes; by default all that suit the network.
+          images: numbers of the test images to show; by default six.
+          seed: of the fits and the samples.
+          dataset: as in `evaluate`.
+          out: the folder to write to; by default pictures/ in the run's folder.
+
+        Raises:
+          UserError: as `evaluate` does.
+        """
+        options = latents.Options(
+            self.folder,
+            priors=priors,
+            images=images,
+            seed=seed,
+            out=None if out is None else Path(out),
+        )
+        dataset = self._dataset(dataset)
+        return latents.draw(options, network=self.network, dataset=dataset)
+
+    def _dataset(self, given: data.Dataset | None) -> data.Dataset:
+        """Returns the dataset given, the one in memory, or the one that the run's config names."""
+        dataset = given if given is not None else self.dataset
+        if dataset is None:
+            config = self.config
+            known = config.dataset
+            if known.own and data.find_own(known.name, known.fingerprint) is None:
+                raise UserError(
+                    f"{self.folder} was trained on data of your own, {known.name}, which is not "
+                    "found here: give dataset=jaxae.data.from_arrays(...) with the same arrays, or "
+                    "dataset=jaxae.data.load(PATH)"
+                )
+            return runs.load_dataset(self.folder, config, data_dir=None, sources=None)
+        if not isinstance(dataset, data.Dataset):
+            raise UserError(
+                f"a dataset of type {type(dataset).__name__} was given: give the Dataset that "
+                "jaxae.data.load or jaxae.data.from_arrays returns"
+            )
+        return dataset
+
+    def _repr_html_(self) -> str:
+        lines = runs.read_records(self.folder)
+        figures = [
+            (name.replace("_", " "), runs.format_figure(lines[-1], name))
+            for name in ("epoch", "train_loss", "test_loss", "test_mse")
+            if lines and name in lines[-1]
+        ]
+        if (self.folder / "evaluation.json").exists():
+            evaluated = runs.read_evaluation(self.folder).figures
+            figures += [
+                (name.replace("_", " "), runs.format_figure(evaluated, name))
+                for name in evaluated
+                if not name.endswith(("_std", "_replicas"))
+            ]
+        pictures = []
+        with runs.skip_failed_picture("of reconstructions"):
+            pictures += self._reconstructions()
+        if lines:
+            with runs.skip_failed_picture("of the loss"):
+                pictures.append(_draw_loss(lines))
+        config = self.config
+        objective = config.options.objective or config.experiment
+        return pages.render_summary(f"{objective} on {config.dataset.name}", figures, pictures)
+
+    def _reconstructions(self) -> list[pages.Picture]:
+        """Draws test images above their reconstructions, or takes what the run drew last."""
+        if len(self.config.dataset.image_shape) != 3:
+            return []
+        if self.dataset is None:
+            return evaluate.read_pictures(self.folder)[-1:]
+        test = self._examples(self.dataset, "test")
+        images = np.asarray(test.images[:_SHOWN])
+        labels = None if test.labels is None else test.labels[:_SHOWN]
+        rows = plots.stack_rows(images, self.trained.reconstruct(images, labels))
+        return [pages.Picture(rows, "test images, and below their reconstructions")]
+
+    def _examples(self, dataset: data.Dataset, split: Literal["train", "test"]) -> Examples:
+        """Returns a split as the run's network reads it."""
+        if self.config.options.binarization == "none":
+            return runs.of_split(getattr(dataset, split))
+        binarize = {"train": runs.binarized_train, "test": runs.binarized_test}[split]
+        return binarize(dataset)
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """Returns a figure over epochs, float [E] or [E, R], with NaN where an epoch lacks it."""
+    size = next((len(value) for value in values if isinstance(value, list)), None)
+    missing = math.nan if size is None else [math.nan] * size
+    return np.array([missing if value is None else value for value in values], np.float64)
+
+
+def _draw_loss(lines: list[dict[str, Any]]) -> pages.Picture:
+    """Draws training and test loss over the epochs."""
+    series = {split: runs.curve(lines, f"{split}_loss") for split in ("train", "test")}
+    picture = plots.curves([line["epoch"] for line in lines], series, "loss", "")
+    return pages.Picture(picture, "loss by epoch")
+
+
+def load(
+    folder: str | Path,
+    step: int | Literal["best"] | None = None,
+    *,
+    replica: int = 0,
+    model: nn.Module | Network | None = None,
+    likelihood: Likelihood | str | None = None,
+) -> TrainedRun:
+    """Loads the network that a run has trained; runs no code from the run's folder.
+
+    Args:
+      folder: the run's folder.
+      step: the step of a checkpoint, or "best" for the lowest test loss; by default the latest.
+      replica: the replica to load, if the run has several.
+      model: the network that was trained, or its module, if it is not from `jaxae.models`.
+      likelihood: the likelihood of that module, or its name.
+
+    Raises:
+      UserError: as `jaxae.runs.load` does.
+    """
+    folder = Path(folder)
+    runs.read_config(folder)  # whose error is the clearest if the folder is no run
+    checkpoints = folder / "checkpoints"
+    if step is None:
+        step = checkpoint.latest_step(checkpoints)
+    elif step == "best":
+        step = checkpoint.best_step(checkpoints, checkpoint.steps(checkpoints))
+    trained = runs.load(folder, step, replica=replica, model=model, likelihood=likelihood)
+    return TrainedRun(trained, folder, step)
