@@ -67,7 +67,11 @@ def from_arrays(
                 f"labels were given for the {'test' if labels is None else 'training'} examples "
                 "alone: give labels for both, or for neither"
             )
-    arrays = {key: _hold(key, values) for key, values in given.items() if values is not None}
+    arrays = {
+        key: _hold(key, values)
+        for key, values in given.items()
+        if values is not None or key.endswith("images")
+    }
     reading = Reading(scale=scale, channels_first=channels_first)
     return own.read(name, open_set(name, "memory", arrays, reading), None)
 
