@@ -13,10 +13,11 @@ from jax.typing import ArrayLike
 from jaxae import checkpoint, data, evaluate, pages, plots, priors, runs
 from jaxae.commands import latents
 from jaxae.errors import UserError
+from jaxae.evaluate import Images
 from jaxae.likelihoods import Likelihood
 from jaxae.network import Network, Trained
 from jaxae.priors import Prior
-from jaxae.train import Examples, Variables
+from jaxae.train import Variables
 
 _FITTED = 10_000  # training images, at most, whose codes a prior is fitted to
 _SHOWN = 12  # test images in a notebook
@@ -126,13 +127,12 @@ class TrainedRun:
             images = np.zeros((1, *config.dataset.image_shape), np.float32)
             codes = self.trained.encode(images, np.zeros(1, np.int32))
         else:
-            known = self._examples(self._dataset(dataset), "train")
-            labels_known = None if known.labels is None else known.labels[:_FITTED]
-            codes = self.trained.encode(known.images[:_FITTED], labels_known)
+            known = self._images(self._dataset(dataset))
+            codes = evaluate.encode(evaluate.scaled(self.trained), known.some(known.train, _FITTED))
         key = jax.random.fold_in(runs.fixed_keys().pictures, seed)
         new = priors.fit(self.trained, codes, prior, seed=seed)(key, count)
         if labels is None and self.classes is not None:
-            labels = np.arange(count) % self.classes
+            labels = np.arange(count, dtype=np.int32) % self.classes
         return self.trained.decode(new, labels)
 
     def evaluate(
@@ -182,7 +182,7 @@ class TrainedRun:
         dataset: data.Dataset | None = None,
         out: str | Path | None = None,
     ) -> list[Path]:
-        """Draws what the codes can do as `jaxae latents` does; returns the paths of the pictures.
+        """Draws what the codes can do as `jaxae latents` does; returns the paths of its PNGs.
 
         Args:
           priors: the priors of new codes; by default all that suit the network.
@@ -254,18 +254,18 @@ class TrainedRun:
             return []
         if self.dataset is None:
             return evaluate.read_pictures(self.folder)[-1:]
-        test = self._examples(self.dataset, "test")
-        images = np.asarray(test.images[:_SHOWN])
-        labels = None if test.labels is None else test.labels[:_SHOWN]
-        rows = plots.stack_rows(images, self.trained.reconstruct(images, labels))
+        images, trained = self._images(self.dataset), evaluate.scaled(self.trained)
+        test = images.some(images.test, _SHOWN)
+        rows = plots.stack_rows(
+            images.range.to_unit(test.images),
+            images.range.to_unit(trained.reconstruct(test.images, test.labels)),
+        )
         return [pages.Picture(rows, "test images, and below their reconstructions")]
 
-    def _examples(self, dataset: data.Dataset, split: Literal["train", "test"]) -> Examples:
-        """Returns a split as the run's network reads it."""
-        if self.config.options.binarization == "none":
-            return runs.of_split(getattr(dataset, split))
-        binarize = {"train": runs.binarized_train, "test": runs.binarized_test}[split]
-        return binarize(dataset)
+    def _images(self, dataset: data.Dataset) -> Images:
+        """Returns the images of a dataset as the run's network reads them."""
+        images = evaluate.make_images(dataset, self.config.options.binarization)
+        return images if self.classes is None else evaluate.with_labels_only(images)
 
 
 def _column(values: list[Any]) -> np.ndarray:

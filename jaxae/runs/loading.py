@@ -71,7 +71,7 @@ def load(
         raise UserError(f"{origin} has {problem}: {advice}")
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[replica], variables)
-    return Trained(network, variables, config.standardized)
+    return Trained(network, variables, config.standardized, config.dataset.scaling)
 
 
 def own_network(model: nn.Module | Network | None, likelihood: Likelihood | str | None) -> Network:
