@@ -18,23 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from jaxae import files
-from jaxae.data import (
-    archives,
-    cache,
-    decoding,
-    own,
-    preparation,
-    prepared,
-    streaming,
-    verified,
-)
+from jaxae.data import cache, own, prepared, streaming
 from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
 from jaxae.data.locks import lock
-from jaxae.data.originals import ORIGINALS
 from jaxae.data.reading import Reading
 from jaxae.errors import UserError
 
-_BUNDLED = tuple(name + MINI_SUFFIX for name in verified.ARRAYS)
+_BUNDLED = tuple(name + MINI_SUFFIX for name in prepared.VERIFIED)
 
 
 def load(
@@ -91,7 +81,7 @@ def load(
     if not stream:
         return _in_memory(name, folder, directory, reading.label)
     _check_array_record(name)
-    return decoding.open_stream(folder, name, workers, reading.label)
+    return prepared.open_stream(folder, name, workers, reading.label)
 
 
 def _is_own(name: str, directory: Path) -> bool:
@@ -103,7 +93,7 @@ def _is_own(name: str, directory: Path) -> bool:
         return True
     if not name or not Path(name).exists():
         return False
-    ours = name in _BUNDLED or prepared.split_version(name)[0] in ORIGINALS
+    ours = name in _BUNDLED or prepared.split_version(name)[0] in prepared.ORIGINALS
     if not ours and not (_is_name(name) and prepared.find(directory, name)):
         return True
     print(
@@ -118,10 +108,10 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     if folder is not None:
         return folder
     base, version = prepared.split_version(name)
-    if base not in ORIGINALS:
+    if base not in prepared.ORIGINALS:
         raise _unprepared(name, directory)
     _check_array_record(name)
-    current = preparation.version(base)
+    current = prepared.prepared_version(base)
     if version not in (None, current):
         raise UserError(
             f"{name} is not prepared in {directory}, and the installed TFDS can only prepare the "
@@ -131,7 +121,7 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     source = _obtainable(name, directory, source_root)  # before anything is written
     with lock(directory, name) as problem:
         if problem is None:  # another process may have prepared it in the meantime
-            return prepared.find(directory, name) or preparation.prepare(directory, name, source)
+            return prepared.find(directory, name) or prepared.prepare(directory, name, source)
     raise UserError(
         f"{name} cannot be prepared in {directory}: {problem}; name a folder that you can write to "
         "with --data-dir"
@@ -148,7 +138,7 @@ def _in_memory(name: str, folder: Path, directory: Path, label: str | None) -> D
         if problem is None:  # another process may have cached it in the meantime
             return cache.read(folder, name, label) or _decode_and_cache(folder, name, label)
     _say_uncached(folder, name, problem)
-    return decoding.decode(folder, name, label)
+    return prepared.decode(folder, name, label)
 
 
 def load_default(
@@ -176,7 +166,7 @@ def load_default(
             workers=workers,
             reading=reading,
         )
-    except archives.UnobtainableError as error:
+    except prepared.UnobtainableError as error:
         mini = load(name + MINI_SUFFIX)
         print(
             f"jaxae: NOT THE FULL DATASET: using the bundled subset {mini.name} "
@@ -256,8 +246,8 @@ def _is_name(name: str) -> bool:
 
 def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | None:
     """Returns the folder with the archives of `name`, or None if they can be downloaded."""
-    source = archives.find(name, source_root)
-    problem = None if source else preparation.download_problem(name)
+    source = prepared.find_archives(name, source_root)
+    problem = None if source else prepared.download_problem(name)
     if problem is None:
         return source
     where = "no --sources are given"
@@ -265,10 +255,10 @@ def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | 
         where = f"{source_root} has no subfolder {name.split('/')[0]}"
     mini = name + MINI_SUFFIX
     bundled = f", or give --dataset {mini} for the bundled subset" if mini in _BUNDLED else ""
-    raise archives.UnobtainableError(
+    raise prepared.UnobtainableError(
         f"{name} is not prepared in {directory}, {where}, and it cannot be downloaded: {problem}; "
-        f"connect to the network, or put {archives.list_files(name)} in DIR/{name.split('/')[0]} "
-        f"and give --sources DIR{bundled}"
+        f"connect to the network, or put {prepared.list_archives(name)} in "
+        f"DIR/{name.split('/')[0]} and give --sources DIR{bundled}"
     )
 
 
@@ -281,7 +271,7 @@ def _unprepared(name: str, directory: Path) -> UserError:
     if base.split("/")[0] in known:
         _check_array_record(name)
         outer = base.split("/")[0]
-        configurations = [other for other in ORIGINALS if other.startswith(f"{outer}/")]
+        configurations = [other for other in prepared.ORIGINALS if other.startswith(f"{outer}/")]
         if configurations:
             return UserError(
                 f"{name!r} names no configuration of {outer}: give one of "
@@ -306,7 +296,7 @@ def _check_array_record(name: str) -> None:
     try:
         importlib.import_module("array_record.python.array_record_module")
     except ImportError:
-        raise archives.UnobtainableError(
+        raise prepared.UnobtainableError(
             f"{name} cannot be loaded: a set that TFDS prepares needs the package array_record, "
             "which is not installed and has no build for Windows; everything else works without "
             f"it: give --dataset {' or '.join(_BUNDLED)}"
@@ -321,7 +311,7 @@ def _decode_and_cache(folder: Path, name: str, label: str | None) -> Dataset:
             f"decoding {name} again",
             file=sys.stderr,
         )
-    dataset = decoding.decode(folder, name, label)
+    dataset = prepared.decode(folder, name, label)
     try:
         cache.write(folder, dataset, label)
     except OSError as error:

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxae.data import own
-from jaxae.data.arrays import open_set
 from jaxae.data.dataset import Dataset
-from jaxae.data.numbers import CHUNK_BYTES
+from jaxae.data.readers import CHUNK_BYTES, open_set
 from jaxae.data.reading import Reading
 from jaxae.errors import UserError
 from jaxae.files import shorten

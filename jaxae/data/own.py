@@ -18,14 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxae import files
-from jaxae.data import cache, hub, listing
-from jaxae.data.arrays import ARRAYS
+from jaxae.data import cache
 from jaxae.data.dataset import Dataset, Split, assemble
-from jaxae.data.huggingface import open_dataset
 from jaxae.data.locks import lock
-from jaxae.data.pictures import PICTURES
+from jaxae.data.readers import ARRAYS, PICTURES, TABLES, hub, open_dataset
+from jaxae.data.readers import name_of as name_of_path
 from jaxae.data.reading import Opened, Reader, Reading
-from jaxae.data.tables import TABLES
 from jaxae.errors import UserError
 
 _READERS = {".npz": ARRAYS, ".npy": ARRAYS, ".csv": TABLES, ".tsv": TABLES}
@@ -57,7 +55,7 @@ def name_of(given: str) -> str:
     if given.startswith(hub.PREFIX):
         place = hub.locate(given)
         return str(replace(place, folder=None))
-    return listing.name_of(_expand(given))
+    return name_of_path(_expand(given))
 
 
 def shown(given: str) -> str:

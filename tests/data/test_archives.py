@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from jaxae import data
-from jaxae.data import archives, preparation, verified
+from jaxae.data import connection
+from jaxae.data.prepared import archives, preparation, verified
 from jaxae.errors import UserError
 from support import tiny
 from support.commands import SECONDS
@@ -174,19 +175,19 @@ def test_download_that_breaks_off(
 def test_the_probe_reports_what_answers(serve, source_root: Path) -> None:
     url = serve(Handler)
     size = (source_root / "mnist" / verified.TEST_LABELS).stat().st_size
-    assert archives.why_unreachable(url + verified.TEST_LABELS, size) is None
-    assert archives.why_unreachable(url + verified.TEST_LABELS, None) is None
-    portal = archives.why_unreachable(url + verified.TEST_LABELS, size + 1)
+    assert connection.why_unreachable(url + verified.TEST_LABELS, size) is None
+    assert connection.why_unreachable(url + verified.TEST_LABELS, None) is None
+    portal = connection.why_unreachable(url + verified.TEST_LABELS, size + 1)
     assert portal is not None
     assert f"answers with {size} bytes" in portal
-    missing = archives.why_unreachable(url + "absent.gz", None)
+    missing = connection.why_unreachable(url + "absent.gz", None)
     assert missing is not None
     assert "HTTP status 404" in missing
 
 
 def test_the_probe_gives_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(archives, "_probe", lambda *_: over.wait(SECONDS))
-    problem = archives.why_unreachable("http://host.invalid/", None, seconds=0.2)
+    monkeypatch.setattr(connection, "_probe", lambda *_: over.wait(SECONDS))
+    problem = connection.why_unreachable("http://host.invalid/", None, seconds=0.2)
     over.set()
     assert problem == "no answer from http://host.invalid/ within 0.2 s"

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from sklearn.datasets import load_digits
 
-from jaxae.data import npy
-from jaxae.data.arrays import ARRAYS
+from jaxae.data.readers import npy
+from jaxae.data.readers.arrays import ARRAYS
 from jaxae.data.reading import Reading
 from jaxae.data.splits import hold_out
 from jaxae.errors import UserError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxae.data import verified
 from jaxae.data.bundled import make
+from jaxae.data.prepared import verified
 from support import tiny
 
 

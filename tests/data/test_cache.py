@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import cache, prepared
+from jaxae.data import cache
+from jaxae.data.prepared import sets
 from support import tiny
 from support.tiny import assert_small_mnist
 
@@ -61,9 +62,7 @@ SPOILS: dict[str, Callable[[Path], object]] = {
     "numbers for class names": lambda folder: change_metadata(folder, "class_names", [1, 2]),
     "another fingerprint": lambda folder: change_metadata(folder, "fingerprint", "0" * 64),
     "no fingerprint": lambda folder: change_metadata(folder, "fingerprint", None),
-    "another state of the set": lambda folder: os.utime(
-        folder.parent / prepared.DATASET_INFO, (0, 0)
-    ),
+    "another state of the set": lambda folder: os.utime(folder.parent / sets.DATASET_INFO, (0, 0)),
 }
 
 
@@ -72,7 +71,7 @@ def test_caches_that_do_not_fit_are_replaced_with_a_message(
     source_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = data.load("mnist", data_dir=tmp_path, sources=source_root)
-    folder = prepared.find(tmp_path, "mnist")
+    folder = sets.find(tmp_path, "mnist")
     assert folder is not None
     capsys.readouterr()
     for name, spoil in SPOILS.items():
@@ -88,7 +87,7 @@ def test_caches_that_do_not_fit_are_replaced_with_a_message(
 
 def test_no_flipped_bit_of_a_cached_array_goes_unnoticed(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
-    folder = prepared.find(tmp_path, "mnist")
+    folder = sets.find(tmp_path, "mnist")
     assert folder is not None
     random = np.random.default_rng(0)
     for file in sorted((folder / cache.FOLDER).glob("*.npy")):

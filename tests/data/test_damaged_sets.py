@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from jaxae import data
-from jaxae.data import cache, shards, streaming
+from jaxae.data import cache, streaming
+from jaxae.data.prepared import shards
 from jaxae.errors import UserError
 from jaxae.runs import RunOptions
 from jaxae.runs import folder as runs_folder

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxae.data import archives, hub, huggingface
+from jaxae.data import connection
+from jaxae.data.readers import hub, huggingface
 from jaxae.data.reading import Reading
 from jaxae.data.splits import hold_out
 from jaxae.errors import UserError
@@ -32,7 +33,7 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps what `datasets` converts in a folder of the test, and the Hub out of reach."""
     monkeypatch.setattr("datasets.config.HF_CACHE_HOME", tmp_path / "cache")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache/datasets")
-    monkeypatch.setattr(archives, "why_unreachable", lambda url, size: f"no answer from {url}")
+    monkeypatch.setattr(connection, "why_unreachable", lambda url, size: f"no answer from {url}")
 
 
 def error_of(source: str, reading: Reading = Reading()) -> str:
@@ -361,6 +362,6 @@ def test_offline_mode_is_respected_and_restored(
     huggingface.open_dataset(source, Reading())
     config = importlib.import_module("datasets.config")
     assert not config.HF_HUB_OFFLINE
-    monkeypatch.setattr(archives, "why_unreachable", lambda url, size: pytest.fail("asks"))
+    monkeypatch.setattr(connection, "why_unreachable", lambda url, size: pytest.fail("asks"))
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in error_of("hf:someone/pets")

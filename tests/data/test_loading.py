@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import archives, cache, decoding, loading, verified
+from jaxae.data import cache, connection, loading
+from jaxae.data.prepared import archives, decoding, verified
 from jaxae.data.reading import Reading
 from jaxae.errors import UserError
 from support import tiny
@@ -26,7 +27,7 @@ source_root = pytest.fixture(tiny.source_root)
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "why_unreachable", lambda url, size: "no network in this test")
+    monkeypatch.setattr(connection, "why_unreachable", lambda url, size: "no network in this test")
 
 
 # What works.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxae.data import numbers
-from jaxae.data.numbers import Survey, make_scaling
+from jaxae.data.readers import numbers
+from jaxae.data.readers.numbers import Survey, make_scaling
 from jaxae.data.splits import divide_by_index, hold_out
 from jaxae.errors import UserError
 

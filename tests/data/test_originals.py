@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from jaxae import data
-from jaxae.data import archives, formats, preparation
-from jaxae.data.originals import ORIGINALS
+from jaxae.data import connection
+from jaxae.data.prepared import formats, preparation
+from jaxae.data.prepared.originals import ORIGINALS
 from jaxae.data.reading import Reading
 from jaxae.errors import UserError
 from support import originals, tiny
@@ -25,7 +26,7 @@ def no_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Presets no folders, and no network."""
     monkeypatch.delenv("JAXAE_SOURCES", raising=False)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-    monkeypatch.setattr(archives, "why_unreachable", lambda url, size: "no network in this test")
+    monkeypatch.setattr(connection, "why_unreachable", lambda url, size: "no network in this test")
 
 
 def pairs(images: Any, labels: Any) -> list[tuple[bytes, int]]:

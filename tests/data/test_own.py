@@ -36,7 +36,7 @@ def test_pictures_are_read_once_and_then_come_from_the_cache(
     assert (first.name, first.own, first.class_names) == ("pets", True, ("cats", "dogs"))
     said = f"pets: {len(first.train.images)} training and {len(first.test.images)} test images of"
     assert f"{said} 4x6x3, in 2 classes" in capsys.readouterr().err
-    monkeypatch.setattr(own, "_read", lambda *_: pytest.fail("the pictures were read again"))
+    monkeypatch.setattr(own, "read", lambda *_: pytest.fail("the pictures were read again"))
     for name in ("pets", "./pets/", str(pets), "pets/../pets"):
         again = data.load(name)
         assert again.fingerprint == first.fingerprint

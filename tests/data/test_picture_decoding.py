@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageFile, ImageOps, ImageSequence
 from PIL.JpegImagePlugin import JpegImageFile
 
-from jaxae.data import picture_decoding
-from jaxae.data.picture_decoding import Target, UnreadableError, decode, read_header
+from jaxae.data.readers import picture_decoding
+from jaxae.data.readers.picture_decoding import Target, UnreadableError, decode, read_header
 from jaxae.errors import UserError
 
 HEIGHT, WIDTH = 6, 9

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxae.data import listing, parallel, picture_decoding, picture_sets
-from jaxae.data.pictures import PICTURES
+from jaxae.data.readers import listing, parallel, picture_decoding, picture_sets
+from jaxae.data.readers.pictures import PICTURES
 from jaxae.data.reading import Opened, Reading
 from jaxae.data.splits import hold_out
 from jaxae.errors import UserError

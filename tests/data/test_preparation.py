@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import cache, preparation, prepared, verified
+from jaxae.data import cache
+from jaxae.data.prepared import preparation, sets, verified
 from jaxae.errors import UserError
 from support import tiny
 
@@ -93,7 +94,7 @@ def test_a_configuration_must_be_named(tmp_path: Path) -> None:
 
 def test_a_set_in_tfrecord_format_is_refused(source_root: Path, tmp_path: Path) -> None:
     data.load("mnist", data_dir=tmp_path, sources=source_root)
-    info = next(tmp_path.rglob(prepared.DATASET_INFO))
+    info = next(tmp_path.rglob(sets.DATASET_INFO))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(UserError, match="stored as tfrecord, which only TensorFlow can read"):
         data.load("mnist", data_dir=tmp_path)

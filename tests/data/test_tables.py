@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
 
-from jaxae.data import tables
+from jaxae.data.readers import tables
+from jaxae.data.readers.tables import TABLES
 from jaxae.data.reading import Reading
 from jaxae.data.splits import hold_out
-from jaxae.data.tables import TABLES
 from jaxae.errors import UserError
 from support.reading import error_of, load, read
 
@@ -293,7 +293,7 @@ def test_endless_lines_and_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_too_many_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jaxae.data.labels._MOST_CLASSES", 20)
+    monkeypatch.setattr("jaxae.data.readers.labels._MOST_CLASSES", 20)
     path = write(tmp_path, table([[n, f"id{n}"] for n in range(30)], "a", "l"))
     assert "more than 20 different values" in error_of(TABLES, path, Reading(label="l"))
 

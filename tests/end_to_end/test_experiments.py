@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxae import checkpoint, data, plots
-from jaxae.data import archives
+from jaxae.data.prepared import archives
 from support.commands import REPOSITORY, Finished, start
 
 pytestmark = pytest.mark.slow

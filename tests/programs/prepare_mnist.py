@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from jaxae import data
-from jaxae.data import verified
+from jaxae.data.prepared import verified
 from support import tiny
 
 

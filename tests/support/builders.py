@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from jaxae.data import preparation
+from jaxae.data.prepared import preparation
 
 
 def prepare(data_dir: Path, name: str, splits: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxae.data import archives, originals, preparation
+from jaxae.data.prepared import archives, originals, preparation
 
 COUNTS = {"train": 30, "validation": 7, "test": 8}
 

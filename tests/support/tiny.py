@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import formats, verified
+from jaxae.data.prepared import formats, verified
 
 _COUNTS = {
     verified.TRAIN_IMAGES: 40,

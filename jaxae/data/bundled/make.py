@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data import archives, preparation, verified
-from jaxae.data.originals import ORIGINALS, Contents
+from jaxae.data.prepared import archives, preparation, verified
+from jaxae.data.prepared.originals import ORIGINALS, Contents
 from jaxae.errors import UserError
 
 _TRAIN_PER_CLASS = 500

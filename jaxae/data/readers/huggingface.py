@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxae.data.hub import Place, cache_folder, load_splits, locate
-from jaxae.data.labels import index_classes
-from jaxae.data.picture_decoding import UnreadableError
-from jaxae.data.picture_sets import (
+from jaxae.data.readers.hub import Place, cache_folder, load_splits, locate
+from jaxae.data.readers.labels import index_classes
+from jaxae.data.readers.picture_decoding import UnreadableError
+from jaxae.data.readers.picture_sets import (
     OPTIONS,
     PictureSet,
     check_size,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxae.data import formats, verified
-from jaxae.data.verified import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from jaxae.data.prepared import formats, verified
+from jaxae.data.prepared.verified import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from jaxae.errors import UserError
 
 _MOST_TEXT = 2**16  # bytes of a file of class names

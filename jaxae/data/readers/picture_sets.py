@@ -11,9 +11,9 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from jaxae.data import parallel
-from jaxae.data.listing import printable
-from jaxae.data.picture_decoding import (
+from jaxae.data.readers import parallel
+from jaxae.data.readers.listing import printable
+from jaxae.data.readers.picture_decoding import (
     Decoded,
     Header,
     Source,

@@ -14,8 +14,8 @@ from typing import TextIO
 
 import numpy as np
 
-from jaxae.data.labels import index_classes
-from jaxae.data.numbers import Survey, check_float32, make_scaling, to_float32
+from jaxae.data.readers.labels import index_classes
+from jaxae.data.readers.numbers import Survey, check_float32, make_scaling, to_float32
 from jaxae.data.reading import Opened, Piece, Reader, Reading, list_names
 from jaxae.data.splits import Division, divide_by_index
 from jaxae.errors import UserError, may_pass, unreadable

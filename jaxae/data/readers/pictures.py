@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data.listing import list_files, name_of
-from jaxae.data.picture_classes import label_pictures, split_pictures
-from jaxae.data.picture_sets import (
+from jaxae.data.readers.listing import list_files, name_of
+from jaxae.data.readers.picture_classes import label_pictures, split_pictures
+from jaxae.data.readers.picture_sets import (
     OPTIONS,
     PictureSet,
     check_size,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from jaxae.data import features
+from jaxae.data.prepared import features
 from jaxae.errors import UserError
 from jaxae.files import Least, Most, Quoted, convert, read_json, shorten, unfit
 

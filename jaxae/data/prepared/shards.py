@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxae.data.features import Label
-from jaxae.data.prepared import Prepared
+from jaxae.data.prepared.features import Label
+from jaxae.data.prepared.sets import Prepared
 from jaxae.errors import UserError, may_pass, unreadable
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode for a number of channels

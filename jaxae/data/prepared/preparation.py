@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxae.data import archives
-from jaxae.data.originals import ORIGINALS, Contents, Features
+from jaxae.data import connection
+from jaxae.data.prepared import archives
+from jaxae.data.prepared.originals import ORIGINALS, Contents, Features
 from jaxae.errors import UserError
 
 
@@ -46,7 +47,7 @@ def registered(name: str) -> dict[str, archives.Registered]:
 def download_problem(name: str) -> str | None:
     """Returns why the archives of `name` cannot be downloaded, or None if they can."""
     smallest = min(registered(name).values(), key=lambda archive: archive.size)
-    return archives.why_unreachable(smallest.url, smallest.size)
+    return connection.why_unreachable(smallest.url, smallest.size)
 
 
 def prepare(data_dir: Path, name: str, source: Path | None) -> Path:

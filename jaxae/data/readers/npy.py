@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from jaxae.data.numbers import CHUNK_BYTES
+from jaxae.data.readers.numbers import CHUNK_BYTES
 from jaxae.errors import UserError, may_pass, unreadable
 from jaxae.files import shorten
 

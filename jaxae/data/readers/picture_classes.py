@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data.listing import name_of, normalize, printable
+from jaxae.data.readers.listing import name_of, normalize, printable
 from jaxae.data.splits import hold_out
 from jaxae.errors import UserError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data import formats
 from jaxae.data.dataset import Split
+from jaxae.data.prepared import formats
 from jaxae.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"

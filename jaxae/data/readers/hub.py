@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxae.data import archives
-from jaxae.data.listing import list_files, name_of
+from jaxae.data import connection
+from jaxae.data.readers.listing import list_files, name_of
 from jaxae.errors import UserError, may_pass
 from jaxae.files import shorten
 
@@ -140,7 +140,7 @@ def _why_unreachable() -> str | None:
 
     if config.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    return archives.why_unreachable(config.HF_ENDPOINT, None)
+    return connection.why_unreachable(config.HF_ENDPOINT, None)
 
 
 @contextlib.contextmanager

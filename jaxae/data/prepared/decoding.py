@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data import shards, verified
 from jaxae.data.dataset import Dataset, Split, assemble
-from jaxae.data.prepared import Prepared, fingerprint, read, split_version
+from jaxae.data.prepared import shards, verified
+from jaxae.data.prepared.sets import Prepared, fingerprint, read, split_version
 from jaxae.data.splits import hold_out
 from jaxae.data.streaming import streamed
 from jaxae.errors import UserError

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from jaxae.data import npy
-from jaxae.data.labels import index_classes
-from jaxae.data.numbers import Survey, make_scaling, to_float32
+from jaxae.data.readers import npy
+from jaxae.data.readers.labels import index_classes
+from jaxae.data.readers.numbers import Survey, make_scaling, to_float32
 from jaxae.data.reading import Opened, Piece, Reader, Reading, list_names
 from jaxae.data.splits import Division, divide_by_index
 from jaxae.errors import UserError
