@@ -47,6 +47,7 @@ class _Own(NamedTuple):
 
     network: Network
     objective: Objective
+    test_objective: Objective | None
     optimizer: optax.GradientTransformation | None
     collections: Variables | None
 
@@ -69,6 +70,7 @@ def fit(
     name: str | None = None,
     model: nn.Module | Network | None = None,
     likelihood: Likelihood | str | None = None,
+    test_objective: Objective | None = None,
     optimizer: optax.GradientTransformation | None = None,
     collections: Variables | None = None,
     out: str | Path | None = None,
@@ -95,6 +97,8 @@ def fit(
       model: for an objective of one's own: a Linen module with `encode` and `decode`, or a
         `jaxae.network.Network`.
       likelihood: a likelihood or its name, for a module of one's own or for a member.
+      test_objective: what tests measure, for an objective of one's own that trains differently,
+        as with dropout; by default the same.
       optimizer: for an objective of one's own; by default Adam.
       collections: for an objective of one's own: initial values of the collections that it updates
         beside those of the model.
@@ -117,14 +121,17 @@ def fit(
     arrays = {key: value for key, value in arrays.items() if value is not None}
     own = None
     if isinstance(objective, str):
-        parts = {"model": model, "optimizer": optimizer, "collections": collections}
+        parts = {"model": model, "test_objective": test_objective}
+        parts |= {"optimizer": optimizer, "collections": collections}
         _check_member(objective, [part for part in parts if parts[part] is not None])
         defaults = replace(train.Options(), objective=objective)
         options |= {} if likelihood is None else {"likelihood": likelihood}
     else:
-        _check_objective(objective, optimizer, options)
-        defaults = _OwnOptions()
-        own = _Own(runs.own_network(model, likelihood), objective, optimizer, collections)
+        for function in (objective, objective if test_objective is None else test_objective):
+            _check_objective(function)
+        _check_optimizer(optimizer, options)
+        defaults, network = _OwnOptions(), runs.own_network(model, likelihood)
+        own = _Own(network, objective, test_objective, optimizer, collections)
     with keywords.worded_for_python(defaults):
         keywords.check_names(options, keywords.names_of(defaults), _elsewhere(defaults))
         chosen = _choose_options(defaults, options, images, out, resume=resume)
@@ -158,13 +165,17 @@ def _check_member(name: str, parts: Sequence[str]) -> None:
         )
 
 
-def _check_objective(objective: Any, optimizer: Any, options: Mapping[str, Any]) -> None:
-    """Raises `UserError` unless an objective and an optimizer of the user's own can be used."""
+def _check_objective(objective: Any) -> None:
+    """Raises `UserError` unless an objective of the user's own can be called."""
     if not callable(objective) or isinstance(objective, type | nn.Module):
         raise UserError(
             f"an objective of type {type(objective).__name__} was given: give a member's name, "
             "such as 'vae', or a function (variables, key, batch) -> jaxae.train.Terms"
         )
+
+
+def _check_optimizer(optimizer: Any, options: Mapping[str, Any]) -> None:
+    """Raises `UserError` for an optimizer that is not optax's, or that another rate is given to."""
     if optimizer is None:
         return
     if not isinstance(optimizer, optax.GradientTransformation):
@@ -258,7 +269,13 @@ def _train(options: Any, dataset: str | data.Dataset, own: _Own | None) -> runs.
     with runs.start(_EXPERIMENT, options, dataset=dataset, how_to_resume=_resuming_call) as run:
         runs.check_fits(own.network, run.shape)
         optimizer = own.optimizer or optax.adam(options.run.learning_rate)
-        recipe = runs.Recipe(own.network, own.objective, optimizer, collections=own.collections)
+        recipe = runs.Recipe(
+            own.network,
+            own.objective,
+            optimizer,
+            test_objective=own.test_objective,
+            collections=own.collections,
+        )
         for epoch in runs.train_epochs(run, recipe):
             if train.shows_reconstructions(epoch):
                 runs.draw_reconstructions(run, epoch)

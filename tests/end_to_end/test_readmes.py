@@ -173,7 +173,7 @@ def test_the_architecture_draws_and_describes_every_room():
 
 @pytest.mark.slow
 def test_research_example_trains(checkout):
-    example, _ = blocks(README, "python")
+    _, example = blocks(README, "python")
     (checkout / "example.py").write_text(example)
     losses = [float(x) for x in re.findall(r"'loss': Array\((\S+),", run(["example.py"], checkout))]
     assert len(losses) == 3
@@ -199,9 +199,13 @@ def test_shell_commands_run_in_order(checkout):
     commands, _ = blocks(EXPERIMENTS, "sh")
     assert all("_mini" in output for output in run_all(commands, checkout))
     assert (checkout / "results/fashion/again/summary.json").exists()
-    _, example = blocks(README, "python")
-    (checkout / "example.py").write_text(example + "print(codes.shape, images.shape)\n")
-    assert run(["example.py"], checkout) == "(2, 20) (2, 28, 28, 1)\n"
+
+
+@pytest.mark.slow
+def test_digits_are_trained_sampled_and_loaded(checkout):
+    example, _ = blocks(README, "python")
+    (checkout / "example.py").write_text(example + "print(codes.shape, samples.shape, len(loss))\n")
+    assert run(["example.py"], checkout).endswith("(1797, 8) (16, 8, 8, 1) 60\n")
 
 
 def run_all(commands: str, folder: Path) -> list[str]:

@@ -54,7 +54,7 @@ def own(images: Any = SCALED, **options: Any) -> Any:
 
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     # The data.
-    "numbers to 16": (lambda: fit(DIGITS), r'from 0 to 16, .*give scale="minmax" to map'),
+    "numbers to 16": (lambda: fit(DIGITS), 'from 0 to 16: .*scale="minmax", which maps'),
     "no array": (lambda: fit(None), "the images given are object"),
     "a number": (lambda: fit(3), r"int64 of shape \(\)"),
     "ragged lists": (lambda: fit([[1.0], [1.0, 2.0]]), "cannot be made an array"),
@@ -89,6 +89,10 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "an unknown likelihood": (lambda: own(likelihood="x"), "no likelihood 'x': give one of bern"),
     "two likelihoods": (lambda: own(model=NETWORK), "given with a Network, which has one"),
     "an optimizer's name": (lambda: own(optimizer="adam"), "optimizer of type str was given"),
+    "a test objective with a member": (
+        lambda: fit(test_objective=squared_error),
+        "test_objective was given with the member vae",
+    ),
     "two learning rates": (
         lambda: own(optimizer=optax.adam(1), learning_rate=1e-3),
         "learning_rate is Adam's",

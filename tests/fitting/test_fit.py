@@ -2,6 +2,7 @@
 
 import json
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import optax
 import pytest
 
 import jaxae
-from jaxae import cli, data, runs, train
+from jaxae import cli, data, objectives, runs, train
 from jaxae.commands import train as command
+from jaxae.likelihoods import GAUSSIAN_SIGMOID
+from jaxae.network import Network
 from support import small_run
 from support.small_fit import DIGITS, LABELS, OPTIONS, OWN, SCALED, squared_error
 
@@ -138,6 +141,23 @@ def test_an_optimizer_and_collections_of_ones_own_are_used(tmp_path: Path) -> No
         run.variables["params"],
         initial["params"],
     )
+
+
+def test_a_test_objective_measures_without_dropout(tmp_path: Path) -> None:
+    measure = partial(objectives.reconstruction, network=Network(OWN["model"], GAUSSIAN_SIGMOID))
+    run = jaxae.fit(
+        SCALED,
+        squared_error,
+        **OWN,
+        test_objective=measure,
+        epochs=1,
+        batch_size=32,
+        out=tmp_path / "run",
+    )
+    assert run.dataset is not None
+    images = run.dataset.test.images
+    errors = np.square(run.reconstruct(images) - images).sum((1, 2, 3))
+    np.testing.assert_allclose(run.history["test_loss"], [errors.mean()], rtol=1e-5)
 
 
 def test_an_interrupt_leaves_a_run_that_can_be_resumed(
