@@ -2,6 +2,9 @@
 
     python experiments/published.py rae
 
+The table `pictures` has no published numbers: it compares members on a folder of color pictures,
+by default the one that experiments/pictures.py makes in ./emoji.
+
 Trains the table's runs with `jaxae train`, evaluates each with `jaxae evaluate`, and puts the
 table, with mean ± standard deviation over replicas, into results/README.md. The same command skips
 runs that are finished and resumes a stopped one from its last checkpoint; after kill -9, wait until
@@ -11,8 +14,10 @@ two cores. published_tables.py lists the tables and their runs.
 
 import math
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,8 +37,8 @@ from published_tables import TABLES, Job, jobs_of
 class Options:
     """Reproduces a table of published numbers."""
 
-    # table to make: vae, iwae, deep, pca or rae
-    table: Annotated[Literal["vae", "iwae", "deep", "pca", "rae"], tyro.conf.Positional]
+    # table to make: vae, iwae, deep, pca, rae or pictures
+    table: Annotated[Literal["vae", "iwae", "deep", "pca", "rae", "pictures"], tyro.conf.Positional]
 
     # --- training ---
     # number of epochs of each training (default: as many as two cores can train)
@@ -41,7 +46,8 @@ class Options:
     replicas: int = 3  # number of seeds to train
 
     # --- data ---
-    dataset: tuple[str, ...] | None = None  # names of TFDS datasets (default: the table's own)
+    # names of TFDS datasets, or paths of your own data (default: the table's own)
+    dataset: tuple[str, ...] | None = None
     # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
     data_dir: Path | None = None
     # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
@@ -55,8 +61,8 @@ class Options:
 def main(options: Options) -> None:
     """Trains and evaluates the missing runs, then writes the tables."""
     _check_options(options)
-    usual = ("mnist", "fashion_mnist") if options.table == "rae" else ("mnist",)
-    for dataset in options.dataset or usual:
+    usual = {"rae": ("mnist", "fashion_mnist"), "pictures": ("emoji",)}
+    for dataset in options.dataset or usual.get(options.table, ("mnist",)):
         rows = [_measure(job, dataset, options) for job in jobs_of(options.table, dataset)]
         _write_table(rows, dataset, options)
     print(f"the table is in {options.page}")
@@ -64,16 +70,39 @@ def main(options: Options) -> None:
 
 def _write_table(rows: list["_Row"], dataset: str, options: Options) -> None:
     """Puts the table of a dataset into the page, with the notes that explain it."""
-    section = f"published-{options.table}-{dataset}".replace("/", "-")
+    name = data.shown_name(dataset)
+    section = f"published-{options.table}-{name}".replace("/", "-")
     title, columns, note = TABLES[options.table]
     command = runs.portable(shlex.join(runs.command_line(sys.argv)))
-    parts = [f"## {title}: {dataset}", f"    {command}", note, _make_table(rows, columns)]
+    if options.table == "pictures":  # its members generate in different ways
+        columns = {
+            key: text for key, text in columns.items() if any(key in r.figures for r in rows)
+        }
+    parts = [f"## {title}: {name}", f"    {command}", note, _make_table(rows, columns)]
     if options.table in ("pca", "deep"):
         parts.append(_compare_with_pca(rows, options, section))
     if "fid" in columns and rows[0].figures["classifier"] is not None:
         parts.append(_describe_classifier(rows[0]))
+    if options.table == "pictures":
+        parts += [part for row in rows for part in _show_pictures(row, options, section)]
     parts.append("\n".join(map(_describe, rows)))
     put_section(options.page, section, "\n\n".join(parts))
+
+
+def _show_pictures(row: "_Row", options: Options, section: str) -> Iterator[str]:
+    """Copies a run's reconstructions, samples and interpolations, and yields their Markdown."""
+    pictures = folder_of(row.job, options) / "pictures"
+    last = list(runs.pictures_by_epoch(folder_of(row.job, options)).values())[-1:]
+    yield f"Reconstructions, samples and interpolations of {row.job.label}:"
+    shown = []
+    for path in [*last, pictures / "samples.png", pictures / "interpolations.png"]:
+        if path.exists():
+            kind = "reconstructions" if path in last else path.stem
+            copy = options.page.parent / "pictures" / f"{section}-{row.job.label}-{kind}.png"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+            shown.append(f"![{kind} of {row.job.label}](pictures/{copy.name})")
+    yield " ".join(shown)
 
 
 def _check_options(options: Options) -> None:
@@ -106,6 +135,8 @@ def _measure(job: Job, dataset: str, options: Options) -> _Row:
     _, columns, _ = TABLES[options.table]
     if not columns.keys() <= figures.keys():
         figures |= _evaluate(folder, options)
+    if options.table == "pictures" and not (folder / "pictures/interpolations.png").exists():
+        run([sys.executable, "-m", "jaxae", "latents", str(folder), *_places(options)])
     return _Row(job, dataset, config, figures)
 
 
@@ -119,9 +150,10 @@ def _evaluate(folder: Path, options: Options) -> dict[str, Any]:
         run([sys.executable, "-m", "jaxae", "evaluate", str(folder), *how])
     evaluation = read_evaluation(judged)
     figures = evaluation.figures | {"classifier": evaluation.classifier}
-    if evaluation.settings.prior == "mixture":
+    prior = evaluation.settings.prior
+    if prior != "normal":
         for name in {"fid", "fid_std"} & figures.keys():
-            figures[f"mixture_{name}"] = figures.pop(name)
+            figures[f"{prior}_{name}"] = figures.pop(name)
     return figures
 
 
@@ -178,7 +210,7 @@ def _cells(row: _Row, columns: dict[str, str]) -> list[str]:
     figures = [_number(row.figures, column) for column in columns]
     published = row.job.published if row.dataset == "mnist" else ""
     epochs = f"{row.figures['epoch']}, {row.config.options.run.replicas}"
-    return [row.job.label, row.dataset, epochs, *figures, published]
+    return [row.job.label, row.config.dataset.name, epochs, *figures, published]
 
 
 def _describe(row: _Row) -> str:
@@ -195,8 +227,8 @@ def _describe_classifier(row: _Row) -> str:
     """Describes the classifier whose features FID and similar figures use."""
     judge = row.figures["classifier"]
     return (
-        f"The classifier of {row.dataset}: accuracy {judge.accuracy:.4g} on the test images, "
-        f"digest `{judge.digest[:16]}`."
+        f"The classifier of {row.config.dataset.name}: accuracy {judge.accuracy:.4g} on the test "
+        f"images, digest `{judge.digest[:16]}`."
     )
 
 
