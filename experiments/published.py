@@ -210,7 +210,7 @@ def _cells(row: _Row, columns: dict[str, str]) -> list[str]:
     figures = [_number(row.figures, column) for column in columns]
     published = row.job.published if row.dataset == "mnist" else ""
     epochs = f"{row.figures['epoch']}, {row.config.options.run.replicas}"
-    return [row.job.label, row.config.dataset.name, epochs, *figures, published]
+    return [row.job.label, data.shown_name(row.dataset), epochs, *figures, published]
 
 
 def _describe(row: _Row) -> str:
@@ -227,7 +227,7 @@ def _describe_classifier(row: _Row) -> str:
     """Describes the classifier whose features FID and similar figures use."""
     judge = row.figures["classifier"]
     return (
-        f"The classifier of {row.config.dataset.name}: accuracy {judge.accuracy:.4g} on the test "
+        f"The classifier of {data.shown_name(row.dataset)}: accuracy {judge.accuracy:.4g} on the test "
         f"images, digest `{judge.digest[:16]}`."
     )
 
