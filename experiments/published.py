@@ -225,10 +225,10 @@ def _describe(row: _Row) -> str:
 
 def _describe_classifier(row: _Row) -> str:
     """Describes the classifier whose features FID and similar figures use."""
-    judge = row.figures["classifier"]
+    judge, name = row.figures["classifier"], data.shown_name(row.dataset)
     return (
-        f"The classifier of {data.shown_name(row.dataset)}: accuracy {judge.accuracy:.4g} on the test "
-        f"images, digest `{judge.digest[:16]}`."
+        f"The classifier of {name}: accuracy {judge.accuracy:.4g} on the test images, "
+        f"digest `{judge.digest[:16]}`."
     )
 
 
