@@ -42,7 +42,8 @@ class Design:
         """Widths of the layers from the image to the code: `hidden`, or a default for the kind.
 
         By default convolutions halve images until their longer side is at most 8 pixels, at least
-        twice if they are strided, and once if they are residual.
+        twice if they are strided, and once if they are residual. Residual networks of images above
+        32 pixels start with fewer channels, because their blocks at the full size cost the most.
         """
         if self.hidden is not None:
             return self.hidden
@@ -51,7 +52,8 @@ class Design:
         count = next(n for n in range(64) if max(self.shape[:2]) <= 8 * 2**n)
         if self.kind == "conv":
             return tuple(min(32 * 2**n, 256) for n in range(max(count, 2)))
-        return tuple(min(16 * 2**n, 64) for n in range(max(count, 1) + 1))
+        first = 16 if count <= 2 else 8
+        return tuple(min(first * 2**n, 64) for n in range(max(count, 1) + 1))
 
 
 def make_pair(

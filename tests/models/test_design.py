@@ -80,8 +80,8 @@ def test_sides_that_are_halved_exactly_give_the_network_without_sizes() -> None:
         ("resnet", 1, (16, 32)),
         ("resnet", 8, (16, 32)),
         ("resnet", 32, (16, 32, 64)),
-        ("resnet", 64, (16, 32, 64, 64)),
-        ("resnet", 128, (16, 32, 64, 64, 64)),
+        ("resnet", 64, (8, 16, 32, 64)),
+        ("resnet", 128, (8, 16, 32, 64, 64)),
     ],
 )
 def test_default_widths_suit_the_longer_side(kind: Any, side: int, widths: Any) -> None:
