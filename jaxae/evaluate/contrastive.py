@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import scipy.special
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxae.evaluate.extractors import (
     FeatureNetwork,
@@ -37,6 +37,7 @@ NOTE = (
 )
 
 _SEEN = 38_400  # training images, counted once in each epoch: 600 steps of 64
+_TESTED = 1024  # test images, at most, that the accuracy is measured on
 _TEMPERATURE = 0.2
 _PROJECTION = 32  # width of the projection that is compared
 _SHIFT = 8  # images are moved by up to an eighth of their side
@@ -66,8 +67,8 @@ def make_task(images: Images, settings: NetworkSettings = NetworkSettings(batch_
     """
     dataset = images.dataset
     train, test = (
-        replace(examples_of(spread(split, _SEEN), images.range), labels=None)
-        for split in (dataset.train, dataset.test)
+        replace(examples_of(spread(split, count), images.range), labels=None)
+        for split, count in ((dataset.train, _SEEN), (dataset.test, _TESTED))
     )
     settings = replace(settings, epochs=max(1, round(_SEEN / len(train.images))))
     encoder = make_encoder(settings, dataset.test.images.shape[1:])
@@ -88,17 +89,27 @@ def normalized_cross_entropy(
     images = pixels(batch.images)
     images = jnp.concatenate([images, distort(distort_key, images)])
     views = jnp.concatenate([change(first_key, images), change(second_key, images)])
-    outputs = apply(model, variables, views)
+    # Padding is no image to be told from.
+    losses, found = contrast(apply(model, variables, views), jnp.tile(batch.weights > 0, 4))
+    return Terms(_mean_of_views(losses), {"accuracy": _mean_of_views(found)})
+
+
+def contrast(
+    outputs: Float[Array, "views features"], real: Bool[Array, " views"]
+) -> tuple[Float[Array, " views"], Float[Array, " views"]]:
+    """Returns NT-Xent of each view, in nats, and 1 if its other view is the most similar, else 0.
+
+    The other view of an image is half of all views further on. Similarities are cosines over a
+    temperature of 0.2; views that are not real are told from no other.
+    """
     norms = jnp.linalg.norm(outputs, axis=1, keepdims=True)
     directions = outputs / jnp.maximum(norms, 1e-6)
-    count = len(views)
-    real = jnp.tile(batch.weights > 0, 4)  # padding is no image to be told from
+    count = len(outputs)
     similarities = directions @ directions.T / _TEMPERATURE
     similarities = jnp.where(real[None] & ~jnp.eye(count, dtype=bool), similarities, _OUT)
     others = jnp.roll(jnp.arange(count), count // 2)
     losses = optax.softmax_cross_entropy_with_integer_labels(similarities, others)
-    found = (jnp.argmax(similarities, axis=1) == others).astype(jnp.float32)
-    return Terms(_mean_of_views(losses), {"accuracy": _mean_of_views(found)})
+    return losses, (jnp.argmax(similarities, axis=1) == others).astype(jnp.float32)
 
 
 def _mean_of_views(values: Float[Array, " views"]) -> Float[Array, " batch"]:

@@ -75,7 +75,7 @@ class FeatureNetwork(nn.Module):
 class Task:
     """What a network is trained on before its features judge images."""
 
-    kind: str  # one word, which also names the folder in the cache
+    kind: str  # one word for the network, which is also in the names of files in the cache
     dataset: Dataset
     model: FeatureNetwork
     objective: Objective  # with a metric "accuracy", in [0, 1]
@@ -168,9 +168,9 @@ def load_or_train(task: Task, folder: Path | None = None) -> TrainedExtractor:
       task: the network and its training.
       folder: the cache; None for the user's cache folder.
     """
-    folder = files.cache_folder() / f"{task.kind}s" if folder is None else folder
+    folder = files.cache_folder() / "features" if folder is None else folder
     key = hashlib.sha256(f"{task.dataset.fingerprint}{task.settings}".encode()).hexdigest()[:16]
-    file = folder / f"{task.dataset.name.replace('/', '.')}-{key}.npz"
+    file = folder / f"{task.dataset.name.replace('/', '.')}-{task.kind}-{key}.npz"
     if not is_writable(folder):
         return _read(file, task) or train(task)
     with FileLock(file.with_suffix(".lock")):
@@ -203,7 +203,7 @@ def train(task: Task) -> TrainedExtractor:
         batch_size=batch_size,
     ):
         state = progress.state
-    evaluate = make_evaluation(task.objective, min(_BATCH_SIZE, len(task.test_examples.images)))
+    evaluate = make_evaluation(task.objective, min(batch_size, len(task.test_examples.images)))
     measured = evaluate(variables_of(state), state.key, task.test_examples)
     variables = jax.device_get(variables_of(state))
     return TrainedExtractor(task, variables, float(measured["accuracy"]), _digest(variables))

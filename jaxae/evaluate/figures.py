@@ -140,7 +140,9 @@ def evaluate_network(
     left_out: LeftOut = {}
     if trained.classes is not None:
         left_out["Probes of codes"] = "the encoder of a conditional network is given the class"
-    elif images.why_no_classes is None:
+    elif images.why_no_classes is not None:
+        left_out["Probes of codes"] = images.why_no_classes
+    else:
         with stage(f"probes of codes{name}"):
             figures |= probe(train, test)
     unknown = why_no_likelihood(trained, images)

@@ -164,7 +164,7 @@ def map_parts(function: Callable[[Split], np.ndarray], split: Split) -> np.ndarr
 
 def scaled(trained: Trained) -> Trained:
     """Returns a network that reads and gives the numbers of a dataset, which are scaled already."""
-    return replace(trained, scaling=None) if getattr(trained, "scaling", None) else trained
+    return replace(trained, scaling=None)
 
 
 def encode(trained: Trained, split: Split) -> np.ndarray:

@@ -102,8 +102,9 @@ def make_galleries(
 
 def _columns_of(images: Images) -> int:
     """Returns how many images fit side by side."""
-    width = min(images.test.images.shape[2], _LARGEST_CELL)
-    return max(4, min(_ROW_WIDTH // width, len(images.test.images)))
+    height, width = images.test.images.shape[1:3]
+    drawn = max(1, round(width * min(1, _LARGEST_CELL / max(height, width))))  # as in `_cells`
+    return max(4, min(_ROW_WIDTH // drawn, len(images.test.images)))
 
 
 def _cells(images: Images, values: np.ndarray) -> np.ndarray:
