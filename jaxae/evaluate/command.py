@@ -138,7 +138,7 @@ def evaluate_run(
         "cost": describe_cost(options.run, networks[0], step / config.steps_per_epoch),
         "features": judge.describe(),
         "classifier": judge.describe_classifier(),
-        "environment": runs.describe_environment(),
+        "environment": runs.describe_environment(dataset),
         "evaluation_seconds": time.perf_counter() - started,
     }
     with stage("report"):

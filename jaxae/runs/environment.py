@@ -18,13 +18,14 @@ from jaxae import data
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment(dataset: data.Dataset) -> dict[str, Any]:
     """Returns this process's command line, commit, package versions and devices.
 
-    The command has the name of the user's own data in place of its path.
+    The command has the name of a dataset that is the user's own in place of its path.
     """
+    words = command_line(sys.argv)
     return {
-        "command": shlex.join(_named(command_line(sys.argv))),
+        "command": shlex.join(_without_path(words, dataset.name) if dataset.own else words),
         "git_commit": git_commit(),
         "versions": {
             "python": platform.python_version(),
@@ -36,15 +37,14 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def _named(words: Sequence[str]) -> list[str]:
-    """Returns a command with the names of datasets in place of their paths."""
+def _without_path(words: Sequence[str], name: str) -> list[str]:
+    """Returns a command with the name of its dataset in place of the path."""
     named = list(words)
     for index, word in enumerate(words):
-        flag, _, value = word.partition("=")
-        if flag == "--dataset" and value:
-            named[index] = f"{flag}={data.shown_name(value)}"
+        if word.startswith("--dataset="):
+            named[index] = f"--dataset={name}"
         elif index and words[index - 1] == "--dataset":
-            named[index] = data.shown_name(word)
+            named[index] = name
     return named
 
 

@@ -38,7 +38,7 @@ def write_config(
     if path.exists():
         config = read_config(folder).values
         config["options"] = describe_options(options, dataset)
-        config.setdefault("resumed", []).append(describe_environment())
+        config.setdefault("resumed", []).append(describe_environment(dataset))
     else:
         config = {
             "experiment": experiment,
@@ -57,7 +57,7 @@ def write_config(
             "network": network,
             "corrupted_tests": corrupted_tests,
             "standardized": standardized,
-            **describe_environment(),
+            **describe_environment(dataset),
         }
     write_json(path, config)
 

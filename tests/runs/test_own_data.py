@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxae import cli, files
+from jaxae import cli, data, files
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.evaluate import command as evaluation
@@ -145,16 +145,21 @@ def test_a_path_for_a_run_of_another_kind_is_refused(
         )
 
 
+@pytest.mark.parametrize("place", ["/home/me/pets", "photos/pets", "~/pets/", "hf:/home/me/pets"])
 def test_the_recorded_command_names_data_without_its_place(
-    monkeypatch: pytest.MonkeyPatch,
+    place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for given, shown in {
-        "--dataset /home/me/pets --epochs 3": "--dataset pets --epochs 3",
-        "--dataset=~/pets/": "--dataset=pets",
-        "--dataset ./pets.npz": "--dataset pets.npz",
-        "--dataset hf:/home/me/pets": "--dataset hf:/home/me/pets",
-        "--dataset cmaterdb/bangla": "--dataset cmaterdb/bangla",
-        "--dataset": "--dataset",
+    pets = data.from_arrays(np.zeros((2, 4, 4), np.uint8), name="pets")
+    for words, shown in {
+        ("--dataset", place, "--epochs", "3"): "--dataset pets --epochs 3",
+        (f"--dataset={place}",): "--dataset=pets",
+        ("--dataset",): "--dataset",
     }.items():
-        monkeypatch.setattr("sys.argv", ["jaxae", "train", *given.split()])
-        assert environment.describe_environment()["command"] == f"jaxae train {shown}"
+        monkeypatch.setattr("sys.argv", ["jaxae", "train", *words])
+        assert environment.describe_environment(pets)["command"] == f"jaxae train {shown}"
+
+
+def test_the_recorded_command_keeps_a_name_of_tfds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["jaxae", "train", "--dataset", "emnist/digits"])
+    command = environment.describe_environment(data.load("mnist_mini"))["command"]
+    assert command == "jaxae train --dataset emnist/digits"
