@@ -35,7 +35,7 @@ class Options:
 
     size: int = 64  # side of a picture in pixels
     font: Path = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # font to draw with
-    # Unicode's list of emoji and their groups
+    # list of emoji and their groups, as Unicode publishes it
     emoji: Path = Path("/usr/share/unicode/emoji/emoji-test.txt")
 
 

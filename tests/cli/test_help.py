@@ -40,6 +40,7 @@ TOOLS = {
     "latents.py": DRAWING,
     "report.py": ["arguments", "output", "help"],
     "published.py": ["arguments", "training", "data", "output", "help"],
+    "pictures.py": ["arguments", "options", "help"],
     "compare.py": ["comparison", "scaling", "output", "help"],
     "gpu.py": ["measurement", "output", "help"],
     "stream.py": ["timing", "data", "output", "help"],

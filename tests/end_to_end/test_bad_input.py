@@ -303,6 +303,20 @@ FLAGS = {
     "--stream yes": "yes",
     "--workers -1 --stream": "--workers -1",
     "--workers 2": "--stream",
+    "--drop-remainder yes": "yes",
+    "--dataset ./nowhere": "there is no such file or folder",
+    "--dataset FOLDER/": "notes (",
+    "--dataset ./FILE": "this kind of file cannot be read",
+    "--dataset FOLDER/ --size 0": "--size 0",
+    "--dataset FOLDER/ --fit crop": "without a size",
+    "--size 8": "--size does not apply to mnist_mini",
+    "--fit diagonal": "diagonal",
+    "--channels 2": "2",
+    "--background red": "red",
+    "--skip-unreadable yes": "yes",
+    "--scale log": "log",
+    "--channels-first yes": "yes",
+    "--label class": "label",
 }
 
 
@@ -336,7 +350,8 @@ def test_a_flag_is_refused_in_one_paragraph(
 
 def test_the_table_has_every_shared_flag() -> None:
     flags = " ".join(FLAGS)
-    for name in RunOptions.__dataclass_fields__:
+    fields = {**RunOptions.__dataclass_fields__, **data.Reading.__dataclass_fields__}
+    for name in fields.keys() - {"reading"}:
         assert f"--{name.replace('_', '-')}" in flags
 
 

@@ -13,7 +13,8 @@ def opens_text(call: ast.Call) -> bool:
     """Whether a call opens, reads or writes a text file through a method of a path."""
     if not isinstance(call.func, ast.Attribute):
         return False
-    if ast.unparse(call.func.value) in ("Image", "os", "tensorstore.KvStore"):
+    others = ("Image", "archive", "os", "place", "tarfile", "tensorstore.KvStore")  # no text
+    if ast.unparse(call.func.value) in others:
         return False
     modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
     binary = call.func.attr == "open" and any("b" in str(mode) for mode in modes)

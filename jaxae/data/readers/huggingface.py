@@ -58,7 +58,7 @@ class _Cell:
         path = Path(value["path"])
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise UnreadableError("its path leads out of the dataset")
-        return path.open(mode)
+        return path.open("rb")
 
 
 def open_dataset(source: str, reading: Reading) -> Opened:
