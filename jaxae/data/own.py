@@ -183,7 +183,8 @@ def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
     """Reads all examples into arrays, in files of a folder or in memory, and scales them."""
     arrays, seen = {}, {}
     for split, count in opened.counts.items():
-        arrays[split] = _new_array(folder, split, (count, *opened.shape), opened.dtype)
+        path = folder and folder / f"{split}_images.npy"
+        arrays[split] = _new_array(path, (count, *opened.shape), opened.dtype)
         seen[split] = np.zeros(count, bool)
     for piece in opened.read():
         arrays[piece.split][piece.positions] = piece.examples
@@ -216,11 +217,9 @@ def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
     return dataset
 
 
-def _new_array(
-    folder: Path | None, split: str, shape: tuple[int, ...], dtype: np.dtype
-) -> np.ndarray:
-    """Returns a new array, mapped to a file of a folder whose room on disk is reserved."""
-    if folder is None:
+def _new_array(path: Path | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Returns a new array, mapped to a file whose room on disk is reserved, or in memory."""
+    if path is None:
         try:
             return np.empty(shape, dtype)
         except (MemoryError, ValueError):
@@ -228,7 +227,6 @@ def _new_array(
                 f"{shape[0]} examples of shape {shape[1:]} do not fit in memory, and the folder "
                 f"{cache_folder()} cannot be written: make it writable, or give a smaller --size"
             ) from None
-    path = folder / f"{split}_images.npy"
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(
         os, "posix_fallocate"
@@ -242,9 +240,7 @@ def _keep(folder: Path | None, split: str, array: np.ndarray, positions: np.ndar
     """Returns an array of some examples, in place of the array in a folder, or in memory."""
     if folder is None:
         return array[positions]
-    kept = np.lib.format.open_memmap(
-        folder / "kept.npy", "w+", array.dtype, (len(positions), *array.shape[1:])
-    )
+    kept = _new_array(folder / "kept.npy", (len(positions), *array.shape[1:]), array.dtype)
     for part in _parts(len(positions)):
         kept[part] = array[positions[part]]
     (folder / "kept.npy").replace(folder / f"{split}_images.npy")

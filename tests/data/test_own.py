@@ -124,6 +124,24 @@ def test_a_full_disk_leaves_nothing_and_the_examples_are_in_memory(
     assert caches(pets) == []
 
 
+def test_a_disk_that_fills_up_without_the_skipped_pictures_is_one_line(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pets / "cats/0.png").write_bytes((pets / "cats/0.png").read_bytes()[:50])
+    reserved = []
+
+    def reserve(*_: object) -> None:
+        reserved.append(1)
+        if len(reserved) > 2:  # the arrays of both splits, but not the ones without gaps
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", reserve, raising=False)
+    dataset = data.load("pets", reading=Reading(skip_unreadable=True))
+    assert len(dataset.train.images) + len(dataset.test.images) == 19
+    assert "(No space left on device)" in capsys.readouterr().err
+    assert caches(pets) == []
+
+
 @pytest.mark.parametrize("damage", ["cut", "bit", "metadata", "scaling"])
 def test_a_damaged_cache_is_read_again(pets: Path, damage: str) -> None:
     values = np.random.default_rng(0).normal(size=(50, 3))
