@@ -43,13 +43,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class StoredArrays:
-    """A source of examples in .npy files, which each read opens, so that processes can share it."""
+    """A source of examples in .npy files, which each read opens, so that processes can share it.
+
+    state: of the file of images, which changes if another process caches other data in its place.
+    """
 
     images: Path
     labels: Path | None
     shape: tuple[int, ...]
     dtype: np.dtype
     count: int
+    state: tuple[int, ...]
 
     @property
     def labeled(self) -> bool:
@@ -64,8 +68,12 @@ class StoredArrays:
         try:
             images = np.load(self.images, mmap_mode="r")[numbers]
             if self.labels is None:
-                return images, np.zeros(len(numbers), _LABELS)
-            return images, np.load(self.labels, mmap_mode="r")[numbers]
+                labels = np.zeros(len(numbers), _LABELS)
+            else:
+                labels = np.load(self.labels, mmap_mode="r")[numbers]
+            if _state(self.images) != self.state:  # last, so that both arrays were the old ones
+                raise ValueError("another process has replaced it")
+            return images, labels
         except (OSError, ValueError, IndexError) as error:
             raise UserError(
                 f"{self.images} cannot be read now ({error}), and it is a cache of your data that "
@@ -151,8 +159,14 @@ def stream_arrays(dataset: Dataset, workers: int) -> Dataset:
     files = [getattr(array, "filename", None) for array in (images, labels)]
     if files[0] is None:
         return dataset
-    source = StoredArrays(Path(files[0]), files[1], images.shape[1:], images.dtype, len(images))
+    place, shape = Path(files[0]), images.shape[1:]
+    source = StoredArrays(place, files[1], shape, images.dtype, len(images), _state(place))
     return replace(dataset, train=streamed(source, None, workers))
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_batches(

@@ -100,6 +100,15 @@ def test_a_stream_whose_cache_vanishes_is_one_error(pets: Path) -> None:
         streamed.train.images[:2]
 
 
+def test_a_stream_never_mixes_old_and_changed_data(pets: Path) -> None:
+    streamed = data.load("pets", stream=True)
+    for file in pets.rglob("*.png"):
+        Image.new("RGB", (6, 4), "white").save(file)
+    data.load("pets")  # as another process does, which caches the new pictures
+    with pytest.raises(UserError, match="another process has replaced it"):
+        streamed.train.images[:2]
+
+
 def test_without_a_cache_the_examples_are_in_memory(
     pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
