@@ -91,7 +91,7 @@ def _is_own(name: str, directory: Path) -> bool:
     """
     if own.is_path(name):
         return True
-    if not name or not Path(name).exists():
+    if not name or not os.path.exists(name):  # noqa: PTH110 (it may be too long)
         return False
     ours = name in _BUNDLED or prepared.split_version(name)[0] in prepared.ORIGINALS
     if not ours and not (_is_name(name) and prepared.find(directory, name)):
@@ -241,7 +241,8 @@ def _expanded(chosen: str | Path) -> Path:
 
 def _is_name(name: str) -> bool:
     """Returns whether this is a TFDS name, which as a path cannot lead out of the data folder."""
-    return re.fullmatch(r"[a-z]\w*(/\w[\w.+-]*)?(:\d+\.\d+\.\d+)?", name) is not None
+    form = r"[a-z]\w*(/\w[\w.+-]*)?(:\d+\.\d+\.\d+)?"
+    return len(name) < 200 and re.fullmatch(form, name) is not None  # a longer one is no file's
 
 
 def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from jaxae import files
 from jaxae.data import cache
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.locks import lock
-from jaxae.data.readers import ARRAYS, PICTURES, TABLES, hub, open_dataset
+from jaxae.data.readers import ARRAYS, PICTURES, TABLES, hub, open_dataset, size_and_time
 from jaxae.data.readers import name_of as name_of_path
 from jaxae.data.reading import Opened, Reader, Reading
 from jaxae.errors import UserError
@@ -94,15 +95,20 @@ def find(name: str, fingerprint: str) -> str | None:
     Data of this fingerprint come first; other data of the same name may have changed since.
     """
     same_name = []
-    for folder in sorted(cache_folder().glob("*/")):
+    try:
+        folders = sorted(cache_folder().iterdir())
+    except OSError:  # there is no cache, or not for this user
+        return None
+    for folder in folders:
         try:
             metadata = cache.read_metadata(folder)
             given, recorded = metadata["given"], metadata["fingerprint"]
-        except Exception:  # missing or damaged, which is noticed when it is loaded
+            fits = name_of(given) == name and _exists(given)
+        except Exception:  # missing or damaged, which is noticed when it is loaded, or data is gone
             continue
-        if isinstance(given, str) and name_of(given) == name and _exists(given):
-            if recorded == fingerprint:
-                return given
+        if fits and recorded == fingerprint:
+            return given
+        if fits:
             same_name.append(given)
     return same_name[0] if len(set(same_name)) == 1 else None
 
@@ -124,7 +130,7 @@ def _expand(path: str) -> Path:
 
 def _exists(given: str) -> bool:
     """Returns whether there is something at an absolute path; a name on a hub always counts."""
-    return given.startswith(hub.PREFIX) or Path(given).exists()
+    return given.startswith(hub.PREFIX) or os.path.exists(given)  # noqa: PTH110
 
 
 def _find_place(given: str) -> _Place:
@@ -137,24 +143,24 @@ def _find_place(given: str) -> _Place:
         return _Place(source, name, partial(hub.identify, source), partial(open_dataset, source))
     path = _expand(given)
     kinds = "a folder of pictures, or a file that ends in " + ", ".join(_READERS)
-    if not path.exists():
-        raise UserError(f"--dataset {given}: there is no such file or folder; give {kinds}")
-    reader = PICTURES if path.is_dir() else _READERS.get(path.suffix.lower())
-    if reader is None or not (path.is_dir() or path.is_file()):
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise UserError(
+            f"--dataset {given}: there is no such file or folder; give {kinds}"
+        ) from None
+    except (OSError, ValueError) as error:  # such as a folder that the user may not enter
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--dataset {given}: it cannot be read ({reason}); give {kinds}") from None
+    reader = PICTURES if stat.S_ISDIR(mode) else _READERS.get(path.suffix.lower())
+    if reader is None or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         raise UserError(f"--dataset {given}: this kind of file cannot be read; give {kinds}")
     return _Place(str(path), name, partial(_identify, path, reader), partial(reader.open, path))
 
 
 def _identify(path: Path, reader: Reader) -> str:
     """Returns a digest of the names, sizes and times of the data's files."""
-    states = []
-    for file in reader.files(path):
-        try:
-            stat = file.stat()
-        except OSError:  # reported when it is read
-            states.append((str(file), None, None))
-        else:
-            states.append((str(file), stat.st_size, stat.st_mtime_ns))
+    states = [(str(file), size_and_time(file)) for file in reader.files(path)]
     return hashlib.sha256(repr(states).encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -117,6 +117,7 @@ def test_without_a_cache_the_examples_are_in_memory(
     (pets.parent / "cache").write_text("not a folder")
     again = data.load("pets", stream=True)
     assert "no cache in" in capsys.readouterr().err
+    assert data.find_own("pets", cached.fingerprint) is None
     assert again.fingerprint == cached.fingerprint
     np.testing.assert_array_equal(again.train.images, cached.train.images)
 
@@ -227,6 +228,8 @@ def test_a_hugging_face_folder_is_cached_and_named_like_others(pets: Path) -> No
     assert again.fingerprint == first.fingerprint
     assert len(caches(pets)) == 1
     assert data.find_own("hf:shared", first.fingerprint) == f"hf:{pets.parent / 'shared'}"
+    shutil.rmtree("shared")
+    assert data.find_own("hf:shared", first.fingerprint) is None
 
 
 BAD_PLACES = {
@@ -234,6 +237,8 @@ BAD_PLACES = {
     "/nothing/at/all": "there is no such file or folder",
     "~nobody_of_this_name/pets": "cannot be read",
     "missing.npz": "there is no such file",
+    "./" + "long" * 100: "cannot be read",
+    "long" * 100: "there is no dataset",
     "pets/cats/0.png": "this kind of file cannot be read",
     "./pets\0": "cannot be read|no such file",
     "file.txt": "this kind of file cannot be read",

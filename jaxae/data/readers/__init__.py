@@ -3,7 +3,7 @@
 from jaxae.data.readers import hub
 from jaxae.data.readers.arrays import ARRAYS, open_set
 from jaxae.data.readers.huggingface import open_dataset
-from jaxae.data.readers.listing import name_of
+from jaxae.data.readers.listing import name_of, size_and_time
 from jaxae.data.readers.numbers import CHUNK_BYTES
 from jaxae.data.readers.pictures import PICTURES
 from jaxae.data.readers.tables import TABLES
@@ -17,4 +17,5 @@ __all__ = [
     "name_of",
     "open_dataset",
     "open_set",
+    "size_and_time",
 ]

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxae.data import connection
-from jaxae.data.readers.listing import list_files, name_of
+from jaxae.data.readers.listing import is_folder, list_files, name_of, size_and_time
 from jaxae.errors import UserError, may_pass
 from jaxae.files import shorten
 
@@ -44,7 +44,7 @@ def locate(source: str) -> Place:
     text = source.removeprefix(PREFIX)
     whole, (start, _, config) = _expanded(text), text.rpartition(":")
     for path, chosen in ((whole, None), (_expanded(start), config)):
-        if path and path.is_dir() and (path is whole or config):
+        if path and is_folder(path) and (path is whole or config):
             return Place(name_of(path), path, chosen)
     name, _, config = text.partition(":")
     if re.fullmatch(r"([\w-][\w.-]*/)?[\w-][\w.-]*", name, re.ASCII) and not set(config) & {*"/\\"}:
@@ -64,8 +64,7 @@ def identify(source: str) -> str:
     place = locate(source)
     if place.folder is not None:
         names = list_files(place.folder).files
-        states = [(name, (place.folder / name).stat()) for name in names]
-        state: Any = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in states]
+        state: Any = [(name, size_and_time(place.folder / name)) for name in names]
     else:
         with _loading(place) as datasets:
             builder = datasets.load_dataset_builder(place.name, place.config)

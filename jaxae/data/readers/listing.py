@@ -80,6 +80,20 @@ def _sort_in(
         problems[name] = error.strerror or str(error)
 
 
+def is_folder(path: Path) -> bool:
+    """Returns whether there is a folder at a path; False also if that cannot be known."""
+    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises without permission)
+
+
+def size_and_time(file: Path) -> tuple[int, int] | None:
+    """Returns a file's size and time in nanoseconds; None if it is gone or cannot be read."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def normalize(name: str) -> str:
     """Returns a name in Unicode's composed form (NFC), so that it is the same on every system."""
     return unicodedata.normalize("NFC", name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data.readers.listing import name_of, normalize, printable
+from jaxae.data.readers.listing import is_folder, name_of, normalize, printable
 from jaxae.data.splits import hold_out
 from jaxae.errors import UserError
 
@@ -20,7 +20,7 @@ def split_pictures(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
 
     Raises `UserError` if a split has no pictures, or if there are more beside train and test.
     """
-    special = {entry.name.casefold() for entry in path.iterdir() if entry.is_dir()}
+    special = {entry.name.casefold() for entry in path.iterdir() if is_folder(entry)}
     special &= {"train", "test"}
     splits: dict[str, list[str]] = {"train": [], "test": []}
     beside = []
