@@ -53,8 +53,8 @@ class StandardizedVectors:
 
 
 VECTORS_NOTE = (
-    "FID, KID, precision and recall compare the vectors themselves, each number standardized by "
-    "the training vectors; no network gives features."
+    "Both distances, precision and recall compare the vectors themselves, each number standardized "
+    "by the training vectors."
 )
 
 

@@ -13,6 +13,7 @@ from jaxae.runs import Config, format_figure, read_records
 
 _HIGHLIGHTS = {
     "test_mse": "Test MSE",
+    "test_r_squared": "Test R²",
     "negative_log_likelihood": "NLL, nats",
     "fid": "FID, our features",
     "linear_probe_accuracy": "Linear probe",
@@ -54,7 +55,7 @@ def make_page(
         highlights=tuple(
             (title, format_figure(figures, name))
             for name, title in _HIGHLIGHTS.items()
-            if name in figures
+            if name in figures and not (name == "fid" and images.are_vectors)  # has no features
         ),
         tables=make_tables(results),
         charts=pictures.make_charts(read_records(run)),

@@ -33,8 +33,8 @@ _PROBES = {
     "neighbour_accuracy": ("Nearest neighbors", "higher is better: accuracy of a vote of five"),
 }
 _GENERATION = {
-    "fid": ("FID", "lower is better: Fréchet distance to test {examples}"),
-    "kid": ("KID", "closer to 0 is better: kernel distance to test {examples}"),
+    "fid": ("{fid}", "lower is better: Fréchet distance to test {examples}"),
+    "kid": ("{kid}", "closer to 0 is better: kernel distance to test {examples}"),
     "precision": ("Precision", "higher is better: share that lies among test {examples}"),
     "recall": ("Recall", "higher is better: share of test {examples} that it covers"),
     "inception_score": (
@@ -68,6 +68,8 @@ def make_tables(results: Results) -> tuple[Table, ...]:
         "codebook_size": figures.get("codebook_size"),
         "binarization": results["binarization"],
         "examples": examples,
+        "fid": "FID" if examples == "images" else "Fréchet distance",
+        "kid": "KID" if examples == "images" else "Kernel distance",
         "numbers": "pixels" if examples == "images" else examples,
         "number": "a pixel in [0, 1]" if "test_psnr" in figures else "a number, after any scaling",
     }
@@ -89,8 +91,8 @@ def _note(results: Results) -> str:
     network = ""
     if "digest" in features:
         network = (
-            f" Its accuracy on the test images is {features['accuracy']:.4f}; its digest begins "
-            f"with {features['digest'][:12]}."
+            f" Its accuracy in that, on test images, is {features['accuracy']:.4f}; its digest "
+            f"begins with {features['digest'][:12]}."
         )
     return (
         f"{features['note']}{network} {results['settings']['generated']:,} {examples} of each kind "
@@ -111,7 +113,7 @@ def _make_table(
     kept = [prefix for prefix in columns if any(prefix + name in known for name in names)]
     rows = [
         Row(
-            row_title,
+            row_title.format(**words),
             tuple(_cell(known, prefix + name) for prefix in kept),
             explanation.format(**words),
         )

@@ -1,5 +1,6 @@
 """The evaluation of data without labels, of one class, in color or in any range, and of vectors."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxae import data, evaluate, likelihoods, metrics, models, pages
+import jaxae
+from jaxae import data, evaluate, likelihoods, metrics, models, pages, runs
+from jaxae.commands import latents
 from jaxae.data import Dataset, Split
 from jaxae.errors import UserError
 from jaxae.evaluate import classifier, contrastive, extractors, figures, images, judge, pictures
@@ -412,3 +415,63 @@ def test_large_color_images_are_reduced_on_the_page(tmp_path: Any) -> None:
     assert scatter is not None
     page = pages.Page("a", "b", (), (), (), (), scatter, (), "")
     assert len(pages.render(page)) < 200_000
+
+
+# From the command to the files.
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
+def test_a_run_on_images_without_labels_is_evaluated_and_drawn(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_dataset(colors(60), colors(20), own=True)
+    folder = tmp_path / "run"
+    options = {"epochs": 1, "batch_size": 30, "latent": 2, "hidden": (8,), "replicas": 2}
+    jaxae.fit(dataset, "vae", likelihood="gaussian", out=folder, **options)
+    capsys.readouterr()
+    evaluate.evaluate_run(evaluate.Options(folder, samples=3), dataset=dataset)
+    told = capsys.readouterr()
+    stages = [line.rpartition(": ")[0] for line in told.err.splitlines()]
+    assert stages[0] == "features that compare images"
+    assert "log-likelihood, replica 2 of 2" in stages
+    assert stages[-1] == "report"
+    lines = told.out.splitlines()
+    (error,) = (line for line in lines if line.strip().startswith("MSE"))
+    assert "±" in error
+    assert "lower is better" in error
+    assert "Inception Score: left out, because the data has no labels" in lines
+    assert lines[-1] == f"done: evaluation.json and report.html in {folder}"
+    results = json.loads((folder / "evaluation.json").read_text())
+    assert results["features"]["kind"] == "contrastive"
+    assert results["classifier"] is None
+    assert results["left_out"]["Probes of codes"] == "the data has no labels"
+    assert runs.read_evaluation(folder).classifier is None
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "vae on mine" in page
+    assert "Probes of codes: left out, because the data has no labels." in page
+    drawn = latents.draw(latents.Options(folder, priors=("normal",)), dataset=dataset)
+    names = {"samples_normal", "interpolations", "morph", "traversal", "neighbors"}
+    assert {path.stem for path in drawn} == names
+    assert "no picture arithmetic: the data has no labels" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_on_vectors_is_evaluated_and_drawn(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_dataset(vectors(60), vectors(20), lambda index: index % 3, own=True)
+    folder = tmp_path / "run"
+    options = {"epochs": 1, "batch_size": 30, "latent": 3, "hidden": (8,)}
+    jaxae.fit(dataset, "vae", likelihood="gaussian_identity", out=folder, **options)
+    evaluate.evaluate_run(evaluate.Options(folder, samples=3), dataset=dataset)
+    printed = capsys.readouterr().out
+    assert "R²" in printed
+    assert "Fréchet distance" in printed
+    assert "FID" not in printed
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "On 20 test vectors" in page
+    assert page.count("<circle") == 20
+    drawn = latents.draw(latents.Options(folder), dataset=dataset)
+    assert [path.stem for path in drawn] == ["codes"]
+    assert "the data are vectors" in capsys.readouterr().err

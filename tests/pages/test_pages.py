@@ -249,6 +249,48 @@ def test_arrays_that_do_not_belong_together_are_refused(change: Any, message: st
         pages.render(replace(PAGE, scatter=replace(SCATTER, **change)))
 
 
+def test_points_may_have_numbers_but_no_classes_and_no_images() -> None:
+    bare = replace(
+        SCATTER,
+        labels=None,
+        class_names=(),
+        thumbnails=None,
+        numbers=np.arange(70) * 3,
+        noun="vector",
+    )
+    html = Elements(pages.render(replace(PAGE, scatter=bare)))
+    circles = [given for name, given in html.found if name == "circle"]
+    assert [given["data-number"] for given in circles] == [str(3 * n) for n in range(70)]
+    assert {given["class"] for given in circles} == {"class-0"}
+    (svg,) = (given for name, given in html.found if name == "svg" and "data-noun" in given)
+    assert svg["data-noun"] == "vector"
+    assert "button" not in [name for name, _ in html.found]
+    assert "sprite" not in [given.get("class") for _, given in html.found]
+    labeled = Elements(pages.render(PAGE))
+    assert "sprite" in [given.get("class") for _, given in labeled.found]
+    assert "data-number" not in {key for _, given in labeled.found for key in given}
+
+
+def test_tables_as_text_align_their_cells_under_their_heads() -> None:
+    rows = (
+        pages.Row("Linear probe", ("0.9", "0.85 ± 0.01"), "accuracy"),
+        pages.Row("A", ("1", "-")),
+    )
+    tables = (
+        pages.Table("Codes", ("codes", "PCA"), rows, "A note."),
+        pages.Table("Cost", ("",), (pages.Row("Epochs", ("12",)),)),
+    )
+    assert pages.as_text(tables).split("\n") == [
+        "Codes            codes           PCA",
+        "  Linear probe     0.9   0.85 ± 0.01   accuracy",
+        "  A                  1             -",
+        "",
+        "Cost",
+        "  Epochs         12",
+    ]
+    assert pages.as_text(()) == ""
+
+
 def test_large_thumbnails_are_averaged() -> None:
     images = np.zeros((2, 128, 64, 1), np.uint8)
     images[1, :, ::2] = 200
