@@ -1,6 +1,7 @@
 """The examples that a run is evaluated on, and how many of them are held in memory at a time."""
 
 import math
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -118,7 +119,22 @@ def _with_labels(split: Split) -> Split:
 
 def take(split: Split, where: slice | np.ndarray) -> Split:
     """Returns the examples of a split at indices."""
-    return Split(split.images[where], None if split.labels is None else split.labels[where])
+    labels = None if split.labels is None else split.labels[where]
+    taken = Split(split.images[where], labels)
+    _release(split.images)
+    return taken
+
+
+def _release(array: Any) -> None:
+    """Drops the pages of a read-only array on disk from memory; they are read again when needed.
+
+    Otherwise a process that goes through a large split ends with all of it in its memory.
+    """
+    while isinstance(array, np.ndarray) and not array.flags.writeable:
+        if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array.base.madvise(mmap.MADV_DONTNEED)
+            return
+        array = array.base
 
 
 def evenly(size: int, count: int) -> np.ndarray:
@@ -154,7 +170,9 @@ def parts(split: Split, numbers: int | None = None) -> Iterator[Split]:
     What is computed from an example has so many numbers; by default as many as the example.
     """
     numbers = math.prod(split.images.shape[1:]) if numbers is None else numbers
-    return (take(split, part) for part in slices(len(split.images), numbers))
+    for part in slices(len(split.images), numbers):
+        yield take(split, part)
+        _release(split.images)
 
 
 def map_parts(function: Callable[[Split], np.ndarray], split: Split) -> np.ndarray:

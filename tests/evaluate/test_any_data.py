@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -303,6 +304,28 @@ def test_arrays_are_not_copied() -> None:
     for split, whole in ((some.train, dataset.train), (some.test, dataset.test)):
         assert np.shares_memory(split.images, whole.images)
         assert np.shares_memory(split.labels, whole.labels)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads Linux's own figures")
+def test_examples_on_disk_do_not_stay_in_memory(tmp_path: Path) -> None:
+    written = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (5000, 8, 8, 3))
+    written[:] = GENERATOR.integers(0, 256, written.shape, np.uint8)
+    written.flush()
+    del written
+    array = np.asarray(np.load(tmp_path / "a.npy", mmap_mode="r"))
+    split = images_of(array, array).test
+
+    def resident() -> int:
+        """The KiB of the file in memory."""
+        blocks = Path("/proc/self/smaps").read_text().split(str(tmp_path / "a.npy"))[1:]
+        return sum(int(block.split("Rss:")[1].split()[0]) for block in blocks)
+
+    sums = [int(part.images.sum()) for part in images.parts(split)]
+    assert resident() == 0
+    assert int(images.spread(split, 900).images.sum()) > 0
+    assert resident() == 0
+    assert sum(sums) == array.sum()
+    assert resident() > 900, "the sum has just read it"
 
 
 def test_a_users_own_data_is_thinned_evenly_and_that_of_tfds_from_the_start() -> None:
