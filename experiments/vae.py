@@ -42,7 +42,11 @@ def main(options: Options) -> None:
     with runs.start("vae", options, dataset="mnist") as run:
         count = len(run.dataset.test.images)
         if not all(0 <= index < count for index in options.path):
-            raise UserError(f"--path {options.path}: test images are numbered 0 to {count - 1}")
+            raise UserError(
+                "--path {} {}: give the numbers of two test images, from 0 to {}".format(
+                    *options.path, count - 1
+                )
+            )
         model = models.vae(run.shape, options.latent, dtype=options.run.dtype)
         network = Network(model, likelihoods.BERNOULLI)
         negative_elbo = partial(objectives.negative_elbo, network=network, beta=options.beta)
