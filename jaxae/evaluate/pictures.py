@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jaxae import latents, metrics, pages, plots, priors, runs
+from jaxae.errors import UserError
 from jaxae.evaluate.images import Images, encode, reconstruct, take
 from jaxae.network import Trained
 from jaxae.pages import Chart, Gallery, Picture, Scatter
@@ -145,6 +146,8 @@ def _pairs(images: Images, *, conditional: bool) -> list[np.ndarray]:
     classes = np.array([]) if labels is None else np.unique(labels[labels >= 0])
     if len(classes) < 2 and not conditional:
         size = len(images.test.images)
+        if size < 2:
+            raise UserError("there is no second test image to draw a path to")
         return list(images.choose(size, 2 * min(_ROWS, max(1, size // 2))).reshape(-1, 2))
     members = [np.flatnonzero(labels == label) for label in classes[:_ROWS]]
     firsts = np.array([indices[0] for indices in members])

@@ -440,6 +440,13 @@ def test_large_color_images_are_reduced_on_the_page(tmp_path: Any) -> None:
     assert len(pages.render(page)) < 200_000
 
 
+def test_one_test_image_has_no_path_to_another() -> None:
+    split = Split(np.zeros((1, 8, 8, 1), np.uint8), None)
+    some = evaluate.make_images(data.assemble("one", split, split, ()), "none")
+    with pytest.raises(UserError, match="no second test image"):
+        pictures._pairs(some, conditional=False)
+
+
 # From the command to the files.
 
 
