@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import optax
 
-from jaxae import likelihoods, metrics, models, plots, runs
+from jaxae import evaluate, likelihoods, metrics, models, plots, runs
 from jaxae.cli import run_main
 from jaxae.network import Network
 from jaxae.runs import RunOptions
@@ -37,11 +37,11 @@ def main(options: Options) -> None:
                 reconstructions = epoch.trained.reconstruct(images)
                 by_pca = _compare_with_pca(run, pca)[:10]
                 with runs.skip_failed_picture("reconstructions"):
-                    picture = plots.stack_rows(images / 255, reconstructions)
+                    picture = plots.stack_rows(images, reconstructions)
                     caption = f"test images and reconstructions, epoch {epoch.number}"
                     runs.save_picture(run, "reconstructions", picture, caption)
                 with runs.skip_failed_picture("with_pca"):
-                    picture = plots.stack_rows(images / 255, reconstructions, by_pca)
+                    picture = plots.stack_rows(images, reconstructions, by_pca)
                     caption = f"test images, reconstructions, PCA with {options.latent} components"
                     runs.save_picture(run, "with_pca", picture, caption)
 
@@ -57,8 +57,10 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 
 def _compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
     """Returns PCA's reconstructions of test images [N, H, W, C] in [0, 1]; records its errors."""
-    targets = run.dataset.test.images / 255
-    images = np.clip(pca.reconstruct(run.dataset.test.images) / 255, 0, 1)
+    pixels = run.dataset.test.images
+    targets = evaluate.as_floats(pixels)
+    scale = 255 if pixels.dtype == np.uint8 else 1
+    images = np.clip(pca.reconstruct(pixels) / scale, 0, 1)
     errors = {
         "pca_test_mse": float(metrics.mse(images, targets).mean()),
         "pca_test_psnr": float(metrics.psnr(images, targets).mean()),
