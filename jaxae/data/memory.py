@@ -42,9 +42,9 @@ def from_arrays(
         by their indices, so the same indices are chosen each time.
       test_labels: the labels of `test`.
       class_names: a name for each label, which is then an index from 0.
-      scale: "minmax" maps the range of the training numbers to [0, 1], "standardize" gives them
-        mean 0 and deviation 1, and "none" leaves them as they are; images are scaled as a whole,
-        vectors column by column.
+      scale: "minmax" maps the range of the training numbers to [0, 1], to which test images are
+        clipped, "standardize" gives them mean 0 and deviation 1, and "none" leaves them as they
+        are; images are scaled as a whole, vectors column by column.
       channels_first: whether images are [N, C, H, W].
       name: what captions and configs show.
 

@@ -207,7 +207,8 @@ def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
     if scaling is not None:
         for array in arrays.values():
             for part in _parts(len(array)):
-                array[part] = scaling.apply(array[part])
+                scaled = scaling.apply(array[part])
+                array[part] = scaled.clip(0, 1) if opened.clipped else scaled
     labels = None
     if opened.labels is not None:
         labels = {split: opened.labels[split][there] for split, there in seen.items()}

@@ -30,9 +30,9 @@ class Reading:
     background: Literal["white", "black"] = "white"  # color that transparent pixels are drawn over
     skip_unreadable: bool = False  # leave out files that cannot be read, and list them
     # how numbers in arrays and tables are scaled: by the range of the training split to [0, 1]
-    # (minmax), by its mean and deviation to 0 and 1 (standardize), or not at all (none); images as
-    # a whole, vectors column by column (default: standardize vectors, expect images to be uint8 or
-    # in [0, 1])
+    # (minmax; test images are clipped to it), by its mean and deviation to 0 and 1 (standardize),
+    # or not at all (none); images as a whole, vectors column by column (default: standardize
+    # vectors, expect images to be uint8 or in [0, 1])
     scale: Literal["minmax", "standardize", "none"] | None = None
     channels_first: bool = False  # images in arrays are [N, C, H, W], not [N, H, W, C]
     # column of a table, or feature of a TFDS or Hugging Face dataset, that holds the classes
@@ -91,6 +91,8 @@ class Opened:
         dataset. Raises `UserError` at the latest at the end if examples cannot be read.
       scaling: makes the scaling of the examples, from those of the training split, which are
         given as one array on disk; None leaves them as they are.
+      clipped: whether scaled examples are clipped to [0, 1], because those of the test split may
+        reach beyond the range of the training split.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Opened:
     class_names: tuple[str, ...]
     read: Callable[[], Iterator[Piece]]
     scaling: Callable[[np.ndarray], Scaling] | None = None
+    clipped: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,13 @@ def test_the_given_arrays_stay_writable_and_unchanged() -> None:
     assert not np.shares_memory(dataset.train.images, images)
 
 
+def test_test_images_beyond_the_range_of_training_are_clipped_and_vectors_are_not() -> None:
+    images = data.from_arrays(FLOATS, test=3 * FLOATS - 1, scale="minmax").test.images
+    assert (images.min(), images.max()) == (0, 1)
+    vectors = FLOATS.reshape(40, -1)
+    assert data.from_arrays(vectors, test=3 * vectors, scale="minmax").test.images.max() > 2
+
+
 def test_lists_are_arrays() -> None:
     dataset = data.from_arrays([[0.0, 1.0], [2.0, 5.0]], ["cat", "dog"], scale="none")
     assert dataset.class_names == ("cat", "dog")

@@ -190,6 +190,7 @@ def open_set(name: str, place: str, arrays: Mapping[str, ArraySource], reading: 
         class_names=class_names,
         read=partial(_read, parts),
         scaling=make_scaling(scale, str(train.stored)),
+        clipped=scale == "minmax" and not train.is_vectors,
     )
     if len(parts) == 2:
         return opened
