@@ -177,9 +177,9 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
 def _choose_likelihood(options: Options, dataset: data.Dataset) -> likelihoods.Likelihood:
     """Returns the named likelihood, or the default one for images or vectors.
 
-    Raises `UserError` if it cannot take the standard deviation or the dataset's numbers.
+    Raises `UserError` if it cannot take the standard deviation or binarized images.
     """
-    images, deviation = dataset.train.images[:10_000], options.standard_deviation
+    images, deviation = dataset.train.images, options.standard_deviation
     name = options.likelihood or ("gaussian_identity" if images.ndim == 2 else "bernoulli")
     likelihood = likelihoods.BY_NAME[name]
     if name in likelihoods.WITH_DEVIATION and deviation is not None:
@@ -189,14 +189,6 @@ def _choose_likelihood(options: Options, dataset: data.Dataset) -> likelihoods.L
             f"--standard-deviation {deviation}: --likelihood {name} does not take one; leave it "
             f"out, or choose {' or '.join(likelihoods.WITH_DEVIATION)}"
         )
-    if likelihood.bounded and images.dtype != np.uint8:
-        low, high = float(images.min()), float(images.max())
-        if not 0 <= low <= high <= 1:
-            raise UserError(
-                f"--likelihood {name} is of numbers in [0, 1], and those of {dataset.name} reach "
-                f"from {low:g} to {high:g}: choose --likelihood gaussian_identity or "
-                "gaussian_identity_learned, or give --scale minmax"
-            )
     if not likelihood.bounded and options.binarization != "none":
         raise UserError(
             f"--binarization {options.binarization} draws pixels in [0, 1] as 0 or 1, and "

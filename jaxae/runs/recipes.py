@@ -5,9 +5,12 @@ from functools import cached_property, partial
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from jaxae import data, devices, objectives, train
+from jaxae.errors import UserError
+from jaxae.likelihoods import Likelihood
 from jaxae.network import Network, Trained
 from jaxae.train import Examples, is_standardized
 
@@ -44,6 +47,20 @@ def reconstruction_recipe(
     """Returns the recipe of a plain autoencoder; change it with `dataclasses.replace`."""
     objective = partial(objectives.reconstruction, network=network, per_pixel=per_pixel)
     return Recipe(network, objective, optimizer)
+
+
+def check_range(likelihood: Likelihood, dataset: data.Dataset) -> None:
+    """Raises `UserError` if a likelihood is of numbers in [0, 1] and the dataset has others."""
+    images = dataset.train.images[:10_000]
+    if not likelihood.bounded or images.dtype == np.uint8:
+        return
+    low, high = float(images.min()), float(images.max())
+    if not 0 <= low <= high <= 1:
+        raise UserError(
+            f"the likelihood of this network is of numbers in [0, 1], and those of {dataset.name} "
+            f"reach from {low:g} to {high:g}: give --scale minmax, or train with jaxae train and "
+            "--likelihood gaussian_identity or gaussian_identity_learned"
+        )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from jaxae.runs.loading import describe_network
 from jaxae.runs.meter import Meter
 from jaxae.runs.pictures import draw_curves
 from jaxae.runs.reading import read_records
-from jaxae.runs.recipes import Epoch, Recipe, of_split
+from jaxae.runs.recipes import Epoch, Recipe, check_range, of_split
 from jaxae.runs.restoring import starting_point
 from jaxae.runs.seeds import fixed_keys
 from jaxae.train import Examples, check_examples, steps_in_epoch
@@ -52,6 +52,7 @@ def train_epochs(
       UserError: the checkpoint to start from does not fit, or the examples cannot be trained on.
     """
     shared = run.shared
+    check_range(recipe.network.likelihood, run.dataset)
     examples = check_examples(recipe.examples or of_split(run.dataset.train), shared.batch_size)
     steps_per_epoch = steps_in_epoch(
         len(examples.images), shared.batch_size, drop_remainder=shared.drop_remainder
