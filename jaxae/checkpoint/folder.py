@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from jaxae.checkpoint.reading import METADATA, DamagedError, read_metadata
+from jaxae.checkpoint.reading import METADATA, DamagedError, absolute, read_metadata
 from jaxae.devices import is_first_process
 from jaxae.errors import MISSING, UserError, unreadable
 from jaxae.files import decode_json, encode_json, write_whole
@@ -34,7 +34,7 @@ UNREADABLE = "\\"
 
 def check_path(folder: Path, characters: str = UNWRITABLE + UNREADABLE) -> None:
     """Raises `UserError` if a folder's absolute path has characters that break checkpoints."""
-    path = folder.absolute().as_posix()
+    path = absolute(folder).as_posix()
     if _REMOTE.search(path) or not _is_utf8(path):
         raise UserError(
             f"{path!a} is remote, or is not UTF-8, and checkpoints cannot be saved there: give "

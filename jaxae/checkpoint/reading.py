@@ -101,7 +101,7 @@ def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
             problem = None
             try:
                 with context:
-                    tree = ocp.load(str(path.absolute()), abstract)
+                    tree = ocp.load(str(absolute(path)), abstract)
                 break
             # Damage makes Orbax, TensorStore and decoders raise errors of many types.
             except Exception as error:
@@ -121,6 +121,11 @@ def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
     return tree
 
 
+def absolute(path: Path) -> Path:
+    """Returns an absolute path without "..", which TensorStore refuses."""
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
 def verify(path: Path) -> None:
     """Checks a checkpoint's description, and that each leaf is listed; reads no numbers.
 
@@ -131,7 +136,7 @@ def verify(path: Path) -> None:
     import tensorstore
 
     leaves = read_metadata(path)["leaves"]
-    base = {"driver": "file", "path": f"{path.absolute()}/state/"}
+    base = {"driver": "file", "path": f"{absolute(path)}/state/"}
     try:
         opened = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
         found = opened.list().result()

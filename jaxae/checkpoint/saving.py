@@ -26,7 +26,7 @@ from jaxae.checkpoint.folder import (
     set_aside,
     steps,
 )
-from jaxae.checkpoint.reading import DamagedError, quiet_failures, read, verify
+from jaxae.checkpoint.reading import DamagedError, absolute, quiet_failures, read, verify
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 
@@ -65,7 +65,7 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
     )
     with _clear_errors(folder):
         checkpointer = ocp.training.Checkpointer(
-            str(folder.absolute()),
+            str(absolute(folder)),
             preservation_policy=keep,  # pyright: ignore[reportArgumentType]
             context=context,
         )

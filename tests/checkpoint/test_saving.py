@@ -34,6 +34,16 @@ def restored_step(folder: Path, step: int | None = None) -> int:
 
 
 @pytest.mark.slow
+def test_a_path_may_lead_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep/work").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("deep/work")
+    monkeypatch.chdir(tmp_path / "deep/work")
+    for place, meant in (("../run", "deep/run"), (f"{tmp_path}/link/../other", "deep/other")):
+        save_losses(Path(place), 1.0)
+        assert restored_step(Path(place)) == restored_step(tmp_path / meant) == 1
+
+
+@pytest.mark.slow
 def test_restores_the_same_bits(tmp_path: Path) -> None:
     tree = make_tree()
     with checkpoint.open_checkpoints(tmp_path / "checkpoints") as checkpointer:
