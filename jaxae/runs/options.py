@@ -193,10 +193,18 @@ def check_same(options: Options, saved: Options) -> None:
     changed = [name for name in now if name not in _FREE_ON_RESUME and now[name] != before[name]]
     if changed:
         name = changed[0]
+        given, started = (_shown(values[name]) for values in (now, before))
         raise UserError(
-            f"--{name.replace('_', '-')} {now[name]}: the run to resume was started with "
-            f"{before[name]}; leave it as it was, or start a new run"
+            f"--{name.replace('_', '-')} {given}: the run to resume was started with {started}; "
+            "leave it as it was, or start a new run"
         )
+
+
+def _shown(value: Any) -> str:
+    """Returns the value of an option as a command line has it."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return "the default" if value is None else str(value)
 
 
 def _flatten(options: Any) -> dict[str, Any]:
