@@ -98,9 +98,19 @@ class Config:
 
 def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
     """Raises `UserError` if a dataset has other content than the one a run was trained on."""
+    changes = describe_changes(config, dataset)
+    if changes is not None:
+        raise UserError(
+            f"{folder} was trained on a {config.dataset.name} with other content than is found now "
+            f"({changes}): give the data that it was trained on (--dataset, --data-dir, --sources)"
+        )
+
+
+def describe_changes(config: Config, dataset: data.Dataset) -> str | None:
+    """Says how a dataset differs from the one a run was trained on; None if it does not."""
     expected = config.dataset
     if dataset.fingerprint == expected.fingerprint:
-        return
+        return None
     found = {
         "training images": (expected.train_images, len(dataset.train.images)),
         "test images": (expected.test_images, len(dataset.test.images)),
@@ -114,11 +124,7 @@ def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
         for what, (before, now) in found.items()
         if before is not None and before != now
     ]
-    raise UserError(
-        f"{folder} was trained on a {expected.name} with other content than is found now "
-        f"({'; '.join(changes) or 'as many images, of which some differ'}): give the data that it "
-        "was trained on (--dataset, --data-dir, --sources)"
-    )
+    return "; ".join(changes) or "as many images, of which some differ"
 
 
 def _sides(shape: Sequence[int]) -> str:

@@ -26,7 +26,7 @@ from jaxae import checkpoint, data
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
 from jaxae.runs import records
-from jaxae.runs.config import check_dataset, read_config
+from jaxae.runs.config import check_dataset, describe_changes, read_config
 from jaxae.runs.environment import command_line, split_command, words_of
 from jaxae.runs.options import Options, RunOptions
 from jaxae.runs.progress import show_line
@@ -247,7 +247,9 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> data.Dataset:
     """Returns the dataset of a restored run, under the name that it had when the run started.
 
-    Raises `UserError` if the run is of another experiment, or was trained on other data.
+    A run that is loaded may be evaluated on other data; if they only share the name of what it was
+    trained on, a warning says so. Raises `UserError` if the run is of another experiment, or if it
+    is resumed and was trained on other data.
     """
     folder = shared.restored
     assert folder is not None
@@ -261,6 +263,13 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
     if shared.resume is not None:
         check_dataset(folder, config, dataset)
         return replace(dataset, name=config.dataset.name)
+    changes = describe_changes(config, dataset)
+    if dataset.own and dataset.name == config.dataset.name and changes is not None:
+        print(
+            f"warning: {folder} was trained on a {dataset.name} with other content than is found "
+            f"now ({changes}), and its numbers are of what is found",
+            file=sys.stderr,
+        )
     return dataset
 
 

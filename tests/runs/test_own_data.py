@@ -121,8 +121,9 @@ def test_options_of_reading_are_kept_and_cannot_change(
 ) -> None:
     start(pets, monkeypatch)
     assert cli.parse(train.Options, ["--resume", "run"]).run.reading.size == (8,)
-    with pytest.raises(UserError, match=r"--size .*16.*: the run to resume was started with"):
-        cli.parse(train.Options, ["--resume", "run", "--size", "16"])
+    message = "^--size 16 20: the run to resume was started with 8;"
+    with pytest.raises(UserError, match=message):
+        cli.parse(train.Options, ["--resume", "run", "--size", "16", "20"])
 
 
 def test_streamed_runs_equal_those_in_memory(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +134,18 @@ def test_streamed_runs_equal_those_in_memory(pets: Path, monkeypatch: pytest.Mon
         [record["test_loss"] for record in read_records(Path(run))] for run in ("memory", "run")
     ]
     assert losses[0] == pytest.approx(losses[1])
+
+
+def test_a_loaded_run_warns_of_other_data_of_the_same_name(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "--hidden 4 --latent 2 --epochs 1 --batch-size 20"
+    train_with(f"--dataset {pets} {line} --out run", monkeypatch)
+    train_with("--load run --out loaded", monkeypatch)
+    assert "warning: run was trained on" not in capsys.readouterr().err
+    next(pets.rglob("*.png")).unlink()
+    train_with("--load run --out again", monkeypatch)
+    assert "warning: run was trained on a pets with other content" in capsys.readouterr().err
 
 
 def test_a_path_for_a_run_of_another_kind_is_refused(
