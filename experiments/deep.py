@@ -6,6 +6,7 @@ Test MSE 0.0204 after 5 epochs; PCA reaches 0.0018. At a learning rate of 0.01 m
 code and many of the output die, and stay at 0. About ten seconds on two cores.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import optax
 
 from jaxae import evaluate, likelihoods, metrics, models, plots, runs
 from jaxae.cli import run_main
+from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.runs import RunOptions
 
@@ -28,6 +30,12 @@ class Options:
 def main(options: Options) -> None:
     """Trains, and draws ten test images above their reconstructions, with PCA's below."""
     with runs.start("deep", options, dataset="mnist") as run:
+        most = min(len(run.dataset.train.images), math.prod(run.shape))
+        if options.latent > most:
+            raise UserError(
+                f"--latent {options.latent}: PCA, which this compares with, finds at most {most} "
+                f"components in {run.dataset.name}; give --latent {most} or less"
+            )
         pca = metrics.fit_pca(run.dataset.train.images, options.latent)
         for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
             if epoch.number == 1 or epoch.last:

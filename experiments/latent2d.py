@@ -38,7 +38,10 @@ def main(options: Options) -> None:
     with runs.start("latent2d", options, dataset="mnist", keep_all=True) as run:
         split = run.dataset.train
         if options.images > len(split.images):
-            raise UserError(f"--images {options.images}: give at most {len(split.images)}")
+            raise UserError(
+                f"--images {options.images}: {run.dataset.name} has {len(split.images)} training "
+                f"images; give --images {len(split.images)} or fewer"
+            )
         labels = None if split.labels is None else split.labels[: options.images]
         examples = Examples(split.images[: options.images], labels)
         recipe = replace(make_recipe(options, run.shape), examples=examples)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def lock(directory: Path, name: str) -> Iterator[str | None]:
-    """Locks a set in a folder, which is created; other processes wait.
+def lock(directory: Path, name: str, shown: str | None = None) -> Iterator[str | None]:
+    """Locks a set in a folder, which is created; other processes wait, and call it `shown`.
 
     Yields None, or the problem if the folder is not writable.
     """
@@ -27,7 +27,10 @@ def lock(directory: Path, name: str) -> Iterator[str | None]:
         try:
             held.acquire(timeout=1)
         except Timeout:
-            print(f"jaxae: waiting for another process to prepare {name} ...", file=sys.stderr)
+            print(
+                f"jaxae: waiting for another process to prepare {shown or name} ...",
+                file=sys.stderr,
+            )
             held.acquire()
     except OSError as error:
         yield error.strerror

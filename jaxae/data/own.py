@@ -81,7 +81,7 @@ def load(given: str, reading: Reading) -> Dataset:
     found = cache.read_arrays(cached, place.name, place.identify(), own=True)
     if found is not None:
         return found
-    with lock(folder, cached.name) as problem:
+    with lock(folder, cached.name, place.name) as problem:
         if problem is None:  # another process may have cached it in the meantime
             found = cache.read_arrays(cached, place.name, place.identify(), own=True)
             return found or _read_and_cache(place, reading, cached)

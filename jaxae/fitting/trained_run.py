@@ -11,9 +11,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxae import checkpoint, data, evaluate, pages, plots, priors, runs
-from jaxae.commands import latents
+from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.evaluate import Images
+from jaxae.fitting.options import worded_for_python
 from jaxae.likelihoods import Likelihood
 from jaxae.network import Network, Trained
 from jaxae.priors import Prior
@@ -171,7 +172,9 @@ class TrainedRun:
             out=None if out is None else Path(out),
         )
         dataset = self._dataset(dataset)
-        return evaluate.evaluate_run(options, network=self.network, dataset=dataset)["figures"]
+        with worded_for_python(train.Options()):
+            found = evaluate.evaluate_run(options, network=self.network, dataset=dataset)
+        return found["figures"]
 
     def explore(
         self,
@@ -202,7 +205,8 @@ class TrainedRun:
             out=None if out is None else Path(out),
         )
         dataset = self._dataset(dataset)
-        return latents.draw(options, network=self.network, dataset=dataset)
+        with worded_for_python(train.Options()):
+            return latents.draw(options, network=self.network, dataset=dataset)
 
     def _dataset(self, given: data.Dataset | None) -> data.Dataset:
         """Returns the dataset given, the one in memory, or the one that the run's config names."""

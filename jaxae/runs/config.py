@@ -101,7 +101,7 @@ def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
     changes = describe_changes(config, dataset)
     if changes is not None:
         raise UserError(
-            f"{folder} was trained on a {config.dataset.name} with other content than is found now "
+            f"{folder} was trained on {config.dataset.name} with other content than is found now "
             f"({changes}): give the data that it was trained on (--dataset, --data-dir, --sources)"
         )
 

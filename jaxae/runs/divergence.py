@@ -27,6 +27,7 @@ from jaxae.train import (
     steps_done,
 )
 
+_RISE = 0.1  # of the test loss before training, in proportion, that counts as a divergence
 _PATIENCE = 10  # non-finite steps in a row that stop training
 
 
@@ -70,10 +71,11 @@ def check_finite(
 def describe_divergence(
     record: Mapping[str, Any], untrained: Mapping[str, Any] | None
 ) -> str | None:
-    """Says that the test loss is not finite, or above that of the untrained network; else None.
+    """Says that the test loss is not finite, or well above that of the untrained network; else None.
 
     Both are test numbers as in a record; without those of the untrained network, only the first is
-    checked. Of replicas, one is enough.
+    checked. Of replicas, one is enough. Well above is a tenth of its size more: a short training
+    on few images may end slightly above where it began.
     """
     losses, before = (
         np.asarray(numbers.get("test_loss_replicas", [numbers.get("test_loss", math.nan)]), float)
@@ -81,7 +83,8 @@ def describe_divergence(
     )
     if not np.isfinite(losses).all():
         return "the test loss is not finite"
-    worse = np.broadcast_to(losses > before, losses.shape)  # False where one is NaN
+    limit = before + _RISE * np.abs(before)
+    worse = np.broadcast_to(losses > limit, losses.shape)  # False where one is NaN
     if not worse.any():
         return None
     index = int(np.argmax(worse))

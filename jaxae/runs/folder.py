@@ -266,7 +266,7 @@ def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset)
     changes = describe_changes(config, dataset)
     if dataset.own and dataset.name == config.dataset.name and changes is not None:
         print(
-            f"warning: {folder} was trained on a {dataset.name} with other content than is found "
+            f"warning: {folder} was trained on {dataset.name} with other content than is found "
             f"now ({changes}), and its numbers are of what is found",
             file=sys.stderr,
         )

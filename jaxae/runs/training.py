@@ -53,7 +53,13 @@ def train_epochs(
     """
     shared = run.shared
     check_range(recipe.network.likelihood, run.dataset)
-    examples = check_examples(recipe.examples or of_split(run.dataset.train), shared.batch_size)
+    examples = recipe.examples or of_split(run.dataset.train)
+    if shared.batch_size > len(examples.images):
+        raise UserError(
+            f"--batch-size {shared.batch_size}: {run.dataset.name} has {len(examples.images)} "
+            f"training examples; give --batch-size 1 to {len(examples.images)}"
+        )
+    examples = check_examples(examples, shared.batch_size)
     steps_per_epoch = steps_in_epoch(
         len(examples.images), shared.batch_size, drop_remainder=shared.drop_remainder
     )

@@ -266,7 +266,7 @@ FLAGS = {
     "--epochs -3": "--epochs -3",
     "--epochs 1.5": "1.5",
     "--batch-size 0": "--batch-size 0",
-    "--batch-size 5001": "batch size of 5001",
+    "--batch-size 5001": "give --batch-size 1 to 5000",
     "--learning-rate 0": "--learning-rate 0",
     "--learning-rate nan": "--learning-rate nan",
     "--learning-rate inf": "--learning-rate inf",

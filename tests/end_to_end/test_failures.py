@@ -160,7 +160,7 @@ def test_a_lock_that_cannot_be_removed_while_it_is_held_is_no_obstacle(
         remove(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", remove_as_on_windows)
-    with pytest.raises(UserError, match="batch size of 101"):
+    with pytest.raises(UserError, match="--batch-size 101"):
         go(out=tmp_path / "new", batch_size=101)
     go(out=tmp_path / "run", epochs=1)
     go(resume=tmp_path / "run", epochs=2)

@@ -23,11 +23,11 @@ compiled_once, small_data = small_run.compiled_once, small_run.small_data
 
 def test_a_users_error_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"batch size of 101 .* 100 images"):
+    with pytest.raises(UserError, match=r"--batch-size 101: .* 100 training"):
         go(batch_size=101)
     assert list(tmp_path.glob("results/*/*")) == []
     (tmp_path / "mine").mkdir()
-    with pytest.raises(UserError, match=r"batch size of 101"):
+    with pytest.raises(UserError, match=r"--batch-size 101"):
         go(batch_size=101, out=tmp_path / "mine")
     assert list((tmp_path / "mine").iterdir()) == []  # because the user created it
 

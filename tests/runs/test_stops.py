@@ -61,7 +61,7 @@ from support.commands import REPOSITORY, SECONDS, Finished, command, environment
         ("conv", "--weight-decay nan", "--weight-decay nan"),
         ("deep", "--latent 785", "785"),
         ("deep", "--batch-size 0", "--batch-size 0"),
-        ("deep", "--batch-size 5001", "batch size of 5001"),
+        ("deep", "--batch-size 5001", "--batch-size 5001"),
         ("deep", "--resume nothing", "nothing is not a run"),
         ("deep", "--dataset mnits", "did you mean mnist"),
         ("deep", "--epochs many", "many"),

@@ -178,7 +178,7 @@ def test_initial_epoch_goes_back_and_drops_what_came_later(
         ({"initial_epoch": 9, "epochs": 12}, r"--initial-epoch 9: .* epochs 1, 2, 3"),
         ({"epochs": 2}, r"--epochs 2: .* has reached epoch 3; give 3 or more"),
         ({"initial_epoch": 2, "epochs": 1}, r"--epochs 1"),
-        ({"batch_size": 101}, r"batch size of 101"),
+        ({"batch_size": 101}, r"--batch-size 101"),
     ],
 )
 def test_a_failed_resume_leaves_the_run_as_it_was(

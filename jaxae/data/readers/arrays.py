@@ -231,9 +231,13 @@ def _layout(place: str, keys: list[str]) -> _Layout:
     if len(names) == 1 and not names & {name for layout in _LAYOUTS for name in layout}:
         return _Layout(names.pop())
     allowed = "; ".join(", ".join(filter(None, layout)) for layout in _LAYOUTS)
-    found = f"the arrays {list_names(sorted(keys))}" if keys else "no arrays"
+    found = (
+        f"the arrays {list_names(sorted(keys))}, which are not one of the sets that are known"
+        if keys
+        else "no arrays, and should hold one of these sets"
+    )
     raise UserError(
-        f"{place} holds {found}, which are not one of the sets that are known: {allowed}; test "
+        f"{place} holds {found}: {allowed}; test "
         "arrays may be missing, and so may labels, but of both splits; a single array may have any "
         f"name, and {_CLASS_NAMES} may be added to labels; save it again with such names"
     )
