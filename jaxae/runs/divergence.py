@@ -71,7 +71,7 @@ def check_finite(
 def describe_divergence(
     record: Mapping[str, Any], untrained: Mapping[str, Any] | None
 ) -> str | None:
-    """Says that the test loss is not finite, or well above that of the untrained network; else None.
+    """Says that the test loss is not finite, or well above the untrained network's; else None.
 
     Both are test numbers as in a record; without those of the untrained network, only the first is
     checked. Of replicas, one is enough. Well above is a tenth of its size more: a short training
