@@ -73,6 +73,8 @@ def load(
     if _is_own(name, directory):
         dataset = own.load(name, reading)
         return streaming.stream_arrays(dataset, workers) if stream else dataset
+    if not _is_known(name, directory):
+        raise _unprepared(name, directory)
     reading.check_only(("label",), f"{name}, which is not data of your own")
     if name in _BUNDLED:
         reading.check_only((), f"{name}, a bundled subset")
@@ -93,13 +95,19 @@ def _is_own(name: str, directory: Path) -> bool:
         return True
     if not name or not os.path.exists(name):  # noqa: PTH110 (it may be too long)
         return False
-    ours = name in _BUNDLED or prepared.split_version(name)[0] in prepared.ORIGINALS
-    if not ours and not (_is_name(name) and prepared.find(directory, name)):
+    if not _is_known(name, directory):
         return True
     print(
         f"jaxae: {name} is the dataset of that name; for the folder, give ./{name}", file=sys.stderr
     )
     return False
+
+
+def _is_known(name: str, directory: Path) -> bool:
+    """Returns whether a name is of a bundled subset, or of a set that is or can be prepared."""
+    if name in _BUNDLED or prepared.split_version(name)[0] in prepared.ORIGINALS:
+        return True
+    return _is_name(name) and prepared.find(directory, name) is not None
 
 
 def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
@@ -108,8 +116,6 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     if folder is not None:
         return folder
     base, version = prepared.split_version(name)
-    if base not in prepared.ORIGINALS:
-        raise _unprepared(name, directory)
     _check_array_record(name)
     current = prepared.prepared_version(base)
     if version not in (None, current):
@@ -284,11 +290,14 @@ def _unprepared(name: str, directory: Path) -> UserError:
             f"tfds.builder('{name}', data_dir='{directory}', file_format='array_record')"
             '.download_and_prepare()"`'
         )
-    nearest = difflib.get_close_matches(name.lower(), [*_BUNDLED, *known], n=3)
+    here = [f"./{path.name}" for path in Path().iterdir() if not path.name.startswith(".")]
+    nearest = difflib.get_close_matches(f"./{name}", here, n=2)
+    nearest += difflib.get_close_matches(name.lower(), [*_BUNDLED, *known], n=3 - len(nearest))
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else "look it up in TFDS's catalog"
     return UserError(
-        f"there is no dataset {name!r}: give a name from TFDS, such as mnist, a bundled subset, "
-        f"{', '.join(_BUNDLED)}, or the path of data of your own, such as ./pictures; {hint}"
+        f"there is no dataset {name!r}, and no file or folder of that name: give a name from TFDS, "
+        f"such as mnist, a bundled subset, {', '.join(_BUNDLED)}, or the path of data of your own, "
+        f"such as ./pictures; {hint}"
     )
 
 

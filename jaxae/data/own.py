@@ -68,12 +68,17 @@ def shown(given: str) -> str:
 
 
 def load(given: str, reading: Reading) -> Dataset:
-    """Returns the data at a path from the cache, or reads and caches it.
+    """Returns the data at a path from the cache, or reads and caches it; describes it on stderr.
 
     If the cache cannot be written, the arrays are in memory. Raises `UserError` if there is no data
     that can be read.
     """
-    place = _find_place(given)
+    dataset = _load(_find_place(given), reading)
+    print(f"jaxae: {_describe(dataset)}", file=sys.stderr)
+    return dataset
+
+
+def _load(place: _Place, reading: Reading) -> Dataset:
     folder = cache_folder()
     stem = re.sub(r"[^\w.-]", "_", place.name)[:60]
     key = hashlib.sha256(f"{place.given}\0{reading}".encode("utf-8", "surrogateescape")).hexdigest()
@@ -219,9 +224,7 @@ def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
         Split(arrays[split], None if labels is None else labels[split])
         for split in ("train", "test")
     )
-    dataset = assemble(name, train, test, opened.class_names, scaling=scaling, own=True)
-    print(f"jaxae: {_describe(dataset)}", file=sys.stderr)
-    return dataset
+    return assemble(name, train, test, opened.class_names, scaling=scaling, own=True)
 
 
 def _new_array(path: Path | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

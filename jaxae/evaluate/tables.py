@@ -35,7 +35,11 @@ _PROBES = {
 _GENERATION = {
     "fid": ("{fid}", "lower is better: Fréchet distance to test {examples}"),
     "kid": ("{kid}", "closer to 0 is better: kernel distance to test {examples}"),
-    "precision": ("Precision", "higher is better: share that lies among test {examples}"),
+    "precision": (
+        "Precision",
+        "to be read with recall: share that lies among test {examples}, which may be 1 where all "
+        "are alike",
+    ),
     "recall": ("Recall", "higher is better: share of test {examples} that it covers"),
     "inception_score": (
         "Inception Score",

@@ -83,16 +83,23 @@ class TrainedRun:
         return {name: _column([line.get(name) for line in lines]) for name in names}
 
     def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """Returns the codes of images, as `Trained.encode` does."""
-        return self.trained.encode(images, labels)
+        """Returns the codes of images, as `Trained.encode` does; gray ones may lack an axis."""
+        return self.trained.encode(self._with_channel(images), labels)
 
     def decode(self, z: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
         """Decodes codes to images, as `Trained.decode` does."""
         return self.trained.decode(z, labels)
 
     def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
-        """Reconstructs images, as `Trained.reconstruct` does."""
-        return self.trained.reconstruct(images, labels)
+        """Reconstructs images, as `Trained.reconstruct` does; gray ones may lack an axis."""
+        return self.trained.reconstruct(self._with_channel(images), labels)
+
+    def _with_channel(self, images: ArrayLike) -> ArrayLike:
+        """Adds the channel to gray images [N, H, W] of the run's size, as `fit` takes them."""
+        shape = self.config.dataset.image_shape
+        if shape[-1:] == (1,) and len(shape) == 3 and np.shape(images)[1:] == shape[:2]:
+            return np.asarray(images)[..., None]
+        return images
 
     def sample(
         self,
@@ -217,8 +224,8 @@ class TrainedRun:
             if known.own and data.find_own(known.name, known.fingerprint) is None:
                 raise UserError(
                     f"{self.folder} was trained on data of your own, {known.name}, which is not "
-                    "found here: give dataset=jaxae.data.from_arrays(...) with the same arrays, or "
-                    "dataset=jaxae.data.load(PATH)"
+                    f"found here: give dataset=jaxae.data.from_arrays({_arguments(config)}) with "
+                    "the same arrays, or dataset=jaxae.data.load(PATH)"
                 )
             return runs.load_dataset(self.folder, config, data_dir=None, sources=None)
         if not isinstance(dataset, data.Dataset):
@@ -270,6 +277,16 @@ class TrainedRun:
         """Returns the images of a dataset as the run's network reads them."""
         images = evaluate.make_images(dataset, self.config.options.binarization)
         return images if self.classes is None else evaluate.with_labels_only(images)
+
+
+def _arguments(config: runs.Config) -> str:
+    """Returns the arguments of `data.from_arrays` that make the dataset of a run, as text."""
+    reading = config.options.run.reading
+    words = ["images"]
+    words += ["labels=labels"] if config.dataset.classes else []
+    words += [f'scale="{reading.scale}"'] if reading.scale else []
+    words += ["channels_first=True"] if reading.channels_first else []
+    return ", ".join(words)
 
 
 def _column(values: list[Any]) -> np.ndarray:

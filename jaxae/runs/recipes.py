@@ -59,7 +59,8 @@ def check_range(likelihood: Likelihood, dataset: data.Dataset) -> None:
         raise UserError(
             f"the likelihood of this network is of numbers in [0, 1], and those of {dataset.name} "
             f"reach from {low:g} to {high:g}: give --scale minmax, or train with jaxae train and "
-            "--likelihood gaussian_identity or gaussian_identity_learned"
+            "--likelihood gaussian_identity or gaussian_identity_learned; a likelihood of your own "
+            "for any numbers has bounded=False"
         )
 
 
@@ -92,5 +93,5 @@ def first_replica(state: train.State) -> train.Variables:
 
 
 def of_split(split: data.Split) -> Examples:
-    """Returns a dataset's split as examples."""
-    return Examples(split.images, split.labels)
+    """Returns a dataset's split as examples; floats were checked when they were read."""
+    return Examples(split.images, split.labels, any_range=split.images.dtype != np.uint8)

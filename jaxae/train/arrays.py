@@ -109,13 +109,13 @@ def _check_overflow(name: str, array: Array | np.ndarray, converted: Array | np.
         )
 
 
-def check_pixels(name: str, pixels: Array | np.ndarray) -> None:
+def check_pixels(name: str, pixels: Array | np.ndarray, *, any_range: bool = False) -> None:
     """Raises `UserError` if a whole set is uint8 from 0 to 1, or as `check_floats` does.
 
-    Pixels are [N, H, W, C], or vectors [N, D].
+    Pixels are [N, H, W, C], or vectors [N, D]; with `any_range`, floats need only be finite.
     """
     if pixels.dtype != np.uint8:
-        check_floats(name, pixels)
+        check_floats(name, pixels, standardized=any_range)
     elif pixels.max() == 1:
         raise UserError(
             f"{name} of integers from 0 to 1 were given, as if already scaled: {_PIXELS_ALLOWED}"

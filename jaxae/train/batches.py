@@ -26,11 +26,13 @@ class Examples:
         vectors [N, D] of any range.
       labels: int [N], or None.
       inputs: what the network reads instead of the images, of the same kinds, or None.
+      any_range: whether float images may have any range, also one that looks like bytes.
     """
 
     images: Array | np.ndarray
     labels: Array | np.ndarray | None = None
     inputs: Array | np.ndarray | None = None
+    any_range: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def network_inputs(self) -> Array | np.ndarray:
@@ -176,7 +178,7 @@ def check_examples(examples: Examples, batch_size: int) -> Examples:
             raise UserError(f"{array.shape[0]} {name} were given for {size} images: give {size}")
     for name, pixels in (("images", examples.images), ("inputs", examples.inputs)):
         if isinstance(pixels, np.ndarray | Array) and not isinstance(pixels, Tracer):
-            check_pixels(name, pixels)
+            check_pixels(name, pixels, any_range=examples.any_range)
     if not 1 <= batch_size <= size:
         raise UserError(
             f"a batch size of {batch_size} was given for {size} images: give from 1 to {size}"

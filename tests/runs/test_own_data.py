@@ -12,7 +12,7 @@ from jaxae import cli, data, files
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.evaluate import command as evaluation
-from jaxae.runs import environment, load_dataset, read_config, read_records
+from jaxae.runs import environment, load, load_dataset, read_config, read_records
 
 pytestmark = pytest.mark.slow
 
@@ -176,3 +176,15 @@ def test_the_recorded_command_keeps_a_name_of_tfds(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.argv", ["jaxae", "train", "--dataset", "emnist/digits"])
     command = environment.describe_environment(data.load("mnist_mini"))["command"]
     assert command == "jaxae train --dataset emnist/digits"
+
+
+def test_images_of_any_range_train_under_an_identity_mean(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    np.save("bytes.npy", generator.uniform(0, 255, (60, 4, 4)).astype(np.float32))
+    line = "--dataset bytes.npy --scale none --objective reconstruction --hidden 8 --latent 2"
+    line += " --likelihood gaussian_identity --batch-size 16 --epochs 1 --out run"
+    train_with(line, monkeypatch)
+    reconstructed = load(Path("run")).reconstruct(np.load("bytes.npy")[:2, ..., None])
+    assert reconstructed.shape == (2, 4, 4, 1)

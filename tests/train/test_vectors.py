@@ -112,7 +112,7 @@ def test_a_run_on_vectors_without_labels_draws_a_chart(
         "table", data.Split(vectors[3:], None), data.Split(vectors[:3], None), ()
     )
     monkeypatch.setattr(data, "load", lambda *names, **places: dataset)
-    identity = Likelihood(lambda x: x, lambda x: x, losses.squared_error)
+    identity = Likelihood(lambda x: x, lambda x: x, losses.squared_error, bounded=False)
     network = Network(Normalized((5,)), identity)
 
     folder = tmp_path / "run"

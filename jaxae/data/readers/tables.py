@@ -197,6 +197,12 @@ def _header(path: Path, delimiter: str) -> tuple[str, ...]:
     columns = tuple(name.strip() for name in first)
     if not any(columns):
         raise UserError(f"{path} is empty: give a table with a header and rows of numbers")
+    counted = [tuple(str(n + first) for n in range(len(columns))) for first in (0, 1)]
+    if columns not in counted and _are_numbers(columns):
+        raise UserError(
+            f"the first line of {path} holds numbers ({list_names(columns)}), but must name the "
+            "columns: add a header"
+        )
     for position, name in enumerate(columns):
         if not name:
             raise UserError(
@@ -205,12 +211,6 @@ def _header(path: Path, delimiter: str) -> tuple[str, ...]:
             )
         if name in columns[:position]:
             raise UserError(f"{path} has two columns {shorten(name)}: rename or remove one")
-    counted = [tuple(str(n + first) for n in range(len(columns))) for first in (0, 1)]
-    if columns not in counted and _are_numbers(columns):
-        raise UserError(
-            f"the first line of {path} holds numbers ({list_names(columns)}), but must name the "
-            "columns: add a header"
-        )
     return columns
 
 
