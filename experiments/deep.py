@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import optax
 
-from jaxae import evaluate, likelihoods, metrics, models, plots, runs
+from jaxae import likelihoods, metrics, models, plots, runs, train
 from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
@@ -66,7 +66,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 def _compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
     """Returns PCA's reconstructions of test images [N, H, W, C] in [0, 1]; records its errors."""
     pixels = run.dataset.test.images
-    targets = evaluate.as_floats(pixels)
+    targets = np.asarray(train.pixels(pixels))
     scale = 255 if pixels.dtype == np.uint8 else 1
     images = np.clip(pca.reconstruct(pixels) / scale, 0, 1)
     errors = {

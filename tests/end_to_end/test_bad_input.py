@@ -167,9 +167,9 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     # Models.
     "latent 0": (lambda: models.fashion(SHAPE, 0), "latent of 0"),
     "latent -1": (lambda: models.vae(SHAPE, -1), "latent of -1"),
-    "a shape of two numbers": (lambda: models.fashion((28, 28)), "image shape of"),  # pyright: ignore
-    "a shape without height": (lambda: models.conv((0, 28, 1)), "image shape of"),
-    "no channels": (lambda: models.denoise((28, 28, 0)), "image shape of"),
+    "a shape of two numbers": (lambda: models.fashion((28, 28)), "shape of .* was given"),  # pyright: ignore
+    "a shape without height": (lambda: models.conv((0, 28, 1)), "shape of .* was given"),
+    "no channels": (lambda: models.denoise((28, 28, 0)), "shape of .* was given"),
     "a network on rank 3": (lambda: call_model(1, 4, 4), "floats .*B, H, W, C"),
     "a network on bytes": (lambda: call_model(1, *SHAPE, dtype=np.uint8), "uint8 of shape"),
     "a network on nothing": (lambda: call_model(0, *SHAPE), "at least one of each"),
@@ -230,7 +230,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "PCA of NaN": (lambda: metrics.fit_pca(WITH_NAN, 2), "NaN"),
     # Places and names.
     "an unknown dataset": (lambda: data.load("mnits"), "did you mean"),
-    "a path as a dataset": (lambda: data.load("../mnist"), "there is no dataset"),
+    "a path as a dataset": (lambda: data.load("../mnist"), "no such file or folder"),
     "an empty name": (lambda: data.load(""), "there is no dataset"),
     "a folder that is no run": (lambda: jaxae.load("nowhere"), "nowhere is not a run"),
     "a folder without checkpoints": (
@@ -371,12 +371,13 @@ def test_any_array_is_accepted_or_refused_with_a_user_error(
         checked = check_examples(Examples(pixels), batch_size).images
     except UserError:
         return  # and no other error
-    assert pixels.ndim == 4
+    assert pixels.ndim in (2, 4)
     assert pixels.size > 0
     assert 1 <= batch_size <= len(pixels)
     assert np.isfinite(pixels).all()
     np.testing.assert_array_equal(checked, pixels.astype(checked.dtype))
-    assert checked.dtype == (np.uint8 if pixels.dtype.kind in "iu" else np.float32)
+    whole = pixels.ndim == 4 and pixels.dtype.kind in "iu"  # numbers in vectors are no pixels
+    assert checked.dtype == (np.uint8 if whole else np.float32)
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8", np.float16, np.int64, ">i2", "list"])
@@ -387,12 +388,7 @@ def test_codes_of_any_dtype_are_decoded_as_floats(dtype: Any) -> None:
     np.testing.assert_array_equal(give("decode", given), expected)
 
 
-TINY = [(1, 1, 1), (1, 7, 3)]
-REFUSED = {
-    "denoise": TINY,
-    "latent2d": TINY,
-    "conv": [*TINY, (28, 20, 1), (20, 28, 3), (32, 32, 3)],
-}
+REFUSED = {"conv": [(1, 1, 1), (1, 7, 3), (28, 20, 1), (20, 28, 3), (32, 32, 3)]}
 
 
 @pytest.mark.slow
