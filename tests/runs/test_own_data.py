@@ -145,7 +145,7 @@ def test_a_loaded_run_warns_of_other_data_of_the_same_name(
     assert "warning: run was trained on" not in capsys.readouterr().err
     next(pets.rglob("*.png")).unlink()
     train_with("--load run --out again", monkeypatch)
-    assert "warning: run was trained on a pets with other content" in capsys.readouterr().err
+    assert "warning: run was trained on pets with other content" in capsys.readouterr().err
 
 
 def test_a_path_for_a_run_of_another_kind_is_refused(
