@@ -24,6 +24,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from jaxae import data, metrics, plots, runs
 from jaxae.cli import run_tool
@@ -31,6 +33,9 @@ from jaxae.errors import UserError
 from jaxae.pages import put_section
 from jaxae.runs import Config, format_figure, read_config, read_evaluation, read_summary
 from published_tables import TABLES, Job, jobs_of
+
+
+_LARGEST_PICTURE = 200_000  # bytes of a picture beside the page
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,22 @@ def _show_pictures(row: "_Row", options: Options, section: str) -> Iterator[str]
             kind = "reconstructions" if path in last else path.stem
             copy = options.page.parent / "pictures" / f"{section}-{row.job.label}-{kind}.png"
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+            _copy_picture(path, copy)
             shown.append(f"![{kind} of {row.job.label}](pictures/{copy.name})")
     yield " ".join(shown)
+
+
+def _copy_picture(path: Path, copy: Path) -> None:
+    """Copies a PNG; one of more than 200 kB in 256 colors, with its caption."""
+    if path.stat().st_size <= _LARGEST_PICTURE:
+        shutil.copyfile(path, copy)
+        return
+    with Image.open(path) as picture:
+        caption = PngInfo()
+        for key, text in picture.info.items():
+            if isinstance(text, str):
+                caption.add_text(key, text)
+        picture.convert("RGB").quantize(256).save(copy, optimize=True, pnginfo=caption)
 
 
 def _check_options(options: Options) -> None:
