@@ -34,7 +34,6 @@ from jaxae.pages import put_section
 from jaxae.runs import Config, format_figure, read_config, read_evaluation, read_summary
 from published_tables import TABLES, Job, jobs_of
 
-
 _LARGEST_PICTURE = 200_000  # bytes of a picture beside the page
 
 
