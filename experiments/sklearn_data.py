@@ -18,6 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 import jaxae
 from jaxae import runs
 from jaxae.cli import run_tool
+from jaxae.files import read_json
 from jaxae.pages import put_section
 
 _COLUMNS = {
@@ -66,6 +67,7 @@ def main(options: Options) -> None:
                 out=options.folder / f"{name}-{member}",
             )
             figures = run.evaluate()
+            figures |= read_json(run.folder / "evaluation.json")["references"]
             cells = [
                 runs.format_figure(figures, key) if key in figures else "-" for key in _COLUMNS
             ]
@@ -84,8 +86,8 @@ def _make_section(rows: list[list[str]], options: Options) -> str:
             f"    {runs.portable(shlex.join(runs.command_line(sys.argv)))}",
             "Codes of 8 numbers, one hidden layer of 128, "
             f"{options.epochs} epochs of `jaxae.fit`. A tenth of the examples is held out. Digits "
-            "are scaled to [0, 1]; the columns of the table are standardized, and its errors are in "
-            f"those units. Commit {runs.git_commit()}.",
+            "are scaled to [0, 1]; the columns of the table are standardized, and its errors are "
+            f"in those units. Commit {runs.git_commit()}.",
             "\n".join([head, "|---" * len(lines[0]) + "|", *body]),
         ]
     )

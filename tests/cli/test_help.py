@@ -41,6 +41,7 @@ TOOLS = {
     "report.py": ["arguments", "output", "help"],
     "published.py": ["arguments", "training", "data", "output", "help"],
     "pictures.py": ["arguments", "options", "help"],
+    "sklearn_data.py": ["options", "output", "help"],
     "compare.py": ["comparison", "scaling", "output", "help"],
     "gpu.py": ["measurement", "output", "help"],
     "stream.py": ["timing", "data", "output", "help"],
