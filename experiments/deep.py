@@ -9,6 +9,7 @@ code and many of the output die, and stay at 0. About ten seconds on two cores.
 import math
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -66,7 +67,7 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
 def _compare_with_pca(run: runs.Run, pca: metrics.PCA) -> np.ndarray:
     """Returns PCA's reconstructions of test images [N, H, W, C] in [0, 1]; records its errors."""
     pixels = run.dataset.test.images
-    targets = np.asarray(train.pixels(pixels))
+    targets = np.asarray(train.pixels(jnp.asarray(pixels)))
     scale = 255 if pixels.dtype == np.uint8 else 1
     images = np.clip(pca.reconstruct(pixels) / scale, 0, 1)
     errors = {

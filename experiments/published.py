@@ -117,7 +117,7 @@ def _copy_picture(path: Path, copy: Path) -> None:
     with Image.open(path) as picture:
         caption = PngInfo()
         for key, text in picture.info.items():
-            if isinstance(text, str):
+            if isinstance(key, str) and isinstance(text, str):
                 caption.add_text(key, text)
         picture.convert("RGB").quantize(256).save(copy, optimize=True, pnginfo=caption)
 
