@@ -3,7 +3,7 @@
 `load` loads one by its name. A `Column` of a `StreamedSplit` stands for an array, read from disk.
 """
 
-from jaxae.data.dataset import Dataset, Scaling, Split, assemble
+from jaxae.data.dataset import Dataset, Scaling, Split, assemble, sides_of
 from jaxae.data.loading import check_data_dir, load, load_default
 from jaxae.data.memory import from_arrays
 from jaxae.data.own import find as find_own
@@ -28,4 +28,5 @@ __all__ = [
     "load_default",
     "read_batches",
     "shown_name",
+    "sides_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,11 @@ class Dataset:
     def bundled(self) -> bool:
         """Whether this is a subset that comes with the package."""
         return self.name.endswith(MINI_SUFFIX) and not self.own
+
+
+def sides_of(shape: Sequence[int]) -> str:
+    """Returns a shape as text, such as 28x28x1."""
+    return "x".join(map(str, shape))
 
 
 def assemble(

@@ -72,7 +72,7 @@ def from_arrays(
         if values is not None or key.endswith("images")
     }
     reading = Reading(scale=scale, channels_first=channels_first)
-    return own.read(name, open_set(name, "memory", arrays, reading), None)
+    return own.read(name, open_set("memory", arrays, reading), None)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxae import files
 from jaxae.data import cache
-from jaxae.data.dataset import Dataset, Split, assemble
+from jaxae.data.dataset import Dataset, Split, assemble, sides_of
 from jaxae.data.locks import lock
 from jaxae.data.readers import ARRAYS, PICTURES, TABLES, hub, open_dataset, size_and_time
 from jaxae.data.readers import name_of as name_of_path
@@ -88,8 +88,9 @@ def _load(place: _Place, reading: Reading) -> Dataset:
         return found
     with lock(folder, cached.name, place.name) as problem:
         if problem is None:  # another process may have cached it in the meantime
-            found = cache.read_arrays(cached, place.name, place.identify(), own=True)
-            return found or _read_and_cache(place, reading, cached)
+            identity = place.identify()
+            found = cache.read_arrays(cached, place.name, identity, own=True)
+            return found or _read_and_cache(place, reading, cached, identity)
     print(f"jaxae: no cache in {folder} ({problem}): reading {place.name} again", file=sys.stderr)
     return read(place.name, place.open(reading), None)
 
@@ -169,9 +170,8 @@ def _identify(path: Path, reader: Reader) -> str:
     return hashlib.sha256(repr(states).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _read_and_cache(place: _Place, reading: Reading, cached: Path) -> Dataset:
+def _read_and_cache(place: _Place, reading: Reading, cached: Path, identity: str) -> Dataset:
     """Reads data into a new cache, and returns it from there; without room, from memory."""
-    identity = place.identify()
     opened = place.open(reading)
     try:
         with cache.staging(cached) as staging:
@@ -264,12 +264,8 @@ def _parts(count: int) -> Iterable[slice]:
 def _describe(dataset: Dataset) -> str:
     """Returns a line about data that was read."""
     shape, classes = dataset.train.images.shape[1:], len(dataset.class_names)
-    kind = f"vectors of {shape[0]} numbers" if len(shape) == 1 else f"images of {_sides(shape)}"
+    kind = f"vectors of {shape[0]} numbers" if len(shape) == 1 else f"images of {sides_of(shape)}"
     return (
         f"{dataset.name}: {len(dataset.train.images):,} training and {len(dataset.test.images):,} "
         f"test {kind}, {f'in {classes} classes' if classes else 'without labels'}"
     )
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

@@ -81,7 +81,6 @@ class Opened:
     """Data whose files are listed and checked, and whose examples are not read yet.
 
     Attributes:
-      name: what configs and captions show; never a path.
       shape: of an example, (H, W, C) or (D,).
       dtype: uint8 or float32.
       counts: the number of examples in "train" and in "test".
@@ -95,7 +94,6 @@ class Opened:
         reach beyond the range of the training split.
     """
 
-    name: str
     shape: tuple[int, ...]
     dtype: np.dtype
     counts: Mapping[str, int]

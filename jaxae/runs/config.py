@@ -1,6 +1,5 @@
 """A run's config.json, read and checked."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,10 +110,11 @@ def describe_changes(config: Config, dataset: data.Dataset) -> str | None:
     expected = config.dataset
     if dataset.fingerprint == expected.fingerprint:
         return None
+    shape = dataset.train.images.shape[1:]
     found = {
         "training images": (expected.train_images, len(dataset.train.images)),
         "test images": (expected.test_images, len(dataset.test.images)),
-        "the shape": (_sides(expected.image_shape), _sides(dataset.train.images.shape[1:])),
+        "the shape": (data.sides_of(expected.image_shape), data.sides_of(shape)),
         "classes": (expected.classes, len(dataset.class_names)),
     }
     changes = [
@@ -125,10 +125,6 @@ def describe_changes(config: Config, dataset: data.Dataset) -> str | None:
         if before is not None and before != now
     ]
     return "; ".join(changes) or "as many images, of which some differ"
-
-
-def _sides(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def read_config(folder: Path) -> Config:

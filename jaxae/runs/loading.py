@@ -122,7 +122,7 @@ def check_fits(network: Network, shape: tuple[int, ...]) -> Variables:
     Raises `UserError` unless its model turns floats of a shape, without the batch axis, into the
     logits that its likelihood reads.
     """
-    sides, kind = _sides(shape), type(network.model).__name__
+    sides, kind = data.sides_of(shape), type(network.model).__name__
     try:
         variables = _abstract_variables(network.model, shape)
         labels = None if network.classes is None else jnp.zeros(1, jnp.int32)
@@ -138,16 +138,12 @@ def check_fits(network: Network, shape: tuple[int, ...]) -> Variables:
         ) from None
     expected = (1, *shape[:-1], shape[-1] * network.likelihood.logits_per_channel)
     if jax.tree.map(jnp.shape, logits) != expected:
-        given = jax.tree.leaves(jax.tree.map(lambda leaf: _sides(leaf.shape[1:]), logits))
+        given = jax.tree.leaves(jax.tree.map(lambda leaf: data.sides_of(leaf.shape[1:]), logits))
         raise UserError(
             f"{kind} turns examples of {sides} into {' and '.join(given)}, and its likelihood "
-            f"reads logits of {_sides(expected[1:])}: give a module that returns those"
+            f"reads logits of {data.sides_of(expected[1:])}: give a module that returns those"
         )
     return variables
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _abstract_variables(model: nn.Module, shape: tuple[int, ...]) -> Variables:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from sklearn.datasets import load_digits
 
+from jaxae.data import own
 from jaxae.data.readers import npy
 from jaxae.data.readers.arrays import ARRAYS
 from jaxae.data.reading import Reading
@@ -190,7 +191,7 @@ def test_class_names_name_the_indices(tmp_path: Path) -> None:
 
 def test_the_name_is_that_of_the_file(tmp_path: Path) -> None:
     path = save(tmp_path, BYTES)
-    assert ARRAYS.open(path, Reading()).name == "x.npy"
+    assert own.name_of(str(path)) == "x.npy"
     assert ARRAYS.files(path) == [path]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxae.data import connection
+from jaxae.data import connection, own
 from jaxae.data.readers import hub, huggingface
 from jaxae.data.reading import Reading
 from jaxae.data.splits import hold_out
@@ -63,7 +63,7 @@ def test_train_and_test(
         source = save(tmp_path / "saved/my set", train=train, test=test)
     opened = huggingface.open_dataset(source, Reading())
     expected = images.reshape(24, 6, 8, -1)
-    assert opened.name == "my set"
+    assert own.name_of(source) == "hf:my set"
     assert opened.shape == expected.shape[1:]
     found = read(opened)
     np.testing.assert_array_equal(found["train"], expected[:16])
@@ -172,7 +172,7 @@ def test_a_dataset_in_the_cache_is_found_by_its_name(tmp_path: Path) -> None:
     load_dataset(str(folder))
     shutil.rmtree(folder)
     opened = huggingface.open_dataset("hf:pets", Reading())
-    assert opened.name == "pets"
+    assert own.name_of("hf:pets") == "hf:pets"
     np.testing.assert_array_equal(read(opened)["train"], COLOR[~HELD])
     assert hub.identify("hf:pets") == hub.identify("hf:pets") != hub.identify("hf:pets:default")
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
 
+from jaxae.data import own
 from jaxae.data.readers import tables
 from jaxae.data.readers.tables import TABLES
 from jaxae.data.reading import Reading
@@ -138,7 +139,7 @@ def test_a_row_stays_on_its_side_when_others_are_added(tmp_path: Path) -> None:
 
 def test_the_name_is_that_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, PLAIN.replace(",", "\t"), "my table.tsv")
-    assert TABLES.open(path, Reading()).name == "my table.tsv"
+    assert own.name_of(str(path)) == "my table.tsv"
     assert TABLES.files(path) == [path]
 
 

@@ -161,10 +161,10 @@ def _open(path: Path, reading: Reading) -> Opened:
     Its images become [N, H, W, C], uint8 or float32; booleans become 0 and 255. [N, D] are vectors,
     which become float32. Raises `UserError` if the file does not hold a set of the known layouts.
     """
-    return open_set(path.name, str(path), npy.open_arrays(path), reading)
+    return open_set(str(path), npy.open_arrays(path), reading)
 
 
-def open_set(name: str, place: str, arrays: Mapping[str, ArraySource], reading: Reading) -> Opened:
+def open_set(place: str, arrays: Mapping[str, ArraySource], reading: Reading) -> Opened:
     """Opens the set that arrays form by their names; errors say that they are in `place`."""
     reading.check_only(("scale", "channels_first"), "arrays")
     layout = _layout(place, list(arrays))
@@ -182,7 +182,6 @@ def open_set(name: str, place: str, arrays: Mapping[str, ArraySource], reading: 
     labels, class_names = _labels(place, arrays, layout, counts)
     scale = reading.scale or ("standardize" if train.is_vectors else None)
     opened = Opened(
-        name=name,
         shape=train.shape,
         dtype=train.dtype,
         counts=counts,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,9 +21,8 @@ from jaxae.data.readers.picture_sets import (
     PictureSet,
     check_size,
     list_problems,
-    make_target,
+    open_set,
     read_headers,
-    read_pictures,
 )
 from jaxae.data.reading import Opened, Reading, list_names
 from jaxae.data.splits import divide_by_index
@@ -79,16 +77,7 @@ def open_dataset(source: str, reading: Reading) -> Opened:
     labels, class_names = _labels(place, splits, _label_column(place, features, reading.label))
     keys, labels = _divide(place, splits, labels)
     pictures = _read_headers(place, splits, _picture_column(place, features), keys)
-    target = make_target(pictures, reading)
-    return Opened(
-        name=place.name,
-        shape=(target.height, target.width, target.channels),
-        dtype=np.dtype(np.uint8),
-        counts={split: len(names) for split, names in keys.items()},
-        labels=labels,
-        class_names=class_names,
-        read=partial(read_pictures, pictures, keys, target, reading.skip_unreadable),
-    )
+    return open_set(pictures, keys, labels, class_names, reading)
 
 
 def _read_headers(

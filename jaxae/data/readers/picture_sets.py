@@ -24,7 +24,7 @@ from jaxae.data.readers.picture_decoding import (
     read_header,
     same_proportions,
 )
-from jaxae.data.reading import Piece, Reading
+from jaxae.data.reading import Opened, Piece, Reading
 from jaxae.errors import UserError
 
 OPTIONS = ("size", "fit", "channels", "background", "skip_unreadable")
@@ -68,7 +68,29 @@ def check_size(reading: Reading) -> None:
         )
 
 
-def make_target(pictures: PictureSet, reading: Reading) -> Target:
+def open_set(
+    pictures: PictureSet,
+    splits: Mapping[str, Sequence[str]],
+    labels: Mapping[str, np.ndarray] | None,
+    class_names: tuple[str, ...],
+    reading: Reading,
+) -> Opened:
+    """Describes the pictures of splits, by name, as the options and the headers make them.
+
+    Raises `UserError` if these leave the size or the proportions open.
+    """
+    target = _make_target(pictures, reading)
+    return Opened(
+        shape=(target.height, target.width, target.channels),
+        dtype=np.dtype(np.uint8),
+        counts={split: len(names) for split, names in splits.items()},
+        labels=labels,
+        class_names=class_names,
+        read=partial(_read, pictures, splits, target, reading.skip_unreadable),
+    )
+
+
+def _make_target(pictures: PictureSet, reading: Reading) -> Target:
     """Returns what all pictures become, by the options and the headers."""
     height, width = _size(pictures, reading)
     channels = reading.channels or _default_channels(pictures)
@@ -154,7 +176,7 @@ def read_headers(
     return PictureSet(name, place, source, headers, found)
 
 
-def read_pictures(
+def _read(
     pictures: PictureSet, splits: Mapping[str, Sequence[str]], target: Target, skip: bool
 ) -> Iterator[Piece]:
     """Decodes all pictures in parallel, and yields those of each split in order.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from jaxae.data.readers.listing import list_files, name_of
 from jaxae.data.readers.picture_classes import label_pictures, split_pictures
@@ -14,9 +11,8 @@ from jaxae.data.readers.picture_sets import (
     PictureSet,
     check_size,
     list_problems,
-    make_target,
+    open_set,
     read_headers,
-    read_pictures,
 )
 from jaxae.data.reading import Opened, Reader, Reading
 from jaxae.errors import UserError
@@ -34,16 +30,7 @@ def open_pictures(path: Path, reading: Reading) -> Opened:
     pictures = _read_headers(path)
     splits = split_pictures(path, list(pictures.headers))
     labels, class_names = label_pictures(path, splits)
-    target = make_target(pictures, reading)
-    return Opened(
-        name=pictures.name,
-        shape=(target.height, target.width, target.channels),
-        dtype=np.dtype(np.uint8),
-        counts={split: len(names) for split, names in splits.items()},
-        labels=labels,
-        class_names=class_names,
-        read=partial(read_pictures, pictures, splits, target, reading.skip_unreadable),
-    )
+    return open_set(pictures, splits, labels, class_names, reading)
 
 
 def files_of(path: Path) -> list[Path]:

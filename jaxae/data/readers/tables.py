@@ -152,7 +152,6 @@ def _open(path: Path, reading: Reading) -> Opened:
     division = divide_by_index(len(values["all"]), str(path))
     labeled = reading.label is not None
     return Opened(
-        name=path.name,
         shape=(len(table.numbers),),
         dtype=np.dtype(np.float32),
         counts=division.counts,
