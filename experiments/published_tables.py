@@ -134,8 +134,8 @@ TABLES = {
         },
         "Three members with strided convolutions and with residual networks, at 32x32 pixels. The "
         "pictures of a folder come without a test split, so a tenth is held out. Codes have 64 "
-        "numbers, or are maps of 16 channels whose vectors come from a codebook of 256. New maps take "
-        "each vector from training codes independently of its neighbors, so samples of vq have no "
-        "shapes. Other work on the same machine also affects the seconds.",
+        "numbers, or are maps of 16 channels whose vectors come from a codebook of 256. New maps "
+        "take each vector from training codes independently of its neighbors, so samples of vq "
+        "have no shapes. Other work on the same machine also affects the seconds.",
     ),
 }
