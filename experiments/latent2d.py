@@ -29,7 +29,7 @@ class Options:
     decay: float = 1.0  # factor that multiplies the learning rate every --decay-epochs epochs
     decay_epochs: int = 1  # number of epochs between two decays of the learning rate
     picture_steps: int = 100  # number of steps between two pictures of a random code
-    run: RunOptions = RunOptions(epochs=200, batch_size=32, learning_rate=5e-4)
+    run: RunOptions = RunOptions(epochs=200, batch_size=32, learning_rate=5e-4, evaluate_every=10)
 
 
 def main(options: Options) -> None:

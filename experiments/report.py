@@ -198,7 +198,7 @@ def _milestones(lines: list[dict[str, Any]]) -> str:
     return ", ".join(
         f"{line['epoch']}: {format_figure(line, 'test_loss')}"
         for line in lines
-        if line["epoch"] in wanted
+        if line["epoch"] in wanted and "test_loss" in line
     )
 
 

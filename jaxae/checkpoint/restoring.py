@@ -95,7 +95,10 @@ def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Pat
 
 
 def best_step(folder: Path, available: Sequence[int]) -> int:
-    """Returns the step of the lowest loss; raises `UserError` if all checkpoints are damaged."""
+    """Returns the step of the lowest loss, or the latest if none was tested.
+
+    Raises `UserError` if all checkpoints are damaged.
+    """
     losses, damages = {}, []
     for step in available:
         try:
@@ -106,4 +109,4 @@ def best_step(folder: Path, available: Sequence[int]) -> int:
         raise UserError(
             f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): give another run"
         )
-    return min(losses, key=losses.__getitem__)
+    return min(sorted(losses, reverse=True), key=losses.__getitem__)

@@ -32,10 +32,11 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
     """Returns charts of the loss and other recorded figures by epoch, training and test."""
     if not lines:
         return ()
-    names = [name.removeprefix("test_") for name in lines[-1] if name.startswith("test_")]
+    latest = {name: value for line in lines for name, value in line.items()}
+    names = [name.removeprefix("test_") for name in latest if name.startswith("test_")] or ["loss"]
     own = [name for name in names if not name.endswith(("_std", "_replicas")) and name != "mse"]
-    loss = lines[-1]["test_loss"]
-    own = [name for name in own if name == "loss" or lines[-1][f"test_{name}"] != loss]
+    loss = latest.get("test_loss")
+    own = [name for name in own if name == "loss" or latest[f"test_{name}"] != loss]
     chosen = sorted(own, key=lambda name: (name != "loss", name != "psnr"))[:_MOST_CHARTS]
     epochs = np.array([line["epoch"] for line in lines])
 
@@ -49,7 +50,7 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
             {
                 split: runs.curve(lines, f"{prefix}_{name}")
                 for split, prefix in (("training", "train"), ("test", "test"))
-                if f"{prefix}_{name}" in lines[-1]
+                if f"{prefix}_{name}" in latest
             },
         )
         for name in chosen

@@ -116,6 +116,7 @@ def curves(
     """Draws named curves over epochs or other integers [E]: each [E], or [R, E] for R replicas.
 
     Replicas are drawn as their mean and, for R > 1, a band of ± one sample standard deviation.
+    Numbers that are not finite are left out, such as those of epochs without a test.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -134,11 +135,13 @@ def curves(
                 f"the series {name!r} has shape {np.shape(values)}: for {x.size} values of x, give "
                 f"[{x.size}] or [replicas, {x.size}]"
             )
+        kept = np.isfinite(replicas).all(axis=0)
+        places, replicas = x[kept], replicas[:, kept]
         mean = replicas.mean(axis=0)
-        (line,) = axes.plot(x, mean, label=name, marker="o" if x.size == 1 else None)
+        (line,) = axes.plot(places, mean, label=name, marker="o" if places.size == 1 else None)
         if len(replicas) > 1:
             std, color = replicas.std(axis=0, ddof=1), line.get_color()
-            axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
+            axes.fill_between(places, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
     axes.legend(frameon=False)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.set_title(title, wrap=True)

@@ -29,6 +29,7 @@ class RunOptions:
     replicas: int = 1  # number of seeds to train at once, counted up from --seed
     # leave out an incomplete last batch; each epoch leaves out other images
     drop_remainder: bool = False
+    evaluate_every: int = 1  # number of epochs between two tests; the last epoch is always tested
     # dataset to train on: a name from TFDS, spelled exactly, or data of your own: the path of a
     # folder of pictures, or of an .npz, .npy or .csv file, or hf:NAME from Hugging Face (default:
     # the experiment's own)
@@ -96,6 +97,7 @@ OPTION_GROUPS = {
         "precision",
         "replicas",
         "drop_remainder",
+        "evaluate_every",
     ),
     "data": ("dataset", "data_dir", "sources", "stream", "workers"),
     "data of your own": tuple(field.name for field in dataclasses.fields(data.Reading)),
@@ -116,6 +118,7 @@ OPTION_GROUPS = {
 # Options that a resumed run may change.
 _FREE_ON_RESUME = {
     "epochs",
+    "evaluate_every",
     "data_dir",
     "sources",
     "out",
@@ -136,7 +139,7 @@ _FREE_ON_RESUME = {
 
 def check_options(run: RunOptions) -> None:
     """Raises `UserError` for the first option that is out of its range."""
-    for name in ("epochs", "batch_size", "replicas"):
+    for name in ("epochs", "batch_size", "replicas", "evaluate_every"):
         if getattr(run, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
     if run.workers < 0:

@@ -14,7 +14,7 @@ _LARGEST = 1e300  # the range of a plot overflows beyond this
 
 _MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # prefixes of numbers' names
 
-_OF_AN_EPOCH = ("epoch", "train_loss", "test_loss", "seconds")
+_OF_AN_EPOCH = ("epoch", "train_loss", "seconds")  # not every epoch is tested
 _OF_A_RUN = ("epoch", "test_loss", "parameters", "training_seconds")  # also of a loaded run
 
 

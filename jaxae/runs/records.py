@@ -104,7 +104,7 @@ def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
 def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None:
     """Writes summary.json: the last record, parameter count, training time and best epoch."""
     lines = read_records(folder)
-    finite = [line for line in lines if math.isfinite(line["test_loss"])]
+    finite = [line for line in lines if math.isfinite(line.get("test_loss", math.nan))]
     best = min(finite, key=lambda line: line["test_loss"], default=None)
     summary = {
         **record,

@@ -23,6 +23,7 @@ from jaxae.runs.folder import Run, check_folder
 from jaxae.runs.interrupts import keep_interrupts
 from jaxae.runs.loading import describe_network
 from jaxae.runs.meter import Meter
+from jaxae.runs.options import RunOptions
 from jaxae.runs.pictures import draw_curves
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Epoch, Recipe, check_range, of_split
@@ -70,13 +71,13 @@ def train_epochs(
     done, all_steps = train.steps_done(state), shared.epochs * steps_per_epoch
     _open_records(run, recipe, done, steps_per_epoch)
     if shared.load is not None or done >= all_steps:
-        epoch = _restored_epoch(run, recipe, state, test_record, last=True)
+        epoch = _restored_epoch(run, recipe, state, totals, test_record, last=True)
         finish(epoch)
         yield epoch
         return
     if shared.resume is not None and done and done % steps_per_epoch == 0:
         # Again, because the run may have been killed before this epoch was drawn.
-        yield _restored_epoch(run, recipe, state, test_record, last=False)
+        yield _restored_epoch(run, recipe, state, totals, test_record, last=False)
     yield from _trained_epochs(
         run, recipe, examples, state, totals, steps_per_epoch, test_record, finish, on_chunk
     )
@@ -170,7 +171,7 @@ def _trained_epochs(
                         "epoch": chunk.epoch,
                         "dataset": run.dataset.name,
                         **records.flatten_replicas("train_", chunk.metrics),
-                        **test_record(chunk.state),
+                        **(test_record(chunk.state) if _is_tested(shared, chunk.epoch) else {}),
                         **meter.finish_epoch(),
                     }
                     _save_epoch(run, chunk, record)
@@ -218,12 +219,17 @@ def _save_on_interrupt(run: Run, position: _Position) -> Iterator[None]:
         raise
 
 
+def _is_tested(shared: RunOptions, epoch: int) -> bool:
+    """Returns whether an epoch is followed by a test."""
+    return epoch % shared.evaluate_every == 0 or epoch == shared.epochs
+
+
 def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
     """Records a finished epoch, and starts saving its checkpoint."""
     check_folder(run)
     # The line is written first, because resuming drops lines ahead of the checkpoint.
     records.append_record(run.folder, record, run.board)
-    _save(run, chunk.state, chunk.totals, record["test_loss"])
+    _save(run, chunk.state, chunk.totals, record.get("test_loss", math.inf))
     progress.show_epoch(run.shared.epochs, record)
 
 
@@ -252,17 +258,28 @@ def _restored_epoch(
     run: Run,
     recipe: Recipe,
     state: train.State,
+    totals: train.Metrics,
     test_record: Callable[[train.State], dict[str, Any]],
     *,
     last: bool,
 ) -> Epoch:
-    """Returns the epoch that a restored state has finished, with its record or a new one."""
+    """Returns the epoch that a restored state has finished, with its record or a new one.
+
+    A recorded epoch that was not tested, and has become the last one, is tested and saved again.
+    """
     restored = run.shared.restored
     assert restored is not None
     epoch = train.steps_done(state) // read_config(restored).steps_per_epoch
     recorded = [line for line in read_records(run.folder) if line["epoch"] == epoch]
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
-    record = recorded[-1] if recorded else {**fresh, **test_record(state)}
+    record = recorded[-1] if recorded else fresh
+    late = bool(recorded) and last and "test_loss" not in record
+    if late or not recorded:
+        record = {**record, **test_record(state)}
+    if late:
+        records.keep_records(run.folder, epoch - 1)
+        records.append_record(run.folder, record, run.board)
+        _save(run, state, totals, record["test_loss"])
     return Epoch(epoch, state, last, record, recipe)
 
 

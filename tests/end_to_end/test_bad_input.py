@@ -304,6 +304,7 @@ FLAGS = {
     "--workers -1 --stream": "--workers -1",
     "--workers 2": "--stream",
     "--drop-remainder yes": "yes",
+    "--evaluate-every 0": "--evaluate-every 0",
     "--dataset ./nowhere": "there is no such file or folder",
     "--dataset FOLDER/": "notes (",
     "--dataset ./FILE": "this kind of file cannot be read",

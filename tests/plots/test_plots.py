@@ -192,6 +192,17 @@ def test_curves_band_is_one_standard_deviation():
     assert abs(band.max() - lines[1]) < 5
 
 
+def test_curves_pass_over_numbers_that_are_not_finite():
+    x, nan = [1, 2, 3, 4, 5], float("nan")
+    train = [5.0, 4.0, 3.0, 2.0, 1.0]
+    straight = plots.curves(x, {"train": train, "test": [5.5, 5.0, 4.5, 4.0, 3.5]}, "loss", "t")
+    gaps = plots.curves(x, {"train": train, "test": [5.5, nan, 4.5, nan, 3.5]}, "loss", "t")
+    assert np.abs(gaps.astype(int) - straight).mean() < 0.1  # the same line, of fewer points
+    alone = plots.curves(x, {"train": train, "test": [nan, 3.0, nan, nan, nan]}, "loss", "t")
+    nowhere = plots.curves(x, {"train": train, "test": [nan] * 5}, "loss", "t")
+    assert not np.array_equal(alone, nowhere)
+
+
 def test_curves_of_one_epoch_or_one_replica_show_something():
     point = plots.curves([1], {"train": [0.3]}, "loss", "mnist")
     assert near(point, class_color(0)).sum() > 10
