@@ -67,12 +67,10 @@ def cross_entropy(
     return Terms(loss, {"accuracy": correct.astype(jnp.float32)})
 
 
-def probabilities(classifier: TrainedExtractor, images: np.ndarray) -> np.ndarray:
-    """Returns the probability of each class: images [N, H, W, C] -> float32 [N, classes].
-
-    Images are as `TrainedExtractor.features` takes them.
-    """
-    return classifier.apply(_probabilities, images)
+def probabilities(classifier: TrainedExtractor, features: np.ndarray) -> np.ndarray:
+    """Returns the probability of each class: features of images [N, D] -> float32 [N, classes]."""
+    logits = apply(classifier.task.model, classifier.variables, features, method="outputs")
+    return np.asarray(jax.nn.softmax(logits))
 
 
 def chance(classifier: TrainedExtractor) -> float:
@@ -84,8 +82,3 @@ def chance(classifier: TrainedExtractor) -> float:
 def is_good(classifier: TrainedExtractor) -> bool:
     """Returns whether a classifier is clearly better than guessing the largest class."""
     return classifier.accuracy >= chance(classifier) + _LEAST_ABOVE_CHANCE
-
-
-@partial(jax.jit, static_argnames="model")
-def _probabilities(variables: Variables, images: Array, *, model: FeatureNetwork) -> Array:
-    return jax.nn.softmax(apply(model, variables, pixels(images)))

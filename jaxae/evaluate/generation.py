@@ -31,7 +31,7 @@ def describe(judge: Judge, groups: Iterable[np.ndarray]) -> Described:
         features.append(judge.extractor.features(group))
         if judge.scores_classes:
             assert judge.classifier is not None
-            probabilities.append(classifier.probabilities(judge.classifier, group))
+            probabilities.append(classifier.probabilities(judge.classifier, features[-1]))
     return Described(
         np.concatenate(features), np.concatenate(probabilities) if probabilities else None
     )

@@ -81,6 +81,13 @@ class Images:
         size = len(split.images)
         return split if count >= size else take(split, self.choose(size, count))
 
+    def drawn(self, split: Split, count: int, seed: int) -> Split:
+        """Returns `count` examples of a split drawn at random, in order; all if it has fewer."""
+        size = len(split.images)
+        if count >= size:
+            return split
+        return take(split, np.sort(np.random.default_rng(seed).permutation(size)[:count]))
+
 
 def with_labels_only(images: Images) -> Images:
     """Returns the examples whose labels are known, which are all that a conditional network reads.

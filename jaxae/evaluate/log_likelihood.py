@@ -1,6 +1,5 @@
 """The log-likelihood of images under a variational autoencoder, by importance sampling."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -19,8 +18,7 @@ from jaxae.train import Batch, Variables
 
 WEIGHED_AT_ONCE = 100  # images, each with several samples at a time
 
-_SAMPLES_AT_ONCE = 16  # of each of these images, fewer if images are large
-_NUMBERS_PER_SAMPLE = 2**14  # in the samples of one image that are decoded at a time
+_SAMPLES_AT_ONCE = 2  # of each of these images; more slow a convolutional decoder down
 
 
 @partial(jax.jit, static_argnames=("network", "samples", "chunk"))
@@ -84,7 +82,6 @@ def negative_log_likelihood(
 
     `advance` is called with the number of images that are done since its last call.
     """
-    chunk = _NUMBERS_PER_SAMPLE // math.prod(split.images.shape[1:])
     estimates = []
     for start in range(0, len(split.images), WEIGHED_AT_ONCE):
         part = take(split, slice(start, start + WEIGHED_AT_ONCE))
@@ -95,7 +92,7 @@ def negative_log_likelihood(
             part.labels,
             network=trained.network,
             samples=samples,
-            chunk=min(max(chunk, 1), _SAMPLES_AT_ONCE),
+            chunk=_SAMPLES_AT_ONCE,
         )
         estimates.append(np.asarray(estimate))
         advance(len(part.images))

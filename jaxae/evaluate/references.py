@@ -37,15 +37,16 @@ def reference_figures(
             judge, images, real, count=settings.generated, seed=settings.seed
         )
         figures |= with_prefix("training_", compared)
-    train, test = (images.some(split, settings.baseline) for split in (images.train, images.test))
+    probed = images.drawn(images.train, settings.probed, settings.seed)
+    test = images.some(images.test, settings.baseline)
     if images.why_no_classes is None:
-        figures |= with_prefix("pixels_", probe(train, test))
+        figures |= with_prefix("pixels_", probe(probed, test))
     numbers = math.prod(images.test.images.shape[1:])
     if numbers > _LARGEST_PCA:
         reason = f"the images have {numbers:,} numbers each, and it takes {_LARGEST_PCA:,} at most"
         return figures, {"PCA": reason}
     code = encode(trained, take(images.test, slice(1)))
-    pixels = train.images[:]
+    pixels = images.some(images.train, settings.baseline).images[:]
     pca = metrics.fit_pca(pixels, min(code.size, numbers, len(pixels)))
     scale = np.float32(255 if pixels.dtype == np.uint8 else 1)
     figures |= with_prefix(
@@ -53,6 +54,6 @@ def reference_figures(
         reconstruction_figures(lambda part: pca.reconstruct(part.images) / scale, images),
     )
     if images.why_no_classes is None:
-        components = (Split(pca.encode(split.images[:]), split.labels) for split in (train, test))
+        components = (Split(pca.encode(split.images[:]), split.labels) for split in (probed, test))
         figures |= with_prefix("pca_", probe(*components))
     return figures, {}

@@ -29,8 +29,14 @@ _CODES = {
     ),
 }
 _PROBES = {
-    "linear_probe_accuracy": ("Linear probe", "higher is better: accuracy of a linear classifier"),
-    "neighbour_accuracy": ("Nearest neighbors", "higher is better: accuracy of a vote of five"),
+    "linear_probe_accuracy": (
+        "Linear probe",
+        "higher is better: accuracy of a linear classifier that learned from {probed}",
+    ),
+    "neighbour_accuracy": (
+        "Nearest neighbors",
+        "higher is better: accuracy of a vote of five of these training {examples}",
+    ),
 }
 _GENERATION = {
     "fid": ("{fid}", "lower is better: Fréchet distance to test {examples}"),
@@ -69,6 +75,7 @@ def make_tables(results: Results) -> tuple[Table, ...]:
     known = {**figures, **results["references"], **results["cost"]}
     words = {
         **settings,
+        "probed": _of_training(results, settings["probed"], ", drawn at random"),
         "codebook_size": figures.get("codebook_size"),
         "binarization": results["binarization"],
         "examples": examples,
@@ -78,13 +85,30 @@ def make_tables(results: Results) -> tuple[Table, ...]:
         "number": "a pixel in [0, 1]" if "test_psnr" in figures else "a number, after any scaling",
     }
     tables = (
-        _make_table("Reconstruction", _RECONSTRUCTION, _RECONSTRUCTED, known, words),
+        _make_table(
+            "Reconstruction", _RECONSTRUCTION, _RECONSTRUCTED, known, words, _pca_note(results)
+        ),
         _make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),
         _make_table("Classes predicted from codes", _PROBES, _BASELINES, known, words),
         _make_table("Generated {examples}", _GENERATION, _COMPARED, known, words, _note(results)),
         _make_table("Cost", _COST, {"": ""}, known, words),
     )
     return tuple(table for table in tables if table.rows)
+
+
+def _pca_note(results: Results) -> str:
+    """Returns in words what PCA is fitted to; nothing without PCA."""
+    if not any(name.startswith("pca_") for name in results["references"]):
+        return ""
+    return f"PCA is fitted to {_of_training(results, results['settings']['baseline'])}."
+
+
+def _of_training(results: Results, count: int, how: str = "") -> str:
+    """Returns in words how many of the training examples are used, and how they were chosen."""
+    everything, examples = results["training_examples"], results["examples"]
+    if count == everything:
+        return f"all {count:,} training {examples}"
+    return f"{count:,} of the {everything:,} training {examples}{how}"
 
 
 def _note(results: Results) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from jaxae.errors import UserError
 
 _SUBSET_SIZE = 1000  # as in Binkowski et al. 2018, section 5
-_ROWS = 256  # rows of a distance matrix in memory at a time
+_NUMBERS = 2**19  # of a matrix of distances or kernels, computed at a time
 # The error of a squared distance from a product, relative to the largest squared norm.
 _ROUNDING = 1e-12
 
@@ -118,9 +118,14 @@ def precision_and_recall(
     real, generated = real - center, generated - center
     largest = max(np.square(real).sum(axis=1).max(), np.square(generated).sum(axis=1).max())
     tolerance = _ROUNDING * largest  # keeps a point within the ball of radius 0 around it
-    precision = _share_within(generated, real, _squared_radii(real, neighbors) + tolerance)
-    recall = _share_within(real, generated, _squared_radii(generated, neighbors) + tolerance)
-    return PrecisionAndRecall(precision, recall)
+    real_radii, radii = (_squared_radii(each, neighbors) + tolerance for each in (real, generated))
+    precise, recalled, start = 0, np.zeros(len(real), bool), 0
+    for distances in _squared_distances(generated, real):
+        stop = start + len(distances)
+        precise += int((distances <= real_radii).any(axis=1).sum())
+        recalled |= (distances <= radii[start:stop, None]).any(axis=0)
+        start = stop
+    return PrecisionAndRecall(precise / len(generated), float(recalled.mean()))
 
 
 def inception_score(probabilities: Float[np.ndarray, "N classes"]) -> float:
@@ -163,35 +168,49 @@ def _squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """The unbiased estimate from x and y, both [N, D]; Binkowski et al. 2018, eq. 4."""
     count = len(x)
     pairs = count * (count - 1)
-    within = sum((k.sum() - k.trace()) / pairs for k in (_kernel(x, x), _kernel(y, y)))
-    return within - 2 * _kernel(x, y).mean()
+    within = sum(
+        _sum_of_kernel(z, z) - np.sum((np.square(z).sum(axis=1) / z.shape[1] + 1) ** 3)
+        for z in (x, y)
+    )
+    return within / pairs - 2 * _sum_of_kernel(x, y) / count**2
 
 
-def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(x^T y / D + 1)^3 for all pairs: [N, D], [M, D] -> [N, M]."""
-    base = x @ y.T / x.shape[1] + 1
-    return base * base * base  # a power of 3 takes NumPy ten times as long
+def _sum_of_kernel(x: np.ndarray, y: np.ndarray) -> float:
+    """The sum of (x^T y / D + 1)^3 over all pairs of x [N, D] and y [M, D]."""
+    scaled = np.pad(y / x.shape[1], ((0, 0), (0, 1)), constant_values=1).T
+    x, total = np.pad(x, ((0, 0), (0, 1)), constant_values=1), 0.0
+    for rows in _blocks(len(x), len(y)):
+        base = (x[rows] @ scaled).ravel()
+        total += float((base * base) @ base)
+    return total
+
+
+def _blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Yields slices of the rows of a matrix, whose numbers are computed at a time."""
+    size = max(1, _NUMBERS // columns)
+    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def _squared_radii(points: np.ndarray, neighbors: int) -> np.ndarray:
     """The squared distance of each point to its k-th nearest other point: [N, D] -> [N]."""
-    # Index 0 is the point itself.
-    radii = [np.partition(d, neighbors)[:, neighbors] for d in _squared_distances(points, points)]
-    return np.concatenate(radii)
-
-
-def _share_within(points: np.ndarray, centers: np.ndarray, squared_radii: np.ndarray) -> float:
-    """The share of points [N, D] that lie in any ball around centers [M, D] of radii [M]."""
-    inside = [(d <= squared_radii).any(axis=1) for d in _squared_distances(points, centers)]
-    return float(np.concatenate(inside).mean())
+    # Index 0 is the point itself. A copy, because a view would keep all distances in memory.
+    return np.concatenate(
+        [
+            np.partition(distances, neighbors)[:, neighbors].copy()
+            for distances in _squared_distances(points, points)
+        ]
+    )
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
     """Yields the squared distances of x [N, D] and y [M, D], a block of rows [*, M] at a time."""
-    y_norms = np.square(y).sum(axis=1)
-    for start in range(0, len(x), _ROWS):
-        rows = x[start : start + _ROWS]
-        yield np.square(rows).sum(axis=1)[:, None] + y_norms - 2 * rows @ y.T
+    x_norms, y_norms = (np.square(points).sum(axis=1) for points in (x, y))
+    doubled = -2 * y.T
+    for rows in _blocks(len(x), len(y)):
+        distances = x[rows] @ doubled
+        distances += x_norms[rows, None]
+        distances += y_norms
+        yield distances
 
 
 def _checked_pair(

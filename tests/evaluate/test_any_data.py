@@ -366,10 +366,19 @@ def test_a_large_split_is_neither_encoded_nor_probed_as_a_whole(
     settings = figures.choose_settings(
         trained, some, None, samples=1, weighed=None, generated=None, seed=0
     )
-    assert (settings.encoded, settings.baseline) == (40, 11)
-    train, test = figures._encode_both(trained, some, settings)
-    assert train.images.shape == test.images.shape == (40, 2)
-    np.testing.assert_array_equal(train.labels, some.some(some.train, 40).labels)
+    assert (settings.encoded, settings.baseline, settings.probed) == (40, 11, 11)
+
+
+def test_probes_learn_from_a_seeded_random_subset() -> None:
+    some = images_of(vectors(200), vectors(50), lambda index: index % 2, own=True)
+    drawn, again, other = (some.drawn(some.train, 20, seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(drawn.images, again.images)
+    assert not np.array_equal(drawn.images, other.images)
+    places = [int(np.flatnonzero((some.train.images == v).all(axis=1))[0]) for v in drawn.images]
+    assert len(set(places)) == 20
+    assert places == sorted(places)  # so that a set on disk is read in its order
+    np.testing.assert_array_equal(drawn.labels, some.train.labels[places])
+    assert some.drawn(some.train, 200, 3) is some.train
 
 
 def test_a_stage_says_how_long_it_took(

@@ -65,7 +65,7 @@ def trained(dataset: Dataset) -> TrainedExtractor:
 
 def test_the_classifier_learns(trained, dataset):
     assert trained.accuracy > 0.8
-    probabilities = classifier.probabilities(trained, dataset.test.images)
+    probabilities = classifier.probabilities(trained, trained.features(dataset.test.images))
     accuracy = np.mean(probabilities.argmax(axis=1) == dataset.test.labels)
     np.testing.assert_allclose(accuracy, trained.accuracy, atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -79,7 +79,7 @@ def test_features_lead_to_the_probabilities_and_are_not_negative(trained, datase
     assert (features >= 0).all()
     head = trained.variables["params"]["head"]
     expected = jax.nn.softmax(features @ head["kernel"] + head["bias"][None])
-    np.testing.assert_allclose(classifier.probabilities(trained, images), expected, atol=1e-5)
+    np.testing.assert_allclose(classifier.probabilities(trained, features), expected, atol=1e-5)
 
 
 def test_features_do_not_depend_on_batches_or_the_dtype_of_pixels(trained, dataset, monkeypatch):
@@ -103,7 +103,8 @@ def test_cross_entropy_is_that_of_the_labels(small, tiny):
     terms = classifier.cross_entropy(
         small.variables, jax.random.key(0), batch, model=small.task.model
     )
-    expected = -np.log(classifier.probabilities(small, images)[np.arange(9), labels])
+    probabilities = classifier.probabilities(small, small.features(images))
+    expected = -np.log(probabilities[np.arange(9), labels])
     np.testing.assert_allclose(terms.loss, expected, rtol=1e-3, atol=1e-6)
     assert terms.metrics["accuracy"].shape == (9,)
 
@@ -195,10 +196,10 @@ def test_other_images_are_refused(trained, tiny):
         with pytest.raises(UserError, match=r"it reads \[N, 28, 28, 1\]"):
             trained.features(wrong)
     with pytest.raises(UserError, match="NaN"):
-        classifier.probabilities(trained, np.full_like(images, np.nan, np.float32))
+        trained.features(np.full_like(images, np.nan, np.float32))
     ragged: Any = [images[0], images[0, :2]]
     with pytest.raises(UserError, match="unequal shapes"):
-        classifier.probabilities(trained, ragged)
+        trained.features(ragged)
     assert np.isfinite(trained.features(np.minimum(images[:3], 1))).all()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxae import data, evaluate, likelihoods, models, objectives, plots, runs
+from jaxae import data, evaluate, likelihoods, models, objectives, pages, plots, runs
 from jaxae.errors import UserError
 from jaxae.evaluate import classifier, codes, command, contrastive, extractors, pictures, references
 from jaxae.evaluate import figures as evaluate_figures
@@ -26,6 +26,7 @@ from jaxae.evaluate.generation import describe_real
 from jaxae.evaluate.images import Images, take
 from jaxae.evaluate.judge import choose_judge
 from jaxae.evaluate.log_likelihood import why_no_likelihood
+from jaxae.evaluate.tables import make_tables
 from jaxae.network import Network, Trained, label_arguments
 from jaxae.runs import Binarization, RunOptions, with_binarization
 from support.commands import SECONDS, environment
@@ -262,7 +263,7 @@ def test_options_choose_the_checkpoint_and_how_many_images(
     results = Evaluated(tmp_path, {}).results
     assert (results["step"], results["epoch"]) == (2, 1)
     settings = {"prior": "mixture", "samples": 200, "weighed": 5, "generated": 12, "seed": 0}
-    settings |= {"encoded": 100, "baseline": 100}
+    settings |= {"encoded": 100, "baseline": 100, "probed": 100}
     assert results["settings"] == settings
     assert results["figures"]["test_mse"] > plain.figures["test_mse"]
     assert results["figures"]["fid"] != plain.figures["fid"]
@@ -316,7 +317,16 @@ def test_the_page_describes_what_was_evaluated(variational: Evaluated, plain: Ev
     assert "On 30 test images, as they are in the dataset" in plain.page
     assert "importance samples" not in plain.page
     assert "first principal component" in plain.page
+    assert "a linear classifier that learned from all 100 training images" in plain.page
+    assert "PCA is fitted to all 100 training images." in plain.page
     assert "±" not in re.sub("(?s)<style>.*?</style>|<script>.*?</script>", "", plain.page)
+
+
+def test_tables_say_how_many_images_the_probes_learned_from(plain: Evaluated) -> None:
+    settings = {**plain.results["settings"], "probed": 20_000}
+    results = {**plain.results, "training_examples": 60_000, "settings": settings}
+    text = pages.as_text(make_tables(results))
+    assert "learned from 20,000 of the 60,000 training images, drawn at random" in text
 
 
 def judge_network(
@@ -334,7 +344,7 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
         evaluate.make_images(data.load("mnist"), "static"),
     )
     settings = evaluate_figures.EvaluationSettings(
-        "normal", samples=2, weighed=30, generated=40, encoded=100, baseline=100, seed=0
+        "normal", samples=2, weighed=30, generated=40, encoded=100, baseline=100, probed=100, seed=0
     )
     judged = judge_network(trained, images, settings)
     assert_in_range(judged.figures)
@@ -358,7 +368,7 @@ def test_collapsed_codes_are_evaluated_without_samples(tmp_path: Path) -> None:
     )
     trained = replace(trained, variables=jax.tree.map(jnp.zeros_like, trained.variables))
     settings = evaluate_figures.EvaluationSettings(
-        "mixture", samples=1, weighed=1, generated=30, encoded=100, baseline=100, seed=0
+        "mixture", samples=1, weighed=1, generated=30, encoded=100, baseline=100, probed=100, seed=0
     )
     judged = judge_network(trained, images, settings)
     assert "all the same" in judged.left_out["Codes of the prior mixture"]
