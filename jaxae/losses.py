@@ -70,11 +70,13 @@ def cross_entropy(
 def _cross_entropy_jvp(
     primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Derivatives sigmoid(logits) - targets and -logits, which reuse the value's exponential."""
+    """Derivatives sigmoid(logits) - targets and -logits."""
     (logits, targets), (logits_tangent, targets_tangent) = primals, tangents
-    exponential = jnp.exp(-jnp.abs(logits))
-    remainder = exponential / (1 + exponential)
-    slope = jnp.where(logits >= 0, 1 - targets - remainder, remainder - targets)
+    # The sigmoid is used once, and shares no exponential with the value. So XLA on the CPU computes
+    # each of the two in one pass, and writes nothing in between to memory.
+    positive = logits >= 0
+    remainder = nn.sigmoid(jnp.where(positive, -logits, logits))
+    slope = jnp.where(positive, 1 - targets, -targets) + jnp.where(positive, -1.0, 1.0) * remainder
     return cross_entropy(logits, targets), slope * logits_tangent - logits * targets_tangent
 
 

@@ -62,6 +62,13 @@ def test_bernoulli_gradient_of_a_confident_correct_prediction() -> None:
     np.testing.assert_allclose(gradient(bernoulli, logits, targets), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("logit", [0.0, 3.0, -3.0, 20.0, 1e3, -1e3])
+def test_bernoulli_curvature_is_the_variance_of_a_pixel(logit: float) -> None:
+    curvature = jax.grad(jax.grad(lambda x: bernoulli(x[None, None], jnp.full((1, 1), 0.3)).sum()))
+    variance = special.expit(logit) * special.expit(-logit)
+    np.testing.assert_allclose(curvature(jnp.float32(logit)), variance, rtol=1e-5, atol=1e-30)
+
+
 @pytest.mark.parametrize("size", [1e3, 1e30])
 def test_bernoulli_at_extreme_logits(size: float) -> None:
     logits, targets = on_grid(np.array([-size, size]), TARGETS)
