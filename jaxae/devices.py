@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -67,6 +68,22 @@ def memory() -> int | None:
     if limit is None and hasattr(os, "sysconf"):  # not on Windows
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return limit
+
+
+def cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # on Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def is_on_one_cpu(tree: Any) -> bool:
+    """Returns whether a pytree's JAX arrays lie on one CPU device; False if any is traced."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        return False
+    found = {device for leaf in leaves for device in leaf.devices()}
+    return [device.platform for device in found] == ["cpu"]
 
 
 def on_each(mesh: Mesh) -> NamedSharding:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.sharding import Mesh
+from jax.stages import Wrapped
 
 from jaxae import devices
 from jaxae.errors import UserError
@@ -26,6 +27,7 @@ from jaxae.train.batches import (
     in_batches,
     steps_in_epoch,
 )
+from jaxae.train.replicas import one_per_core
 from jaxae.train.steps import State, take_step
 from jaxae.train.terms import Metrics, Objective, Variables, averages, sums, terms_of
 
@@ -36,12 +38,36 @@ def _zero_totals(step: Callable, carry: Any, context: Any) -> Metrics:
     return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
 
-def make_loop(step: Callable, mesh: Mesh | None = None) -> Callable:
+def make_loop(step: Callable, mesh: Mesh | None = None, *, replicas: bool = False) -> Callable:
     """Compiles a loop over a step (index, carry, context) -> (carry, sums) that adds up the sums.
 
     The loop takes (carry, totals, context, start, stop) and returns (carry, totals), replicated on
-    the devices of a mesh. One program serves any start and stop.
+    the devices of a mesh. One program serves any start and stop. With replicas, carry, totals and
+    the second of the two parts of the context have a leading axis. Replicas run one per core on a
+    single CPU device, and elsewhere together, by `jax.vmap`.
     """
+    if not replicas:
+        return _compile_loop(step, mesh)
+    together = _compile_loop(_over_replicas(step), mesh)
+    apart = one_per_core(_compile_loop(step))
+
+    def choose(
+        carry: Any, totals: Metrics, context: tuple[Any, Any], start: int, stop: int
+    ) -> tuple[Any, Metrics]:
+        alone = mesh is None and devices.is_on_one_cpu((carry, context))
+        loop = apart if alone else together
+        return loop(carry, totals, context, start, stop)
+
+    return choose
+
+
+def _over_replicas(step: Callable) -> Callable:
+    """Maps a step (index, carry, (shared, own)) over the replicas of carry and own."""
+    return jax.vmap(step, in_axes=(None, 0, (None, 0)))
+
+
+def _compile_loop(step: Callable, mesh: Mesh | None = None) -> Wrapped:
+    """Compiles the loop of `make_loop` for a step as it is."""
 
     def loop(
         carry: Any, totals: Metrics, context: Any, start: int, stop: int
@@ -73,12 +99,12 @@ def _training_step(
 def _evaluation_step(
     index: Array | int,
     carry: None,
-    context: tuple[Variables, Array, Examples, Array],
+    context: tuple[tuple[Array, Examples, Array], Variables],
     *,
     objective: Objective,
 ) -> tuple[None, Metrics]:
-    """Sums the terms of batch `index`; the context holds variables, key, examples and order."""
-    variables, key, examples, order = context
+    """Sums the terms of batch `index`; the context holds key, examples and order, and variables."""
+    (key, examples, order), variables = context
     batch = gather(examples, order[index])
     terms = terms_of(objective, variables, jax.random.fold_in(key, index), batch)
     return carry, sums(terms, batch.weights)
@@ -109,7 +135,7 @@ def make_training_step(
 ) -> Callable:
     """Returns a training step for an objective, mapped over replicas if there are any."""
     step = partial(_training_step, objective=objective, optimizer=optimizer, guarded=guarded)
-    return jax.vmap(step, in_axes=(None, 0, (None, 0))) if replicas else step
+    return _over_replicas(step) if replicas else step
 
 
 def make_order(
@@ -192,10 +218,8 @@ def make_evaluation(
     if batch_size < 1:
         raise UserError(f"a batch size of {batch_size} was given: give 1 or more")
     step = partial(_evaluation_step, objective=objective)
-    if replicas:
-        step = jax.vmap(step, in_axes=(None, None, (0, None, None, None)), out_axes=(None, 0))
-    loop = make_loop(step, mesh)
-    zeros = jax.jit(partial(_zero_totals, step))
+    loop = make_loop(step, mesh, replicas=replicas)
+    zeros = jax.jit(partial(_zero_totals, _over_replicas(step) if replicas else step))
     parts = 1 if mesh is None else mesh.size
 
     def evaluate(variables: Variables, key: Array, examples: Examples) -> Metrics:
@@ -206,7 +230,7 @@ def make_evaluation(
         if mesh is not None:
             variables, key = devices.place((variables, key), devices.on_each(mesh))
             order = devices.place(order, devices.in_parts(mesh, 2))
-        context = (variables, key, examples, order)
+        context = ((key, examples, order), variables)
         _, totals = loop(None, zeros(None, context), context, 0, order.shape[0])
         return averages(totals)
 

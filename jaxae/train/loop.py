@@ -73,8 +73,9 @@ def fit(
 
     A chunk ends with the epoch, and at each multiple of `chunk_steps` if that is given. To continue
     within an epoch, give the state and its totals. A state with a leading axis trains that many
-    replicas at once on the same examples, each in its own order. The devices of a mesh
-    (`devices.data_mesh`) share each batch; its size need not be a multiple of their number.
+    replicas on the same examples, each in its own order: one per core on a CPU, else all at once.
+    The devices of a mesh (`devices.data_mesh`) share each batch; its size need not be a multiple of
+    their number.
 
     An incomplete last batch is padded with other examples of weight 0, which count only in what a
     network computes from a whole batch, such as the statistics of batch normalization. With
@@ -97,7 +98,9 @@ def fit(
     # The unguarded loop is faster; a chunk with a non-finite result is repeated with the guard.
     loop, guarded_loop = (
         make_loop(
-            make_training_step(objective, optimizer, replicas=replicas, guarded=guarded), mesh
+            make_training_step(objective, optimizer, replicas=False, guarded=guarded),
+            mesh,
+            replicas=replicas,
         )
         for guarded in (False, True)
     )
