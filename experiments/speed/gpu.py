@@ -6,9 +6,10 @@
 Needs JAX, jaxtyping, Flax, Optax, NumPy, SciPy and Pillow, and PyTorch for the comparison. If jaxae
 is not installed, put PYTHONPATH=. before the command. Each part is a process of its own, which is
 stopped when its time is over. Its rows up to then are kept, and so are the parts of an earlier run
-that --parts leaves out. After each part the command rewrites speed_gpu.json and speed_gpu.md in the
-folder --out; its subfolder speed_gpu holds the output of each part. Part 1 compares the first
-losses of all networks with those of a CPU, which --golden writes to a file beside this one.
+that --parts leaves out. After each part the command rewrites GPU.json and GPU.md in results/speed,
+where GPU is the GPU's name; a folder of that name holds the output of each part. Part 1 compares
+the first losses of all networks with those of a CPU, which --golden writes to a file beside this
+one.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from jaxae.cli import wrap
 from jaxae.files import write_text
 from jaxae.runs import git_commit
 from jaxae.terminal import losing_output
-from speed_machine import describe_machine
+from speed_machine import describe_machine, device_name, slug
 from speed_processes import last_error
 
 _PACKAGES = ("jax", "jaxlib", "flax", "torch")
@@ -93,9 +94,14 @@ def _parse() -> argparse.Namespace:
     output.add_argument(
         "--out",
         type=Path,
-        default=Path("results"),
+        default=Path("results/speed"),
         metavar="PATH",
-        help="folder to write to (default: results)",
+        help="folder to write to (default: results/speed)",
+    )
+    output.add_argument(
+        "--machine",
+        metavar="NAME",
+        help="name of the page, without a suffix (default: the GPU's name)",
     )
     output.add_argument(
         "--golden",
@@ -145,8 +151,9 @@ def _versions() -> dict[str, str]:
 
 def measure_all(options: argparse.Namespace) -> None:
     """Measures the parts one after the other, and writes the report after each."""
-    (options.out / "speed_gpu").mkdir(parents=True, exist_ok=True)
-    file = options.out / "speed_gpu.json"
+    folder = options.out / (options.machine or slug(device_name()))
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder.with_suffix(".json")
     report = Report(describe_machine(), _read_results(file))
     whole = sum(PARTS[name].share for name in options.parts)
     started, share = time.monotonic(), 0.0
@@ -154,7 +161,6 @@ def measure_all(options: argparse.Namespace) -> None:
         for name in options.parts:
             share += PARTS[name].share
             left = 60 * options.minutes * share / whole - (time.monotonic() - started)
-            folder = options.out / "speed_gpu"
             arguments = [
                 *["--tiny"] * options.tiny,
                 *["--only", *options.only] * bool(options.only),
@@ -166,7 +172,7 @@ def measure_all(options: argparse.Namespace) -> None:
             results = {name: asdict(result) for name, result in report.results.items()}
             text = json.dumps({"machine": report.machine, "parts": results}, indent=1)
             write_text(file, text + "\n")
-            write_text(options.out / "speed_gpu.md", page_text(report))
+            write_text(file.with_suffix(".md"), page_text(report))
     print(summary_text(report))
 
 

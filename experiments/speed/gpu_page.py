@@ -11,11 +11,12 @@ from gpu_rows import Row
 from gpu_sizes import RECIPES
 from speed_tables import NOTHING, markdown, number
 
-_INTRODUCTION = """# On a GPU
-
+_INTRODUCTION = """\
 `python experiments/speed/gpu.py` makes this page from the bundled images, repeated if a recipe has
 more. A step gathers its batch of uint8 images from memory, and each epoch is shuffled. A ratio
 above 1 means that jaxae is faster."""
+
+_RATIO = "PyTorch / jaxae"
 
 _NOTES = {
     "correctness": f"""\
@@ -75,6 +76,8 @@ class Report:
 def page_text(report: Report) -> str:
     """Returns the page in Markdown."""
     sections = [
+        f"# Speed on {_device(report)}",
+        *_summary(report),
         _INTRODUCTION,
         "\n".join(f"- {line}" for line in (report.device, *report.machine)),
     ]
@@ -85,6 +88,32 @@ def page_text(report: Report) -> str:
         if result.rows:
             sections += [table(result.rows)]
     return "\n\n".join(sections) + "\n"
+
+
+def _device(report: Report) -> str:
+    """Returns the name of the first device, without its platform."""
+    names = [result.device["device"] for result in report.results.values() if result.device]
+    return names[0].partition(" ")[2] if names else "a GPU"
+
+
+def _summary(report: Report) -> list[str]:
+    """Returns the table of ratios to PyTorch, if any were measured."""
+    rows = report.results["steps"].rows if "steps" in report.results else []
+    body = [
+        [
+            str(row["what"]),
+            *(_cell(row[name]) for name in ("jaxae, ms", "PyTorch, ms")),
+            f"{number(row[_RATIO])} ({number(row['least'])} to {number(row['largest'])})",
+        ]
+        for row in rows
+        if _RATIO in row
+    ]
+    if not body:
+        return []
+    faster = sum(row.get(_RATIO, 0) > 1 for row in rows)
+    words = f"jaxae is faster than PyTorch's fastest variant in {faster} of {len(body)} recipes."
+    head = ["", "jaxae, ms per step", "PyTorch, ms per step", _RATIO]
+    return [words, markdown(head, body)]
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from speed_load import others_share, usage_now
 from speed_workloads import (
     CHUNKS,
     Measurement,
@@ -66,9 +67,10 @@ def _fit(
         on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter())
     )
     epochs = 1 + CHUNKS
+    before = usage_now()
     network.fit(inputs, targets, batch_size, epochs=epochs, verbose=0, callbacks=[note])
     milliseconds = [1000 * (stop - start) / chunk for start, stop in pairwise(ends)]
-    return Times(milliseconds, compilation, first_step)
+    return Times(milliseconds, compilation, first_step, others_share(before, usage_now()))
 
 
 def _make_network(keras: ModuleType, recipe: str, latent: int) -> Any:

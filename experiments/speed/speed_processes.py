@@ -1,17 +1,18 @@
 """Starts workers in turn, one at a time, each in a process of its own."""
 
-import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from speed_workloads import Measurement, NotMeasured, Request, Workload, read_measurement
+from speed_load import QUIET
+from speed_workloads import Measurement, NotMeasured, Request, Workload, measurement_from
 
 Outcome = Measurement | NotMeasured
 Round = Mapping[str, Outcome]
@@ -24,6 +25,7 @@ class Place:
 
     folder: Path  # of the images and the compilation caches
     keras_python: Path  # the Python interpreter with Keras
+    repeats_until: float = math.inf  # time.monotonic() after which no round is repeated
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,25 @@ class Contender:
     name: str
     worker: str  # a file beside this one
     variant: str = ""
+    alone: bool = False  # trains one replica on one device, for as many steps as the replicas take
 
 
 def measure_rounds(
-    place: Place, workload: Workload, contenders: Sequence[Contender], rounds: int
+    place: Place, workload: Workload, contenders: Sequence[Contender], rounds: int, spare: int = 0
 ) -> list[Round]:
     """Measures all contenders in turn in each round; skips one that has failed before.
 
-    Compilation caches are empty in the first round and full in later ones.
+    A round during which other processes used the cores is repeated, and returned with the others;
+    there are at most `spare` more rounds than asked for, and none late. Compilation caches are
+    empty in the first round and full in later ones.
     """
     caches = place.folder / f"caches_{time.monotonic_ns()}"
     done: list[Round] = []
-    for _ in range(rounds):
+    while len(done) < rounds or (
+        sum(map(is_quiet, done)) < rounds
+        and len(done) < rounds + spare
+        and time.monotonic() < place.repeats_until
+    ):
         before = done[-1] if done else {}
         outcomes: dict[str, Outcome] = {}
         for contender in contenders:
@@ -54,27 +63,44 @@ def measure_rounds(
             outcomes[contender.name] = outcome
             print(f"{workload.label}: {contender.name} {outcome.summary}", flush=True)
         done.append(outcomes)
+        if not is_quiet(outcomes):
+            print(f"{workload.label}: discarded, other processes used the cores", flush=True)
     return done
+
+
+def is_quiet(outcomes: Round) -> bool:
+    """Returns whether other processes left the cores alone, as far as this system tells."""
+    measured = [outcome for outcome in outcomes.values() if isinstance(outcome, Measurement)]
+    return all((measurement.times.others or 0.0) <= QUIET for measurement in measured)
 
 
 def _measure(place: Place, workload: Workload, contender: Contender, caches: Path) -> Outcome:
     """Runs a worker and returns its report, or the last error it printed."""
-    worker = Path(__file__).with_name(contender.worker)
     python = place.keras_python if "keras" in contender.worker else Path(sys.executable)
-    workload = dataclasses.replace(workload, variant=contender.variant)
+    workload = replace(workload, variant=contender.variant)
+    if contender.alone:
+        steps = workload.steps * workload.replicas
+        workload = replace(workload, replicas=1, devices=1, steps=steps)
     request = Request(workload, str(images_file(place)), time.time())
-    process = subprocess.run(
-        [str(python), str(worker), json.dumps(dataclasses.asdict(request))],
+    done = run_script(contender.worker, json.dumps(asdict(request)), caches, python)
+    if done.returncode == 0:
+        return measurement_from(json.loads(done.stdout.splitlines()[-1]))
+    error = last_error(done.stderr) or f"ended with status {done.returncode}"
+    missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", error)
+    return NotMeasured(f"{missing[1]} is not installed" if missing else error)
+
+
+def run_script(
+    name: str, argument: str, caches: Path, python: Path
+) -> subprocess.CompletedProcess[str]:
+    """Runs a file beside this one to its end, with compilation caches of its own."""
+    return subprocess.run(
+        [str(python), str(Path(__file__).with_name(name)), argument],
         env=_environment(caches),
         capture_output=True,
         text=True,
         check=False,
     )
-    if process.returncode == 0:
-        return read_measurement(process.stdout.splitlines()[-1])
-    error = last_error(process.stderr) or f"ended with status {process.returncode}"
-    missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", error)
-    return NotMeasured(f"{missing[1]} is not installed" if missing else error)
 
 
 def last_error(said: str) -> str:

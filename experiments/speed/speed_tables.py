@@ -4,13 +4,15 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from speed_processes import Round
+from speed_processes import Outcome, Round, is_quiet
 from speed_workloads import Measurement, NotMeasured, Workload
 
 OURS = "jaxae"
 PYTORCH = "PyTorch"
 SOURCES = "the source's way"
+ONE_BY_ONE = "one after the other"
 NOTHING = "-"
+BUSY = "†"
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,28 @@ class Row:
     """The rounds of a workload, for a row of a table."""
 
     workload: Workload
-    rounds: Sequence[Round]
+    rounds: Sequence[Round]  # with those during which other processes used the cores
+    pilot: Outcome | None = None  # the trial of PyTorch's variants
+    commit: str | None = None
+
+    @property
+    def kept(self) -> Sequence[Round]:
+        """The rounds without load by others, or all rounds if there is no such round."""
+        return [outcomes for outcomes in self.rounds if is_quiet(outcomes)] or self.rounds
+
+    @property
+    def label(self) -> str:
+        """The workload in a few words, marked if others used the cores in all rounds."""
+        return f"{self.workload.label} {BUSY * self.busy}".strip()
+
+    @property
+    def busy(self) -> bool:
+        """Whether other processes used the cores in all rounds."""
+        return not any(map(is_quiet, self.rounds))
 
     def measured(self, name: str) -> list[Measurement]:
-        """Returns a contender's measurements, one per round in which it could be measured."""
-        outcomes = [outcomes.get(name) for outcomes in self.rounds]
+        """Returns a contender's measurements, one for each kept round that has one."""
+        outcomes = [outcomes.get(name) for outcomes in self.kept]
         return [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
 
     def reason(self, name: str) -> str:
@@ -31,14 +50,18 @@ class Row:
         reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, NotMeasured)]
         return reasons[0] if reasons else "not asked for"
 
-    def pairs(self, peer: str) -> list[tuple[Measurement, Measurement]]:
-        """Returns jaxae's and a peer's measurement of each round in which both have one."""
-        both = [(outcomes.get(OURS), outcomes.get(peer)) for outcomes in self.rounds]
+    def ratios(self, peer: str) -> list[float]:
+        """Returns a peer's time over jaxae's for each kept round that has both."""
+        both = [(outcomes.get(OURS), outcomes.get(peer)) for outcomes in self.kept]
         return [
-            (ours, theirs)
+            self.milliseconds(theirs, peer) / self.milliseconds(ours, OURS)
             for ours, theirs in both
             if isinstance(ours, Measurement) and isinstance(theirs, Measurement)
         ]
+
+    def milliseconds(self, measurement: Measurement, name: str) -> float:
+        """Returns the milliseconds of a step of all replicas."""
+        return measurement.milliseconds * (self.workload.replicas if name == ONE_BY_ONE else 1)
 
 
 def number(value: float) -> str:
@@ -63,34 +86,71 @@ def _median_of(value: Callable[[Measurement], float], measurements: Sequence[Mea
     return number(statistics.median(map(value, measurements))) if measurements else NOTHING
 
 
-def _milliseconds(measurement: Measurement) -> float:
-    """Returns the milliseconds of a step."""
-    return measurement.milliseconds
+def summary_table(rows: Sequence[Row], peer: str) -> str:
+    """Formats the time of a step in jaxae and a peer, and the ratio."""
+    body = [summary_row(row, peer) for row in rows]
+    names = [f"{row.workload.recipe} {BUSY * row.busy}".strip() for row in rows]
+    return markdown(
+        _summary_head(peer), [[name, *cells[1:]] for name, cells in zip(names, body, strict=True)]
+    )
+
+
+def _summary_head(peer: str) -> list[str]:
+    """Returns the head of `summary_table`."""
+    return ["", f"{OURS}, ms per step", f"{peer}, ms per step", f"{peer} / {OURS}"]
+
+
+def summary_row(row: Row, peer: str) -> list[str]:
+    """Returns the cells of a row of `summary_table`."""
+    sides = [
+        [row.milliseconds(measurement, name) for measurement in row.measured(name)]
+        for name in (OURS, peer)
+    ]
+    ours, theirs = (number(statistics.median(side)) if side else NOTHING for side in sides)
+    ratios = row.ratios(peer)
+    theirs = theirs if sides[1] else row.reason(peer)
+    return [row.label, ours, theirs, spread(ratios) if ratios else NOTHING]
 
 
 def steps_table(rows: Sequence[Row], peer: str) -> str:
-    """Formats time, throughput and memory of jaxae and a peer, and jaxae's time over the limit."""
-    head = ["", f"{OURS}, ms per step", f"{peer}, ms per step", f"{peer} / {OURS}"]
-    head += [f"{name}, images/s" for name in (OURS, peer)]
-    head += [f"{name}, peak MB" for name in (OURS, peer)]
-    head += ["limit, ms per step", f"{OURS} / limit", f"{peer} version and variant"]
-    return markdown(head, [steps_row(row, peer) for row in rows])
+    """Formats `summary_table` with `_resources_row`."""
+    head = _summary_head(peer) + _resources_head(peer)
+    return markdown(head, [summary_row(row, peer) + _resources_row(row, peer) for row in rows])
 
 
-def steps_row(row: Row, peer: str) -> list[str]:
-    """Returns the cells of a row of `steps_table`."""
-    ours, theirs = sides = row.measured(OURS), row.measured(peer)
-    images = row.workload.batch_size * row.workload.replicas
-    cells = [row.workload.label, _median_of(_milliseconds, ours)]
-    cells += [_median_of(_milliseconds, theirs) if theirs else row.reason(peer)]
-    pairs = [(_milliseconds(our), _milliseconds(their)) for our, their in row.pairs(peer)]
-    cells += [spread([their / our for our, their in pairs]) if pairs else NOTHING]
-    cells += [_median_of(lambda m: 1000 * images / m.milliseconds, side) for side in sides]
-    cells += [_memory(side) for side in sides]
-    limited = [(m.milliseconds, m.limit.milliseconds) for m in ours if m.limit is not None]
-    cells += [number(statistics.median(limit for _, limit in limited))]
-    cells += [number(statistics.median(taken / limit for taken, limit in limited))]
-    return [*cells, theirs[0].name if theirs else NOTHING]
+def _resources_head(peer: str) -> list[str]:
+    """Returns the head of `_resources_row`."""
+    head = [f"{name}, images/s" for name in (OURS, peer)]
+    return head + [f"{name}, peak MB" for name in (OURS, peer)]
+
+
+def _resources_row(row: Row, peer: str) -> list[str]:
+    """Returns throughput and memory of jaxae and a peer."""
+    images = 1000 * row.workload.batch_size * row.workload.replicas
+    sides = {name: row.measured(name) for name in (OURS, peer)}
+    cells = [
+        _median_of(lambda m, name=name: images / row.milliseconds(m, name), side)
+        for name, side in sides.items()
+    ]
+    return cells + [_memory(side) for side in sides.values()]
+
+
+def limits_table(rows: Sequence[Row], peer: str) -> str:
+    """Formats throughput and memory, the limit of a step, its kernels, and the peer's variant."""
+    head = ["", *_resources_head(peer), "limit, ms per step", f"{OURS} / limit"]
+    head += ["kernels per step", f"{peer} version and variant"]
+    body = []
+    for row in rows:
+        ours = row.measured(OURS)
+        limited = [(m.milliseconds, m.limit) for m in ours if m.limit is not None]
+        cells = [number(statistics.median(limit.milliseconds for _, limit in limited))]
+        cells += [number(statistics.median(ms / limit.milliseconds for ms, limit in limited))]
+        kernels = limited[0][1].kernels
+        cells += [NOTHING if kernels is None else str(kernels)]
+        theirs = row.measured(peer)
+        cells += [theirs[0].name if theirs else NOTHING]
+        body.append([row.workload.recipe, *_resources_row(row, peer), *cells])
+    return markdown(head, body)
 
 
 def _memory(measurements: Sequence[Measurement]) -> str:
@@ -108,7 +168,9 @@ def start_table(rows: Sequence[Row], names: Sequence[str]) -> str:
     body = []
     for row in rows:
         cells = [row.workload.recipe]
-        for side in map(row.measured, names):
+        for name in names:
+            outcomes = [outcomes.get(name) for outcomes in row.rounds]
+            side = [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
             cells += [_cold_and_warm(lambda m: m.times.first_step_seconds, side)]
             cells += [_cold_and_warm(lambda m: m.times.compilation_seconds, side)]
         body.append(cells)
@@ -122,22 +184,6 @@ def _cold_and_warm(
     return f"{_median_of(value, measurements[:1])} / {_median_of(value, measurements[1:])}"
 
 
-def growth_table(rows: Sequence[Row]) -> str:
-    """Formats jaxae's rows, compared with training as many replicas one by one as in row one."""
-    head = ["", "ms per step", "ms of the replicas one by one, from the first row", "ratio"]
-    head += ["images/s", "peak MB"]
-    first = rows[0]
-    single = statistics.median(map(_milliseconds, first.measured(OURS))) / first.workload.replicas
-    body = []
-    for row in rows:
-        ours, replicas = row.measured(OURS), row.workload.replicas
-        taken = statistics.median(map(_milliseconds, ours))
-        images = 1000 * replicas * row.workload.batch_size / taken
-        numbers = [taken, single * replicas, single * replicas / taken, images]
-        body.append([row.workload.label, *map(number, numbers), _memory(ours)])
-    return markdown(head, body)
-
-
 def pilot_table(pilots: Mapping[str, Measurement]) -> str:
     """Formats the milliseconds per step of each PyTorch variant, the fastest in bold."""
     ways = list(dict.fromkeys(way for pilot in pilots.values() for way in pilot.pilot))
@@ -148,14 +194,3 @@ def pilot_table(pilots: Mapping[str, Measurement]) -> str:
         cells[best] = f"**{cells[best]}**"
         body.append([recipe, *cells])
     return markdown(["", *ways], body)
-
-
-def kernels_table(rows: Sequence[Row]) -> str:
-    """Formats the number of kernels that a step of jaxae starts; empty if nothing was counted."""
-    counts = [
-        [row.workload.recipe, str(m.limit.kernels)]
-        for row in rows
-        for m in row.measured(OURS)[:1]
-        if m.limit is not None and m.limit.kernels is not None
-    ]
-    return markdown(["", "kernels per step"], counts) if counts else ""

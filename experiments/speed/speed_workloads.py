@@ -5,11 +5,14 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from speed_load import others_share, usage_now
 
 CHUNKS = 5  # number of chunks that a process divides its timed steps into
 
@@ -59,6 +62,7 @@ class Times:
     milliseconds: list[float]  # per step, for each chunk
     compilation_seconds: float  # from the data in memory to the end of the first step
     first_step_seconds: float  # from the start of the process to the end of the first step
+    others: float | None = None  # share of the cores that other processes used, if it is known
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,10 @@ class Measurement:
     @property
     def summary(self) -> str:
         """The times in a few words."""
-        first = self.times.first_step_seconds
-        return f"{self.milliseconds:.3f} ms per step, the first after {first:.1f} s"
+        times = self.times
+        load = "unknown" if times.others is None else f"{100 * times.others:.1f} %"
+        first = f"the first after {times.first_step_seconds:.1f} s"
+        return f"{self.milliseconds:.3f} ms per step, {first}, load by others {load}"
 
 
 @dataclass(frozen=True)
@@ -122,13 +128,10 @@ class NotMeasured:
         return f"not measured: {self.reason}"
 
 
-def read_measurement(line: str) -> Measurement:
-    """Reads a measurement from the line of JSON that a worker prints."""
-    values = json.loads(line)
-    values["times"] = Times(**values["times"])
-    if values["limit"] is not None:
-        values["limit"] = Limit(**values["limit"])
-    return Measurement(**values)
+def measurement_from(values: Mapping[str, Any]) -> Measurement:
+    """Returns a measurement from its fields, as a worker prints them."""
+    limit = values["limit"] and Limit(**values["limit"])
+    return Measurement(**{**values, "times": Times(**values["times"]), "limit": limit})
 
 
 def run_worker(measure: Callable[[Request], Measurement]) -> None:
@@ -153,8 +156,9 @@ def take_times(take_steps: Callable[[int], None], request: Request) -> Times:
     compilation = seconds_of(take_steps, 1)
     first_step = time.time() - request.started
     take_steps(chunk)
+    before = usage_now()
     milliseconds = [1000 * seconds_of(take_steps, chunk) / chunk for _ in range(CHUNKS)]
-    return Times(milliseconds, compilation, first_step)
+    return Times(milliseconds, compilation, first_step, others_share(before, usage_now()))
 
 
 def seconds_of(take_steps: Callable[[int], None], steps: int) -> float:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import compare
 from jaxae import cli, family, likelihoods, models
 from jaxae.commands import train as train_command
 from jaxae.family import Context
@@ -108,7 +109,8 @@ def test_every_option_in_a_table_exists():
     }
     assert {"--objective", "--dataset", "--no-compilation-cache"} <= named
     all_options = [options_of(name)() for name in ("fashion", "latent2d", "vae")]
-    known = {flag for options in (*all_options, train_command.Options()) for flag in flags(options)}
+    all_options += [train_command.Options(), compare.Options()]
+    known = {flag for options in all_options for flag in flags(options)}
     assert named <= known
 
 

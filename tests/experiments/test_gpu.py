@@ -53,7 +53,7 @@ def test_the_command_measures_all_parts_and_agrees_with_the_golden_losses(tmp_pa
         [
             sys.executable,
             str(REPOSITORY / "experiments/speed/gpu.py"),
-            *("--tiny", "--minutes", "60", "--out", "results"),
+            *("--tiny", "--minutes", "60"),
         ],
         cwd=tmp_path,
         env=environment(tmp_path),
@@ -63,7 +63,7 @@ def test_the_command_measures_all_parts_and_agrees_with_the_golden_losses(tmp_pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "results/speed_gpu.json").read_text())
+    report = json.loads((tmp_path / "results/speed/cpu.json").read_text())
     assert list(report["parts"]) == list(gpu_parts.PARTS)
     assert {part["state"] for part in report["parts"].values()} == {"done"}, done.stdout
     assert not [row for part in report["parts"].values() for row in part["rows"] if "failed" in row]
@@ -76,8 +76,10 @@ def test_the_command_measures_all_parts_and_agrees_with_the_golden_losses(tmp_pa
     (fashion,) = report["parts"]["fashion"]["rows"]
     assert fashion["everything, s"] > fashion["training, s"] > 0
     assert all(row["kernels of the compiled step"] for row in report["parts"]["kernels"]["rows"])
-    page = (tmp_path / "results/speed_gpu.md").read_text()
+    page = (tmp_path / "results/speed/cpu.md").read_text()
     assert page.count("\n## ") == len(gpu_parts.PARTS)
+    assert page.startswith("# Speed on cpu\n")
+    assert "| fashion |" in page.partition("## ")[0]
     assert "| iwae |" in page
     assert "| published | IWAE, k = 5 |" in done.stdout
 
@@ -160,7 +162,7 @@ def test_chosen_parts_share_all_the_time_and_keep_the_results_of_others(
         return Result("done", seconds, {"device": "gpu X", "jax": "1"}, [{"what": name}])
 
     monkeypatch.setattr(gpu, "run_part", pretend)
-    options = argparse.Namespace(out=tmp_path, minutes=8.0, tiny=True, only=[])
+    options = argparse.Namespace(out=tmp_path, machine="gpu", minutes=8.0, tiny=True, only=[])
     for parts in (["fashion", "memory"], ["memory"]):
         gpu.measure_all(argparse.Namespace(**vars(options), parts=parts))
     shares = {name: gpu_parts.PARTS[name].share for name in ("fashion", "memory")}
@@ -168,7 +170,7 @@ def test_chosen_parts_share_all_the_time_and_keep_the_results_of_others(
     assert limits["fashion"] == pytest.approx(
         480 * shares["fashion"] / sum(shares.values()), abs=30
     )
-    parts = json.loads((tmp_path / "speed_gpu.json").read_text())["parts"]
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert list(parts) == ["fashion", "memory"]
     assert capsys.readouterr().out.count("| fashion | fashion |") == 2
 
@@ -185,11 +187,16 @@ def test_only_some_networks_are_measured_and_the_rows_of_others_stay(tmp_path, m
     for networks in ([], ["conv"]):
         gpu.measure_all(
             argparse.Namespace(
-                out=tmp_path, minutes=8.0, tiny=False, parts=["steps"], only=networks
+                out=tmp_path,
+                machine="gpu",
+                minutes=8.0,
+                tiny=False,
+                parts=["steps"],
+                only=networks,
             )
         )
     assert asked == [[], ["--only", "conv"]]
-    rows = json.loads((tmp_path / "speed_gpu.json").read_text())["parts"]["steps"]["rows"]
+    rows = json.loads((tmp_path / "gpu.json").read_text())["parts"]["steps"]["rows"]
     assert rows == [{"what": "fashion", "ms": 1}, {"what": "conv", "ms": 2}]
     sizes = gpu_sizes.only(gpu_sizes.Sizes(), {"conv", "vae"})
     assert (sizes.recipes, sizes.members, sizes.growing) == (("conv",), ("vae",), ("conv",))

@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 
 import compare
+import speed_floor
 import speed_limits
+import speed_load
+import speed_machine
 import speed_page
+import speed_processes
+import speed_records
 import speed_tables
 from experiment_files import configure, default_workload, load_experiment
 from jaxae import data, runs, train
 from jaxae.train import Batch, Examples, epoch_order
 from speed_processes import Contender, Place, measure_rounds
+from speed_records import Record
 from speed_workloads import Limit, Measurement, NotMeasured, Times, Workload
 from support.commands import REPOSITORY, SECONDS, environment
 
@@ -140,9 +146,9 @@ def test_kernels_are_counted_in_the_entry():
     assert 1 <= speed_limits.kernels(step.as_text() or "") <= 4
 
 
-def measured(*milliseconds: float) -> Measurement:
+def measured(*milliseconds: float, others: float | None = 0.0) -> Measurement:
     """Returns a measurement of chunks with these milliseconds per step."""
-    times = Times(list(milliseconds), compilation_seconds=2, first_step_seconds=5)
+    times = Times(list(milliseconds), 2, first_step_seconds=5, others=others)
     return Measurement("JAX", "cpu", times, 400_000_000, limit=Limit(10**9, 1e12))
 
 
@@ -152,35 +158,159 @@ def test_tables_have_medians_and_the_ratios_of_pairs():
         {speed_tables.OURS: measured(4), speed_tables.PYTORCH: measured(4)},
         {speed_tables.OURS: measured(3), speed_tables.PYTORCH: measured(12)},
     ]
-    cells = speed_tables.steps_row(speed_tables.Row(WORKLOAD, rounds), speed_tables.PYTORCH)
-    assert cells[1:4] == ["3", "4", "2 (1 to 4)"]
-    assert cells[4:6] == ["170,667", "128,000"]
-    assert cells[6:] == ["400", "400", "1", "3", "JAX"]
+    row = speed_tables.Row(WORKLOAD, rounds)
+    cells = speed_tables.summary_row(row, speed_tables.PYTORCH)
+    assert cells[1:] == ["3", "4", "2 (1 to 4)"]
+    (*_, line) = speed_tables.limits_table([row], speed_tables.PYTORCH).splitlines()
+    assert line == "| fashion | 170,667 | 128,000 | 400 | 400 | 1 | 3 | - | JAX |"
 
 
 def test_a_peer_that_is_not_installed_is_reported_as_missing():
-    rounds = [
-        {
-            speed_tables.OURS: measured(1),
-            speed_tables.PYTORCH: NotMeasured("torch is not installed"),
-        }
-    ]
-    text = speed_page.page_text(
-        speed_page.Page(["a machine"], [speed_tables.Row(WORKLOAD, rounds)])
-    )
-    assert "| 1 | torch is not installed | - |" in text
-    assert "GPU: not measured yet" in text
+    missing = NotMeasured("torch is not installed")
+    rounds = [{speed_tables.OURS: measured(1), speed_tables.PYTORCH: missing}]
+    row = speed_tables.Row(WORKLOAD, rounds)
+    text = speed_page.page_text(Record(["a machine"]).with_row("recipes", row))
+    assert "| fashion | 1 | torch is not installed | - |" in text
 
 
 def test_replicas_are_compared_with_one_after_the_other():
-    rows = [
-        speed_tables.Row(
-            replace(WORKLOAD, replicas=replicas), [{speed_tables.OURS: measured(milliseconds)}]
-        )
-        for replicas, milliseconds in ((1, 10), (4, 20))
+    rounds = [{speed_tables.OURS: measured(20), speed_tables.ONE_BY_ONE: measured(10)}]
+    row = speed_tables.Row(replace(WORKLOAD, replicas=4), rounds)
+    cells = speed_tables.summary_row(row, speed_tables.ONE_BY_ONE)
+    assert cells[1:] == ["20", "40", "2 (2 to 2)"]
+    text = speed_page.page_text(Record(["a machine"]).with_row("replicas", row))
+    assert "| 102,400 | 51,200 |" in text
+
+
+# Load by other processes.
+
+
+def test_rounds_with_load_by_others_do_not_count():
+    busy = {speed_tables.OURS: measured(9, others=0.2), speed_tables.PYTORCH: measured(9)}
+    quiet = {speed_tables.OURS: measured(2), speed_tables.PYTORCH: measured(3, others=None)}
+    row = speed_tables.Row(WORKLOAD, [busy, quiet])
+    assert row.ratios(speed_tables.PYTORCH) == [1.5]
+    assert speed_tables.BUSY not in row.label
+    text = speed_page.page_text(Record(["a machine"]).with_row("recipes", row))
+    assert "Of 2 rounds, 1 did not count." in text
+    assert "faster in 1 of 1 recipes" in text.partition("## ")[0]
+
+
+def test_a_row_without_a_quiet_round_is_marked():
+    busy = {speed_tables.OURS: measured(9, others=0.2), speed_tables.PYTORCH: measured(18)}
+    row = speed_tables.Row(WORKLOAD, [busy])
+    assert row.ratios(speed_tables.PYTORCH) == [2]
+    table = speed_tables.summary_table([row], speed_tables.PYTORCH)
+    assert f"| fashion {speed_tables.BUSY} |" in table
+
+
+def test_a_round_with_load_by_others_is_repeated_a_limited_number_of_times(tmp_path, monkeypatch):
+    loads = [0.3, 0.0, 0.3, 0.3, 0.3]
+    monkeypatch.setattr(
+        speed_processes, "_measure", lambda *_: measured(1, others=loads.pop(0) if loads else 0.0)
+    )
+    contender = Contender(speed_tables.OURS, "jaxae_worker.py")
+    place = Place(tmp_path, tmp_path)
+    rounds = measure_rounds(place, WORKLOAD, [contender], 2, spare=1)
+    assert list(map(speed_processes.is_quiet, rounds)) == [False, True, False]
+    assert len(loads) == 2
+    late = replace(place, repeats_until=0.0)
+    (busy,) = measure_rounds(late, WORKLOAD, [contender], 1, spare=5)
+    assert not speed_processes.is_quiet(busy)
+
+
+def test_the_load_by_others_is_what_this_process_did_not_use():
+    before, cores = speed_load.busy_seconds("cpu 100 0 50 900 7 1 2 10 0 0\ncpu0 1\ncpu1 1\n", 100)
+    assert (before, cores) == (1.63, 2)  # without idle and waiting time, with stolen time
+    first = speed_load.Usage(10.0, before, 1.0, cores)
+    last = speed_load.Usage(20.0, before + 15.0, 6.0, cores)
+    assert speed_load.others_share(first, last) == 0.5
+    assert speed_load.others_share(None, last) is None
+
+
+def test_without_proc_stat_the_page_says_that_load_was_not_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed_load, "_STATISTICS", tmp_path / "nothing")
+    assert speed_load.usage_now() is None
+    row = speed_tables.Row(WORKLOAD, [{speed_tables.OURS: measured(1, others=None)}])
+    text = speed_page.page_text(Record(["a machine"]).with_row("recipes", row))
+    assert "this system has no /proc/stat" in text
+
+
+# The machine and its record.
+
+
+@pytest.mark.parametrize(
+    ("processor", "name"),
+    [
+        ("Intel(R) Xeon(R) Processor @ 2.30GHz", "intel-xeon"),
+        ("AMD EPYC", "amd-epyc"),
+        ("NVIDIA H200", "nvidia-h200"),
+        ("cpu", "cpu"),
+    ],
+)
+def test_a_machine_is_named_after_its_processor(processor, name):
+    assert speed_machine.slug(processor) == name
+
+
+def test_caches_and_vector_units(tmp_path):
+    for index, (level, kind, size) in enumerate([("1", "Data", "48K"), ("2", "Unified", "2048K")]):
+        (tmp_path / f"index{index}").mkdir()
+        for file, text in (("level", level), ("type", kind), ("size", size)):
+            (tmp_path / f"index{index}" / file).write_text(f"{text}\n")
+    assert speed_machine.caches_of(tmp_path) == ["L1 48 KiB", "L2 2 MiB"]
+    assert speed_machine.vector_units("flags\t\t: fpu avx2 avx512f amx_bf16\n") == [
+        *("avx2", "avx512f", "amx_bf16"),
     ]
-    last = speed_tables.growth_table(rows).splitlines()[-1]
-    assert "| 20 | 40 | 2 | 102,400 |" in last
+    assert speed_machine.vector_units("Features\t: fp asimd\n") == ["NEON"]
+    assert speed_machine.vector_units("") == []
+
+
+def test_a_record_is_read_as_it_was_written_and_keeps_other_rows(tmp_path):
+    rounds = [{speed_tables.OURS: measured(1), speed_tables.PYTORCH: NotMeasured("x")}]
+    rows = [
+        speed_tables.Row(workload, rounds, NotMeasured("x"), "abc")
+        for workload in (replace(WORKLOAD, batch_size=8192), WORKLOAD)
+    ]
+    record = Record(["a machine"])
+    for row in rows:
+        record = record.with_row("batch", row)
+    record = replace(record, floor=speed_records.Floor("abc", {"1": [{"what": "all"}]}))
+    assert record.rows("batch") == rows[::-1]
+    file = tmp_path / "machine.json"
+    file.write_text(speed_records.record_text(record))
+    assert speed_records.read_record(file, ["a machine"]) == record
+    again = replace(rows[0], commit="def")
+    assert record.with_row("batch", again).rows("batch") == [rows[1], again]
+
+
+def test_a_damaged_record_is_not_overwritten(tmp_path):
+    file = tmp_path / "machine.json"
+    file.write_text('{"parts": []}')
+    with pytest.raises(compare.UserError, match=r"machine\.json is not a record of compare\.py"):
+        speed_records.read_record(file, [])
+
+
+# The floor.
+
+
+def test_the_floor_has_fashions_layers():
+    _, state = make(WORKLOAD)
+    kernels = [leaf.shape for leaf in jax.tree.leaves(state.params) if leaf.ndim == 2]
+    assert sorted(kernels) == sorted(speed_floor.LAYERS)
+    assert default_workload("fashion", 5).batch_size == speed_floor.BATCH
+
+
+def test_the_floor_adds_up_products_and_parts():
+    rows = [
+        {"what": "output, 4 to 4", "flops": 10**9, "jaxae": 2.0, "PyTorch": 4.0},
+        {"what": "Adam", "jaxae": 1.0, "PyTorch": 1.0},
+        {"what": speed_floor.WHOLE, "jaxae": 4.0, "PyTorch": 6.0},
+    ]
+    record = Record(["a machine"], floor=speed_records.Floor(None, {"1": rows}))
+    text = speed_page.page_text(record)
+    assert "| all of these | 3 | 5 |" in text
+    assert "| whole step / products | 2 | 1.5 |" in text
+    assert "| output, 4 to 4 | 2 | 4 | 500 | 250 |" in text
 
 
 def test_markdown():
@@ -199,7 +329,7 @@ def test_a_framework_that_is_missing_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_measures_and_writes_its_page(tmp_path):
-    arguments = "--recipes fashion --peers --scaling --pairs 1 --steps 5 --out results/speed.md"
+    arguments = "--recipes fashion --peers --parts recipes --pairs 1 --steps 5 --machine here"
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / "experiments/speed/compare.py"), *arguments.split()],
         cwd=tmp_path,
@@ -210,11 +340,21 @@ def test_the_command_measures_and_writes_its_page(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "results/speed.md").read_text()
-    assert "| fashion (batch 512, 60,000 images, code 20) |" in text
+    text = (tmp_path / "results/speed/here.md").read_text()
+    assert "| fashion" in text.partition("## ")[0]
     assert text in done.stdout
 
 
 def test_a_bad_option_is_one_line():
     with pytest.raises(compare.UserError, match="--steps 2: give 5 or more"):
         compare.main(compare.Options(steps=2))
+    with pytest.raises(compare.UserError, match="--machine A B: give lower-case letters"):
+        compare.main(compare.Options(machine="A B"))
+
+
+def test_quick_leaves_out_the_sources_and_all_parts_but_the_recipes():
+    quick = compare.settled(compare.Options(quick=True))
+    assert (quick.parts, quick.peers, quick.pairs) == (("recipes",), ("pytorch",), 3)
+    whole = compare.settled(compare.Options())
+    assert whole.parts[-1] == "floor"
+    assert whole.pairs == 5
