@@ -10,7 +10,8 @@ from jaxae.data.own import find as find_own
 from jaxae.data.own import shown as shown_name
 from jaxae.data.reading import Reading
 from jaxae.data.splits import hold_out
-from jaxae.data.streaming import Column, StreamedSplit, read_batches
+from jaxae.data.streaming import Column, StreamedSplit
+from jaxae.data.workers import open_reader
 
 __all__ = [
     "Column",
@@ -26,7 +27,7 @@ __all__ = [
     "hold_out",
     "load",
     "load_default",
-    "read_batches",
+    "open_reader",
     "shown_name",
     "sides_of",
 ]

@@ -41,19 +41,6 @@ def read(folder: Path, name: str, label: str | None = None) -> Dataset | None:
         return None
 
 
-def write(folder: Path, dataset: Dataset, label: str | None = None) -> None:
-    """Caches `dataset`, which was decoded from `folder`; the caller holds the set's lock.
-
-    Raises `OSError` if the disk is full or the folder is not writable, and then leaves no files.
-    """
-    with staging(place_of(folder, label)) as place:
-        for name, split in (("train", dataset.train), ("test", dataset.test)):
-            np.save(place / f"{name}_images.npy", split.images)
-            if split.labels is not None:
-                np.save(place / f"{name}_labels.npy", split.labels)
-        write_metadata(place, dataset, identity(folder, label))
-
-
 def read_arrays(cache: Path, name: str, expected: str, *, own: bool = False) -> Dataset | None:
     """Returns the dataset in a cache; None if it is missing, stale or damaged.
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxae.data import stored
+
 MINI_SUFFIX = "_mini"  # ends the name of a bundled subset
 
 
@@ -102,7 +104,8 @@ def assemble(
             if array is None:
                 continue
             digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            for part in stored.parts(array):
+                digest.update(np.ascontiguousarray(array[part]).data)
             array.flags.writeable = False
     if scaling is not None:
         digest.update(repr(scaling).encode())

@@ -12,6 +12,7 @@ import importlib
 import os
 import re
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def load(
       data_dir: folder of prepared datasets; default: TFDS_DATA_DIR, else ~/tensorflow_datasets.
       sources: folder of original archives, with a subfolder per dataset; default: JAXAE_SOURCES.
       stream: leave the training split on disk, and read it when it is indexed or trained on;
-        bundled subsets are always in memory.
-      workers: number of processes that read and decode streamed images; 0 uses threads instead.
+        bundled subsets are always in memory. A set of TFDS is decoded once into a cache beside it,
+        or in every epoch if the cache has no room on the disk.
+      workers: number of processes that decode images; by default one for each core decodes into
+        the cache, and a thread where there is none.
       reading: how your own data is read. Of a set of TFDS, `label` names the feature that holds the
         labels, such as "coarse_label" or "attributes/Smiling"; default: "label", else the only
         class label, else there are no labels.
@@ -72,7 +75,7 @@ def load(
     directory, source_root = _data_directory(data_dir), _source_root(sources)
     if _is_own(name, directory):
         dataset = own.load(name, reading)
-        return streaming.stream_arrays(dataset, workers) if stream else dataset
+        return streaming.stream_arrays(dataset) if stream else dataset
     if not _is_known(name, directory):
         raise _unprepared(name, directory)
     reading.check_only(("label",), f"{name}, which is not data of your own")
@@ -80,10 +83,17 @@ def load(
         reading.check_only((), f"{name}, a bundled subset")
         return _bundled(name)
     folder = _prepared(name, directory, source_root)
-    if not stream:
-        return _in_memory(name, folder, directory, reading.label)
-    _check_array_record(name)
-    return prepared.open_stream(folder, name, workers, reading.label)
+    cached, problem = _cached(name, folder, directory, reading.label, workers)
+    if cached is not None and stream:
+        identity = prepared.stream_fingerprint(folder, reading.label)
+        return replace(streaming.stream_arrays(cached), fingerprint=identity)
+    if cached is not None:
+        return cached
+    when = "in every epoch" if stream else "again"
+    print(f"jaxae: no cache beside {folder} ({problem}): decoding {name} {when}", file=sys.stderr)
+    if stream:
+        return prepared.open_stream(folder, name, workers, reading.label)
+    return prepared.decode(folder, name, reading.label)
 
 
 def _is_own(name: str, directory: Path) -> bool:
@@ -134,17 +144,23 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     )
 
 
-def _in_memory(name: str, folder: Path, directory: Path, label: str | None) -> Dataset:
-    """Returns a prepared set from its cache, or decodes it and caches it if it can."""
-    cached = cache.read(folder, name, label)
-    if cached is not None:
-        return cached
+def _cached(
+    name: str, folder: Path, directory: Path, label: str | None, workers: int
+) -> tuple[Dataset | None, str | None]:
+    """Returns a prepared set from its cache, which is made first if it can be; or the problem."""
+    found = cache.read(folder, name, label)
+    if found is not None:
+        return found, None
     _check_array_record(name)
     with lock(directory, prepared.split_version(name)[0]) as problem:
-        if problem is None:  # another process may have cached it in the meantime
-            return cache.read(folder, name, label) or _decode_and_cache(folder, name, label)
-    _say_uncached(folder, name, problem)
-    return prepared.decode(folder, name, label)
+        if problem is not None:
+            return None, problem
+        try:  # another process may have cached it in the meantime
+            return cache.read(folder, name, label) or _decode_and_cache(
+                folder, name, label, workers
+            ), None
+        except OSError as error:
+            return None, error.strerror or str(error)
 
 
 def load_default(
@@ -313,7 +329,12 @@ def _check_array_record(name: str) -> None:
         ) from None
 
 
-def _decode_and_cache(folder: Path, name: str, label: str | None) -> Dataset:
+def _decode_and_cache(folder: Path, name: str, label: str | None, workers: int) -> Dataset:
+    """Decodes a set into its cache; raises `OSError` if it cannot be written, and leaves no files.
+
+    The set is decoded before the first epoch rather than in it: from its first record to its last,
+    in all cores, so that it is complete and verified before anything is trained on it.
+    """
     place = cache.place_of(folder, label)
     if place.exists():
         print(
@@ -321,13 +342,7 @@ def _decode_and_cache(folder: Path, name: str, label: str | None) -> Dataset:
             f"decoding {name} again",
             file=sys.stderr,
         )
-    dataset = prepared.decode(folder, name, label)
-    try:
-        cache.write(folder, dataset, label)
-    except OSError as error:
-        _say_uncached(folder, name, error.strerror)
-    return dataset
-
-
-def _say_uncached(folder: Path, name: str, problem: str | None) -> None:
-    print(f"jaxae: no cache beside {folder} ({problem}): decoding {name} again", file=sys.stderr)
+    with cache.staging(place) as staging:
+        dataset = prepared.decode(folder, name, label, into=staging, workers=workers)
+        cache.write_metadata(staging, dataset, cache.identity(folder, label))
+    return cache.mapped(place, dataset)

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxae import files
-from jaxae.data import cache
+from jaxae.data import cache, stored
 from jaxae.data.dataset import Dataset, Split, assemble, sides_of
 from jaxae.data.locks import lock
 from jaxae.data.readers import ARRAYS, PICTURES, TABLES, hub, open_dataset, size_and_time
@@ -28,7 +28,6 @@ from jaxae.data.reading import Opened, Reader, Reading
 from jaxae.errors import UserError
 
 _READERS = {".npz": ARRAYS, ".npy": ARRAYS, ".csv": TABLES, ".tsv": TABLES}
-_AT_ONCE = 1000  # examples that are scaled or moved at a time
 
 
 @dataclass(frozen=True)
@@ -199,6 +198,7 @@ def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
         seen[split] = np.zeros(count, bool)
     for piece in opened.read():
         arrays[piece.split][piece.positions] = piece.examples
+        stored.release(arrays[piece.split])
         seen[piece.split][piece.positions] = True
     for split, there in seen.items():
         if not there.any():
@@ -211,7 +211,7 @@ def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
     scaling = opened.scaling and opened.scaling(arrays["train"])
     if scaling is not None:
         for array in arrays.values():
-            for part in _parts(len(array)):
+            for part in stored.parts(array):
                 scaled = scaling.apply(array[part])
                 array[part] = scaled.clip(0, 1) if opened.clipped else scaled
     labels = None
@@ -229,21 +229,15 @@ def read(name: str, opened: Opened, folder: Path | None) -> Dataset:
 
 def _new_array(path: Path | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Returns a new array, mapped to a file whose room on disk is reserved, or in memory."""
-    if path is None:
-        try:
-            return np.empty(shape, dtype)
-        except (MemoryError, ValueError):
-            raise UserError(
-                f"{shape[0]} examples of shape {shape[1:]} do not fit in memory, and the folder "
-                f"{cache_folder()} cannot be written: make it writable, or give a smaller --size"
-            ) from None
-    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    if hasattr(
-        os, "posix_fallocate"
-    ):  # a write to a mapped page without room would end the process
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+    if path is not None:
+        return stored.create(path, shape, dtype)
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):
+        raise UserError(
+            f"{shape[0]} examples of shape {shape[1:]} do not fit in memory, and the folder "
+            f"{cache_folder()} cannot be written: make it writable, or give a smaller --size"
+        ) from None
 
 
 def _keep(folder: Path | None, split: str, array: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -251,14 +245,11 @@ def _keep(folder: Path | None, split: str, array: np.ndarray, positions: np.ndar
     if folder is None:
         return array[positions]
     kept = _new_array(folder / "kept.npy", (len(positions), *array.shape[1:]), array.dtype)
-    for part in _parts(len(positions)):
+    for part in stored.parts(kept):
         kept[part] = array[positions[part]]
+        stored.release(array)
     (folder / "kept.npy").replace(folder / f"{split}_images.npy")
     return kept
-
-
-def _parts(count: int) -> Iterable[slice]:
-    return (slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE))
 
 
 def _describe(dataset: Dataset) -> str:

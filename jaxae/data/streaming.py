@@ -1,19 +1,19 @@
-"""Training images that stay on disk, and are read and decoded on demand.
+"""Training images that stay on disk, and are read on demand, so that a set may have any size."""
 
-grain reads ahead in threads or in processes of its own, so a dataset may have any size.
-"""
+from __future__ import annotations
 
-from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from jaxae.data import stored
 from jaxae.data.dataset import Dataset, Split
-from jaxae.errors import UserError
 
 _LABELS = np.dtype(np.int32)
+
+Arrays = tuple[np.ndarray, np.ndarray]
+"""Examples [N, *shape] and labels int32 [N]."""
 
 
 class Source(Protocol):
@@ -31,54 +31,21 @@ class Source(Protocol):
 
     @property
     def labeled(self) -> bool:
-        """Whether the examples have labels; without them `read` returns zeros."""
+        """Whether the examples have labels; without them `read` leaves labels as they are."""
         ...
 
     def __len__(self) -> int: ...
 
-    def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns examples [N, *shape] and labels int32 [N]; raises `UserError` if it cannot."""
+    def prefetch(self, numbers: np.ndarray) -> None:
+        """Prepares to read examples [N] soon, without waiting."""
         ...
 
+    def read(self, numbers: np.ndarray, images: np.ndarray, labels: np.ndarray) -> None:
+        """Reads examples [N] into images [N, *shape] and labels int32 [N].
 
-@dataclass(frozen=True)
-class StoredArrays:
-    """A source of examples in .npy files, which each read opens, so that processes can share it.
-
-    state: of the file of images, which changes if another process caches other data in its place.
-    """
-
-    images: Path
-    labels: Path | None
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    count: int
-    state: tuple[int, ...]
-
-    @property
-    def labeled(self) -> bool:
-        """Whether there is a file of labels."""
-        return self.labels is not None
-
-    def __len__(self) -> int:
-        return self.count
-
-    def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the examples and labels with these numbers, as a `Source` does."""
-        try:
-            images = np.load(self.images, mmap_mode="r")[numbers]
-            if self.labels is None:
-                labels = np.zeros(len(numbers), _LABELS)
-            else:
-                labels = np.load(self.labels, mmap_mode="r")[numbers]
-            if _state(self.images) != self.state:  # last, so that both arrays were the old ones
-                raise ValueError("another process has replaced it")
-            return images, labels
-        except (OSError, ValueError, IndexError) as error:
-            raise UserError(
-                f"{self.images} cannot be read now ({error}), and it is a cache of your data that "
-                "no process should change while it trains: continue with --resume"
-            ) from None
+        Raises `UserError` if it cannot.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +54,7 @@ class StreamedSplit:
 
     source: Source
     positions: np.ndarray | None = None  # [N], the stored position of each index; None: the index
-    workers: int = 0  # number of processes that read; 0 uses threads instead
+    workers: int = 0  # number of processes that decode
 
     def __len__(self) -> int:
         return len(self.source)
@@ -102,14 +69,28 @@ class StreamedSplit:
         """uint8 or float32."""
         return self.source.dtype
 
-    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns examples [N, *shape] and labels int32 [N] at indices [N].
+    def prefetch(self, indices: np.ndarray) -> None:
+        """Prepares to read the examples at indices [N] soon, without waiting."""
+        self.source.prefetch(self._numbers(indices))
 
-        An index ~i, as padding has, reads what i does.
+    def read(self, indices: np.ndarray, rows: int | None = None) -> Arrays:
+        """Returns the examples at indices [N], followed by zeros if there are more `rows`.
+
+        An index ~i, as padding has, reads what i does. Raises `UserError` if it cannot.
         """
+        count = len(indices)
+        images, labels = self.allocate(count if rows is None else rows)
+        self.source.read(self._numbers(indices), images[:count], labels[:count])
+        return images, labels
+
+    def allocate(self, rows: int) -> Arrays:
+        """Returns arrays of zeros for so many examples."""
+        return np.zeros((rows, *self.shape), self.dtype), np.zeros(rows, _LABELS)
+
+    def _numbers(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the numbers at which the source stores the examples at these indices."""
         places = np.maximum(indices, ~indices)
-        stored = places if self.positions is None else self.positions[places]
-        return self.source.read(stored.tolist())
+        return places if self.positions is None else self.positions[places]
 
 
 @dataclass(frozen=True)
@@ -146,77 +127,16 @@ class Column:
         return np.asarray(self[:], dtype)
 
 
-def streamed(source: Source, positions: np.ndarray | None, workers: int) -> Split:
+def streamed(split: StreamedSplit) -> Split:
     """Returns a split whose arrays stay on disk."""
-    on_disk = StreamedSplit(source, positions, workers)
-    columns: Any = (Column(on_disk, 0), Column(on_disk, 1) if source.labeled else None)
+    columns: Any = (Column(split, 0), Column(split, 1) if split.source.labeled else None)
     return Split(*columns)
 
 
-def stream_arrays(dataset: Dataset, workers: int) -> Dataset:
-    """Returns a dataset whose training split stays in its files; unchanged if it is in memory."""
-    images, labels = dataset.train.images, dataset.train.labels
-    files = [getattr(array, "filename", None) for array in (images, labels)]
-    if files[0] is None:
+def stream_arrays(dataset: Dataset) -> Dataset:
+    """Returns a dataset whose training images stay in their file; unchanged without a file."""
+    images = dataset.train.images
+    if not isinstance(images, np.memmap):
         return dataset
-    place, shape = Path(files[0]), images.shape[1:]
-    source = StoredArrays(place, files[1], shape, images.dtype, len(images), _state(place))
-    return replace(dataset, train=streamed(source, None, workers))
-
-
-def _state(file: Path) -> tuple[int, ...]:
-    status = file.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def read_batches(
-    split: StreamedSplit, order: np.ndarray
-) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yields each step's examples [..., B, *shape] and labels [..., B], of orders [..., steps, B].
-
-    Raises `UserError` if a record cannot be loaded.
-    """
-    import grain
-    from absl import flags
-
-    steps = np.moveaxis(order, -2, 0)  # [steps, ..., B]
-    batches = grain.MapDataset.source(Batches(split, steps)).to_iter_dataset()
-    if split.workers:
-        if not flags.FLAGS.is_parsed():  # grain's processes read absl's flags; jaxae has none
-            flags.FLAGS.mark_as_parsed()
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=split.workers))
-    iterator = iter(batches)
-    try:
-        for indices, batch in zip(steps, iterator, strict=True):
-            if isinstance(batch, UserError):
-                raise batch
-            images, labels = (
-                np.frombuffer(part, kind)
-                for part, kind in zip(batch, (split.dtype, _LABELS), strict=True)
-            )
-            yield images.reshape(*indices.shape, *split.shape), labels.reshape(indices.shape)
-    finally:
-        iterator.close()
-
-
-@dataclass(frozen=True)
-class Batches:
-    """The source that grain reads: one batch for each step of an order.
-
-    A batch is the bytes of its images and of its labels. Arrays would go through shared memory,
-    which grain may leave behind when a process ends. If a batch cannot be loaded, the `UserError`
-    takes its place: grain would raise it with the traceback of the process that read.
-    """
-
-    split: StreamedSplit
-    order: np.ndarray  # [steps, ..., B]
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> tuple[bytes, bytes] | UserError:
-        try:
-            images, labels = self.split.read(self.order[index].reshape(-1))
-        except UserError as error:
-            return error
-        return images.tobytes(), labels.tobytes()
+    on_disk = streamed(StreamedSplit(stored.of_mapped(images)))
+    return replace(dataset, train=replace(on_disk, labels=dataset.train.labels))

@@ -40,7 +40,8 @@ class RunOptions:
     sources: Path | None = None
     # read training images from disk during training, for datasets larger than memory
     stream: bool = False
-    workers: int = 0  # number of processes that read streamed images; 0 uses threads instead
+    # number of processes that decode streamed images (default: one per core for a cache, else 0)
+    workers: int = 0
     reading: data.Reading = data.Reading()
     # new folder to write the run to (default: results/EXPERIMENT/TIME)
     out: Path | None = None

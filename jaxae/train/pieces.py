@@ -4,23 +4,26 @@ The epoch's order and the step decide which images are streamed next. A checkpoi
 resumed run continues at the same image.
 """
 
-import contextlib
+import math
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
 from jaxae import devices
-from jaxae.data import Column, StreamedSplit, read_batches
+from jaxae.data import Column, open_reader
 from jaxae.errors import UserError
 from jaxae.train.batches import Examples
 
 CHUNK_STEPS = 32  # batches moved to the device at a time, unless a fit gives chunk_steps
+_PIECE_BYTES = 2**26  # of those batches, of which two pieces are in memory
 
 
 class Piece(NamedTuple):
@@ -66,67 +69,92 @@ def stream(
     examples: Examples,
     bounds: Iterator[tuple[int, int, int]],
     order_of: Callable[[int], Array],
-    steps: int,
+    steps: int | None,
     mesh: Mesh | None,
 ) -> Iterator[Piece]:
-    """Yields pieces of streamed data, loaded one ahead; raises `UserError` for inputs in memory."""
+    """Yields pieces of streamed data, which a thread reads and moves to the devices ahead of use.
+
+    A piece has at most so many steps, by default as many as `CHUNK_STEPS` and `_PIECE_BYTES` allow.
+    All pieces hold the examples of that many steps, so that the loop is compiled once; a shorter
+    piece does not use its last steps. Raises `UserError` for inputs in memory.
+    """
     assert isinstance(examples.images, Column)
     if examples.inputs is not None:
         raise UserError(
             "inputs in memory were given for images that are streamed: give both in memory, or "
             "compute the inputs in the objective"
         )
-    capped = (
-        (epoch, low, min(low + steps, stop))
-        for epoch, start, stop in bounds
-        for low in range(start, stop, steps)
-    )
-    ahead = None
-    for piece in _read_pieces(examples.images.split, capped, order_of, steps):
-        order = piece.order
-        if mesh is not None:
-            order = devices.place(order, devices.in_parts(mesh, order.ndim))
-        piece = piece._replace(examples=devices.put(piece.examples, mesh), order=order)
-        if ahead is not None:
-            yield ahead
-        ahead = piece
-    if ahead is not None:
-        yield ahead
+    split = examples.images.split
+    *replicas, _, batch = jax.eval_shape(order_of, 0).shape
+    rows = math.prod(replicas) * batch
+    if steps is None:
+        size = rows * math.prod(split.shape) * split.dtype.itemsize
+        steps = max(1, min(CHUNK_STEPS, _PIECE_BYTES // size))
+    with open_reader(split) as read, ThreadPoolExecutor(1) as thread:
+
+        def load(piece: Piece, following: Piece | None) -> Piece:
+            if following is not None:
+                split.prefetch(_by_step(following.order))
+            return _load(piece, read, steps * rows, mesh)
+
+        ahead: deque[Future[Piece]] = deque()
+        orders = _orders(examples, bounds, order_of, steps)
+        try:
+            for piece, following in pairwise(chain(orders, [None])):
+                assert piece is not None
+                ahead.append(thread.submit(load, piece, following))
+                if len(ahead) == 2:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
-def _read_pieces(
-    split: StreamedSplit,
+def _orders(
+    examples: Examples,
     bounds: Iterator[tuple[int, int, int]],
     order_of: Callable[[int], Array],
     steps: int,
 ) -> Iterator[Piece]:
-    """Yields pieces in host memory, for each (epoch, start, stop) and the orders of the epochs.
-
-    All pieces hold the examples of `steps` steps, so that the loop is compiled once; a shorter
-    piece does not use its last steps.
-    """
-    for epoch, group in groupby(bounds, key=itemgetter(0)):
-        order = np.asarray(order_of(epoch))  # [..., steps, batch]
-        pieces = list(group)
-        with contextlib.closing(read_batches(split, order[..., pieces[0][1] :, :])) as batches:
-            for _, start, stop in pieces:
-                taken = [next(batches) for _ in range(start, stop)]
-                examples, places = _join_batches(taken, order[..., start:stop, :], steps)
-                if not split.source.labeled:
-                    examples = replace(examples, labels=None)
-                yield Piece(epoch, start, stop, examples, places, 0)
+    """Yields pieces of at most so many steps, whose order is of the examples on disk."""
+    order, ordered_epoch = np.zeros(0), None
+    for epoch, start, stop in bounds:
+        if epoch != ordered_epoch:
+            order, ordered_epoch = np.asarray(order_of(epoch)), epoch
+        for low in range(start, stop, steps):
+            high = min(low + steps, stop)
+            yield Piece(epoch, low, high, examples, order[..., low:high, :], 0)
 
 
-def _join_batches(
-    batches: list[tuple[np.ndarray, np.ndarray]], order: np.ndarray, steps: int
-) -> tuple[Examples, np.ndarray]:
-    """Joins batches into examples, with zeros up to `steps` batches; also returns their order."""
-    images, labels = (np.zeros((steps, *part.shape), part.dtype) for part in batches[0])
-    for step, (image_batch, label_batch) in enumerate(batches):
-        images[step], labels[step] = image_batch, label_batch
-    places = np.arange(labels.size, dtype=np.int32).reshape(labels.shape)
-    places = np.moveaxis(places, 0, -2).copy()
-    padding = places[..., : len(batches), :]  # a view
-    padding[order < 0] = ~padding[order < 0]
-    images = images.reshape(-1, *images.shape[labels.ndim :])
-    return Examples(images, labels.reshape(-1)), places
+def _load(
+    piece: Piece,
+    read: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
+    rows: int,
+    mesh: Mesh | None,
+) -> Piece:
+    """Returns a piece with `rows` examples on the devices, and with their order."""
+    indices = _by_step(piece.order)
+    images, labels = read(indices, rows)
+    in_memory = piece.examples.labels
+    if in_memory is None:
+        labels = None
+    elif not isinstance(in_memory, Column):
+        labels = np.zeros(rows, in_memory.dtype)
+        labels[: len(indices)] = in_memory[np.maximum(indices, ~indices)]
+    *replicas, count, batch = piece.order.shape
+    shape = (rows // math.prod((*replicas, batch)), *replicas, batch)
+    order = np.moveaxis(np.arange(rows, dtype=np.int32).reshape(shape), 0, -2).copy()
+    used = order[..., :count, :]  # a view
+    np.copyto(used, ~used, where=piece.order < 0)
+    if mesh is None:
+        placed = devices.put(order, None)
+    else:
+        placed = devices.place(order, devices.in_parts(mesh, order.ndim))
+    examples = replace(piece.examples, images=images, labels=labels)
+    return piece._replace(examples=devices.put(examples, mesh), order=placed)
+
+
+def _by_step(order: np.ndarray) -> np.ndarray:
+    """Returns the indices of an order [..., steps, batch] as one vector, step after step."""
+    return np.moveaxis(order, -2, 0).reshape(-1)

@@ -57,7 +57,7 @@ def test_networks_objectives_and_recipes_need_few_packages(tmp_path: Path) -> No
         for module, distributions in importlib.metadata.packages_distributions().items()
         if needed & {name.lower().replace("_", "-") for name in distributions}
     }
-    assert {"tensorflow_datasets", "array_record", "grain", "orbax", "tyro"} <= missing
+    assert {"tensorflow_datasets", "array_record", "orbax", "tyro"} <= missing
     package = ["objectives", "likelihoods", "losses", "family", "devices", "network", "runs", "cli"]
     modules = ["jaxae.train", "jaxae.models", *(f"jaxae.{name}" for name in package)]
     modules += [

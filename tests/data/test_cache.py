@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from jaxae import data
 from jaxae.data import cache
-from jaxae.data.prepared import sets
+from jaxae.data.prepared import sets, shards
 from support import tiny
 from support.tiny import assert_small_mnist
 
@@ -83,6 +85,51 @@ def test_caches_that_do_not_fit_are_replaced_with_a_message(
         assert capsys.readouterr().err.count("decoding mnist again") == 1
         assert cache.read(folder, "mnist") is not None
     assert not list(folder.glob("*incomplete*"))
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_is_decoded_again_before_it_is_streamed(
+    source_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.load("mnist", data_dir=tmp_path, sources=source_root)
+    folder = sets.find(tmp_path, "mnist")
+    assert folder is not None
+    capsys.readouterr()
+    flip_bit(folder / cache.FOLDER / "train_images.npy", -1)
+    streamed = data.load("mnist", data_dir=tmp_path, stream=True)
+    assert_small_mnist(replace(streamed, train=data.load("mnist", data_dir=tmp_path).train))
+    np.testing.assert_array_equal(
+        streamed.train.images[:], data.load("mnist", data_dir=tmp_path).train.images
+    )
+    assert capsys.readouterr().err.count("decoding mnist again") == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_decoding_that_is_interrupted_leaves_nothing_and_starts_again(
+    stream: bool, source_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, decoded = shards.decode_image, []
+
+    def interrupted(*arguments: Any) -> np.ndarray:
+        decoded.append(1)
+        if len(decoded) == 45:  # 20 test images, then some of 40 training images
+            raise KeyboardInterrupt
+        return decode(*arguments)
+
+    load = partial(data.load, "mnist", data_dir=tmp_path, sources=source_root, stream=stream)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "decode_image", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load()
+    assert not list(tmp_path.rglob("*jaxae_arrays*"))
+    folder = sets.find(tmp_path, "mnist")
+    assert folder is not None
+    left = folder / f".{cache.FOLDER}.incomplete"  # by a process that was killed
+    left.mkdir()
+    (left / "train_images.npy").write_bytes(b"half")
+    np.testing.assert_array_equal(load().train.images[:3], load().train.images[:3])
+    assert [path.name for path in tmp_path.rglob("*jaxae_arrays*")] == [cache.FOLDER]
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path))
 
 
 def test_no_flipped_bit_of_a_cached_array_goes_unnoticed(source_root: Path, tmp_path: Path) -> None:

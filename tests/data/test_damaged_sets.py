@@ -3,7 +3,6 @@
 import errno
 import io
 import json
-import pickle
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 from jaxae import data
-from jaxae.data import cache, streaming
+from jaxae.data import cache, prepared
 from jaxae.data.prepared import shards
 from jaxae.errors import UserError
 from jaxae.runs import RunOptions
@@ -212,9 +211,10 @@ def test_a_record_that_cannot_be_loaded_is_named(
     images, labels = [gray(0)] * 3 + [image] + [gray(0)] * 2, [0] * 3 + [label] + [0] * 2
     handmade.write_shard(shard(folder, "train"), images, labels)
     named = rf"record 3 of .*{NAME}-train.*{message}.*prepare the set again"
-    with pytest.raises(UserError, match=named):
-        load()
-    streamed = load(stream=True)
+    for stream in (False, True):
+        with pytest.raises(UserError, match=named):
+            load(stream=stream)
+    streamed = prepared.open_stream(folder, NAME, 0)  # as without room for a cache
     with pytest.raises(UserError, match=named):
         np.asarray(streamed.train.images)
     assert values_of_first(streamed) == [0, 0]
@@ -289,20 +289,17 @@ def test_pictures_that_unpack_to_far_more_are_refused(
             load(stream=stream)
 
 
-def test_a_reading_process_passes_the_error_on(
-    folder: Path, load: Callable[..., data.Dataset]
-) -> None:
+@pytest.mark.slow
+def test_a_process_that_decodes_passes_the_error_on(folder: Path) -> None:
     handmade.write_shard(shard(folder, "train"), [gray(0)] * 5 + [b"bad"], [0] * 6)
-    column = load(stream=True).train.images
+    column = prepared.open_stream(folder, NAME, 2).train.images
     assert isinstance(column, data.Column)
-    order = np.arange(6).reshape(2, 3)
-    batches = pickle.loads(pickle.dumps(streaming.Batches(column.split, order)))
-    assert [type(part) for part in batches[0]] == [bytes, bytes]  # no shared memory
-    assert isinstance(batches[1], UserError)
-    reader = data.read_batches(column.split, order)
-    next(reader)
-    with pytest.raises(UserError, match="record 5 of"):
-        next(reader)
+    with data.open_reader(column.split) as read:
+        for _ in range(2):
+            with pytest.raises(UserError, match="record 5 of") as told:
+                read(np.array([1, 2, 5, 0]), 4)
+            assert told.value.__cause__ is None
+            assert read(np.arange(4), 4)[0][:, 0, 0, 0].tolist() == [0] * 4
 
 
 def test_a_runs_folder_is_blamed_for_its_own_errors_alone(tmp_path: Path) -> None:

@@ -293,11 +293,11 @@ def test_without_array_record_what_was_decoded_before_loads(
     data.load("mnist", data_dir=tmp_path, sources=source_root)
     request.getfixturevalue("no_array_record")
     assert_small_mnist(data.load("mnist", data_dir=tmp_path))
-    with pytest.raises(UserError, match="array_record"):
-        data.load("mnist", data_dir=tmp_path, stream=True)
+    assert len(data.load("mnist", data_dir=tmp_path, stream=True).train.images[:]) == 40
     shutil.rmtree(next(tmp_path.rglob(cache.FOLDER)))
-    with pytest.raises(UserError, match="array_record"):
-        data.load("mnist", data_dir=tmp_path)
+    for stream in (False, True):
+        with pytest.raises(UserError, match="array_record"):
+            data.load("mnist", data_dir=tmp_path, stream=stream)
 
 
 @pytest.mark.slow
@@ -332,7 +332,7 @@ def test_full_set(
     assert dataset.train.labels is not None
     assert len(np.unique(dataset.train.labels)) == len(dataset.class_names) == 10
     # The second load maps the cache into memory and decodes nothing.
-    monkeypatch.setattr(loading, "_decode_and_cache", lambda folder, name: pytest.fail("decodes"))
+    monkeypatch.setattr(loading, "_decode_and_cache", lambda *_: pytest.fail("decodes"))
     again = data.load(name, data_dir=tmp_path)
     assert isinstance(again.train.images, np.memmap)
     assert again.fingerprint == dataset.fingerprint

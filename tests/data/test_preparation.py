@@ -107,7 +107,7 @@ def test_a_prepared_set_with_other_content_is_refused(
     shutil.rmtree(next(tmp_path.rglob(cache.FOLDER)))
     other = tiny.original(tiny.arrays(seed=1))
     monkeypatch.setitem(verified.ARRAYS, "mnist", other)
-    with pytest.raises(UserError, match=r"train split prepared in .* is not the original"):
+    with pytest.raises(UserError, match=r"test split prepared in .* is not the original"):
         data.load("mnist", data_dir=tmp_path)
 
 

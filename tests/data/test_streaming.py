@@ -1,7 +1,12 @@
 """Images streamed from disk: the same numbers as from memory, also after an interruption."""
 
+import os
+import shutil
+import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +15,11 @@ import optax
 import pytest
 
 from jaxae import data, evaluate, likelihoods, models, objectives, runs, train
+from jaxae.data import cache, workers
 from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.runs import with_binarization
-from jaxae.train import Examples
+from jaxae.train import Examples, pieces
 from support import tiny
 
 source_root = pytest.fixture(tiny.source_root)
@@ -21,12 +27,32 @@ small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
 
 MODEL = models.Autoencoder(models.DenseEncoder((8,), 2), models.DenseDecoder((8,), (28, 28, 1)))
 OPTIMIZER = optax.adam(1e-2)
+WAYS = {"cache": None, "PNG, a thread": 0, "PNG, 2 processes": 2}
 STEPS = 6  # 40 images in batches of 7; the last batch has 5
 
 
 @pytest.fixture
 def load(source_root: Path, tmp_path: Path) -> partial[data.Dataset]:
     return partial(data.load, "mnist", data_dir=tmp_path / "sets", sources=source_root)
+
+
+@pytest.fixture
+def stream(
+    load: partial[data.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], data.Dataset]:
+    """Returns a function that loads the small MNIST so that it is read in one of `WAYS`."""
+
+    def load_stream(way: str) -> data.Dataset:
+        workers = WAYS[way]
+        if workers is None:
+            return load(stream=True)
+        for cached in (tmp_path / "sets").rglob(cache.FOLDER):
+            shutil.rmtree(cached)
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000_000))
+            return load(stream=True, workers=workers)
+
+    return load_stream
 
 
 def new_state(seed: int) -> train.State:
@@ -55,9 +81,14 @@ def fit(split: data.Split, state: train.State, **options) -> list[train.Progress
     )
 
 
-def assert_close(left: train.Progress, right: train.Progress) -> None:
+def in_turn(epoch: int) -> jax.Array:
+    """Returns an order of the small MNIST, of eight batches."""
+    return jnp.arange(40).reshape(8, 5) + 0 * epoch
+
+
+def assert_same(left: train.Progress, right: train.Progress) -> None:
     for tree, other in ((left.state.params, right.state.params), (left.totals, right.totals)):
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=2e-5), tree, other)
+        jax.tree.map(np.testing.assert_array_equal, tree, other)
 
 
 def test_streamed_images_are_those_in_memory_in_the_same_order(load: partial[data.Dataset]) -> None:
@@ -75,20 +106,37 @@ def test_streamed_images_are_those_in_memory_in_the_same_order(load: partial[dat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chunk_steps", [1, 4, 100, None])
 @pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(
+    ("way", "chunk_steps", "drop_remainder"),
+    [
+        ("cache", 1, False),
+        ("cache", 4, True),
+        ("cache", 100, False),
+        ("cache", None, True),
+        ("PNG, a thread", 4, False),
+        ("PNG, 2 processes", 4, True),
+    ],
+)
 def test_streamed_training_equals_training_from_memory(
-    chunk_steps: int | None, replicas: int, load: partial[data.Dataset]
+    way: str,
+    chunk_steps: int | None,
+    drop_remainder: bool,
+    replicas: int,
+    load: partial[data.Dataset],
+    stream: Callable[[str], data.Dataset],
 ) -> None:
+    """Bit for bit, in all chunks."""
     state = new_state(0)
     if replicas > 1:
         states = [new_state(seed) for seed in range(replicas)]
         state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    streamed = fit(load(stream=True).train, state, chunk_steps=chunk_steps)
-    resident = fit(load().train, state, chunk_steps=chunk_steps)
+    options = {"chunk_steps": chunk_steps, "drop_remainder": drop_remainder}
+    resident = fit(load().train, state, **options)
+    streamed = fit(stream(way).train, state, **options)
     assert [(p.epoch, p.steps) for p in streamed] == [(p.epoch, p.steps) for p in resident]
     for left, right in zip(streamed, resident, strict=True):
-        assert_close(left, right)
+        assert_same(left, right)
 
 
 @pytest.mark.slow
@@ -129,24 +177,115 @@ def test_a_streamed_fit_resumes_at_the_same_image(load: partial[data.Dataset]) -
     assert not stopped.finished_epoch
     resumed = fit(split, stopped.state, totals=stopped.totals, chunk_steps=2)
     assert len(resumed) == len(whole) - 4
-    assert_close(resumed[-1], whole[-1])
+    assert_same(resumed[-1], whole[-1])
 
 
 @pytest.mark.slow
-def test_processes_read_the_same(load: partial[data.Dataset]) -> None:
-    order = np.array([[3, 1, 4, 1], [5, 9, 2, -1], [-9, 6, 5, 3]])
-    batches = []
-    for workers in (0, 2):
-        column = load(stream=True, workers=workers).train.images
-        assert isinstance(column, data.Column)
-        batches.append(list(data.read_batches(column.split, order)))
-    images, labels = load().train.images, load().train.labels
-    assert labels is not None
-    for threads, processes, indices in zip(*batches, order, strict=True):
-        for batch in (threads, processes):
-            places = np.where(indices < 0, -1 - indices, indices)
-            np.testing.assert_array_equal(batch[0], images[places])
-            np.testing.assert_array_equal(batch[1], labels[places])
+@pytest.mark.parametrize("way", WAYS)
+def test_all_ways_read_the_same(
+    way: str, stream: Callable[[str], data.Dataset], load: partial[data.Dataset]
+) -> None:
+    indices = np.array([3, 1, 4, 1, 5, 9, 2, -1, -9, 6, 39, 0])
+    resident = load()
+    column = stream(way).train.images
+    assert isinstance(column, data.Column)
+    with data.open_reader(column.split) as read:
+        for part in (indices, indices[:1], indices[:0]):  # fewer than processes, and none
+            images, labels = read(part, 20)
+            assert (len(images), len(labels)) == (20, 20)
+            places = np.where(part < 0, -1 - part, part)
+            np.testing.assert_array_equal(images[: len(part)], resident.train.images[places])
+            assert not images[len(part) :].any()
+            if column.split.source.labeled:
+                assert resident.train.labels is not None
+                np.testing.assert_array_equal(labels[: len(part)], resident.train.labels[places])
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_is_one_error(
+    stream: Callable[[str], data.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column = stream("PNG, 2 processes").train.images
+    assert isinstance(column, data.Column)
+    monkeypatch.setattr(workers, "_PROGRAM", "")
+    with (
+        pytest.raises(UserError, match="one of 2 processes that decode images has ended"),
+        data.open_reader(column.split) as read,
+    ):
+        read(np.arange(4), 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [10, 3000])
+def test_a_stream_loads_pieces_of_bounded_size(
+    size: int, load: partial[data.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default a piece is as small as needed, which changes no number."""
+    split = load(stream=True).train
+    assert isinstance(split.images, data.Column)
+    order = jnp.asarray(np.random.default_rng(0).permutation(42).reshape(6, 7) % 40)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", size * 28 * 28)
+    bounds = pieces.piece_bounds(0, 2, 6, None)
+    examples = Examples(split.images, split.labels)
+    loaded = list(pieces.stream(examples, bounds, lambda epoch: order + 0 * epoch, None, None))
+    assert [(piece.epoch, piece.start) for piece in loaded][:: len(loaded) // 2] == [(0, 0), (1, 0)]
+    assert len(loaded) == (12 if size == 10 else 2)
+    for piece in loaded:
+        assert len(piece.examples.images) == max(7, min(size, 32 * 7) // 7 * 7)
+        places = piece.order[: piece.stop - piece.start]
+        expected = split.images[np.asarray(order[piece.start : piece.stop])]
+        np.testing.assert_array_equal(piece.examples.images[places], expected)
+
+
+def test_examples_have_the_labels_that_were_given(load: partial[data.Dataset]) -> None:
+    split = load(stream=True).train
+    for labels in (None, np.arange(40, dtype=np.int32)):
+        bounds = pieces.piece_bounds(0, 1, 8, None)
+        (piece,) = pieces.stream(Examples(split.images, labels), bounds, in_turn, 8, None)
+        if labels is None:
+            assert piece.examples.labels is None
+        else:
+            np.testing.assert_array_equal(piece.examples.labels, labels)
+
+
+def test_an_error_while_reading_ahead_comes_after_the_steps_before_it(
+    load: partial[data.Dataset],
+) -> None:
+    split = load(stream=True).train
+    assert isinstance(split.images, data.Column)
+    before = set(threading.enumerate())
+    bounds = pieces.piece_bounds(0, 1, 8, 2)
+    loaded = pieces.stream(Examples(split.images), bounds, in_turn, 2, None)
+    next(loaded)
+    shutil.rmtree(split.images.split.source.path.parent)  # pyright: ignore
+    with pytest.raises(UserError, match="cannot be read now"):
+        list(loaded)
+    assert set(threading.enumerate()) <= before
+
+
+def test_rows_are_read_without_preadv(
+    load: partial[data.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, expected = load(stream=True).train, load().train.images
+    monkeypatch.delattr(os, "preadv", raising=False)  # as on Windows
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    assert isinstance(split.images, data.Column)
+    split.images.split.prefetch(np.arange(5))
+    np.testing.assert_array_equal(split.images[[7, 0, 7]], expected[[7, 0, 7]])
+
+
+def test_without_room_images_are_decoded_in_every_epoch_as_one_line_says(
+    stream: Callable[[str], data.Dataset],
+    load: partial[data.Dataset],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    load(stream=True)
+    capsys.readouterr()
+    streamed = stream("PNG, a thread")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "(it needs 0.3 GB, and 0.2 GB are free): decoding mnist in every epoch" in said
+    assert streamed.fingerprint == load(stream=True).fingerprint
 
 
 def test_inputs_in_memory_are_refused(load: partial[data.Dataset]) -> None:

@@ -3,7 +3,7 @@
 from jaxae.data.prepared.archives import UnobtainableError
 from jaxae.data.prepared.archives import find as find_archives
 from jaxae.data.prepared.archives import list_files as list_archives
-from jaxae.data.prepared.decoding import decode, open_stream
+from jaxae.data.prepared.decoding import decode, open_stream, stream_fingerprint
 from jaxae.data.prepared.originals import ORIGINALS
 from jaxae.data.prepared.preparation import download_problem, prepare
 from jaxae.data.prepared.preparation import version as prepared_version
@@ -26,4 +26,5 @@ __all__ = [
     "prepared_version",
     "read",
     "split_version",
+    "stream_fingerprint",
 ]

@@ -54,29 +54,29 @@ class Shards:
 
     @property
     def labeled(self) -> bool:
-        """Whether the records have labels; without them `read` returns zeros."""
+        """Whether the records have labels; without them `read` leaves labels as they are."""
         return self.label is not None
 
     def __len__(self) -> int:
         return len(self.source if self.chosen is None else self.chosen)
 
-    def read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns images uint8 [N, H, W, C] and labels int32 [N] of the records with these numbers.
+    def prefetch(self, numbers: np.ndarray) -> None:
+        """Does nothing: decoding takes much longer than reading."""
+
+    def read(self, numbers: np.ndarray, images: np.ndarray, labels: np.ndarray) -> None:
+        """Decodes the records with these numbers into images uint8 [N, H, W, C] and labels [N].
 
         Raises `UserError`, which names the record, if one cannot be loaded.
         """
-        if self.chosen is not None:
-            numbers = self.chosen[np.asarray(numbers, np.int64)].tolist()
-        images = np.empty((len(numbers), *self.shape), np.uint8)
-        labels = np.zeros(len(numbers), np.int32)
-        for place, (number, record) in enumerate(zip(numbers, self._records(numbers), strict=True)):
+        records = (numbers if self.chosen is None else self.chosen[numbers]).tolist()
+        for place, (number, record) in enumerate(zip(records, self._records(records), strict=True)):
             try:
                 encoded, label = parse(record, self.image, self.label and self.label.name)
-                labels[place] = label if self.label is None else self.label.index_of(label)
+                if self.label is not None:
+                    labels[place] = self.label.index_of(label)
                 images[place] = self._decode(encoded)
             except Exception as error:  # protobuf and Pillow raise many kinds on damaged records
                 raise self._unreadable(number, error) from None
-        return images, labels
 
     def stored_labels(self) -> set[int]:
         """Returns all labels of the split as they are stored, without decoding images.
@@ -234,7 +234,9 @@ def decode_image(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:
         image: Any = file
         if file.mode.startswith("I"):  # 16-bit gray, which Pillow would clip at 255
             image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
-        return np.asarray(image.convert(_MODES[channels])).reshape(shape)
+        if image.mode != _MODES[channels]:  # a conversion copies
+            image = image.convert(_MODES[channels])
+        return np.frombuffer(image.tobytes(), np.uint8).reshape(shape)
 
 
 def _is_opaque(image: Any) -> bool:

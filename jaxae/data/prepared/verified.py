@@ -110,26 +110,18 @@ def stored_positions(count: int, split: str) -> np.ndarray:
     return np.argsort(original_index)
 
 
-def in_original_order(split: Split, split_name: str, folder: Path, name: str) -> Split:
-    """Reorders a split of one of these sets from TFDS's order to that of the original files.
-
-    Raises `UserError` unless images and labels are the originals.
-    """
+def check(split: Split, split_name: str, folder: Path, name: str) -> None:
+    """Raises `UserError` unless a split of one of these sets has the original images and labels."""
     of_images, of_labels = {
         "train": (TRAIN_IMAGES, TRAIN_LABELS),
         "test": (TEST_IMAGES, TEST_LABELS),
     }[split_name]
-    images, labels = split.images, split.labels
-    if labels is not None:
-        stored_index = stored_positions(len(labels), split_name)
-        images, labels = images[stored_index], labels[stored_index]
     if (
-        labels is None
-        or not ARRAYS[name][of_images].holds(images)
-        or not ARRAYS[name][of_labels].holds(labels.astype(np.uint8))
+        split.labels is None
+        or not ARRAYS[name][of_images].holds(split.images)
+        or not ARRAYS[name][of_labels].holds(split.labels.astype(np.uint8))
     ):
         raise UserError(
             f"the {split_name} split prepared in {folder} is not the original: it was prepared "
             "from other or incomplete data; remove that folder and load the dataset again"
         )
-    return Split(images, labels)

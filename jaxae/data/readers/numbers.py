@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from jaxae.data import stored
 from jaxae.data.dataset import Scaling
 from jaxae.errors import UserError
 
@@ -107,6 +108,7 @@ def _columns(train: np.ndarray) -> Iterator[np.ndarray]:
     rows = max(1, CHUNK_BYTES // (8 * math.prod(train.shape[1:])))
     for start in range(0, len(train), rows):
         chunk = train[start : start + rows].astype(np.float64)
+        stored.release(train)
         yield chunk if chunk.ndim == 2 else chunk.reshape(-1, 1)
 
 

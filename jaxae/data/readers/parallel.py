@@ -36,12 +36,12 @@ def map_in_threads(
 
 
 @contextlib.contextmanager
-def open_bar(total: int, doing: str) -> Iterator[tqdm]:
-    """Opens a bar over many files if stderr is a terminal."""
+def open_bar(total: int, doing: str, unit: str = "files") -> Iterator[tqdm]:
+    """Opens a bar over many files, or other units, if stderr is a terminal."""
     from tqdm import tqdm
 
     hidden = total < MANY or not sys.stderr.isatty()
-    with tqdm(total=total, desc=doing, unit=" files", dynamic_ncols=True, disable=hidden) as bar:
+    with tqdm(total=total, desc=doing, unit=f" {unit}", dynamic_ncols=True, disable=hidden) as bar:
         yield bar
 
 
