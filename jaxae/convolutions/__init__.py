@@ -11,6 +11,7 @@ from jaxae.convolutions.products import (
     max_pool,
     upsample_and_correlate,
 )
+from jaxae.convolutions.tiles import keep, map_tiles, tile_size
 from jaxae.convolutions.windows import (
     Window,
     Windows,
@@ -26,7 +27,10 @@ __all__ = [
     "correlate_and_pool",
     "correlate_transposed",
     "drop_ins",
+    "keep",
+    "map_tiles",
     "max_pool",
+    "tile_size",
     "transposed_padding",
     "transposed_window",
     "upsample_and_correlate",

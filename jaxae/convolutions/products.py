@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxae.convolutions.tiles import keep
 from jaxae.convolutions.windows import Window, Windows, gather, join_phases, pieces, scatter, shift
 
 
@@ -72,22 +73,21 @@ def correlate_and_pool(
         for w, p, span in zip(windows, pool, spans, strict=True)
     )
     y = correlate(x, jnp.concatenate(copies, axis=-1), (rows, columns))
-    by_tap = pieces(y.reshape(len(copies), kernel.shape[-1], *y.shape[1:]))
-    return _maximum(
-        [_hide_padding(y, pool, tap) for tap, y in zip(_taps(pool), by_tap, strict=True)]
-    )
+    y = y.reshape(len(copies), kernel.shape[-1], *y.shape[1:])
+    return _largest(_hide_padding(y, pool))
 
 
 def _hide_padding(
-    x: Float[Array, "channels height width batch"], pool: Windows, tap: tuple[int, int]
-) -> Float[Array, "channels height width batch"]:
-    """Sets the pixels x of a pool's tap to -inf if the tap reads them from the padding."""
-    for axis, (window, offset) in enumerate(zip(pool, tap, strict=True), start=1):
-        read = [window.stride * o + offset - window.low for o in range(window.outputs)]
-        inside = [0 <= index < window.inputs for index in read]
-        if not all(inside):
-            shape = [1] * x.ndim
-            shape[axis] = -1
+    x: Float[Array, "taps channels height width batch"], pool: Windows
+) -> Float[Array, "taps channels height width batch"]:
+    """Sets the pixels that the taps of a pool read from the padding to -inf."""
+    taps = np.array(_taps(pool))
+    for axis, window in enumerate(pool):
+        reads = window.stride * np.arange(window.outputs) + taps[:, axis, None] - window.low
+        inside = (reads >= 0) & (reads < window.inputs)
+        if not inside.all():
+            shape = [len(taps), 1, 1, 1, 1]
+            shape[2 + axis] = window.outputs
             x = jnp.where(jnp.asarray(inside).reshape(shape), x, -jnp.inf)
     return x
 
@@ -146,29 +146,30 @@ def max_pool(
 
     Padding is -inf. If pixels are equal, the first gets the gradient, as with `lax.reduce_window`.
     """
-    return _maximum(gather(x, windows, -jnp.inf))
+    return _largest(jnp.stack(gather(x, windows, -jnp.inf)))
 
 
 @jax.custom_jvp
-def _maximum(arrays: list[Float[Array, "*shape"]]) -> Float[Array, "*shape"]:
-    """Returns the elementwise maximum; if arrays are equal, the first gets the gradient."""
-    return reduce(jnp.maximum, arrays)
+def _largest(arrays: Float[Array, "count *shape"]) -> Float[Array, "*shape"]:
+    """Returns the maximum along the first axis; among equals, the first gets the gradient."""
+    return reduce(jnp.maximum, pieces(arrays))
 
 
-@_maximum.defjvp
-def _maximum_jvp(primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tuple[Array, Array]:
+@_largest.defjvp
+def _largest_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """Selects the tangent of the largest; the gradient needs to store only that choice."""
     (arrays,), (array_tangents,) = primals, tangents
     number_type = np.min_scalar_type(len(arrays))
-    chosen, choice = arrays[0], jnp.zeros(arrays[0].shape, number_type)
-    for number, array in enumerate(arrays[1:], start=1):
+    chosen, *rest = pieces(arrays)
+    choice = jnp.zeros(chosen.shape, number_type)
+    for number, array in enumerate(rest, start=1):
         stays = chosen >= array
         chosen = jnp.where(stays, chosen, array)
         choice = jnp.where(stays, choice, number_type.type(number))
-    masked = [
-        jnp.where(choice == number, tangent, 0) for number, tangent in enumerate(array_tangents)
-    ]
-    return _maximum(arrays), reduce(jnp.add, masked)
+    choice = keep(choice)
+    numbers = np.arange(len(arrays), dtype=number_type).reshape(-1, *[1] * choice.ndim)
+    tangent = jnp.where(choice[None] == numbers, array_tangents, 0).sum(0)
+    return _largest(arrays), tangent
 
 
 def _taps(windows: Windows) -> list[tuple[int, int]]:

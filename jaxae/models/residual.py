@@ -17,6 +17,7 @@ from flax.typing import Dtype
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxae import convolutions
 from jaxae.models import stacks
 from jaxae.models.autoencoders import Shape, check_image_shape, identity
 from jaxae.models.layers import Activation, ConvLayer, Initialization, dense, lecun
@@ -101,9 +102,7 @@ def convolve(
     The parameters are Conv_0, GroupNorm_0 and so on, in the order of use. As in `stacks.convolve`,
     a program that is compiled for a CPU computes matrix products.
     """
-    blocks = [[layer, ConvLayer(layer.features), ConvLayer(layer.features)] for layer in layers]
-    convolutions = [layer for block in blocks for layer in block] + ([last] if last else [])
-    kernels = stacks.declare(convolutions, x.shape[-1], initialization)
+    kernels = stacks.declare(_convolutions(layers, last), x.shape[-1], initialization)
     widths = [layer.features for layer in layers for _ in range(2)] + [layers[-1].features]
     norms = [
         _ScaleAndBias(features, name=f"GroupNorm_{number}")()
@@ -116,9 +115,15 @@ def convolve(
         x,
         kernels,
         norms,
-        cpu=partial(by_products, **settings),
+        cpu=partial(_by_tiles, **settings),
         default=partial(by_convolutions, **settings),
     )
+
+
+def _convolutions(layers: Sequence[ConvLayer], last: ConvLayer | None) -> list[ConvLayer]:
+    """Returns all convolutions in the order of use."""
+    blocks = [[layer, ConvLayer(layer.features), ConvLayer(layer.features)] for layer in layers]
+    return [layer for block in blocks for layer in block] + ([last] if last else [])
 
 
 def by_convolutions(
@@ -132,6 +137,24 @@ def by_convolutions(
 ) -> Float[Array, "batch new_height new_width features"]:
     """Applies residual layers with XLA's convolutions, for GPUs and TPUs."""
     return _forward(x, kernels, norms, layers, last, activation, stacks.convolution, axis=3)
+
+
+def _by_tiles(
+    x: Array,
+    kernels: Parameters,
+    norms: Parameters,
+    *,
+    layers: Sequence[ConvLayer],
+    last: ConvLayer | None,
+    activation: Activation,
+) -> Array:
+    """Applies `by_products` to tiles of the batch that fit in a CPU's cache."""
+
+    def apply(x: Array, parameters: tuple[Parameters, Parameters]) -> Array:
+        return by_products(x, *parameters, layers=layers, last=last, activation=activation)
+
+    size = stacks.tile_size(x.shape, kernels, _convolutions(layers, last))
+    return convolutions.map_tiles(apply, x, (kernels, norms), size)
 
 
 def by_products(
@@ -165,7 +188,7 @@ def _forward(
 
     def convolve(x: Array, layer: ConvLayer, factor: int = 1) -> Array:
         kernel, bias = next(remaining_kernels)
-        return convolution(x, kernel, layer, factor) + _along(axis, bias)
+        return convolutions.keep(convolution(x, kernel, layer, factor) + _along(axis, bias))
 
     def normalize(x: Array) -> Array:
         return activation(group_norm(x, *next(remaining_norms), axis=axis))

@@ -60,7 +60,7 @@ def convolve(
     return lax.platform_dependent(
         x,
         parameters,
-        cpu=partial(by_products, layers=layers),
+        cpu=partial(_by_tiles, layers=layers),
         default=partial(by_convolutions, layers=layers),
     )
 
@@ -115,6 +115,34 @@ def convolution(
     )
 
 
+def _by_tiles(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
+    """Applies `by_products` to tiles of the batch that fit in a CPU's cache."""
+    size = tile_size(x.shape, parameters, [layer for layer, _ in layers])
+    return convolutions.map_tiles(partial(by_products, layers=layers), x, parameters, size)
+
+
+def tile_size(shape: Sequence[int], parameters: Parameters, layers: Sequence[ConvLayer]) -> int:
+    """Returns how many images [N, H, W, C] a CPU convolves at a time.
+
+    It follows from the largest layer: the pixels that all taps read, or the products by tap if
+    those are fewer, and the result.
+    """
+    sizes, numbers = tuple(shape[1:3]), 1
+    for (kernel, _), layer in zip(parameters, layers, strict=True):
+        height, width, channels, features = kernel.shape
+        windows = _windows_of(layer, sizes)
+        is_dilated = layer.transpose and layer.stride > 1
+        read = features if is_dilated else min(channels, features)
+        area = windows[0].outputs * windows[1].outputs
+        numbers = max(numbers, area * (height * width * read + features))
+        sizes = tuple(w.inputs if is_dilated else w.outputs for w in windows)
+        if layer.pool is not None:
+            sizes = tuple(w.outputs for w in _pool_windows(layer.pool, windows))
+        if layer.upsample > 1:
+            sizes = layer.size or (sizes[0] * layer.upsample, sizes[1] * layer.upsample)
+    return convolutions.tile_size(numbers * parameters[0][0].dtype.itemsize)
+
+
 def by_products(
     x: Float[Array, "batch height width channels"], parameters: Parameters, *, layers: Layers
 ) -> Float[Array, "batch new_height new_width features"]:
@@ -132,7 +160,7 @@ def by_products(
             x = product(x, kernel, layer, factor)
         if pool is not None and pool_first:
             x, pool = convolutions.max_pool(x, _pool_windows(pool, windows)), None
-        x = activation(x + bias[:, None, None, None])
+        x = activation(convolutions.keep(x + bias[:, None, None, None]))
         if pool is not None:
             x = convolutions.max_pool(x, _pool_windows(pool, windows))
         x, factor = defer_upsampling(x, layer)
