@@ -69,7 +69,8 @@ def cross_entropy(
 
 def probabilities(classifier: TrainedExtractor, features: np.ndarray) -> np.ndarray:
     """Returns the probability of each class: features of images [N, D] -> float32 [N, classes]."""
-    logits = apply(classifier.task.model, classifier.variables, features, method="outputs")
+    model, variables = classifier.task.model, classifier.variables
+    logits = apply(model, variables, jnp.asarray(features), method="outputs")
     return np.asarray(jax.nn.softmax(logits))
 
 

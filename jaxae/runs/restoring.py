@@ -30,7 +30,6 @@ def starting_point(
         state,
         examples,
         objective=recipe.objective,
-        optimizer=recipe.optimizer,
         batch_size=run.shared.batch_size,
     )
     if run.mesh is not None:

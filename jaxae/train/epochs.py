@@ -28,13 +28,17 @@ from jaxae.train.batches import (
     steps_in_epoch,
 )
 from jaxae.train.replicas import one_per_core
-from jaxae.train.steps import State, take_step
+from jaxae.train.steps import State, next_terms, take_step, totals_of
 from jaxae.train.terms import Metrics, Objective, Variables, averages, sums, terms_of
 
 
 def _zero_totals(step: Callable, carry: Any, context: Any) -> Metrics:
     """Returns totals of zero, with the names and shapes of the metrics that `step` returns."""
-    _, shapes = jax.eval_shape(step, 0, carry, context)
+    return _zeros_of(jax.eval_shape(step, 0, carry, context)[1])
+
+
+def _zeros_of(shapes: Any) -> Metrics:
+    """Returns zeros of these shapes and dtypes."""
     return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
 
@@ -111,19 +115,18 @@ def _evaluation_step(
 
 
 def no_totals(
-    state: State,
-    examples: Examples,
-    *,
-    objective: Objective,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
+    state: State, examples: Examples, *, objective: Objective, batch_size: int
 ) -> Metrics:
     """Returns the totals, all zero, from which `fit` starts an epoch of canonical examples."""
-    replicas = state.step.shape
-    order = jnp.zeros((*replicas, 1, batch_size), jnp.int32)
-    step = make_training_step(objective, optimizer, replicas=bool(replicas))
+
+    def totals(state: State, examples: Examples) -> Metrics:
+        batch = gather(examples, jnp.zeros(batch_size, jnp.int32))
+        return totals_of(next_terms(state, batch, objective=objective), batch)
+
+    if state.step.ndim == 1:
+        totals = jax.vmap(totals, in_axes=(0, None))
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
-    return _zero_totals(step, state, (shapes, order))
+    return _zeros_of(jax.eval_shape(totals, state, shapes))
 
 
 def make_training_step(

@@ -18,7 +18,7 @@ from jaxae.data import Column
 from jaxae.errors import UserError
 from jaxae.train.batches import Examples, check_examples, steps_in_epoch
 from jaxae.train.epochs import make_loop, make_order, make_training_step, no_totals
-from jaxae.train.pieces import CHUNK_STEPS, piece_bounds, resident, stream
+from jaxae.train.pieces import piece_bounds, resident, stream
 from jaxae.train.steps import State, all_finite
 from jaxae.train.terms import Metrics, Objective, averages
 
@@ -106,16 +106,14 @@ def fit(
     )
     is_finite = jax.jit(all_finite)
     if totals is None:
-        totals = no_totals(
-            state, examples, objective=objective, optimizer=optimizer, batch_size=batch_size
-        )
+        totals = no_totals(state, examples, objective=objective, batch_size=batch_size)
     if mesh is not None:
         state, totals = devices.place((state, totals), devices.on_each(mesh))
     make = partial(make_order, replicas=replicas, mesh=mesh, drop_remainder=drop_remainder)
     order_of = partial(make(size, batch_size), state.key)
     bounds = piece_bounds(steps_done(state), epochs, steps_per_epoch, chunk_steps)
     if isinstance(examples.images, Column):
-        pieces = stream(examples, bounds, order_of, chunk_steps or CHUNK_STEPS, mesh)
+        pieces = stream(examples, bounds, order_of, chunk_steps, mesh)
     else:
         pieces = resident(examples, bounds, order_of, mesh)
 

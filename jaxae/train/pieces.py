@@ -22,7 +22,7 @@ from jaxae.data import Column, open_reader
 from jaxae.errors import UserError
 from jaxae.train.batches import Examples
 
-CHUNK_STEPS = 32  # batches moved to the device at a time, unless a fit gives chunk_steps
+_CHUNK_STEPS = 32  # batches moved to the device at a time, unless a fit gives chunk_steps
 _PIECE_BYTES = 2**26  # of those batches, of which two pieces are in memory
 
 
@@ -74,8 +74,8 @@ def stream(
 ) -> Iterator[Piece]:
     """Yields pieces of streamed data, which a thread reads and moves to the devices ahead of use.
 
-    A piece has at most so many steps, by default as many as `CHUNK_STEPS` and `_PIECE_BYTES` allow.
-    All pieces hold the examples of that many steps, so that the loop is compiled once; a shorter
+    A piece has at most `steps` steps, by default what `_CHUNK_STEPS` and `_PIECE_BYTES` allow. All
+    pieces hold the examples of that many steps, so that the loop is compiled once; a shorter
     piece does not use its last steps. Raises `UserError` for inputs in memory.
     """
     assert isinstance(examples.images, Column)
@@ -89,7 +89,7 @@ def stream(
     rows = math.prod(replicas) * batch
     if steps is None:
         size = rows * math.prod(split.shape) * split.dtype.itemsize
-        steps = max(1, min(CHUNK_STEPS, _PIECE_BYTES // size))
+        steps = max(1, min(_CHUNK_STEPS, _PIECE_BYTES // size))
     with open_reader(split) as read, ThreadPoolExecutor(1) as thread:
 
         def load(piece: Piece, following: Piece | None) -> Piece:

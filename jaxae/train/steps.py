@@ -106,7 +106,7 @@ def take_step(
         optimizer_state=optimizer_state,
         skipped=jnp.zeros_like(state.skipped),
     )
-    totals = {**sums(terms, batch.weights), "skipped_steps": jnp.zeros(())}
+    totals = totals_of(terms, batch)
     if guarded:
         finite = all_finite((loss, gradient, updates, terms.collections))
         skipped = replace(state, skipped=state.skipped + 1)
@@ -114,6 +114,11 @@ def take_step(
         nothing = {**jax.tree.map(jnp.zeros_like, totals), "skipped_steps": jnp.ones(())}
         totals = _select(finite, totals, nothing)
     return replace(new_state, step=state.step + 1), totals
+
+
+def totals_of(terms: Terms, batch: Batch) -> Metrics:
+    """Returns a finite step's sums over the batch's examples, "weight" and "skipped_steps"."""
+    return {**sums(terms, batch.weights), "skipped_steps": jnp.zeros(())}
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:
@@ -152,16 +157,19 @@ def loss_and_gradient(
 
 def _next_loss(state: State, batch: Batch, *, objective: Objective) -> _MeanLoss:
     """Returns the mean loss of the state's next step as a function of the parameters."""
-    _, noise_key = order_and_noise_keys(state.key)
-    step_key = jax.random.fold_in(noise_key, state.step)
 
     def mean_loss(params: Any) -> tuple[Array, Terms]:
-        terms = training_terms_of(
-            objective, {"params": params, **state.collections}, step_key, batch
-        )
+        terms = next_terms(replace(state, params=params), batch, objective=objective)
         return weighted_mean(terms.loss, batch.weights), terms
 
     return mean_loss
+
+
+def next_terms(state: State, batch: Batch, *, objective: Objective) -> Terms:
+    """Returns the objective's terms in the state's next step."""
+    _, noise_key = order_and_noise_keys(state.key)
+    step_key = jax.random.fold_in(noise_key, state.step)
+    return training_terms_of(objective, variables_of(state), step_key, batch)
 
 
 def _select(condition: Bool[Array, ""], tree: Any, other: Any) -> Any:

@@ -377,6 +377,7 @@ def test_probes_learn_from_a_seeded_random_subset() -> None:
     places = [int(np.flatnonzero((some.train.images == v).all(axis=1))[0]) for v in drawn.images]
     assert len(set(places)) == 20
     assert places == sorted(places)  # so that a set on disk is read in its order
+    assert some.train.labels is not None
     np.testing.assert_array_equal(drawn.labels, some.train.labels[places])
     assert some.drawn(some.train, 200, 3) is some.train
 

@@ -166,9 +166,7 @@ def _count_collectives(
     objective = _reconstruction(model)
     step = train.make_training_step(objective, _OPTIMIZER, replicas=False)
     examples = Examples(images)
-    totals = train.no_totals(
-        state, examples, batch_size=batch_size, objective=objective, optimizer=_OPTIMIZER
-    )
+    totals = train.no_totals(state, examples, batch_size=batch_size, objective=objective)
     same = (state, totals, examples)
     state, totals, examples = devices.place(same, devices.on_each(mesh))
     order = make_order(len(images), batch_size, replicas=False, mesh=mesh, drop_remainder=False)(
