@@ -73,7 +73,6 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
         recipe,
         objective=objective,
         test_objective=reconstruction,
-        test_batch_size=100,  # 500 take longer for each image on a CPU
         chunk_steps=50,
     )
 

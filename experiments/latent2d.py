@@ -83,7 +83,6 @@ def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:
             Network(model, likelihoods.GAUSSIAN_SIGMOID), optimizer, per_pixel=True
         ),
         chunk_steps=options.picture_steps,
-        test_batch_size=100,  # 500 take more than twice as long for each image on a CPU
     )
 
 

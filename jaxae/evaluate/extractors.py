@@ -38,7 +38,7 @@ from jaxae.train import (
     variables_of,
 )
 
-_BATCH_SIZE = 250  # images whose features are computed at a time; 1,000 take four times as long
+_BATCH_SIZE = 250  # images whose features are computed at a time; of more, they leave the cache
 _MOST_BYTES = 2**29  # of images to train on
 _REDUCED = 16  # pixels a side after the first convolution
 

@@ -54,9 +54,7 @@ class EvaluationSettings:
     weighed: int  # test images whose log-likelihood is estimated
     generated: int  # images to generate
     encoded: int  # images, at most, of each split whose codes are used
-    baseline: (
-        int  # images, at most, that PCA is fitted to, and test images that pixels' probes read
-    )
+    baseline: int  # images, at most, that PCA is fitted to, and test images of pixels' probes
     probed: int  # training images that probes learn classes from, chosen at random
     seed: int  # of the samples, the prior's fit and the generated codes
 

@@ -7,6 +7,7 @@ first stages of latent diffusion (Rombach et al. 2022, appendix E), but without 
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import flax.linen as nn
@@ -121,9 +122,18 @@ def convolve(
 
 
 def _convolutions(layers: Sequence[ConvLayer], last: ConvLayer | None) -> list[ConvLayer]:
-    """Returns all convolutions in the order of use."""
-    blocks = [[layer, ConvLayer(layer.features), ConvLayer(layer.features)] for layer in layers]
-    return [layer for block in blocks for layer in block] + ([last] if last else [])
+    """Returns all convolutions in the order of use; a layer's upsampling follows its block."""
+    convolutions = []
+    for layer in layers:
+        features, factor = layer.features, layer.upsample
+        first = layer if factor == 1 else replace(layer, upsample=1, size=None)
+        after = None if factor == 1 else layer.size
+        convolutions += [
+            first,
+            ConvLayer(features),
+            ConvLayer(features, upsample=factor, size=after),
+        ]
+    return convolutions if last is None else [*convolutions, last]
 
 
 def by_convolutions(

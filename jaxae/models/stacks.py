@@ -117,6 +117,8 @@ def convolution(
 
 def _by_tiles(x: Array, parameters: Parameters, *, layers: Layers) -> Array:
     """Applies `by_products` to tiles of the batch that fit in a CPU's cache."""
+    if not layers:
+        return x
     size = tile_size(x.shape, parameters, [layer for layer, _ in layers])
     return convolutions.map_tiles(partial(by_products, layers=layers), x, parameters, size)
 

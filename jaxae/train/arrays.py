@@ -13,7 +13,7 @@ from jax.errors import TracerArrayConversionError
 from jaxae.data import Column
 from jaxae.errors import UserError
 
-_AT_ONCE = 250  # images; convolutions of 500 take half as long again for each
+_AT_ONCE = 250  # images, whose activations in a convolutional network fit in memory
 
 _PIXELS_ALLOWED = "give uint8 in 0..255, or floats in [0, 1]"
 

@@ -1,6 +1,7 @@
 """Large batches in tiles against the whole batch at once."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from jax import Array
 
 from jaxae.convolutions import keep, map_tiles, tile_size
+from jaxae.convolutions.tiles import cache_bytes
 from jaxae.models import ConvLayer, PoolLayer, stacks
 from jaxae.models.autoencoders import identity
 
@@ -50,6 +52,21 @@ def test_gradients_equal_those_of_the_whole_batch(size):
     )
 
 
+def test_gradients_in_half_precision_are_summed_in_float32():
+    x = np.random.default_rng(2).normal(loc=1, size=(512, 4)).astype(np.float32)
+
+    def gradient(size: int, dtype: Any) -> np.ndarray:
+        parameters = jax.tree.map(lambda p: jnp.asarray(0.1 * p, dtype), PARAMETERS)
+
+        def loss(parameters: Any) -> Array:
+            return jnp.sum(tiled(jnp.asarray(x, dtype), parameters, size).astype(jnp.float32))
+
+        return np.asarray(jax.grad(loss)(parameters)["kernel"], np.float32)
+
+    exact, half = gradient(512, jnp.float32), gradient(4, jnp.bfloat16)
+    assert np.linalg.norm(half - exact) < 0.005 * np.linalg.norm(exact)
+
+
 def test_second_derivatives_equal_those_of_the_whole_batch():
     def hessian(function):
         return jax.hessian(lambda bias: function(X, {**PARAMETERS, "bias": bias}).sum())(
@@ -84,6 +101,14 @@ def test_a_batch_of_one_tile_takes_no_loop():
     assert loops(6)
 
 
+def test_the_cache_is_that_of_the_system():
+    file = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    if not file.exists():
+        assert cache_bytes() == 2**20
+    else:
+        assert f"{cache_bytes() // 1024}K" == file.read_text().strip()
+
+
 def test_tiles_get_smaller_as_images_get_larger():
     assert tile_size(10**9) == 32
     assert tile_size(1000) > tile_size(20_000) >= 32
@@ -96,6 +121,11 @@ LAYERS = [
     (ConvLayer(2, stride=2, transpose=True), identity),
     (ConvLayer(2, upsample=2), identity),
 ]
+
+
+def test_a_stack_without_layers_changes_nothing():
+    x = np.ones((2, 3, 3, 1), np.float32)
+    np.testing.assert_array_equal(stacks._by_tiles(jnp.asarray(x), [], layers=[]), x)
 
 
 @pytest.mark.slow
