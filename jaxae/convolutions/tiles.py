@@ -31,7 +31,7 @@ def keep(x: Array) -> Array:
 def cache_bytes() -> int:
     """Returns the size of a core's L2 cache in bytes; 1 MiB where Linux does not tell it."""
     try:
-        return int(_SIZE_FILE.read_text("utf-8").strip().removesuffix("K")) * 1024
+        return int(_SIZE_FILE.read_text(encoding="utf-8").strip().removesuffix("K")) * 1024
     except (OSError, ValueError):
         return _DEFAULT_CACHE
 

@@ -106,7 +106,7 @@ def test_the_cache_is_that_of_the_system():
     if not file.exists():
         assert cache_bytes() == 2**20
     else:
-        assert f"{cache_bytes() // 1024}K" == file.read_text("utf-8").strip()
+        assert f"{cache_bytes() // 1024}K" == file.read_text(encoding="utf-8").strip()
 
 
 def test_tiles_get_smaller_as_images_get_larger():
