@@ -52,8 +52,12 @@ def open_reader(split: StreamedSplit) -> Iterator[Callable[[np.ndarray, int], Ar
             with _explained(len(workers)):
                 for worker, part in zip(workers, parts, strict=True):
                     worker.send(indices[part])
-                for worker, part in zip(workers, parts, strict=True):
+                errors = [
                     _receive(worker, *(array[part] for array in arrays))
+                    for worker, part in zip(workers, parts, strict=True)
+                ]
+            for error in filter(None, errors):
+                raise error  # only now, because a reply that is left would be that of the next read
             return arrays
 
         yield read
@@ -71,14 +75,14 @@ def _explained(count: int) -> Iterator[None]:
         ) from None
 
 
-def _receive(worker: Connection, images: np.ndarray, labels: np.ndarray) -> None:
-    """Waits for the examples that a worker was asked for; raises the error that it met."""
+def _receive(worker: Connection, images: np.ndarray, labels: np.ndarray) -> UserError | None:
+    """Waits for the examples that a worker was asked for; returns the error that it met instead."""
     error = worker.recv()
-    if error is not None:
-        raise error
-    for array in (images, labels):
-        if array.size:
-            worker.recv_bytes_into(_bytes_of(array))
+    if error is None:
+        for array in (images, labels):
+            if array.size:
+                worker.recv_bytes_into(_bytes_of(array))
+    return error
 
 
 @contextlib.contextmanager

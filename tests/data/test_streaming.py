@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from jaxae.network import Network
 from jaxae.runs import with_binarization
 from jaxae.train import Examples, pieces
 from support import tiny
+from support.sources import Numbers
 
 source_root = pytest.fixture(tiny.source_root)
 small_mnist = pytest.fixture(autouse=True)(tiny.small_mnist)
@@ -199,6 +201,20 @@ def test_all_ways_read_the_same(
             if column.split.source.labeled:
                 assert resident.train.labels is not None
                 np.testing.assert_array_equal(labels[: len(part)], resident.train.labels[places])
+
+
+@pytest.mark.slow
+def test_processes_read_on_after_an_error() -> None:
+    """Also what is larger than the buffer of a connection."""
+    split = data.StreamedSplit(Numbers(200_000, bad=(0,)), workers=2)
+    first, second = np.arange(100_000), np.arange(100_000, 200_000)
+    # The reader closes first, so that a thread that hangs in it ends.
+    with ThreadPoolExecutor(1) as thread, data.open_reader(split) as read:
+        with pytest.raises(UserError, match="example 0 is bad"):
+            thread.submit(read, first, 100_000).result(timeout=60)
+        images, labels = thread.submit(read, second, 100_000).result(timeout=60)
+    np.testing.assert_array_equal(images[:, 0], second)
+    np.testing.assert_array_equal(labels, -second)
 
 
 @pytest.mark.slow
