@@ -12,6 +12,7 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float, Int, Int32, Key, Num
 
+from jaxae.data import Column
 from jaxae.errors import UserError
 from jaxae.train.arrays import canonicalize_array, check_pixels
 
@@ -114,7 +115,10 @@ def in_batches(
 
 
 def gather(examples: Examples, indices: Int[Array, " batch"]) -> Batch:
-    """Returns the examples at these indices; those of padding (`in_batches`) have weight 0."""
+    """Returns the examples at these indices; those of padding (`in_batches`) have weight 0.
+
+    Streamed examples are read from disk, which a compiled function cannot do.
+    """
     examples = lists_to_arrays(examples)
     places = jnp.maximum(indices, ~indices)
     taken = jax.tree.map(partial(_rows, places=places), examples)
@@ -122,11 +126,13 @@ def gather(examples: Examples, indices: Int[Array, " batch"]) -> Batch:
     return Batch(taken.images, taken.labels, taken.inputs, weights)
 
 
-def _rows(array: Array, places: Int[Array, " batch"]) -> Array:
+def _rows(array: Array | Column, places: Int[Array, " batch"]) -> Array:
     """Returns array[places].
 
     XLA on the CPU computes an index for each number; those of a matrix are cheaper to compute.
     """
+    if isinstance(array, Column):
+        return jnp.asarray(array[np.asarray(places)])
     rows = array.reshape(array.shape[0], -1)[places]
     return rows.reshape(places.shape[0], *array.shape[1:])
 

@@ -17,6 +17,7 @@ import pytest
 
 from jaxae import data, evaluate, likelihoods, models, objectives, runs, train
 from jaxae.data import cache, workers
+from jaxae.data.streaming import streamed
 from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.runs import with_binarization
@@ -302,6 +303,15 @@ def test_without_room_images_are_decoded_in_every_epoch_as_one_line_says(
     assert said.count("\n") == 1
     assert "(it needs 0.3 GB, and 0.2 GB are free): decoding mnist in every epoch" in said
     assert streamed.fingerprint == load(stream=True).fingerprint
+
+
+def test_streamed_examples_are_gathered_for_a_loop_of_ones_own() -> None:
+    split = streamed(data.StreamedSplit(Numbers(10)))
+    batch = train.gather(Examples(split.images, split.labels), jnp.array([7, 0, -3]))
+    assert batch.labels is not None
+    np.testing.assert_array_equal(batch.images, [[7.0], [0.0], [2.0]])
+    np.testing.assert_array_equal(batch.labels, [-7, 0, -2])
+    np.testing.assert_array_equal(batch.weights, [1.0, 1.0, 0.0])
 
 
 def test_inputs_in_memory_are_refused(load: partial[data.Dataset]) -> None:
