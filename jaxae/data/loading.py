@@ -11,6 +11,7 @@ import difflib
 import importlib
 import os
 import re
+import shutil
 import sys
 from dataclasses import replace
 from importlib import resources
@@ -342,6 +343,7 @@ def _decode_and_cache(folder: Path, name: str, label: str | None, workers: int) 
             f"decoding {name} again",
             file=sys.stderr,
         )
+        shutil.rmtree(place, ignore_errors=True)  # now, because the new one may need its room
     with cache.staging(place) as staging:
         dataset = prepared.decode(folder, name, label, into=staging, workers=workers)
         cache.write_metadata(staging, dataset, cache.identity(folder, label))

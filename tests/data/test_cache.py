@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from jaxae import data
 from jaxae.data import cache
 from jaxae.data.prepared import sets, shards
+from jaxae.errors import UserError
 from support import tiny
 from support.tiny import assert_small_mnist
 
@@ -102,6 +105,27 @@ def test_a_damaged_cache_is_decoded_again_before_it_is_streamed(
         streamed.train.images[:], data.load("mnist", data_dir=tmp_path).train.images
     )
     assert capsys.readouterr().err.count("decoding mnist again") == 1
+
+
+def test_a_damaged_cache_leaves_its_room_to_its_replacement(
+    source_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamed = data.load("mnist", data_dir=tmp_path, sources=source_root, stream=True)
+    folder = sets.find(tmp_path, "mnist")
+    assert folder is not None
+    (folder / cache.FOLDER / cache.METADATA).unlink()
+
+    def disk_usage(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=0 if (folder / cache.FOLDER).exists() else 10**9)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path))
+    assert cache.read(folder, "mnist") is not None
+    with pytest.raises(UserError, match="another process has replaced it"):  # a reader of the old
+        np.asarray(streamed.train.images)
+    shutil.rmtree(folder / cache.FOLDER)
+    with pytest.raises(UserError, match=r"cannot be read now .*No such file.*with --resume"):
+        np.asarray(streamed.train.images)
 
 
 @pytest.mark.parametrize("stream", [False, True])
