@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,13 @@ import numpy as np
 from jaxae.data.streaming import Arrays, StreamedSplit
 from jaxae.errors import UserError
 
-_PROGRAM = "import sys; from jaxae.data.workers import serve; serve(int(sys.argv[1]))"
+# Ctrl-C reaches all processes of a terminal, also while they import.
+_PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from jaxae.data.workers import serve
+serve(int(sys.argv[1]))
+"""
 
 
 def count_cores() -> int:
@@ -71,7 +76,7 @@ def _explained(count: int) -> Iterator[None]:
     except (EOFError, ConnectionError):
         raise UserError(
             f"one of {count} processes that decode images has ended, perhaps for lack of memory: "
-            "give fewer --workers, and continue with --resume"
+            "free some, or give --workers 1; a run that was training continues with --resume"
         ) from None
 
 
@@ -110,7 +115,6 @@ def _start() -> Iterator[Connection]:
 
 def serve(descriptor: int) -> None:
     """Reads examples of the split that comes through a connection, until its other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
     with Connection(descriptor) as connection, contextlib.suppress(EOFError, ConnectionError):
         split: StreamedSplit = connection.recv()
         while True:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +18,7 @@ import optax
 import pytest
 
 from jaxae import data, evaluate, likelihoods, models, objectives, runs, train
-from jaxae.data import cache, workers
-from jaxae.data.streaming import streamed
+from jaxae.data import cache, streaming, workers
 from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.runs import with_binarization
@@ -226,10 +227,24 @@ def test_a_process_that_ends_is_one_error(
     assert isinstance(column, data.Column)
     monkeypatch.setattr(workers, "_PROGRAM", "")
     with (
-        pytest.raises(UserError, match="one of 2 processes that decode images has ended"),
+        pytest.raises(UserError, match=r"one of 2 processes .* or give --workers 1;"),
         data.open_reader(column.split) as read,
     ):
         read(np.arange(4), 4)
+
+
+@pytest.mark.slow
+def test_a_process_ignores_an_interrupt_while_it_imports(tmp_path: Path) -> None:
+    package = tmp_path / "jaxae" / "data"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "workers.py").write_text(
+        "import signal\nsignal.raise_signal(signal.SIGINT)\nserve = lambda _: print('serves')"
+    )
+    command = [sys.executable, "-c", workers._PROGRAM, "0"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("serves\n", "")
 
 
 @pytest.mark.slow
@@ -306,7 +321,7 @@ def test_without_room_images_are_decoded_in_every_epoch_as_one_line_says(
 
 
 def test_streamed_examples_are_gathered_for_a_loop_of_ones_own() -> None:
-    split = streamed(data.StreamedSplit(Numbers(10)))
+    split = streaming.streamed(data.StreamedSplit(Numbers(10)))
     batch = train.gather(Examples(split.images, split.labels), jnp.array([7, 0, -3]))
     assert batch.labels is not None
     np.testing.assert_array_equal(batch.images, [[7.0], [0.0], [2.0]])
