@@ -95,6 +95,18 @@ def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
         return
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(encode_json(record) + "\n")
+    _show_on_board(record, board)
+
+
+def replace_record(folder: Path, record: dict[str, Any], board: Any) -> None:
+    """Replaces the line of an epoch and those after it, at once, and shows it on the board."""
+    kept = [other for other in read_records(folder) if other["epoch"] < record["epoch"]]
+    _write_records(folder, [*kept, record])
+    _show_on_board(record, board)
+
+
+def _show_on_board(record: dict[str, Any], board: Any) -> None:
+    """Adds the numbers of an epoch to a board, if there is one."""
     if board is not None:
         for name, value in record.items():
             if isinstance(value, float):
@@ -127,9 +139,14 @@ def pictures_by_epoch(folder: Path) -> dict[int, Path]:
 def keep_records(folder: Path, epochs: int) -> None:
     """Rewrites metrics.jsonl without the lines of epochs after the given one."""
     kept = [record for record in read_records(folder) if record["epoch"] <= epochs]
-    path = folder / "metrics.jsonl"
-    if path.exists():
-        write_whole(path, "".join(encode_json(record) + "\n" for record in kept))
+    if (folder / "metrics.jsonl").exists():
+        _write_records(folder, kept)
+
+
+def _write_records(folder: Path, lines: list[dict[str, Any]]) -> None:
+    """Writes metrics.jsonl whole or not at all."""
+    text = "".join(encode_json(record) + "\n" for record in lines)
+    write_whole(folder / "metrics.jsonl", text)
 
 
 def remove_summary(folder: Path) -> None:

@@ -277,8 +277,7 @@ def _restored_epoch(
     if late or not recorded:
         record = {**record, **test_record(state)}
     if late:
-        records.keep_records(run.folder, epoch - 1)
-        records.append_record(run.folder, record, run.board)
+        records.replace_record(run.folder, record, run.board)
         _save(run, state, totals, record["test_loss"])
     return Epoch(epoch, state, last, record, recipe)
 

@@ -206,6 +206,25 @@ def test_keep_records_drops_later_epochs(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["metrics.jsonl"]
 
 
+def test_a_record_is_replaced_in_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_epochs(tmp_path, 1, 2, 3)
+    before, tested = runs.read_records(tmp_path), epoch_record(2, test_loss=0.125)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            records.replace_record(tmp_path, tested, None)
+    assert runs.read_records(tmp_path) == before
+    board = Board()
+    records.replace_record(tmp_path, tested, board)
+    assert runs.read_records(tmp_path) == [before[0], tested]
+    assert ("test_loss", 0.125, 2) in board.scalars
+    assert names_in(tmp_path) == ["metrics.jsonl"]
+
+
 @pytest.mark.parametrize("cut", ['{"epoch": 3, "test_l', '{"epoch": 3}', "{"])
 def test_a_line_cut_short_is_left_out_and_overwritten(cut: str, tmp_path: Path) -> None:
     append_epochs(tmp_path, 1, 2)
