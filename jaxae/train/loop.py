@@ -83,8 +83,9 @@ def fit(
 
     A non-finite step is discarded, as by `take_step`; to find it, the fit waits for each chunk. If
     all results of a chunk are finite, its steps are kept, even one whose infinite gradient the
-    optimizer made finite, as `optax.clip` does. Streamed examples (`data.Column`) are read while a
-    chunk computes. Raises `UserError` for examples or a batch size that cannot be trained on.
+    optimizer made finite, as `optax.clip` does. Streamed examples (`data.Column`) are read in
+    pieces of bounded size while others compute; without `chunk_steps`, a chunk is such a piece.
+    Raises `UserError` for examples or a batch size that cannot be trained on.
     """
     if epochs < 1 or (chunk_steps is not None and chunk_steps < 1):
         raise UserError(
@@ -127,4 +128,6 @@ def fit(
         state, so_far = loop(*start, context, *rows)
         if not is_finite((state, so_far)):
             state, so_far = guarded_loop(*start, context, *rows)
-        yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)
+        done = piece.epoch * steps_per_epoch + piece.stop
+        if chunk_steps is None or done % chunk_steps == 0 or piece.stop == steps_per_epoch:
+            yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)

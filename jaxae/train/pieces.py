@@ -23,7 +23,7 @@ from jaxae.errors import UserError
 from jaxae.train.batches import Examples
 
 _CHUNK_STEPS = 32  # batches moved to the device at a time, unless a fit gives chunk_steps
-_PIECE_BYTES = 2**26  # of those batches, of which two pieces are in memory
+_PIECE_BYTES = 2**26  # of a piece; three may be in memory: one in use, one read, one being read
 
 
 class Piece(NamedTuple):
@@ -74,9 +74,9 @@ def stream(
 ) -> Iterator[Piece]:
     """Yields pieces of streamed data, which a thread reads and moves to the devices ahead of use.
 
-    A piece has at most `steps` steps, by default what `_CHUNK_STEPS` and `_PIECE_BYTES` allow. All
-    pieces hold the examples of that many steps, so that the loop is compiled once; a shorter
-    piece does not use its last steps. Raises `UserError` for inputs in memory.
+    A piece has at most `steps` steps, by default `_CHUNK_STEPS`, and fewer if their images exceed
+    `_PIECE_BYTES`. All pieces hold the examples of equally many steps, so that the loop is compiled
+    once; a shorter piece does not use its last steps. Raises `UserError` for inputs in memory.
     """
     assert isinstance(examples.images, Column)
     if examples.inputs is not None:
@@ -87,9 +87,11 @@ def stream(
     split = examples.images.split
     *replicas, _, batch = jax.eval_shape(order_of, 0).shape
     rows = math.prod(replicas) * batch
+    size = rows * math.prod(split.shape) * split.dtype.itemsize
+    fitting = max(1, _PIECE_BYTES // size)
     if steps is None:
-        size = rows * math.prod(split.shape) * split.dtype.itemsize
-        steps = max(1, min(_CHUNK_STEPS, _PIECE_BYTES // size))
+        steps = min(_CHUNK_STEPS, fitting)
+    steps = -(-steps // -(-steps // fitting))  # of a chunk's pieces, about as long as each other
     with open_reader(split) as read, ThreadPoolExecutor(1) as thread:
 
         def load(piece: Piece, following: Piece | None) -> Piece:

@@ -269,6 +269,30 @@ def test_a_stream_loads_pieces_of_bounded_size(
         np.testing.assert_array_equal(piece.examples.images[places], expected)
 
 
+def test_a_chunk_that_is_too_large_is_read_in_equal_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 3 * 5 * 4)  # three batches of five floats
+    split = streaming.streamed(data.StreamedSplit(Numbers(40)))
+    for steps, expected in ((8, [3, 3, 2]), (4, [2, 2, 2, 2]), (3, [3, 3, 2])):
+        bounds = pieces.piece_bounds(0, 1, 8, steps)
+        loaded = list(pieces.stream(Examples(split.images), bounds, in_turn, steps, None))
+        assert [piece.stop - piece.start for piece in loaded] == expected
+        assert {len(piece.examples.images) for piece in loaded} == {5 * max(expected)}
+
+
+@pytest.mark.slow
+def test_a_chunk_of_several_pieces_is_the_same_chunk(
+    load: partial[data.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 2 * 7 * 28 * 28)  # two batches
+    streamed = fit(load(stream=True).train, new_state(0), chunk_steps=4)
+    resident = fit(load().train, new_state(0), chunk_steps=4)
+    assert [(p.epoch, p.steps) for p in streamed] == [(1, 4), (1, 6), (2, 2), (2, 6)]
+    for left, right in zip(streamed, resident, strict=True):
+        assert_same(left, right)
+
+
 def test_examples_have_the_labels_that_were_given(load: partial[data.Dataset]) -> None:
     split = load(stream=True).train
     for labels in (None, np.arange(40, dtype=np.int32)):
