@@ -34,7 +34,7 @@ ALLOWED = {
     "train": "errors devices data",
     "models": "errors files convolutions",
     "likelihoods": "errors losses",
-    "data": "errors files",
+    "data": "errors files devices",
     "plots": "errors files",
     "metrics": "errors",
     "latents": "errors",

@@ -23,12 +23,12 @@ from typing import Literal
 import numpy as np
 
 from experiment_files import default_workload
-from jaxae import data
+from jaxae import data, devices
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.files import write_text
 from jaxae.runs import git_commit
-from speed_machine import describe_hardware, machine_name, slug, usable_cores
+from speed_machine import describe_hardware, machine_name, slug
 from speed_page import page_text
 from speed_processes import (
     Contender,
@@ -217,7 +217,7 @@ def _train(
 def _measure_floor(place: Place) -> Floor:
     """Times the parts of the dense recipe with one thread and with all."""
     threads, loads = {}, []
-    for count in sorted({1, usable_cores()}):
+    for count in sorted({1, devices.cores()}):
         done = run_script(
             "speed_floor.py", str(count), place.folder / "floor", Path(sys.executable)
         )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from jaxae import devices
 from jaxae.runs import git_commit
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -29,19 +30,12 @@ def describe_hardware() -> list[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     lines = [
         f"{_processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB of memory",
-        f"threads: {usable_cores()}, one for each core that the process may use",
+        f"threads: {devices.cores()}, one for each core that the process may use",
         f"caches: {', '.join(caches_of(_CACHES))}",
         f"vector units: {', '.join(vector_units(_read(Path('/proc/cpuinfo'))))}",
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
     ]
     return [line for line in lines if not line.endswith(": ")]
-
-
-def usable_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def machine_name() -> str:

@@ -28,13 +28,6 @@ serve(int(sys.argv[1]))
 """
 
 
-def count_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextlib.contextmanager
 def open_reader(split: StreamedSplit) -> Iterator[Callable[[np.ndarray, int], Arrays]]:
     """Yields a function that reads like `StreamedSplit.read`, in as many processes as it says.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxae import devices
 from jaxae.data import stored
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.prepared import shards, verified
@@ -19,7 +20,7 @@ from jaxae.data.prepared.sets import Prepared, fingerprint, read, split_version
 from jaxae.data.readers import MANY, open_bar
 from jaxae.data.splits import hold_out
 from jaxae.data.streaming import StreamedSplit, streamed
-from jaxae.data.workers import count_cores, open_reader
+from jaxae.data.workers import open_reader
 from jaxae.errors import UserError
 from jaxae.files import shorten
 
@@ -51,7 +52,7 @@ def decode(
         print(f"jaxae: decoding {total:,} images of {name} ...", file=sys.stderr)
     train, decoded = _decode_test(train, test, name, folder, into)
     if not workers and len(train) >= _FEW:
-        workers = min(count_cores(), 16)
+        workers = min(devices.cores(), 16)
     split = _decode(_in_order(train, "train", name, workers), "train", into)
     _verify(split, "train", name, folder)
     return assemble(name, split, decoded, _class_names(train))

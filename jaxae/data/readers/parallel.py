@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
+
+from jaxae import devices
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -47,4 +48,4 @@ def open_bar(total: int, doing: str, unit: str = "files") -> Iterator[tqdm]:
 
 def count_threads() -> int:
     """Returns the number of threads that decode, each of which may hold one large picture."""
-    return min(os.cpu_count() or 1, 16)
+    return min(devices.cores(), 16)
