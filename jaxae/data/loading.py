@@ -8,25 +8,17 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 import re
-import shutil
 import sys
-from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
 from jaxae import files
-from jaxae.data import cache, own, prepared, streaming
-from jaxae.data.dataset import MINI_SUFFIX, Dataset, Split, assemble
+from jaxae.data import bundled, decoded, own, prepared, streaming
+from jaxae.data.dataset import MINI_SUFFIX, Dataset
 from jaxae.data.locks import lock
 from jaxae.data.reading import Reading
 from jaxae.errors import UserError
-
-_BUNDLED = tuple(name + MINI_SUFFIX for name in prepared.VERIFIED)
 
 
 def load(
@@ -80,21 +72,13 @@ def load(
     if not _is_known(name, directory):
         raise _unprepared(name, directory)
     reading.check_only(("label",), f"{name}, which is not data of your own")
-    if name in _BUNDLED:
+    if name in bundled.NAMES:
         reading.check_only((), f"{name}, a bundled subset")
-        return _bundled(name)
+        return bundled.load(name)
     folder = _prepared(name, directory, source_root)
-    cached, problem = _cached(name, folder, directory, reading.label, workers)
-    if cached is not None and stream:
-        identity = prepared.stream_fingerprint(folder, reading.label)
-        return replace(streaming.stream_arrays(cached), fingerprint=identity)
-    if cached is not None:
-        return cached
-    when = "in every epoch" if stream else "again"
-    print(f"jaxae: no cache beside {folder} ({problem}): decoding {name} {when}", file=sys.stderr)
-    if stream:
-        return prepared.open_stream(folder, name, workers, reading.label)
-    return prepared.decode(folder, name, reading.label)
+    return decoded.load(
+        folder, name, directory, label=reading.label, stream=stream, workers=workers
+    )
 
 
 def _is_own(name: str, directory: Path) -> bool:
@@ -116,7 +100,7 @@ def _is_own(name: str, directory: Path) -> bool:
 
 def _is_known(name: str, directory: Path) -> bool:
     """Returns whether a name is of a bundled subset, or of a set that is or can be prepared."""
-    if name in _BUNDLED or prepared.split_version(name)[0] in prepared.ORIGINALS:
+    if name in bundled.NAMES or prepared.split_version(name)[0] in prepared.ORIGINALS:
         return True
     return _is_name(name) and prepared.find(directory, name) is not None
 
@@ -127,7 +111,7 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
     if folder is not None:
         return folder
     base, version = prepared.split_version(name)
-    _check_array_record(name)
+    decoded.check_array_record(name)
     current = prepared.prepared_version(base)
     if version not in (None, current):
         raise UserError(
@@ -143,25 +127,6 @@ def _prepared(name: str, directory: Path, source_root: Path | None) -> Path:
         f"{name} cannot be prepared in {directory}: {problem}; name a folder that you can write to "
         "with --data-dir"
     )
-
-
-def _cached(
-    name: str, folder: Path, directory: Path, label: str | None, workers: int
-) -> tuple[Dataset | None, str | None]:
-    """Returns a prepared set from its cache, which is made first if it can be; or the problem."""
-    found = cache.read(folder, name, label)
-    if found is not None:
-        return found, None
-    _check_array_record(name)
-    with lock(directory, prepared.split_version(name)[0]) as problem:
-        if problem is not None:
-            return None, problem
-        try:  # another process may have cached it in the meantime
-            return cache.read(folder, name, label) or _decode_and_cache(
-                folder, name, label, workers
-            ), None
-        except OSError as error:
-            return None, error.strerror or str(error)
 
 
 def load_default(
@@ -199,23 +164,13 @@ def load_default(
         return mini
 
 
-def _bundled(name: str) -> Dataset:
-    file = resources.files("jaxae.data.bundled") / f"{name.removesuffix(MINI_SUFFIX)}.npz"
-    with file.open("rb") as stream, np.load(stream) as arrays:
-        train, test = (
-            Split(arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int32))
-            for split in ("train", "test")
-        )
-        return assemble(name, train, test, tuple(arrays["class_names"].tolist()))
-
-
 def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Path | None) -> None:
     """Raises `UserError` if a run recorded a data folder that the user has not chosen.
 
     A run may come from a stranger, so it must not choose which folders are opened: its folder must
     be the user's default, or the user must give --data-dir now.
     """
-    if given is not None or recorded is None or name in _BUNDLED:
+    if given is not None or recorded is None or name in bundled.NAMES:
         return
     recorded = Path(recorded)
     if recorded.absolute() == _data_directory(None):
@@ -278,11 +233,12 @@ def _obtainable(name: str, directory: Path, source_root: Path | None) -> Path | 
     if source_root:
         where = f"{source_root} has no subfolder {name.split('/')[0]}"
     mini = name + MINI_SUFFIX
-    bundled = f", or give --dataset {mini} for the bundled subset" if mini in _BUNDLED else ""
+    known = mini in bundled.NAMES
+    subset = f", or give --dataset {mini} for the bundled subset" if known else ""
     raise prepared.UnobtainableError(
         f"{name} is not prepared in {directory}, {where}, and it cannot be downloaded: {problem}; "
         f"connect to the network, or put {prepared.list_archives(name)} in "
-        f"DIR/{name.split('/')[0]} and give --sources DIR{bundled}"
+        f"DIR/{name.split('/')[0]} and give --sources DIR{subset}"
     )
 
 
@@ -293,7 +249,7 @@ def _unprepared(name: str, directory: Path) -> UserError:
     known = tfds.list_builders(with_community_datasets=False)
     base, _ = prepared.split_version(name)
     if base.split("/")[0] in known:
-        _check_array_record(name)
+        decoded.check_array_record(name)
         outer = base.split("/")[0]
         configurations = [other for other in prepared.ORIGINALS if other.startswith(f"{outer}/")]
         if configurations:
@@ -309,42 +265,10 @@ def _unprepared(name: str, directory: Path) -> UserError:
         )
     here = [f"./{path.name}" for path in Path().iterdir() if not path.name.startswith(".")]
     nearest = difflib.get_close_matches(f"./{name}", here, n=2)
-    nearest += difflib.get_close_matches(name.lower(), [*_BUNDLED, *known], n=3 - len(nearest))
+    nearest += difflib.get_close_matches(name.lower(), [*bundled.NAMES, *known], n=3 - len(nearest))
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else "look it up in TFDS's catalog"
     return UserError(
         f"there is no dataset {name!r}, and no file or folder of that name: give a name from TFDS, "
-        f"such as mnist, a bundled subset, {', '.join(_BUNDLED)}, or the path of data of your own, "
-        f"such as ./pictures; {hint}"
+        f"such as mnist, a bundled subset, {', '.join(bundled.NAMES)}, or the path of data of your "
+        f"own, such as ./pictures; {hint}"
     )
-
-
-def _check_array_record(name: str) -> None:
-    """Raises `UnobtainableError` if array_record, which prepared sets need, is not installed."""
-    try:
-        importlib.import_module("array_record.python.array_record_module")
-    except ImportError:
-        raise prepared.UnobtainableError(
-            f"{name} cannot be loaded: a set that TFDS prepares needs the package array_record, "
-            "which is not installed and has no build for Windows; everything else works without "
-            f"it: give --dataset {' or '.join(_BUNDLED)}"
-        ) from None
-
-
-def _decode_and_cache(folder: Path, name: str, label: str | None, workers: int) -> Dataset:
-    """Decodes a set into its cache; raises `OSError` if it cannot be written, and leaves no files.
-
-    The set is decoded before the first epoch rather than in it: from its first record to its last,
-    in all cores, so that it is complete and verified before anything is trained on it.
-    """
-    place = cache.place_of(folder, label)
-    if place.exists():
-        print(
-            f"jaxae: the cache in {place} is damaged, or the dataset has changed: "
-            f"decoding {name} again",
-            file=sys.stderr,
-        )
-        shutil.rmtree(place, ignore_errors=True)  # now, because the new one may need its room
-    with cache.staging(place) as staging:
-        dataset = prepared.decode(folder, name, label, into=staging, workers=workers)
-        cache.write_metadata(staging, dataset, cache.identity(folder, label))
-    return cache.mapped(place, dataset)

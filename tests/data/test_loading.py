@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxae import data
-from jaxae.data import cache, connection, loading
+from jaxae.data import cache, connection, decoded
 from jaxae.data.prepared import archives, decoding, verified
 from jaxae.data.reading import Reading
 from jaxae.errors import UserError
@@ -332,7 +332,7 @@ def test_full_set(
     assert dataset.train.labels is not None
     assert len(np.unique(dataset.train.labels)) == len(dataset.class_names) == 10
     # The second load maps the cache into memory and decodes nothing.
-    monkeypatch.setattr(loading, "_decode_and_cache", lambda *_: pytest.fail("decodes"))
+    monkeypatch.setattr(decoded, "_decode_and_cache", lambda *_: pytest.fail("decodes"))
     again = data.load(name, data_dir=tmp_path)
     assert isinstance(again.train.images, np.memmap)
     assert again.fingerprint == dataset.fingerprint
