@@ -1,6 +1,7 @@
 """The GPU benchmark without a GPU: it runs to its end, counts correctly, and keeps its results."""
 
 import argparse
+import importlib.util
 import json
 import math
 import subprocess
@@ -79,7 +80,8 @@ def test_the_command_measures_all_parts_and_agrees_with_the_golden_losses(tmp_pa
     page = (tmp_path / "results/speed/cpu.md").read_text()
     assert page.count("\n## ") == len(gpu_parts.PARTS)
     assert page.startswith("# Speed on cpu\n")
-    assert "| fashion |" in page.partition("## ")[0]
+    has_peer = importlib.util.find_spec("torch") is not None  # without it there are no ratios
+    assert ("| fashion |" in page.partition("## ")[0]) == has_peer
     assert "| iwae |" in page
     assert "| published | IWAE, k = 5 |" in done.stdout
 
