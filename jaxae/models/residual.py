@@ -103,7 +103,8 @@ def convolve(
     The parameters are Conv_0, GroupNorm_0 and so on, in the order of use. As in `stacks.convolve`,
     a program that is compiled for a CPU computes matrix products.
     """
-    kernels = stacks.declare(_convolutions(layers, last), x.shape[-1], initialization)
+    flat = _convolutions(layers, last)
+    kernels = stacks.declare(flat, x.shape[-1], initialization)
     widths = [layer.features for layer in layers for _ in range(2)] + [layers[-1].features]
     norms = [
         _ScaleAndBias(features, name=f"GroupNorm_{number}")()
@@ -112,11 +113,19 @@ def convolve(
     leaves, structure = jax.tree.flatten((x, kernels))
     x, kernels = jax.tree.unflatten(structure, promote_dtype(*leaves, dtype=dtype))
     settings = {"layers": tuple(layers), "last": last, "activation": activation}
+    size = stacks.tile_size(x.shape, kernels, flat)
+
+    def by_tiles(x: Array, kernels: Parameters, norms: Parameters) -> Array:
+        def apply(tile: Array, parameters: tuple[Parameters, Parameters]) -> Array:
+            return by_products(tile, *parameters, **settings)
+
+        return convolutions.map_tiles(apply, x, (kernels, norms), size)
+
     return lax.platform_dependent(
         x,
         kernels,
         norms,
-        cpu=partial(_by_tiles, **settings),
+        cpu=by_tiles,
         default=partial(by_convolutions, **settings),
     )
 
@@ -147,24 +156,6 @@ def by_convolutions(
 ) -> Float[Array, "batch new_height new_width features"]:
     """Applies residual layers with XLA's convolutions, for GPUs and TPUs."""
     return _forward(x, kernels, norms, layers, last, activation, stacks.convolution, axis=3)
-
-
-def _by_tiles(
-    x: Array,
-    kernels: Parameters,
-    norms: Parameters,
-    *,
-    layers: Sequence[ConvLayer],
-    last: ConvLayer | None,
-    activation: Activation,
-) -> Array:
-    """Applies `by_products` to tiles of the batch that fit in a CPU's cache."""
-
-    def apply(x: Array, parameters: tuple[Parameters, Parameters]) -> Array:
-        return by_products(x, *parameters, layers=layers, last=last, activation=activation)
-
-    size = stacks.tile_size(x.shape, kernels, _convolutions(layers, last))
-    return convolutions.map_tiles(apply, x, (kernels, norms), size)
 
 
 def by_products(
