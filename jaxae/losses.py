@@ -4,7 +4,7 @@ Nothing is broadcast: arrays of different shapes raise `UserError`.
 """
 
 import math
-from functools import partial
+from functools import partial, reduce
 
 import flax.linen as nn
 import jax
@@ -63,7 +63,7 @@ def cross_entropy(
     # In this form, l (1 - t) or -l t plus a remainder, no exponential overflows, and the small loss
     # of a confident logit keeps its digits.
     linear = logits * jnp.where(logits >= 0, 1 - targets, -targets)
-    return linear + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return linear + _log1p_exp(-jnp.abs(logits))
 
 
 @cross_entropy.defjvp
@@ -78,6 +78,17 @@ def _cross_entropy_jvp(
     remainder = nn.sigmoid(jnp.where(positive, -logits, logits))
     slope = jnp.where(positive, 1 - targets, -targets) + jnp.where(positive, -1.0, 1.0) * remainder
     return cross_entropy(logits, targets), slope * logits_tangent - logits * targets_tangent
+
+
+def _log1p_exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 + exp(x)) of numbers up to 0, elementwise; keeps the digits of small results."""
+    if x.dtype != jnp.float32:
+        return jnp.log1p(jnp.exp(x))
+    # 2 artanh(ratio) as a series; a ratio of at most 1/3 leaves out less than 2e-8 of it. XLA on
+    # the CPU takes more than twice the time for `log1p`, and computes this in one pass.
+    ratio = 1 / (1 + 2 * jnp.exp(-x))
+    square = ratio * ratio
+    return ratio * reduce(lambda total, n: total * square + 2 / n, (11, 9, 7, 5, 3, 1), 2 / 13)
 
 
 def continuous_bernoulli(

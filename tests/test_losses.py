@@ -41,6 +41,16 @@ def test_bernoulli_equals_float64() -> None:
     np.testing.assert_allclose(bernoulli(logits, targets), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 5e-7), (jnp.bfloat16, 1e-2)])
+def test_bernoulli_is_accurate_between_all_logits(dtype: type, tolerance: float) -> None:
+    logits = jnp.linspace(-20, 20, 40_001).astype(dtype)[:, None]
+    expected = special.log1p(np.exp(-np.abs(np.asarray(logits, np.float64))))
+    targets = (logits > 0).astype(dtype)  # leaves the remainder of the loss alone
+    np.testing.assert_allclose(
+        np.asarray(bernoulli(logits, targets), np.float64), expected[:, 0], rtol=tolerance
+    )
+
+
 def test_bernoulli_gradient_is_the_probability_minus_the_target() -> None:
     logits, targets = on_grid(LOGITS, TARGETS)
     wide, target = (np.asarray(array, np.float64) for array in (logits, targets))
