@@ -12,6 +12,7 @@ from jaxae.models.autoencoders import (
     VariationalAutoencoder,
     check_labels,
     count_parameters,
+    is_dense,
 )
 from jaxae.models.bottlenecks import (
     FiniteScalarQuantizer,
@@ -63,6 +64,7 @@ __all__ = [
     "describe",
     "fashion",
     "in_groups",
+    "is_dense",
     "latent2d",
     "latent3d",
     "lecun",

@@ -155,6 +155,16 @@ class Autoencoder(nn.Module):
         return _check_same_size(self.decode(self.encode(x)), x)
 
 
+def is_dense(model: Any) -> bool:
+    """Returns whether a model is dense layers alone, which compute each example by itself."""
+    return (
+        isinstance(model, Autoencoder)
+        and isinstance(model.encoder, DenseEncoder)
+        and isinstance(model.decoder, DenseDecoder)
+        and model.bottleneck is identity
+    )
+
+
 @runtime_checkable
 class HasPosterior(Protocol):
     """A model whose codes are drawn from a Gaussian posterior."""

@@ -11,6 +11,7 @@ import optax
 from jaxae import data, devices, objectives, train
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
+from jaxae.models import is_dense
 from jaxae.network import Network, Trained
 from jaxae.train import Examples, is_standardized
 
@@ -46,6 +47,8 @@ def reconstruction_recipe(
 ) -> Recipe:
     """Returns the recipe of a plain autoencoder; change it with `dataclasses.replace`."""
     objective = partial(objectives.reconstruction, network=network, per_pixel=per_pixel)
+    if is_dense(network.model):  # convolutions take tiles of their own
+        objective = train.ByExample(objective)
     return Recipe(network, objective, optimizer)
 
 

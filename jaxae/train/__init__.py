@@ -31,9 +31,11 @@ from jaxae.train.epochs import make_epoch, make_evaluation, make_step, make_trai
 from jaxae.train.loop import Progress, fit, steps_done
 from jaxae.train.steps import State, init, loss_and_gradient, take_step, variables_of
 from jaxae.train.terms import Metrics, Objective, Terms, Variables, weighted_mean
+from jaxae.train.tiles import ByExample
 
 __all__ = [
     "Batch",
+    "ByExample",
     "Examples",
     "Metrics",
     "Objective",

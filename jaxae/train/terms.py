@@ -173,11 +173,11 @@ def _kind(value: Any) -> str:
 
 def weighted_mean(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
     """Returns the weighted mean of values [B] or of a scalar."""
-    total = _weighted_sum(values, weights)
+    total = weighted_sum(values, weights)
     return total / jnp.sum(weights).astype(total.dtype)
 
 
-def _weighted_sum(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
+def weighted_sum(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
     """Returns the weighted sum of values [B] of any dtype, or of a scalar.
 
     An example of weight 0 adds 0, even if its value is NaN or infinite.
@@ -191,7 +191,7 @@ def sums(terms: Terms, weights: Float[Array, " batch"]) -> Metrics:
     """Sums the loss and the metrics over a batch with its weights; also returns the weight."""
     named = {"loss": terms.loss, **terms.metrics}
     totals = {
-        name: _weighted_sum(jax.lax.stop_gradient(value), weights) for name, value in named.items()
+        name: weighted_sum(jax.lax.stop_gradient(value), weights) for name, value in named.items()
     }
     return {**totals, "weight": jnp.sum(weights)}
 
