@@ -30,7 +30,7 @@ def load(
     print(f"jaxae: no cache beside {folder} ({problem}): decoding {name} {when}", file=sys.stderr)
     if stream:
         return prepared.open_stream(folder, name, workers, label)
-    return prepared.decode(folder, name, label)
+    return prepared.decode(folder, name, label, workers=workers)
 
 
 def _cached(

@@ -1,5 +1,6 @@
 """The cache of decoded arrays: a damaged or stale one is replaced, with a message."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,8 @@ import pytest
 
 from jaxae import data
 from jaxae.data import cache
-from jaxae.data.prepared import sets, shards
+from jaxae.data.prepared import decoding, sets, shards
+from jaxae.data.streaming import StreamedSplit
 from jaxae.errors import UserError
 from support import tiny
 from support.tiny import assert_small_mnist
@@ -105,6 +107,25 @@ def test_a_damaged_cache_is_decoded_again_before_it_is_streamed(
         streamed.train.images[:], data.load("mnist", data_dir=tmp_path).train.images
     )
     assert capsys.readouterr().err.count("decoding mnist again") == 1
+
+
+def test_without_room_for_a_cache_as_many_processes_decode(
+    source_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data.load("mnist", data_dir=tmp_path, sources=source_root)
+    folder = sets.find(tmp_path, "mnist")
+    assert folder is not None
+    shutil.rmtree(folder / cache.FOLDER)
+    asked = []
+
+    def read_in(split: StreamedSplit) -> Any:
+        asked.append(split.workers)
+        return contextlib.nullcontext(split.read)
+
+    monkeypatch.setattr(decoding, "open_reader", read_in)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert_small_mnist(data.load("mnist", data_dir=tmp_path, workers=3))
+    assert asked == [0, 3]  # of the test and the training images
 
 
 def test_a_damaged_cache_leaves_its_room_to_its_replacement(
