@@ -8,7 +8,7 @@ from jaxae import metrics
 from jaxae.data import Split
 from jaxae.evaluate import generation
 from jaxae.evaluate.codes import probe
-from jaxae.evaluate.figures import EvaluationSettings, with_prefix
+from jaxae.evaluate.figures import EvaluationSettings, learned_images, with_prefix
 from jaxae.evaluate.generation import Described, Figures
 from jaxae.evaluate.images import Images, encode, take
 from jaxae.evaluate.judge import Judge, LeftOut
@@ -37,16 +37,16 @@ def reference_figures(
             judge, images, real, count=settings.generated, seed=settings.seed
         )
         figures |= with_prefix("training_", compared)
-    probed = images.drawn(images.train, settings.probed, settings.seed)
+    learned = learned_images(images, settings)
     test = images.some(images.test, settings.baseline)
     if images.why_no_classes is None:
-        figures |= with_prefix("pixels_", probe(probed, test))
+        figures |= with_prefix("pixels_", probe(learned, test))
     numbers = math.prod(images.test.images.shape[1:])
     if numbers > _LARGEST_PCA:
         reason = f"the images have {numbers:,} numbers each, and it takes {_LARGEST_PCA:,} at most"
         return figures, {"PCA": reason}
     code = encode(trained, take(images.test, slice(1)))
-    pixels = images.some(images.train, settings.baseline).images[:]
+    pixels = learned.images[:]
     pca = metrics.fit_pca(pixels, min(code.size, numbers, len(pixels)))
     scale = np.float32(255 if pixels.dtype == np.uint8 else 1)
     figures |= with_prefix(
@@ -54,6 +54,6 @@ def reference_figures(
         reconstruction_figures(lambda part: pca.reconstruct(part.images) / scale, images),
     )
     if images.why_no_classes is None:
-        components = (Split(pca.encode(split.images[:]), split.labels) for split in (probed, test))
+        components = (Split(pca.encode(split.images[:]), split.labels) for split in (learned, test))
         figures |= with_prefix("pca_", probe(*components))
     return figures, {}

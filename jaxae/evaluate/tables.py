@@ -31,7 +31,7 @@ _CODES = {
 _PROBES = {
     "linear_probe_accuracy": (
         "Linear probe",
-        "higher is better: accuracy of a linear classifier that learned from {probed}",
+        "higher is better: accuracy of a linear classifier that learned from {learned}",
     ),
     "neighbour_accuracy": (
         "Nearest neighbors",
@@ -75,7 +75,7 @@ def make_tables(results: Results) -> tuple[Table, ...]:
     known = {**figures, **results["references"], **results["cost"]}
     words = {
         **settings,
-        "probed": _of_training(results, settings["probed"], ", drawn at random"),
+        "learned": _learned(results),
         "codebook_size": figures.get("codebook_size"),
         "binarization": results["binarization"],
         "examples": examples,
@@ -100,15 +100,16 @@ def _pca_note(results: Results) -> str:
     """Returns in words what PCA is fitted to; nothing without PCA."""
     if not any(name.startswith("pca_") for name in results["references"]):
         return ""
-    return f"PCA is fitted to {_of_training(results, results['settings']['baseline'])}."
+    return f"PCA is fitted to {_learned(results)}."
 
 
-def _of_training(results: Results, count: int, how: str = "") -> str:
-    """Returns in words how many of the training examples are used, and how they were chosen."""
-    everything, examples = results["training_examples"], results["examples"]
+def _learned(results: Results) -> str:
+    """Returns in words how many training examples probes and PCA learn from, and which."""
+    count, examples = results["settings"]["learned"], results["examples"]
+    everything = results["training_examples"]
     if count == everything:
         return f"all {count:,} training {examples}"
-    return f"{count:,} of the {everything:,} training {examples}{how}"
+    return f"{count:,} of the {everything:,} training {examples}, drawn at random"
 
 
 def _note(results: Results) -> str:

@@ -366,7 +366,7 @@ def test_a_large_split_is_neither_encoded_nor_probed_as_a_whole(
     settings = figures.choose_settings(
         trained, some, None, samples=1, weighed=None, generated=None, seed=0
     )
-    assert (settings.encoded, settings.baseline, settings.probed) == (40, 11, 11)
+    assert (settings.encoded, settings.baseline, settings.learned) == (40, 11, 11)
 
 
 def test_probes_learn_from_a_seeded_random_subset() -> None:

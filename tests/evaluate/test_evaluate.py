@@ -263,7 +263,7 @@ def test_options_choose_the_checkpoint_and_how_many_images(
     results = Evaluated(tmp_path, {}).results
     assert (results["step"], results["epoch"]) == (2, 1)
     settings = {"prior": "mixture", "samples": 200, "weighed": 5, "generated": 12, "seed": 0}
-    settings |= {"encoded": 100, "baseline": 100, "probed": 100}
+    settings |= {"encoded": 100, "baseline": 100, "learned": 100}
     assert results["settings"] == settings
     assert results["figures"]["test_mse"] > plain.figures["test_mse"]
     assert results["figures"]["fid"] != plain.figures["fid"]
@@ -322,11 +322,13 @@ def test_the_page_describes_what_was_evaluated(variational: Evaluated, plain: Ev
     assert "±" not in re.sub("(?s)<style>.*?</style>|<script>.*?</script>", "", plain.page)
 
 
-def test_tables_say_how_many_images_the_probes_learned_from(plain: Evaluated) -> None:
-    settings = {**plain.results["settings"], "probed": 20_000}
+def test_tables_say_how_many_images_the_probes_and_pca_learned_from(plain: Evaluated) -> None:
+    settings = {**plain.results["settings"], "learned": 20_000}
     results = {**plain.results, "training_examples": 60_000, "settings": settings}
     text = pages.as_text(make_tables(results))
-    assert "learned from 20,000 of the 60,000 training images, drawn at random" in text
+    learned = "20,000 of the 60,000 training images, drawn at random"
+    assert f"learned from {learned}" in text
+    assert make_tables(results)[0].note == f"PCA is fitted to {learned}."
 
 
 def judge_network(
@@ -344,7 +346,14 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
         evaluate.make_images(data.load("mnist"), "static"),
     )
     settings = evaluate_figures.EvaluationSettings(
-        "normal", samples=2, weighed=30, generated=40, encoded=100, baseline=100, probed=100, seed=0
+        "normal",
+        samples=2,
+        weighed=30,
+        generated=40,
+        encoded=100,
+        baseline=100,
+        learned=100,
+        seed=0,
     )
     judged = judge_network(trained, images, settings)
     assert_in_range(judged.figures)
@@ -368,7 +377,14 @@ def test_collapsed_codes_are_evaluated_without_samples(tmp_path: Path) -> None:
     )
     trained = replace(trained, variables=jax.tree.map(jnp.zeros_like, trained.variables))
     settings = evaluate_figures.EvaluationSettings(
-        "mixture", samples=1, weighed=1, generated=30, encoded=100, baseline=100, probed=100, seed=0
+        "mixture",
+        samples=1,
+        weighed=1,
+        generated=30,
+        encoded=100,
+        baseline=100,
+        learned=100,
+        seed=0,
     )
     judged = judge_network(trained, images, settings)
     assert "all the same" in judged.left_out["Codes of the prior mixture"]
