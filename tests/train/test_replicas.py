@@ -13,6 +13,7 @@ import pytest
 
 from jaxae import devices, train
 from jaxae.train import Batch, Examples
+from jaxae.train.epochs import make_loop
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +89,17 @@ def test_threads_compute_with_the_settings_of_the_caller() -> None:
     np.testing.assert_array_equal(together.state.params["center"][2], alone.state.params["center"])
 
 
+def test_one_loop_serves_callers_with_different_settings() -> None:
+    evaluate = train.make_evaluation(noisy, BATCH, replicas=True)
+    variables = train.variables_of(stack([new_state(seed) for seed in range(3)]))
+    losses = []
+    for doubled in (False, True, False):
+        with jax.enable_x64(doubled):
+            losses.append(evaluate(variables, jax.random.key(0), EXAMPLES)["loss"])
+    np.testing.assert_array_equal(losses[0], losses[2])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+
+
 def test_all_replicas_and_chunks_share_one_program() -> None:
     traced = []
 
@@ -136,3 +148,20 @@ def test_an_error_in_one_replica_ends_the_fit() -> None:
     states[1].params["center"] = jnp.full((6,), 7.0)
     with pytest.raises(jax.errors.JaxRuntimeError, match="a callback of replica 1"):
         list(fit(stack(states), objective=objective))
+
+
+def test_a_loop_trains_again_after_an_error() -> None:
+    def fail_at_7(value: np.ndarray) -> np.ndarray:
+        if value == 7:
+            raise FloatingPointError("a callback at 7")
+        return value
+
+    def step(index: jax.Array, carry: jax.Array, context: tuple) -> tuple[jax.Array, jax.Array]:
+        return carry, jax.pure_callback(fail_at_7, carry, carry)
+
+    loop = make_loop(step, replicas=True)
+    zeros = jnp.zeros(3)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a callback at 7"):
+        loop(jnp.array([1.0, 7.0, 2.0]), zeros, (None, zeros), 0, 2)
+    _, totals = loop(jnp.array([1.0, 3.0, 2.0]), zeros, (None, zeros), 0, 2)
+    np.testing.assert_array_equal(totals, [2, 6, 4])
