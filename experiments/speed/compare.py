@@ -57,10 +57,8 @@ _FROM_KERAS = ("fashion", "denoise", "latent2d")
 
 _Recipe = Literal["fashion", "denoise", "latent2d", "latent3d", "conv", "deep"]
 _Peer = Literal["pytorch", "sources"]
-_Part = Literal["recipes", "batch", "code", "images", "replicas", "devices", "floor"]
-_PARTS: tuple[_Part, ...] = (
-    *("recipes", "batch", "code", "images", "replicas", "devices", "floor"),
-)
+_Part = Literal["recipes", "batch", "code", "images", "replicas", "floor"]
+_PARTS: tuple[_Part, ...] = ("recipes", "batch", "code", "images", "replicas", "floor")
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,7 @@ def _rows(
         rivals = _contenders(recipe, pilot, options.peers)
         yield _train(place, base, rivals, options.pairs or 1, options, pilot)
         return
-    alone = part in ("replicas", "devices")
-    if alone:
+    if part == "replicas":
         pilot = None
         rivals = [
             Contender(OURS, "jaxae_worker.py"),
@@ -172,10 +169,7 @@ def _rows(
         pilot = next(filter(None, known), None) or _try_pytorch(place, base, options)
         rivals = _contenders(recipe, pilot, [peer for peer in options.peers if peer == "pytorch"])
     for workload in _sizes(part, base, quick=options.quick):
-        row = _train(place, workload, rivals, options.scaling_pairs, options, pilot)
-        if part == "devices" and row.measured(OURS)[0].device != "cpu":
-            return  # the devices are virtual ones of the CPU
-        yield row
+        yield _train(place, workload, rivals, options.scaling_pairs, options, pilot)
 
 
 def _try_pytorch(place: Place, workload: Workload, options: Options) -> Outcome | None:
@@ -249,15 +243,11 @@ def _sizes(part: _Part, base: Workload, *, quick: bool) -> list[Workload]:
             return [replace(base, latent=code) for code in codes]
         case "images":
             return [replace(base, images=images) for images in (1_000, 10_000, 60_000)]
-        case "replicas":
+        case _:  # replicas, in chunks of 10 steps or more, because each chunk has a fixed cost
             return [
-                replace(base, replicas=replicas, steps=max(CHUNKS, base.steps // replicas))
+                replace(base, replicas=replicas, steps=max(10 * CHUNKS, base.steps // replicas))
                 for replicas in ((2, 8, 64) if quick else (2, 4, 8, 16, 32, 64))
             ]
-        case _:
-            steps = max(CHUNKS, base.steps // 8)
-            eight = replace(base, replicas=8, steps=steps)
-            return [replace(eight, devices=devices) for devices in (1, 2, 4, 8)]
 
 
 if __name__ == "__main__":

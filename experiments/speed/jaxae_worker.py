@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from experiment_files import configure, load_experiment
 from jaxae import runs, train
@@ -26,15 +25,13 @@ from speed_workloads import (
 def measure(request: Request) -> Measurement:
     """Trains through `train.fit`, on images in memory."""
     workload = request.workload
-    if workload.devices > 1:
-        jax.config.update("jax_num_cpu_devices", workload.devices)
     images = read_images(request)
     shape = images.shape[1:]
     experiment = load_experiment(workload.recipe)
     options = configure(experiment.Options(), workload)
     recipe = experiment.make_recipe(options, shape)
     state = runs.initial_state(options.run, recipe.network.model, recipe.optimizer, shape)
-    state, examples = _place(state, Examples(images), workload.devices)
+    examples = jax.device_put(Examples(images))
     times = take_times(make_take_steps(recipe, state, examples, workload), request)
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("peak_bytes_in_use")
@@ -42,17 +39,6 @@ def measure(request: Request) -> Measurement:
     limit = _measure_limit(recipe, state, examples, workload)
     name = f"JAX {jax.__version__}"
     return Measurement(name, device.device_kind, times, host, memory, limit=limit)
-
-
-def _place(state: train.State, examples: Examples, devices: int) -> tuple[train.State, Examples]:
-    """Spreads replicas over the devices; each device gets all examples."""
-    if devices == 1:
-        return state, jax.device_put(examples)
-    mesh = jax.make_mesh((devices,), ("replicas",), axis_types=(AxisType.Auto,))
-    return (
-        jax.device_put(state, NamedSharding(mesh, PartitionSpec("replicas"))),
-        jax.device_put(examples, NamedSharding(mesh, PartitionSpec())),
-    )
 
 
 def make_take_steps(

@@ -60,7 +60,6 @@ _GROWTHS = {
     "code": "PyTorch in the variant that was the fastest at the recipe's own sizes.",
     "images": "PyTorch in the variant that was the fastest at the recipe's own sizes.",
     "replicas": "Replicas trained together, compared with one after the other.",
-    "devices": "Replicas spread over virtual devices, compared with one after the other.",
 }
 
 
@@ -150,7 +149,7 @@ def _pilots(recipes: Sequence[Row]) -> list[str]:
 
 def _growths(part: str, note: str, rows: Sequence[Row]) -> list[str]:
     """Returns the tables of how the cost of each recipe grows with a size."""
-    peer = ONE_BY_ONE if part in ("replicas", "devices") else PYTORCH
+    peer = ONE_BY_ONE if part == "replicas" else PYTORCH
     sections = []
     for recipe in dict.fromkeys(row.workload.recipe for row in rows):
         some = [row for row in rows if row.workload.recipe == recipe]

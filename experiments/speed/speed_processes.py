@@ -35,7 +35,7 @@ class Contender:
     name: str
     worker: str  # a file beside this one
     variant: str = ""
-    alone: bool = False  # trains one replica on one device, for as many steps as the replicas take
+    alone: bool = False  # trains one replica, for as many steps as the replicas take
 
 
 def measure_rounds(
@@ -80,7 +80,7 @@ def _measure(place: Place, workload: Workload, contender: Contender, caches: Pat
     workload = replace(workload, variant=contender.variant)
     if contender.alone:
         steps = workload.steps * workload.replicas
-        workload = replace(workload, replicas=1, devices=1, steps=steps)
+        workload = replace(workload, replicas=1, steps=steps)
     request = Request(workload, str(images_file(place)), time.time())
     done = run_script(contender.worker, json.dumps(asdict(request)), caches, python)
     if done.returncode == 0:

@@ -28,7 +28,6 @@ class Workload:
     images: int  # number in memory, from which batches are gathered
     steps: int  # number of timed steps
     replicas: int = 1  # only jaxae trains several at once
-    devices: int = 1  # number of devices to spread the replicas over
     variant: str = ""  # of a peer's program
 
     @property
@@ -37,7 +36,6 @@ class Workload:
         sizes = [f"batch {self.batch_size}", f"{self.images:,} images"]
         sizes += [] if self.latent is None else [f"code {self.latent}"]
         sizes += [] if self.replicas == 1 else [f"{self.replicas} replicas"]
-        sizes += [] if self.devices == 1 else [f"{self.devices} devices"]
         return f"{self.recipe} ({', '.join(sizes)})"
 
     @property

@@ -1,5 +1,6 @@
 """The speed benchmark: equal training, exact counts, correct tables, and the command itself."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -182,6 +183,13 @@ def test_replicas_are_compared_with_one_after_the_other():
     assert "| 102,400 | 51,200 |" in text
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_replicas_grow_to_64_in_chunks_of_several_steps(quick):
+    rows = compare._sizes("replicas", default_workload("conv", 200), quick=quick)
+    assert (rows[0].replicas, rows[-1].replicas) == (2, 64)
+    assert min(row.chunk for row in rows) >= 10
+
+
 # Load by other processes.
 
 
@@ -281,6 +289,17 @@ def test_a_record_is_read_as_it_was_written_and_keeps_other_rows(tmp_path):
     assert speed_records.read_record(file, ["a machine"]) == record
     again = replace(rows[0], commit="def")
     assert record.with_row("batch", again).rows("batch") == [rows[1], again]
+
+
+def test_a_record_of_an_earlier_version_is_read_without_its_devices(tmp_path):
+    record = Record(["a machine"]).with_row("batch", speed_tables.Row(WORKLOAD, []))
+    values = json.loads(speed_records.record_text(record))
+    (row,) = values["parts"]["batch"]
+    row["workload"]["devices"] = 1
+    values["parts"]["devices"] = [{**row, "workload": {**row["workload"], "devices": 8}}]
+    file = tmp_path / "machine.json"
+    file.write_text(json.dumps(values))
+    assert speed_records.read_record(file, ["a machine"]) == record
 
 
 def test_a_damaged_record_is_not_overwritten(tmp_path):
