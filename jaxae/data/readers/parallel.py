@@ -47,5 +47,5 @@ def open_bar(total: int, doing: str, unit: str = "files") -> Iterator[tqdm]:
 
 
 def count_threads() -> int:
-    """Returns the number of threads that decode, each of which may hold one large picture."""
+    """Returns how many threads or processes decode, each of which may hold a large picture."""
     return min(devices.cores(), 16)
