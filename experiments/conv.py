@@ -3,7 +3,7 @@
     python experiments/conv.py
 
 Test loss 79.5 (squared error per image, pixels in [-1, 1]) after 40 epochs; the original prints
-86.24 for a single batch. About three and a half minutes on two cores.
+86.24 for a single batch. About a minute on two cores.
 """
 
 import math
