@@ -123,6 +123,11 @@ def objective_maker(objective: Callable[..., Any]) -> Callable[[Context], Object
     return make
 
 
+def make_reconstruction(context: Context) -> Objective:
+    """Makes the reconstruction objective, which has no settings."""
+    return objectives.make_reconstruction(context.network)
+
+
 def denoising_maker(corrupt: Callable[..., Any]) -> Callable[[Context], Objective]:
     """Returns a maker of the denoising objective with a corruption that takes the settings."""
 

@@ -21,6 +21,7 @@ from jaxae.family.members import (
     denoising_maker,
     make_conditional,
     make_plain,
+    make_reconstruction,
     make_scalar_quantized,
     make_sigmoid_code,
     make_top_k,
@@ -38,7 +39,7 @@ FAMILY: dict[str, Member] = {
         summary="a code of few numbers, and nothing else",
         reference="Hinton and Salakhutdinov 2006",
         formula="reconstruction",
-        make_objective=objective_maker(objectives.reconstruction),
+        make_objective=make_reconstruction,
         make_model=make_plain,
         prior="mixture",
     ),
@@ -100,7 +101,7 @@ FAMILY: dict[str, Member] = {
         summary="only the largest numbers of the code are kept",
         reference="Makhzani and Frey 2014",
         formula="reconstruction",
-        make_objective=objective_maker(objectives.reconstruction),
+        make_objective=make_reconstruction,
         make_model=make_top_k,
         model_settings={
             "active": Setting(
@@ -293,7 +294,7 @@ FAMILY: dict[str, Member] = {
         summary="numbers rounded to a few levels",
         reference="Mentzer et al. 2024",
         formula="reconstruction",
-        make_objective=objective_maker(objectives.reconstruction),
+        make_objective=make_reconstruction,
         make_model=make_scalar_quantized,
         model_settings={
             # With more levels, features of limited scale cannot reach the outermost ones.

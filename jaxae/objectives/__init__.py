@@ -16,7 +16,11 @@ from jaxae.objectives.discrepancy import info_vae, rbf, wasserstein
 from jaxae.objectives.importance_weighted import ciwae, iwae, miwae, piwae
 from jaxae.objectives.posterior import check_count, log_mean_exp, log_weights
 from jaxae.objectives.quantized import vector_quantized
-from jaxae.objectives.reconstruction import reconstruction, with_image_errors
+from jaxae.objectives.reconstruction import (
+    make_reconstruction,
+    reconstruction,
+    with_image_errors,
+)
 from jaxae.objectives.regularized import (
     contractive,
     contractive_estimate,
@@ -45,6 +49,7 @@ __all__ = [
     "iwae",
     "log_mean_exp",
     "log_weights",
+    "make_reconstruction",
     "mask_pixels",
     "miwae",
     "negative_elbo",

@@ -1,14 +1,16 @@
 """The reconstruction objective, for networks whose code is a function of the image."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Key
 
 from jaxae import metrics
+from jaxae.models import is_dense
 from jaxae.network import Network
-from jaxae.train import Batch, Objective, Terms, Variables, pixels
+from jaxae.train import Batch, ByExample, Objective, Terms, Variables, pixels
 
 
 def reconstruction(
@@ -25,6 +27,13 @@ def reconstruction(
     logits = network.apply(variables, network.scale(batch.network_inputs), batch.labels)
     loss = network.likelihood.loss(logits, targets)
     return Terms(loss / targets[0].size if per_pixel else loss, {"reconstruction": loss})
+
+
+def make_reconstruction(network: Network, *, per_pixel: bool = False) -> Objective:
+    """Returns the reconstruction objective of a network, which is by example if that is dense."""
+    objective = partial(reconstruction, network=network, per_pixel=per_pixel)
+    # Convolutions take tiles of their own.
+    return ByExample(objective) if is_dense(network.model) else objective
 
 
 def with_image_errors(

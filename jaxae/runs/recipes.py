@@ -1,7 +1,7 @@
 """Recipes for training a run, and the epochs that training yields."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -11,7 +11,6 @@ import optax
 from jaxae import data, devices, objectives, train
 from jaxae.errors import UserError
 from jaxae.likelihoods import Likelihood
-from jaxae.models import is_dense
 from jaxae.network import Network, Trained
 from jaxae.train import Examples, is_standardized
 
@@ -46,9 +45,7 @@ def reconstruction_recipe(
     per_pixel: bool = False,
 ) -> Recipe:
     """Returns the recipe of a plain autoencoder; change it with `dataclasses.replace`."""
-    objective = partial(objectives.reconstruction, network=network, per_pixel=per_pixel)
-    if is_dense(network.model):  # convolutions take tiles of their own
-        objective = train.ByExample(objective)
+    objective = objectives.make_reconstruction(network, per_pixel=per_pixel)
     return Recipe(network, objective, optimizer)
 
 
