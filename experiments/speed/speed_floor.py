@@ -20,8 +20,10 @@ import optax
 import gpu_trainings as trainings
 from experiment_files import default_workload
 from gpu_sizes import tiled
+from jaxae.losses import cross_entropy
 from jaxae.train import gather, pixels
 from speed_load import others_share, usage_now
+from speed_tables import HALF
 from speed_workloads import CHUNKS
 
 BATCH = 512
@@ -85,18 +87,20 @@ def _products(torch: Any, inputs: int, outputs: int) -> Iterator[dict[str, Any]]
     if inputs == LAYERS[0][0]:
         factors.pop()  # pixels have no gradient
     for name, (ours, theirs, left, right) in zip(PRODUCTS, factors, strict=False):
-        sides = [_in_jax(ours, *map(_random, (left, right)))]
-        if torch is not None:
-            turned = right[::-1] if right is kernel else right
-            sides += [_in_torch(partial(theirs, torch.randn(left), torch.randn(turned)))]
-        flops = 2 * BATCH * inputs * outputs
-        what = f"{name}, {inputs} to {outputs}"
-        yield {"what": what, "flops": flops, **_milliseconds(sides)}
+        row = {"what": f"{name}, {inputs} to {outputs}", "flops": 2 * BATCH * inputs * outputs}
+        for dtype, suffix in (("float32", ""), ("bfloat16", HALF)):
+            sides = [_in_jax(ours, *(_random(shape, dtype) for shape in (left, right)))]
+            if torch is not None:
+                turned = right[::-1] if right is kernel else right
+                operands = (torch.randn(s).to(getattr(torch, dtype)) for s in (left, turned))
+                sides += [_in_torch(partial(theirs, *operands))]
+            row |= {side + suffix: taken for side, taken in _milliseconds(sides).items()}
+        yield row
 
 
-def _random(shape: Sequence[int]) -> Any:
-    """Returns normal float32 numbers."""
-    return jax.random.normal(jax.random.key(0), shape)
+def _random(shape: Sequence[int], dtype: str = "float32") -> Any:
+    """Returns normal numbers."""
+    return jax.random.normal(jax.random.key(0), shape, dtype)
 
 
 def _parts() -> dict[str, _Side]:
@@ -111,7 +115,7 @@ def _parts() -> dict[str, _Side]:
     targets = read(examples, indices).reshape(BATCH, -1)
 
     def loss_of(logits):
-        return optax.sigmoid_binary_cross_entropy(logits, targets).mean()
+        return cross_entropy(logits, targets).mean()
 
     def activate(inputs, biases):
         return [jax.nn.relu(x + b) for x, b in zip(inputs, biases, strict=True)]

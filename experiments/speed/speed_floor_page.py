@@ -5,7 +5,7 @@ from typing import Any
 
 from speed_load import QUIET
 from speed_records import Floor
-from speed_tables import NOTHING, OURS, PYTORCH, markdown, number
+from speed_tables import HALF, NOTHING, OURS, PYTORCH, markdown, number
 
 _SIDES = (OURS, PYTORCH)
 
@@ -56,15 +56,17 @@ def _column(rows: Sequence[Mapping[str, Any]], side: str) -> list[str]:
 
 def _products_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Formats milliseconds and rate of each product."""
-    head = ["", *(f"{side}, ms" for side in _SIDES), *(f"{side}, GFLOP/s" for side in _SIDES)]
-    body = []
-    for row in rows:
-        if "flops" in row:
-            taken = [row.get(side) for side in _SIDES]
-            cells = [NOTHING if ms is None else number(ms) for ms in taken]
-            rates = [NOTHING if ms is None else number(row["flops"] / ms / 1e6) for ms in taken]
-            body.append([row["what"], *cells, *rates])
-    return markdown(head, body)
+    products = [row for row in rows if "flops" in row]
+    sides = [*_SIDES, *(side + HALF for side in _SIDES)]
+    head = ["", *(f"{side}, ms" for side in _SIDES), *(f"{side}, GFLOP/s" for side in sides)]
+    return markdown(head, [[row["what"], *_product_cells(row, sides)] for row in products])
+
+
+def _product_cells(row: Mapping[str, Any], sides: Sequence[str]) -> list[str]:
+    """Returns the cells of a product: its milliseconds in float32, and its rates."""
+    times = [number(row[side]) if side in row else NOTHING for side in _SIDES]
+    rates = [number(row["flops"] / row[side] / 1e6) if side in row else NOTHING for side in sides]
+    return [*times, *rates]
 
 
 def _threads(count: str) -> str:

@@ -9,6 +9,7 @@ from speed_workloads import Measurement, NotMeasured, Workload
 
 OURS = "jaxae"
 PYTORCH = "PyTorch"
+HALF = ", bfloat16"  # after the name of a side: what it takes in bfloat16, not in float32
 SOURCES = "the source's way"
 ONE_BY_ONE = "one after the other"
 NOTHING = "-"

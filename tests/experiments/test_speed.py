@@ -322,14 +322,19 @@ def test_the_floor_has_fashions_layers():
 def test_the_floor_adds_up_products_and_parts():
     rows = [
         {"what": "output, 4 to 4", "flops": 10**9, "jaxae": 2.0, "PyTorch": 4.0},
+        {
+            **{"what": "output, 4 to 8", "flops": 10**9, "jaxae": 1.0, "PyTorch": 1.0},
+            **{"jaxae, bfloat16": 0.5, "PyTorch, bfloat16": 0.25},
+        },
         {"what": "Adam", "jaxae": 1.0, "PyTorch": 1.0},
         {"what": speed_floor.WHOLE, "jaxae": 4.0, "PyTorch": 6.0},
     ]
     record = Record(["a machine"], floor=speed_records.Floor(None, {"1": rows}))
     text = speed_page.page_text(record)
-    assert "| all of these | 3 | 5 |" in text
-    assert "| whole step / products | 2 | 1.5 |" in text
-    assert "| output, 4 to 4 | 2 | 4 | 500 | 250 |" in text
+    assert "| all of these | 4 | 6 |" in text
+    assert "| whole step / products | 1.33 | 1.2 |" in text
+    assert "| output, 4 to 4 | 2 | 4 | 500 | 250 | - | - |" in text
+    assert "| output, 4 to 8 | 1 | 1 | 1,000 | 1,000 | 2,000 | 4,000 |" in text
 
 
 def test_markdown():
