@@ -56,8 +56,9 @@ def load(
       stream: leave the training split on disk, and read it when it is indexed or trained on;
         bundled subsets are always in memory. A set of TFDS is decoded once into a cache beside it,
         or in every epoch if the cache has no room on the disk.
-      workers: number of processes that decode a set of TFDS, if its cache does not have it yet; by
-        default one for each core decodes 20,000 images or more, and a thread fewer or a stream.
+      workers: number of processes that decode a set of TFDS that is not cached. Default: one per
+        core, at most 16, for 20,000 images or more; otherwise, and for an uncached stream, one
+        thread.
       reading: how your own data is read. Of a set of TFDS, `label` names the feature that holds the
         labels, such as "coarse_label" or "attributes/Smiling"; default: "label", else the only
         class label, else there are no labels.

@@ -101,7 +101,7 @@ FAMILY: dict[str, Member] = {
         summary="only the largest numbers of the code are kept",
         reference="Makhzani and Frey 2014",
         formula="reconstruction",
-        make_objective=make_reconstruction,
+        make_objective=objective_maker(objectives.reconstruction),
         make_model=make_top_k,
         model_settings={
             "active": Setting(
@@ -294,7 +294,7 @@ FAMILY: dict[str, Member] = {
         summary="numbers rounded to a few levels",
         reference="Mentzer et al. 2024",
         formula="reconstruction",
-        make_objective=make_reconstruction,
+        make_objective=objective_maker(objectives.reconstruction),
         make_model=make_scalar_quantized,
         model_settings={
             # With more levels, features of limited scale cannot reach the outermost ones.

@@ -156,11 +156,14 @@ class Autoencoder(nn.Module):
 
 
 def is_dense(model: Any) -> bool:
-    """Returns whether a model is dense layers alone, which compute each example by itself."""
+    """Returns whether a model is a plain autoencoder of dense layers alone.
+
+    Subclasses do not count, because they might mix the examples of a batch.
+    """
     return (
-        isinstance(model, Autoencoder)
-        and isinstance(model.encoder, DenseEncoder)
-        and isinstance(model.decoder, DenseDecoder)
+        type(model) is Autoencoder
+        and type(model.encoder) is DenseEncoder
+        and type(model.decoder) is DenseDecoder
         and model.bottleneck is identity
     )
 

@@ -30,9 +30,8 @@ def reconstruction(
 
 
 def make_reconstruction(network: Network, *, per_pixel: bool = False) -> Objective:
-    """Returns the reconstruction objective of a network, which is by example if that is dense."""
+    """Returns the reconstruction objective, wrapped in `ByExample` if the network is dense."""
     objective = partial(reconstruction, network=network, per_pixel=per_pixel)
-    # Convolutions take tiles of their own.
     return ByExample(objective) if is_dense(network.model) else objective
 
 

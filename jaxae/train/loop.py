@@ -21,6 +21,7 @@ from jaxae.train.epochs import make_loop, make_order, make_training_step, no_tot
 from jaxae.train.pieces import piece_bounds, resident, stream
 from jaxae.train.steps import State, all_finite
 from jaxae.train.terms import Metrics, Objective, averages
+from jaxae.train.tiles import ByExample
 
 
 class Progress(NamedTuple):
@@ -92,6 +93,8 @@ def fit(
             f"{epochs} epochs in chunks of {chunk_steps} steps were given: give 1 or more of each, "
             "or leave out chunk_steps"
         )
+    if mesh is not None and isinstance(objective, ByExample):
+        objective = objective.objective  # else devices would add up their gradients in each tile
     examples = check_examples(examples, batch_size)
     size = examples.images.shape[0]
     steps_per_epoch = steps_in_epoch(size, batch_size, drop_remainder=drop_remainder)

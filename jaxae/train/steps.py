@@ -26,7 +26,6 @@ from jaxae.train.terms import (
     Variables,
     sums,
     training_terms_of,
-    weighted_mean,
     weighted_sum,
 )
 from jaxae.train.tiles import ByExample, in_tiles, tile_count
@@ -93,7 +92,7 @@ def take_step(
     The guard costs a dense network a tenth of its speed on a CPU.
     """
     batch = lists_to_arrays(batch)
-    (loss, terms), gradient = _loss_and_gradient(state, batch, objective)
+    (loss, terms), gradient = loss_and_gradient(state, batch, objective=objective)
     mean_loss = _next_loss(state, batch, objective=objective)
     extra = _extra_arguments(optimizer, loss, gradient, mean_loss)
     with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
@@ -151,49 +150,52 @@ def _extra_arguments(
 def loss_and_gradient(
     state: State, batch: Batch, *, objective: Objective
 ) -> tuple[tuple[Float[Array, ""], Terms], Any]:
-    """Returns the mean loss and the terms of the state's next step, and the loss's gradient."""
-    return _at_once(state, lists_to_arrays(batch), objective=objective)
+    """Returns the mean loss and the terms of the state's next step, and the loss's gradient.
+
+    On a CPU, a large batch of a `ByExample` objective is split into tiles.
+    """
+    batch = lists_to_arrays(batch)
+    at_once = partial(_at_once, objective=objective)
+    count = tile_count(batch.weights.shape[0]) if isinstance(objective, ByExample) else 1
+    if count == 1:
+        return at_once(state, batch)
+    by_tiles = partial(_by_tiles, objective=objective, count=count)
+    return lax.platform_dependent(state, batch, cpu=by_tiles, default=at_once)
 
 
 def _at_once(
     state: State, batch: Batch, *, objective: Objective
 ) -> tuple[tuple[Float[Array, ""], Terms], Any]:
-    """Computes `loss_and_gradient` of the whole batch at once."""
+    """Computes `loss_and_gradient` of the whole batch."""
     mean_loss = _next_loss(state, batch, objective=objective)
     return jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-
-
-def _loss_and_gradient(
-    state: State, batch: Batch, objective: Objective
-) -> tuple[tuple[Float[Array, ""], Terms], Any]:
-    """Computes `loss_and_gradient`; on a CPU, of a large batch in tiles if the objective can."""
-    count = tile_count(batch.weights.shape[0]) if isinstance(objective, ByExample) else 1
-    at_once = partial(_at_once, objective=objective)
-    if count == 1:
-        return at_once(state, batch)
-    tiled = partial(_by_tiles, objective=objective, count=count)
-    return lax.platform_dependent(state, batch, cpu=tiled, default=at_once)
 
 
 def _by_tiles(
     state: State, batch: Batch, *, objective: Objective, count: int
 ) -> tuple[tuple[Float[Array, ""], Terms], Any]:
     """Computes `loss_and_gradient` in `count` tiles."""
-    total = jnp.sum(batch.weights)
+    weight = jnp.sum(batch.weights)
 
     def loss_of(params: Any, tile: Batch) -> tuple[Array, Terms]:
-        terms = next_terms(replace(state, params=params), tile, objective=objective)
-        return weighted_sum(terms.loss, tile.weights) / total.astype(terms.loss.dtype), terms
+        return _next_loss(state, tile, objective=objective, weight=weight)(params)
 
     return in_tiles(loss_of, state.params, batch, count)
 
 
-def _next_loss(state: State, batch: Batch, *, objective: Objective) -> _MeanLoss:
-    """Returns the mean loss of the state's next step as a function of the parameters."""
+def _next_loss(
+    state: State, batch: Batch, *, objective: Objective, weight: Array | None = None
+) -> _MeanLoss:
+    """Returns the mean loss of the state's next step as a function of the parameters.
+
+    For a tile, give the weight of its whole batch; the losses of the tiles then add up to the mean.
+    """
 
     def mean_loss(params: Any) -> tuple[Array, Terms]:
         terms = next_terms(replace(state, params=params), batch, objective=objective)
-        return weighted_mean(terms.loss, batch.weights), terms
+        total = weighted_sum(terms.loss, batch.weights)
+        whole = jnp.sum(batch.weights) if weight is None else weight
+        return total / whole.astype(total.dtype), terms
 
     return mean_loss
 

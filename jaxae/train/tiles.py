@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Key
 
+from jaxae.errors import UserError
 from jaxae.train.batches import Batch
 from jaxae.train.terms import Objective, Terms, Variables
 
@@ -21,8 +22,8 @@ _LEAST = 512  # with fewer, the sums of gradients take the time that the cache s
 class ByExample:
     """An objective that computes each example by itself, and ignores its key.
 
-    All its metrics have one number per example, and it returns no collections. So a training step
-    may compute a large batch in tiles; see `in_tiles`.
+    Its loss and its metrics have one number per example, and it returns no collections. So a
+    training step may compute a large batch in tiles, which raises `UserError` for others.
     """
 
     objective: Objective
@@ -33,7 +34,10 @@ class ByExample:
 
 
 def tile_count(batch: int) -> int:
-    """Returns into how many tiles of equal size a batch is split on a CPU; 1 for small batches."""
+    """Returns into how many tiles of equal size a batch is split on a CPU.
+
+    It is 1 for small batches, and for those that no tile of 512 to 1,024 examples divides.
+    """
     if batch < _FROM:
         return 1
     counts = range(-(-batch // _MOST), batch // _LEAST + 1)
@@ -47,15 +51,24 @@ def in_tiles(
 
     The function returns a tile's part of the loss, and its terms, which are joined.
     """
-    # Each tile takes every `count`-th example, because devices hold contiguous parts of a batch.
-    split = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]), batch)
+    tiles = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
 
-    def add_tile(gradients: Any, index: Array) -> tuple[Any, tuple[Array, Terms]]:
-        tile = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, index, 1, keepdims=False), split)
-        parts, gradient = jax.value_and_grad(loss_of, has_aux=True)(params, tile)
-        return jax.tree.map(jnp.add, gradients, gradient), parts
+    def add_tile(gradients: Any, tile: Batch) -> tuple[Any, tuple[Array, Terms]]:
+        (loss, terms), gradient = jax.value_and_grad(loss_of, has_aux=True)(params, tile)
+        _check_by_example(terms, tile.weights.shape[0])
+        return jax.tree.map(jnp.add, gradients, gradient), (loss, terms)
 
     zeros = jax.tree.map(jnp.zeros_like, params)
-    gradient, (losses, terms) = lax.scan(add_tile, zeros, jnp.arange(count))
-    terms = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1), terms)
-    return (jnp.sum(losses), terms), gradient
+    gradient, (losses, terms) = lax.scan(add_tile, zeros, tiles)
+    return (jnp.sum(losses), jax.tree.map(jnp.ravel, terms)), gradient
+
+
+def _check_by_example(terms: Terms, size: int) -> None:
+    """Raises `UserError` if an objective's terms are not one number for each of `size` examples."""
+    values = {"loss": terms.loss, **terms.metrics}
+    wrong = [name for name, value in values.items() if jnp.shape(value) != (size,)]
+    if wrong or terms.collections:
+        what = f"a {wrong[0]} that is not one number per example" if wrong else "collections"
+        raise UserError(
+            f"the objective in ByExample returned {what}: train with it without ByExample"
+        )

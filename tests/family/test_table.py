@@ -24,7 +24,7 @@ from jaxae.family import FAMILY, settings
 from jaxae.network import Network, Trained
 from jaxae.runs import seeded_state
 from jaxae.runs.loading import describe_network
-from jaxae.train import Batch, Examples, State, take_step
+from jaxae.train import Batch, ByExample, Examples, State, take_step
 from support.commands import command
 
 CLASSES, COUNT, BATCH = 10, 192, 24
@@ -395,3 +395,9 @@ def test_the_help_has_a_line_and_a_reference_for_each_member(
     told = "".join(character for character in capsys.readouterr().out if character.isalnum())
     for line in lines:  # without spaces, because the help wraps its lines
         assert "".join(character for character in line if character.isalnum()) in told
+
+
+def test_the_plain_dense_member_is_by_example() -> None:
+    assert isinstance(parts("reconstruction")[1], ByExample)
+    assert not isinstance(parts("reconstruction", "conv")[1], ByExample)
+    assert not isinstance(parts("top-k")[1], ByExample)

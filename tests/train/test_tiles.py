@@ -10,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxae import likelihoods, models, runs, train
+from jaxae import devices, likelihoods, models, runs, train
+from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.train.tiles import tile_count
 
@@ -118,3 +119,77 @@ def test_only_plain_dense_autoencoders_take_tiles() -> None:
     assert not models.is_dense(models.vae((28, 28, 1), 2))
     dense = models.fashion((28, 28, 1), 20)
     assert not models.is_dense(dense.clone(bottleneck=models.TopK(3)))
+
+
+class Centered(models.DenseEncoder):
+    """An encoder that subtracts the mean of the batch from each code."""
+
+    def __call__(self, x):
+        codes = super().__call__(x)
+        return codes - codes.mean(0, keepdims=True)
+
+
+def test_networks_derived_from_dense_ones_take_no_tiles() -> None:
+    encoder, decoder = Centered((5,), 2), models.DenseDecoder((5,), SHAPE)
+    assert not models.is_dense(models.Autoencoder(encoder, decoder))
+
+
+def squared(variables, key, batch: train.Batch, dtype=jnp.float32) -> train.Terms:
+    """The squared scale of each image; the gradient of the scale is not 0."""
+    del key
+    loss = variables["params"]["scale"].astype(dtype) * batch.images[:, 0, 0, 0].astype(dtype)
+    return train.Terms(jnp.square(loss))
+
+
+def scale_state() -> train.State:
+    variables = {"params": {"scale": jnp.float32(0.5)}, "count": jnp.zeros(())}
+    return train.init(jax.random.key(0), variables, OPTIMIZER)
+
+
+def test_a_loss_in_half_precision_is_averaged_in_tiles_as_at_once() -> None:
+    objective = partial(squared, dtype=jnp.float16)
+    images = jnp.full((80_000, 1, 1, 1), 0.25)  # more examples than float16 can count
+    batch = train.Batch(images, None, None, jnp.ones(80_000))
+    assert tile_count(80_000) > 1
+    tiled, _ = step_of(train.ByExample(objective), guarded=False)(scale_state(), batch)
+    plain, _ = step_of(objective, guarded=False)(scale_state(), batch)
+    assert_close(tiled.params, plain.params, rtol=1e-3)
+    assert abs(tiled.params["scale"] - 0.5) > 1e-3
+
+
+def scalar_metric(variables, key, batch: train.Batch) -> train.Terms:
+    terms = squared(variables, key, batch)
+    return replace(terms, metrics={"largest": jnp.max(terms.loss)})
+
+
+def scalar_loss(variables, key, batch: train.Batch) -> train.Terms:
+    return train.Terms(jnp.mean(squared(variables, key, batch).loss))
+
+
+def collection(variables, key, batch: train.Batch) -> train.Terms:
+    return replace(squared(variables, key, batch), collections={"count": jnp.zeros(())})
+
+
+@pytest.mark.parametrize(
+    ("objective", "what"),
+    [(scalar_metric, "a largest that"), (scalar_loss, "a loss that"), (collection, "collections")],
+)
+def test_an_objective_that_is_not_by_example_is_an_error(
+    objective: train.Objective, what: str
+) -> None:
+    batch = train.Batch(jnp.ones((4096, 1, 1, 1)), None, None, jnp.ones(4096))
+    with pytest.raises(UserError, match=f"in ByExample returned {what}"):
+        step_of(train.ByExample(objective))(scale_state(), batch)
+
+
+def test_a_mesh_takes_no_tiles() -> None:
+    examples = train.Examples(np.ones((4096, 1, 1, 1), np.float32))
+    objective = train.ByExample(scalar_metric)  # an error in tiles
+    fit = partial(
+        *(train.fit, scale_state(), examples),
+        **{"objective": objective, "optimizer": OPTIMIZER, "epochs": 1, "batch_size": 4096},
+    )
+    (progress,) = fit(mesh=devices.data_mesh(1))
+    assert progress.metrics["largest"] == 0.25
+    with pytest.raises(UserError, match="in ByExample"):
+        next(fit())

@@ -16,7 +16,7 @@ from jaxae.data import stored
 from jaxae.data.dataset import Dataset, Split, assemble
 from jaxae.data.prepared import shards, verified
 from jaxae.data.prepared.sets import Prepared, fingerprint, read, split_version
-from jaxae.data.readers import MANY, count_threads, open_bar
+from jaxae.data.readers import MANY, count_decoders, open_bar
 from jaxae.data.splits import hold_out
 from jaxae.data.streaming import StreamedSplit, streamed
 from jaxae.data.workers import open_reader
@@ -51,7 +51,7 @@ def decode(
         print(f"jaxae: decoding {total:,} images of {name} ...", file=sys.stderr)
     train, decoded = _decode_test(train, test, name, folder, into)
     if not workers and len(train) >= _FEW:
-        workers = count_threads()
+        workers = count_decoders()
     split = _decode(_in_order(train, "train", name, workers), "train", into)
     _verify(split, "train", name, folder)
     return assemble(name, split, decoded, _class_names(train))

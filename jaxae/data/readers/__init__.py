@@ -5,7 +5,7 @@ from jaxae.data.readers.arrays import ARRAYS, open_set
 from jaxae.data.readers.huggingface import open_dataset
 from jaxae.data.readers.listing import name_of, size_and_time
 from jaxae.data.readers.numbers import CHUNK_BYTES
-from jaxae.data.readers.parallel import MANY, count_threads, open_bar
+from jaxae.data.readers.parallel import MANY, count_decoders, open_bar
 from jaxae.data.readers.pictures import PICTURES
 from jaxae.data.readers.tables import TABLES
 
@@ -15,7 +15,7 @@ __all__ = [
     "MANY",
     "PICTURES",
     "TABLES",
-    "count_threads",
+    "count_decoders",
     "hub",
     "name_of",
     "open_bar",

@@ -26,7 +26,7 @@ def map_in_threads(
 
     No thread works while a part is yielded, so memory is bounded.
     """
-    with ThreadPoolExecutor(count_threads()) as pool:
+    with ThreadPoolExecutor(count_decoders()) as pool:
         for start in range(0, len(names), at_once):
             with warnings.catch_warnings():
                 # Pillow warns of odd metadata; what matters here does not depend on warnings.
@@ -46,6 +46,6 @@ def open_bar(total: int, doing: str, unit: str = "files") -> Iterator[tqdm]:
         yield bar
 
 
-def count_threads() -> int:
+def count_decoders() -> int:
     """Returns how many threads or processes decode, each of which may hold a large picture."""
     return min(devices.cores(), 16)

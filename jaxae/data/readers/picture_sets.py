@@ -191,7 +191,7 @@ def _read(
         _say(f"decoding {total:,} pictures of {pictures.name} ...")
     attempt = partial(_attempt, partial(decode, target=target), pictures.source)
     few = _BYTES_AT_ONCE // (target.height * target.width * target.channels)
-    at_once = min(max(few, 2 * parallel.count_threads()), 1000)  # enough for all threads
+    at_once = min(max(few, 2 * parallel.count_decoders()), 1000)  # enough for all threads
     with parallel.open_bar(total, "decoding") as bar:
         for split, names in splits.items():
             for start, results in parallel.map_in_threads(attempt, names, at_once, bar):
