@@ -138,7 +138,7 @@ def describe_options(options_type: type, defaults: Any | None = None) -> dict[st
             field.name,
             metavar or (field.name.upper().replace("_", "-") if positional else shown),
             phrase,
-            unset if default is None else _describe_default(default),
+            unset if default in (None, ()) else _describe_default(default),
             positional,
         )
     return described

@@ -28,7 +28,7 @@ from jaxae.train.terms import (
     training_terms_of,
     weighted_sum,
 )
-from jaxae.train.tiles import ByExample, in_tiles, tile_count
+from jaxae.train.tiles import ByExample, check_by_example, in_tiles, tile_count
 
 _MeanLoss = Callable[[Any], tuple[Array, Terms]]
 """A function from parameters to the mean loss of a batch and the objective's terms."""
@@ -204,7 +204,10 @@ def next_terms(state: State, batch: Batch, *, objective: Objective) -> Terms:
     """Returns the objective's terms in the state's next step."""
     _, noise_key = order_and_noise_keys(state.key)
     step_key = jax.random.fold_in(noise_key, state.step)
-    return training_terms_of(objective, variables_of(state), step_key, batch)
+    terms = training_terms_of(objective, variables_of(state), step_key, batch)
+    if isinstance(objective, ByExample):
+        check_by_example(terms, batch.weights.shape[0])
+    return terms
 
 
 def _select(condition: Bool[Array, ""], tree: Any, other: Any) -> Any:

@@ -23,7 +23,7 @@ class ByExample:
     """An objective that computes each example by itself, and ignores its key.
 
     Its loss and its metrics have one number per example, and it returns no collections. So a
-    training step may compute a large batch in tiles, which raises `UserError` for others.
+    training step may compute a large batch in tiles. It raises `UserError` for other terms.
     """
 
     objective: Objective
@@ -55,7 +55,6 @@ def in_tiles(
 
     def add_tile(gradients: Any, tile: Batch) -> tuple[Any, tuple[Array, Terms]]:
         (loss, terms), gradient = jax.value_and_grad(loss_of, has_aux=True)(params, tile)
-        _check_by_example(terms, tile.weights.shape[0])
         return jax.tree.map(jnp.add, gradients, gradient), (loss, terms)
 
     zeros = jax.tree.map(jnp.zeros_like, params)
@@ -63,7 +62,7 @@ def in_tiles(
     return (jnp.sum(losses), jax.tree.map(jnp.ravel, terms)), gradient
 
 
-def _check_by_example(terms: Terms, size: int) -> None:
+def check_by_example(terms: Terms, size: int) -> None:
     """Raises `UserError` if an objective's terms are not one number for each of `size` examples."""
     values = {"loss": terms.loss, **terms.metrics}
     wrong = [name for name, value in values.items() if jnp.shape(value) != (size,)]

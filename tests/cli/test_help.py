@@ -140,6 +140,7 @@ def test_no_default_and_no_type_is_shown_as_none(name: str) -> None:
     for options in groups_of(help_of(name)).values():
         for flag, phrase in options.items():
             default = phrase.rpartition("(default: ")[2]
+            assert default != ")", flag
             assert not re.search(r"\b(None|True|False)\b", f"{flag} {default}"), flag
             assert "None" not in phrase
             assert "[INT" not in flag
@@ -230,6 +231,7 @@ class Sample:
     # two lines (default: a quarter)
     share: float | None = None
     widths: tuple[int, ...] | None = None  # widths of all layers (default: one)
+    parts: tuple[str, ...] = ()  # what to draw (default: everything)
     quick: bool = False  # hurry
     places: tuple[str, ...] = field(default_factory=lambda: ("here",))  # where to look
     ink: Ink = field(default_factory=lambda: Ink("blue"))
@@ -242,6 +244,7 @@ def test_types_and_defaults_are_shown_in_words() -> None:
         "--size INT": "number of things, 100% of them (required)",
         "--share FLOAT": "longer phrase on two lines (default: a quarter)",
         "--widths INT ...": "widths of all layers (default: one)",
+        "--parts STR ...": "what to draw (default: everything)",
         "--quick, --no-quick": "hurry (default: off)",
         "--places STR ...": "where to look (default: here)",
     }
@@ -254,6 +257,7 @@ def test_defaults_are_those_of_an_instance() -> None:
         "default: 3)",
         "default: 0.5)",
         "default: 1 2)",
+        "default: everything)",
         "default: on)",
         "default: here)",
     ]

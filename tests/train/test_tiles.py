@@ -177,14 +177,14 @@ def collection(variables, key, batch: train.Batch) -> train.Terms:
 def test_an_objective_that_is_not_by_example_is_an_error(
     objective: train.Objective, what: str
 ) -> None:
-    batch = train.Batch(jnp.ones((4096, 1, 1, 1)), None, None, jnp.ones(4096))
+    batch = train.Batch(jnp.ones((4, 1, 1, 1)), None, None, jnp.ones(4))
     with pytest.raises(UserError, match=f"in ByExample returned {what}"):
         step_of(train.ByExample(objective))(scale_state(), batch)
 
 
 def test_a_mesh_takes_no_tiles() -> None:
     examples = train.Examples(np.ones((4096, 1, 1, 1), np.float32))
-    objective = train.ByExample(scalar_metric)  # an error in tiles
+    objective = train.ByExample(scalar_metric)  # an error without a mesh
     fit = partial(
         *(train.fit, scale_state(), examples),
         **{"objective": objective, "optimizer": OPTIMIZER, "epochs": 1, "batch_size": 4096},
