@@ -12,7 +12,6 @@ from speed_tables import Row
 from speed_workloads import NotMeasured, Workload, measurement_from
 
 RECIPES = ("fashion", "denoise", "latent2d", "latent3d", "conv", "deep")
-_FORMER = "devices"  # a part, and a field of each workload, that earlier versions wrote
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,7 @@ def read_record(file: Path, machine: list[str]) -> Record:
         return Record(machine)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        parts = {
-            name: [_row(row) for row in rows]
-            for name, rows in values["parts"].items()
-            if name != _FORMER
-        }
+        parts = {name: [_row(row) for row in rows] for name, rows in values["parts"].items()}
         floor = values["floor"] and Floor(**values["floor"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -84,8 +79,7 @@ def _row(values: Mapping[str, Any]) -> Row:
         for outcomes in values["rounds"]
     ]
     pilot = values["pilot"] and _outcome(values["pilot"])
-    workload = {name: size for name, size in values["workload"].items() if name != _FORMER}
-    return Row(Workload(**workload), rounds, pilot, values["commit"])
+    return Row(Workload(**values["workload"]), rounds, pilot, values["commit"])
 
 
 def _outcome(values: Mapping[str, Any]) -> Outcome:

@@ -53,7 +53,7 @@ def log_likelihood(
     def weights(keys: Array) -> Array:
         return log_weights(keys, posterior, distortions)
 
-    # Not `map`'s batch_size, which would vmap the decoder: convolutions take half as long again.
+    # Not `map`'s batch_size, which would vmap the decoder and slow its convolutions down.
     keys = jax.random.split(key, samples)
     whole = samples - samples % chunk
     chunks = jax.lax.map(weights, keys[:whole].reshape(-1, chunk)).reshape(whole, -1)

@@ -26,7 +26,7 @@ from jaxae.train.terms import (
     Variables,
     sums,
     training_terms_of,
-    weighted_sum,
+    weighted_mean,
 )
 from jaxae.train.tiles import ByExample, check_by_example, in_tiles, tile_count
 
@@ -175,27 +175,22 @@ def _by_tiles(
     state: State, batch: Batch, *, objective: Objective, count: int
 ) -> tuple[tuple[Float[Array, ""], Terms], Any]:
     """Computes `loss_and_gradient` in `count` tiles."""
-    weight = jnp.sum(batch.weights)
+    whole = jnp.sum(batch.weights)
 
     def loss_of(params: Any, tile: Batch) -> tuple[Array, Terms]:
-        return _next_loss(state, tile, objective=objective, weight=weight)(params)
+        return _next_loss(state, tile, objective=objective, whole=whole)(params)
 
     return in_tiles(loss_of, state.params, batch, count)
 
 
 def _next_loss(
-    state: State, batch: Batch, *, objective: Objective, weight: Array | None = None
+    state: State, batch: Batch, *, objective: Objective, whole: Array | None = None
 ) -> _MeanLoss:
-    """Returns the mean loss of the state's next step as a function of the parameters.
-
-    For a tile, give the weight of its whole batch; the losses of the tiles then add up to the mean.
-    """
+    """Returns the `weighted_mean` loss of the state's next step as a function of the parameters."""
 
     def mean_loss(params: Any) -> tuple[Array, Terms]:
         terms = next_terms(replace(state, params=params), batch, objective=objective)
-        total = weighted_sum(terms.loss, batch.weights)
-        whole = jnp.sum(batch.weights) if weight is None else weight
-        return total / whole.astype(total.dtype), terms
+        return weighted_mean(terms.loss, batch.weights, whole), terms
 
     return mean_loss
 

@@ -171,13 +171,21 @@ def _kind(value: Any) -> str:
     return "an array" if isinstance(value, Array | np.ndarray) else type(value).__name__
 
 
-def weighted_mean(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
-    """Returns the weighted mean of values [B] or of a scalar."""
-    total = weighted_sum(values, weights)
-    return total / jnp.sum(weights).astype(total.dtype)
+def weighted_mean(
+    values: Num[Array, "..."],
+    weights: Float[Array, " batch"],
+    whole: Float[Array, ""] | None = None,
+) -> Float[Array, ""]:
+    """Returns the weighted mean of values [B] or of a scalar.
+
+    Of a tile, give the weight of the whole batch; the results of its tiles then add up to its mean.
+    """
+    total = _weighted_sum(values, weights)
+    weight = jnp.sum(weights) if whole is None else whole
+    return total / weight.astype(total.dtype)
 
 
-def weighted_sum(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
+def _weighted_sum(values: Num[Array, "..."], weights: Float[Array, " batch"]) -> Float[Array, ""]:
     """Returns the weighted sum of values [B] of any dtype, or of a scalar.
 
     An example of weight 0 adds 0, even if its value is NaN or infinite.
@@ -191,7 +199,7 @@ def sums(terms: Terms, weights: Float[Array, " batch"]) -> Metrics:
     """Sums the loss and the metrics over a batch with its weights; also returns the weight."""
     named = {"loss": terms.loss, **terms.metrics}
     totals = {
-        name: weighted_sum(jax.lax.stop_gradient(value), weights) for name, value in named.items()
+        name: _weighted_sum(jax.lax.stop_gradient(value), weights) for name, value in named.items()
     }
     return {**totals, "weight": jnp.sum(weights)}
 

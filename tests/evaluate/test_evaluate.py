@@ -331,6 +331,12 @@ def test_tables_say_how_many_images_the_probes_and_pca_learned_from(plain: Evalu
     assert make_tables(results)[0].note == f"PCA is fitted to {learned}."
 
 
+def settings_of(prior: Any, **counts: int) -> evaluate_figures.EvaluationSettings:
+    """Returns settings with counts of samples, weighed and generated images, and 100 of others."""
+    others = {"encoded": 100, "baseline": 100, "learned": 100, "seed": 0}
+    return evaluate_figures.EvaluationSettings(prior, **counts, **others)
+
+
 def judge_network(
     trained: Trained, images: Images, settings: evaluate_figures.EvaluationSettings
 ) -> evaluate_figures.NetworkEvaluation:
@@ -345,16 +351,7 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
         untrained(CONDITIONAL),
         evaluate.make_images(data.load("mnist"), "static"),
     )
-    settings = evaluate_figures.EvaluationSettings(
-        "normal",
-        samples=2,
-        weighed=30,
-        generated=40,
-        encoded=100,
-        baseline=100,
-        learned=100,
-        seed=0,
-    )
+    settings = settings_of("normal", samples=2, weighed=30, generated=40)
     judged = judge_network(trained, images, settings)
     assert_in_range(judged.figures)
     codes = jax.random.normal(jax.random.split(jax.random.key(0))[1], (40, 2))
@@ -376,16 +373,7 @@ def test_collapsed_codes_are_evaluated_without_samples(tmp_path: Path) -> None:
         evaluate.make_images(data.load("mnist"), "none"),
     )
     trained = replace(trained, variables=jax.tree.map(jnp.zeros_like, trained.variables))
-    settings = evaluate_figures.EvaluationSettings(
-        "mixture",
-        samples=1,
-        weighed=1,
-        generated=30,
-        encoded=100,
-        baseline=100,
-        learned=100,
-        seed=0,
-    )
+    settings = settings_of("mixture", samples=1, weighed=1, generated=30)
     judged = judge_network(trained, images, settings)
     assert "all the same" in judged.left_out["Codes of the prior mixture"]
     assert {"test_mse", "linear_probe_accuracy", "reconstruction_fid"} <= judged.figures.keys()

@@ -1,6 +1,5 @@
 """The speed benchmark: equal training, exact counts, correct tables, and the command itself."""
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -289,17 +288,6 @@ def test_a_record_is_read_as_it_was_written_and_keeps_other_rows(tmp_path):
     assert speed_records.read_record(file, ["a machine"]) == record
     again = replace(rows[0], commit="def")
     assert record.with_row("batch", again).rows("batch") == [rows[1], again]
-
-
-def test_a_record_of_an_earlier_version_is_read_without_its_devices(tmp_path):
-    record = Record(["a machine"]).with_row("batch", speed_tables.Row(WORKLOAD, []))
-    values = json.loads(speed_records.record_text(record))
-    (row,) = values["parts"]["batch"]
-    row["workload"]["devices"] = 1
-    values["parts"]["devices"] = [{**row, "workload": {**row["workload"], "devices": 8}}]
-    file = tmp_path / "machine.json"
-    file.write_text(json.dumps(values))
-    assert speed_records.read_record(file, ["a machine"]) == record
 
 
 def test_a_damaged_record_is_not_overwritten(tmp_path):
