@@ -6,16 +6,15 @@ The table `pictures` has no published numbers: it compares members on a folder o
 by default the one that experiments/pictures.py makes in ./emoji.
 
 Trains the table's runs with `jaxae train`, evaluates each with `jaxae evaluate`, and puts the
-table, with mean ± standard deviation over replicas, into results/README.md. The same command skips
-runs that are finished and resumes a stopped one from its last checkpoint; after kill -9, wait until
-the run in progress has ended. With the default epochs a table takes ten minutes to several hours on
-two cores. published_tables.py lists the tables and their runs.
+table, with mean ± standard deviation over replicas, into a page beside the runs, or another one
+(--page results/README.md). The same command skips runs that are finished and resumes a stopped one
+from its last checkpoint; after kill -9, wait until the run in progress has ended. With the default
+epochs a table takes ten minutes to several hours on two cores. published_tables.py lists the tables
+and their runs.
 """
 
 import math
 import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,17 +23,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+import jobs
 from jaxae import data, metrics, plots, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.pages import put_section
 from jaxae.runs import Config, format_figure, read_config, read_evaluation, read_summary
 from published_tables import TABLES, Job, jobs_of
-
-_LARGEST_PICTURE = 200_000  # bytes of a picture beside the page
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Options:
 
     # --- output ---
     folder: Path = Path("results/published")  # folder to write the runs to
-    page: Path = Path("results/README.md")  # file to put a table for each dataset into
+    page: Path = Path("results/published/README.md")  # file to put a table for each dataset into
 
 
 def main(options: Options) -> None:
@@ -103,23 +99,9 @@ def _show_pictures(row: "_Row", options: Options, section: str) -> Iterator[str]
         if path.exists():
             kind = "reconstructions" if path in last else path.stem
             copy = options.page.parent / "pictures" / f"{section}-{row.job.label}-{kind}.png"
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            _copy_picture(path, copy)
+            plots.copy_small(path, copy)
             shown.append(f"![{kind} of {row.job.label}](pictures/{copy.name})")
     yield " ".join(shown)
-
-
-def _copy_picture(path: Path, copy: Path) -> None:
-    """Copies a PNG; one of more than 200 kB in 256 colors, with its caption."""
-    if path.stat().st_size <= _LARGEST_PICTURE:
-        shutil.copyfile(path, copy)
-        return
-    with Image.open(path) as picture:
-        caption = PngInfo()
-        for key, text in picture.info.items():
-            if isinstance(key, str) and isinstance(text, str):
-                caption.add_text(key, text)
-        picture.convert("RGB").quantize(256).save(copy, optimize=True, pnginfo=caption)
 
 
 def _check_options(options: Options) -> None:
@@ -144,28 +126,28 @@ class _Row:
 def _measure(job: Job, dataset: str, options: Options) -> _Row:
     """Trains and evaluates a job, unless that is done or the table does not need it."""
     folder = folder_of(job, options)
-    _train(job, dataset, options)
+    epochs = options.epochs or job.epochs
+    places = jobs.places(options.data_dir, options.sources)
+    how = [*shlex.split(job.arguments), "--dataset", dataset]
+    how += ["--epochs", str(epochs), "--replicas", str(options.replicas), *places]
+    jobs.train(["-m", "jaxae", "train"], how, folder, epochs)
     config, figures = read_config(folder), read_summary(folder)
     pixels = math.prod(config.dataset.image_shape)
     for suffix in ("", "_std"):
         figures[f"squared_error{suffix}"] = pixels * figures.get(f"test_mse{suffix}", math.nan)
     _, columns, _ = TABLES[options.table]
     if not columns.keys() <= figures.keys():
-        figures |= _evaluate(folder, options)
+        figures |= _evaluate(folder, options.table, places)
     if options.table == "pictures" and not (folder / "pictures/interpolations.png").exists():
-        run([sys.executable, "-m", "jaxae", "latents", str(folder), *_places(options)])
+        jobs.run(["-m", "jaxae", "latents", str(folder), *places])
     return _Row(job, dataset, config, figures)
 
 
-def _evaluate(folder: Path, options: Options) -> dict[str, Any]:
+def _evaluate(folder: Path, table: str, places: list[str]) -> dict[str, Any]:
     """Evaluates a run unless that is done, and returns the figures of jaxae.evaluate."""
-    judged = folder / "judged"  # apart from a user's own evaluation, which is in the run's folder
-    if not (judged / "evaluation.json").exists():
-        how = ["--out", str(judged), *_places(options)]
-        if "fid" not in TABLES[options.table][1]:
-            how += ["--generated", "1000"]  # few: the table does not show their figures
-        run([sys.executable, "-m", "jaxae", "evaluate", str(folder), *how])
-    evaluation = read_evaluation(judged)
+    # Few images: the table does not show their figures.
+    few = [] if "fid" in TABLES[table][1] else ["--generated", "1000"]
+    evaluation = read_evaluation(jobs.evaluate(folder, [*few, *places]))
     figures = evaluation.figures | {"classifier": evaluation.classifier}
     prior = evaluation.settings.prior
     if prior != "normal":
@@ -177,39 +159,6 @@ def _evaluate(folder: Path, options: Options) -> dict[str, Any]:
 def folder_of(job: Job, options: Options) -> Path:
     """Returns the folder of a job's run, which differs by epochs and replicas."""
     return options.folder / f"{job.name}-{options.epochs or job.epochs}x{options.replicas}"
-
-
-def _train(job: Job, dataset: str, options: Options) -> None:
-    """Starts or resumes a job's run, unless it is finished."""
-    folder = folder_of(job, options)
-    how = [*shlex.split(job.arguments), "--dataset", dataset]
-    how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
-    if (folder / "config.json").exists():
-        _check_made_by(folder, how, options.epochs or job.epochs)
-        if (folder / "summary.json").exists():
-            return
-        how = ["--resume", str(folder)]
-    else:
-        how += ["--out", str(folder)]
-    run([sys.executable, "-m", "jaxae", "train", *how, *_places(options)])
-
-
-def _check_made_by(folder: Path, arguments: list[str], epochs: int) -> None:
-    """Raises `UserError` if the run in a folder has other arguments or epochs than the table's."""
-    config = read_config(folder)
-    command, trained = runs.portable(config.command), config.options.run.epochs
-    _, given = runs.split_command(runs.words_of(command))
-    if given != arguments or trained != epochs:
-        raise UserError(
-            f"{folder} holds a run of another command ({command}, for {trained} epochs): give "
-            "another --folder, or move that run away"
-        )
-
-
-def _places(options: Options) -> list[str]:
-    """Returns the flags that tell a command where the data are."""
-    flags = {"--data-dir": options.data_dir, "--sources": options.sources}
-    return [part for flag, path in flags.items() if path for part in (flag, str(path))]
 
 
 def _make_table(rows: list[_Row], columns: dict[str, str]) -> str:
@@ -290,20 +239,6 @@ def _pca_error(dataset: data.Dataset, size: int) -> float:
     images = np.asarray(dataset.test.images)
     reconstructions = metrics.fit_pca(np.asarray(dataset.train.images), size).reconstruct(images)
     return float(np.square((reconstructions - images) / 255).mean(dtype=np.float64))
-
-
-def run(command: list[str]) -> None:
-    """Runs a command and shows its output; exits with its code if it fails."""
-    print(f"+ {shlex.join(['python', *command[1:]])}", flush=True)
-    with subprocess.Popen(command) as process:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            process.terminate()  # so that it saves its state, even if it got no Ctrl-C
-            process.wait()
-            raise
-    if code:
-        sys.exit(code)
 
 
 if __name__ == "__main__":

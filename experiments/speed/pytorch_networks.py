@@ -20,17 +20,39 @@ class Peer:
     noise: float = 0.0  # standard deviation of the noise added to the network's input
     epsilon: float = 1e-8  # Adam's
     weight_decay: float = 0.0  # Adam's, L2
+    activation: Callable[[Tensor], Tensor] = torch.sigmoid  # turns logits into pixels
+    initialize: Callable[[nn.Module], None] | None = None  # for a layer; None: PyTorch's default
 
 
 def training_loss(peer: Peer, network: nn.Module, images: Tensor) -> Tensor:
     """Returns the loss of a uint8 batch."""
+    pixels = pixels_of(peer, images)
+    return peer.loss(network(corrupt(peer, pixels)), pixels)
+
+
+def pixels_of(peer: Peer, images: Tensor) -> Tensor:
+    """Returns uint8 images as floats, in the range of the recipe's pixels."""
     pixels = images.float() / 255
-    if peer.symmetric:
-        pixels = 2 * pixels - 1
-    inputs = pixels
-    if peer.noise > 0:
-        inputs = (pixels + peer.noise * torch.randn_like(pixels)).clamp(0, 1)
-    return peer.loss(network(inputs), pixels)
+    return 2 * pixels - 1 if peer.symmetric else pixels
+
+
+def corrupt(peer: Peer, pixels: Tensor) -> Tensor:
+    """Returns pixels with the recipe's noise, if it has any, as the network's input."""
+    if peer.noise == 0:
+        return pixels
+    return (pixels + peer.noise * torch.randn_like(pixels)).clamp(0, 1)
+
+
+def make_network(peer: Peer, latent: int) -> nn.Sequential:
+    """Returns the recipe's network with the initial values of the recipe's framework."""
+    network = peer.network(latent)
+    for layer in network.modules():
+        if peer.initialize is not None and isinstance(
+            layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+        ):
+            peer.initialize(layer)
+            nn.init.zeros_(layer.bias)
+    return network
 
 
 def make_optimizer(
@@ -140,13 +162,40 @@ def _tanh_error(logits: Tensor, pixels: Tensor) -> Tensor:
     return F.mse_loss(torch.tanh(logits), pixels, reduction="sum") / len(pixels)
 
 
+def _keras(layer: nn.Module) -> None:
+    """Initializes a kernel as Keras does, Glorot uniform."""
+    nn.init.xavier_uniform_(layer.weight)
+
+
+def _lecun(layer: nn.Module) -> None:
+    """Initializes the kernel of an affine layer as Flax does, normal and truncated at 2."""
+    deviation = layer.in_features**-0.5 / 0.87962566  # of a normal before it is truncated
+    nn.init.trunc_normal_(layer.weight, 0.0, deviation, -2 * deviation, 2 * deviation)
+
+
 _cross_entropy = F.binary_cross_entropy_with_logits
 
 PEERS = {
-    "fashion": Peer(_fashion, _cross_entropy, epsilon=1e-7),
-    "denoise": Peer(_denoise, _cross_entropy, convolutional=True, noise=0.5, epsilon=1e-7),
-    "latent2d": Peer(_latent2d, _sigmoid_error, convolutional=True, epsilon=1e-7),
-    "latent3d": Peer(_latent3d, _tanh_error, symmetric=True),
-    "conv": Peer(_conv, _tanh_error, convolutional=True, symmetric=True, weight_decay=1e-5),
-    "deep": Peer(_deep, _relu_error),
+    "fashion": Peer(_fashion, _cross_entropy, epsilon=1e-7, initialize=_keras),
+    "denoise": Peer(
+        _denoise,
+        _cross_entropy,
+        convolutional=True,
+        noise=0.5,
+        epsilon=1e-7,
+        initialize=_keras,
+    ),
+    "latent2d": Peer(
+        _latent2d, _sigmoid_error, convolutional=True, epsilon=1e-7, initialize=_keras
+    ),
+    "latent3d": Peer(_latent3d, _tanh_error, symmetric=True, activation=torch.tanh),
+    "conv": Peer(
+        _conv,
+        _tanh_error,
+        convolutional=True,
+        symmetric=True,
+        weight_decay=1e-5,
+        activation=torch.tanh,
+    ),
+    "deep": Peer(_deep, _relu_error, activation=torch.relu, initialize=_lecun),
 }

@@ -9,9 +9,10 @@ another kind, and shapes that do not fit together, raise UserError.
 
 from jaxae.plots.charts import curves, latent_digits_3d, latent_scatter, plane, vectors
 from jaxae.plots.grids import drawable, reconstruction_grid, stack_rows, tile
-from jaxae.plots.saving import save, save_gif
+from jaxae.plots.saving import copy_small, save, save_gif
 
 __all__ = [
+    "copy_small",
     "curves",
     "drawable",
     "latent_digits_3d",

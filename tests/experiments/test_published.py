@@ -109,7 +109,7 @@ def test_a_stopped_table_resumes_and_finished_runs_are_not_repeated(
     (place / "page" / "README.md").unlink()
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", command("published", LINE)[1:])
-    monkeypatch.setattr(published, "run", lambda words: pytest.fail("repeats a run"))
+    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("repeats a run"))
     published.main(options("deep", epochs=8, replicas=1, page=Path("page/README.md")))
     assert (place / "page" / "README.md").read_text() == page
 
@@ -134,7 +134,7 @@ def test_bad_options_are_refused_before_the_training(
     changed: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(published, "run", lambda words: pytest.fail("trains"))
+    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("trains"))
     if "page" in changed:
         changed = {"page": tmp_path}
     with pytest.raises(UserError, match=message):
@@ -146,7 +146,7 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["published.py", "rae", "--page", "page.md"])
-    monkeypatch.setattr(published, "run", lambda words: pytest.fail("trains"))
+    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("trains"))
     asked = options("rae", dataset=("some/set",), page=Path("page.md"))
     for number, job in enumerate(published_tables.jobs_of("rae", "some/set")):
         prior = "normal" if job.label in ("vae", "wae") else "mixture"
@@ -201,7 +201,7 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
 def test_a_run_with_other_arguments_is_refused(
     decay: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published, "run", lambda words: pytest.fail("trains"))
+    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("trains"))
     asked = options("deep", epochs=3, replicas=1, folder=tmp_path)
     (job,) = published_tables.jobs_of("deep", "mnist_mini")
     assert "--weight-decay 0.1" in job.arguments
