@@ -23,7 +23,16 @@ import jobs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.pages import rewrite, sections_of
-from report_page import RECIPES, Finished, Wanted, page_of, published_epochs, read, read_peers
+from report_page import (
+    RECIPES,
+    Finished,
+    Peers,
+    Wanted,
+    page_of,
+    published_epochs,
+    read,
+    read_peers,
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def _train(wanted: Wanted, options: Options) -> Path:
     return folder
 
 
-def _write(finished: list[Finished], peers: dict, out: Path) -> None:
+def _write(finished: list[Finished], peers: Peers, out: Path) -> None:
     """Writes the page, keeps the sections that other commands made, and copies the pictures."""
     text = page_of(finished, peers, out / "pictures")
 

@@ -75,6 +75,7 @@ def published_epochs(experiment: str) -> int:
 class PeerFigures:
     """The figures of one training in PyTorch that the page shows."""
 
+    dataset: str
     epochs: int
     train_loss: float
     test_loss: float
@@ -118,7 +119,7 @@ class Finished:
     @property
     def wanted(self) -> Wanted | None:
         """The recipe that this is a run of, if it has no other options than seeds and epochs."""
-        own = re.sub(r" --(epochs|replicas|seed)[ =]\d+", "", self.name)
+        own = re.sub(r" --(epochs|replicas|seed|dataset)[ =]\S+", "", self.name)
         for wanted in RECIPES.values():
             if own == " ".join([wanted.experiment, wanted.arguments]).strip():
                 return wanted
@@ -216,10 +217,11 @@ def _row(run: Finished, peers: Peers) -> list[str]:
 
 
 def _seeds_of(run: Finished, peers: Peers) -> Sequence[PeerFigures]:
-    """Returns the figures of the same recipe and as many epochs in PyTorch."""
+    """Returns the figures of the same training in PyTorch."""
     wanted = run.wanted
     seeds = peers.get(wanted.peer, ()) if wanted is not None and wanted.peer is not None else ()
-    return [each for each in seeds if each.epochs == run.summary["epoch"]]
+    trained = (run.config.dataset.name, run.summary["epoch"])
+    return [each for each in seeds if (each.dataset, each.epochs) == trained]
 
 
 def _spread(seeds: Sequence[PeerFigures]) -> dict[str, float]:

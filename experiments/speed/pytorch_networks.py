@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
@@ -21,7 +22,7 @@ class Peer:
     epsilon: float = 1e-8  # Adam's
     weight_decay: float = 0.0  # Adam's, L2
     activation: Callable[[Tensor], Tensor] = torch.sigmoid  # turns logits into pixels
-    initialize: Callable[[nn.Module], None] | None = None  # for a layer; None: PyTorch's default
+    initialize: Callable[[Tensor], Any] | None = None  # for a kernel; None: PyTorch's default
 
 
 def training_loss(peer: Peer, network: nn.Module, images: Tensor) -> Tensor:
@@ -46,11 +47,10 @@ def corrupt(peer: Peer, pixels: Tensor) -> Tensor:
 def make_network(peer: Peer, latent: int) -> nn.Sequential:
     """Returns the recipe's network with the initial values of the recipe's framework."""
     network = peer.network(latent)
-    for layer in network.modules():
-        if peer.initialize is not None and isinstance(
-            layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d
-        ):
-            peer.initialize(layer)
+    for layer in network:
+        if peer.initialize is not None and isinstance(layer, _LAYERS):
+            assert layer.bias is not None
+            peer.initialize(layer.weight)
             nn.init.zeros_(layer.bias)
     return network
 
@@ -162,16 +162,15 @@ def _tanh_error(logits: Tensor, pixels: Tensor) -> Tensor:
     return F.mse_loss(torch.tanh(logits), pixels, reduction="sum") / len(pixels)
 
 
-def _keras(layer: nn.Module) -> None:
-    """Initializes a kernel as Keras does, Glorot uniform."""
-    nn.init.xavier_uniform_(layer.weight)
+def _lecun(kernel: Tensor) -> None:
+    """Initializes the kernel [out, in] of an affine layer as Flax does: a truncated normal."""
+    deviation = kernel.shape[1] ** -0.5 / 0.87962566  # of a normal before it is truncated
+    nn.init.trunc_normal_(kernel, 0.0, deviation, -2 * deviation, 2 * deviation)
 
 
-def _lecun(layer: nn.Module) -> None:
-    """Initializes the kernel of an affine layer as Flax does, normal and truncated at 2."""
-    deviation = layer.in_features**-0.5 / 0.87962566  # of a normal before it is truncated
-    nn.init.trunc_normal_(layer.weight, 0.0, deviation, -2 * deviation, 2 * deviation)
+_keras = nn.init.xavier_uniform_  # Keras's default
 
+_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 _cross_entropy = F.binary_cross_entropy_with_logits
 

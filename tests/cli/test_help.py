@@ -38,7 +38,7 @@ TOOLS = {
     "python -m jaxae.evaluate": EVALUATION,
     "jaxae latents": DRAWING,
     "latents.py": DRAWING,
-    "report.py": ["arguments", "output", "help"],
+    "report.py": ["arguments", "training", "data", "output", "help"],
     "published.py": ["arguments", "training", "data", "output", "help"],
     "pictures.py": ["arguments", "options", "help"],
     "sklearn_data.py": ["options", "output", "help"],

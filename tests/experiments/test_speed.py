@@ -1,5 +1,6 @@
 """The speed benchmark: equal training, exact counts, correct tables, and the command itself."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import compare
+import report_page
 import speed_floor
 import speed_limits
 import speed_load
@@ -21,6 +23,7 @@ import speed_records
 import speed_tables
 from experiment_files import configure, default_workload, load_experiment
 from jaxae import data, runs, train
+from jaxae.errors import UserError
 from jaxae.train import Batch, Examples, epoch_order
 from speed_processes import Contender, Place, measure_rounds
 from speed_records import Record
@@ -94,6 +97,44 @@ def test_pytorch_trains_the_same_function(recipe):
         losses.append((float(metrics["loss"]), loss.item()))
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
     assert losses[2][0] < losses[0][0]
+
+
+@pytest.mark.parametrize("recipe", compare.STEPS)
+def test_pytorch_starts_from_the_same_distribution(recipe):
+    torch = pytest.importorskip("torch", reason="needs PyTorch, a peer of the benchmark")
+    import pytorch_networks
+
+    workload = default_workload(recipe, steps=1)
+    _, state = make(workload)
+    torch.manual_seed(0)
+    network = pytorch_networks.make_network(pytorch_networks.PEERS[recipe], workload.latent or 0)
+    for theirs, ours in zip(network.parameters(), in_pytorch(state.params), strict=True):
+        values = theirs.detach().numpy()
+        assert values.shape == ours.shape
+        assert np.any(values) == np.any(ours)
+        if ours.size > 1000:  # the deviations of fewer draws differ by chance
+            assert values.std() == pytest.approx(ours.std(), rel=0.1)
+            assert np.abs(values).max() == pytest.approx(np.abs(ours).max(), rel=0.05)
+
+
+@pytest.mark.slow
+def test_pytorchs_figures_are_kept_and_not_measured_again(tmp_path, capsys):
+    pytest.importorskip("torch", reason="needs PyTorch, a peer of the benchmark")
+    import pytorch_trainings
+
+    options = pytorch_trainings.Options(
+        recipes=("deep",), seeds=2, epochs=1, dataset="mnist_mini", out=tmp_path / "pytorch.json"
+    )
+    pytorch_trainings.main(replace(options, seeds=1))
+    pytorch_trainings.main(options)
+    assert len(re.findall("^deep, seed", capsys.readouterr().out, re.MULTILINE)) == 2
+    first, second = report_page.read_peers(options.out)["deep"]
+    assert first.dataset == "mnist_mini"
+    assert first.test_loss != second.test_loss
+    assert first.test_loss == first.test_mse  # the loss is the error per pixel
+    assert 0.01 < first.test_mse < 0.2
+    with pytest.raises(UserError, match="--recipes none: give some of"):
+        pytorch_trainings.main(replace(options, recipes=("none",)))
 
 
 @pytest.mark.slow
