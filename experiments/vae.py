@@ -20,7 +20,7 @@ from jaxae import likelihoods, models, objectives, plots, runs
 from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
-from jaxae.runs import RunOptions, with_binarization
+from jaxae.runs import RunOptions, with_binarization, with_kl_warmup
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Options:
 
     latent: int = 20  # number of dimensions of the code
     beta: float = 1.0  # weight of the KL term
+    kl_warmup: float = 0.0  # number of epochs over which this weight grows from 0
     # time at which training pixels are drawn as 0 or 1: each step (dynamic) or once (static)
     binarization: Literal["dynamic", "static"] = "dynamic"
     path: tuple[int, int] = (0, 1)  # numbers of the two test images that the decoded path joins
@@ -52,6 +53,7 @@ def main(options: Options) -> None:
         negative_elbo = partial(objectives.negative_elbo, network=network, beta=options.beta)
         optimizer = optax.adam(options.run.learning_rate)
         recipe = runs.Recipe(network, negative_elbo, optimizer)
+        recipe = with_kl_warmup(recipe, run, options.kl_warmup)
         recipe = with_binarization(recipe, run.dataset, options.binarization)
         binary = np.asarray((recipe.test_examples or run.dataset.test).images[:])
         for epoch in runs.train_epochs(run, recipe):

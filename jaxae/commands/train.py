@@ -22,7 +22,7 @@ from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.models import lecun, logistic
 from jaxae.network import Network
-from jaxae.runs import Binarization, RunOptions, binarized_train, with_binarization
+from jaxae.runs import Binarization, RunOptions, binarized_train, with_binarization, with_kl_warmup
 from jaxae.train import steps_in_epoch
 
 EXPERIMENT = "family"  # the name of the experiment in config.json
@@ -85,6 +85,8 @@ class Options:
     # time at which training pixels are drawn as 0 or 1: never (none), each step (dynamic) or once
     # (static)
     binarization: Binarization = "none"
+    # number of epochs, or a fraction of one, over which the weight of the KL term grows from 0
+    kl_warmup: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"  # learning rate schedule; cosine ends at 0
     weight_decay: float = 0.0  # weight decay of kernels, decoupled from the gradient as in AdamW
     settings: SettingOptions = SettingOptions()
@@ -141,6 +143,12 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
         widths = " ".join(map(str, options.hidden or ()))
         raise UserError(f"--hidden {widths}: give widths of 1 or more")
     member = family.FAMILY[options.objective]
+    if options.kl_warmup and not member.variational:
+        names = [name for name, other in family.FAMILY.items() if other.variational]
+        raise UserError(
+            f"--kl-warmup {options.kl_warmup:g}: {options.objective} has no KL term of a "
+            f"posterior; leave it out, or choose {', '.join(names[:-1])} or {names[-1]}"
+        )
     likelihood = _choose_likelihood(options, run.dataset)
     activation, initialization = _ACTIVATIONS[options.activation]
     design = models.Design(
@@ -171,6 +179,7 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
         make_optimizer(rate, options.weight_decay),
         collections=member.collections and member.collections(),
     )
+    recipe = with_kl_warmup(recipe, run, options.kl_warmup)
     return with_binarization(recipe, run.dataset, options.binarization)
 
 

@@ -43,6 +43,11 @@ class Member:
         """The settings of the network and of the objective."""
         return {**self.model_settings, **self.settings}
 
+    @property
+    def variational(self) -> bool:
+        """Whether its codes have a posterior, and its objective a KL term and a `kl_weight`."""
+        return self.make_model in (make_variational, make_conditional)
+
 
 # Networks.
 

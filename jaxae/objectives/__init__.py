@@ -31,6 +31,7 @@ from jaxae.objectives.regularized import (
 )
 from jaxae.objectives.total_correlation import beta_tc
 from jaxae.objectives.variational import capacity_annealed, capacity_schedule, negative_elbo
+from jaxae.objectives.warmup import kl_warmup, kl_warmup_schedule
 
 __all__ = [
     "add_gaussian_noise",
@@ -47,6 +48,8 @@ __all__ = [
     "dynamically_binarized",
     "info_vae",
     "iwae",
+    "kl_warmup",
+    "kl_warmup_schedule",
     "log_mean_exp",
     "log_weights",
     "make_reconstruction",

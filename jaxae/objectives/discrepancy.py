@@ -100,11 +100,12 @@ def info_vae(
     alpha: float = 0.5,
     strength: float = 100.0,
     kernel: Kernel = imq,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """Reconstruction + (1 - alpha) KL + (alpha + strength - 1) MMD between codes and prior.
 
-    Zhao et al. 2019, eq. 6, where `strength` is lambda. Raises `UserError` if the MMD's weight is
-    negative.
+    Zhao et al. 2019, eq. 6, where `strength` is lambda. `kl_weight` multiplies (1 - alpha) KL,
+    and not the MMD. Raises `UserError` if the MMD's weight is negative.
     """
     if alpha + strength < 1:
         raise UserError(
@@ -118,7 +119,7 @@ def info_vae(
     kl = losses.kl_to_standard_normal(posterior.mean, posterior.log_variance)
     discrepancy = _mmd_to_prior(prior_key, z, batch, kernel)
     return Terms(
-        reconstruction + (1 - alpha) * kl + (alpha + strength - 1) * discrepancy,
+        reconstruction + kl_weight * (1 - alpha) * kl + (alpha + strength - 1) * discrepancy,
         {"reconstruction": reconstruction, "kl": kl, "discrepancy": discrepancy},
     )
 

@@ -2,7 +2,8 @@
 
 Losses are per example, in nats, with the plain reparameterized gradient. With one sample, each loss
 is the negative ELBO with a sampled KL term. The metrics are the negative bound, and the negative
-ELBO of the same samples.
+ELBO of the same samples. `kl_weight` multiplies log p(z) - log q(z | x) in each log weight, and so
+in both metrics.
 """
 
 from functools import partial
@@ -29,9 +30,12 @@ def iwae(
     *,
     network: Network,
     samples: int = 5,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """-log of the mean importance weight of the samples (Burda et al. 2016, eq. 8)."""
-    return miwae(variables, key, batch, network=network, samples=samples, groups=1)
+    return miwae(
+        variables, key, batch, network=network, samples=samples, groups=1, kl_weight=kl_weight
+    )
 
 
 def miwae(
@@ -42,13 +46,20 @@ def miwae(
     network: Network,
     samples: int = 8,
     groups: int = 8,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """The mean of the IWAE's loss over groups of `samples` samples each.
 
     MIWAE(groups, samples) of Rainforth et al. 2018.
     """
     weights = _grouped_log_weights(
-        variables, key, batch, network=network, samples=samples, groups=groups
+        variables,
+        key,
+        batch,
+        network=network,
+        samples=samples,
+        groups=groups,
+        kl_weight=kl_weight,
     )
     return _bound_terms(_mean_bound(weights), weights)
 
@@ -61,6 +72,7 @@ def piwae(
     network: Network,
     samples: int = 8,
     groups: int = 8,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """The IWAE's loss of all samples for the decoder, and the MIWAE's gradient for the encoder.
 
@@ -74,6 +86,7 @@ def piwae(
         network=network,
         samples=samples,
         groups=groups,
+        kl_weight=kl_weight,
     )
     weights = draw(_stop_gradient(variables, decoder=False))
     bound = log_mean_exp(weights.reshape(-1, weights.shape[-1]))
@@ -90,6 +103,7 @@ def ciwae(
     network: Network,
     samples: int = 8,
     mixture: float = 0.5,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """mixture * negative ELBO + (1 - mixture) * the IWAE's loss, with the same samples.
 
@@ -97,7 +111,7 @@ def ciwae(
     """
     if not 0 <= mixture <= 1:
         raise UserError(f"mixture = {mixture} was given: give 0 (the IWAE) to 1 (the ELBO)")
-    terms = iwae(variables, key, batch, network=network, samples=samples)
+    terms = iwae(variables, key, batch, network=network, samples=samples, kl_weight=kl_weight)
     elbo, bound = terms.metrics["negative_elbo"], terms.metrics["negative_bound"]
     return Terms(mixture * elbo + (1 - mixture) * bound, terms.metrics)
 
@@ -110,6 +124,7 @@ def _grouped_log_weights(
     network: Network,
     samples: int,
     groups: int,
+    kl_weight: Float[Array, ""] | float,
 ) -> Float[Array, "groups samples batch"]:
     """The log weights of samples from each posterior.
 
@@ -120,7 +135,7 @@ def _grouped_log_weights(
     posterior = network.posterior(variables, batch.network_inputs, batch.labels)
     distortions = partial(network.distortions, variables, batch=batch)
     keys = jax.random.split(key, groups * samples)
-    weights = log_weights(keys, posterior, distortions)
+    weights = log_weights(keys, posterior, distortions, kl_weight=kl_weight)
     return weights.reshape(groups, samples, -1)
 
 

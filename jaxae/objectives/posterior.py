@@ -29,17 +29,21 @@ def sampled_kl(posterior: Gaussian, noise: Float[Array, "batch latent"]) -> Floa
 
 
 def log_weights(
-    keys: Key[Array, " samples"], posterior: Gaussian, distortions: Callable[[Array], Array]
+    keys: Key[Array, " samples"],
+    posterior: Gaussian,
+    distortions: Callable[[Array], Array],
+    *,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, "samples batch"]:
-    """log p(x, z) - log q(z | x) in nats, at one sample z per key.
+    """log p(x | z) + kl_weight (log p(z) - log q(z | x)) in nats, at one sample z per key.
 
-    `distortions` maps codes [samples, batch, latent] to -log p(x | z) [samples, batch]. The mean of
-    the weights is p(x) (Burda et al. 2016, section 3). With JAX's default generator, a sample
-    depends only on its own key, not on how many samples are drawn at once.
+    `distortions` maps codes [samples, batch, latent] to -log p(x | z) [samples, batch]. With
+    `kl_weight` 1, the mean of the weights is p(x) (Burda et al. 2016, section 3). With JAX's
+    default generator, a sample depends only on its own key, not on how many samples are drawn at once.
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, posterior.mean.shape))(keys)
     codes = jax.vmap(codes_at, (None, 0))(posterior, noise)
-    return -distortions(codes) - jax.vmap(sampled_kl, (None, 0))(posterior, noise)
+    return -distortions(codes) - kl_weight * jax.vmap(sampled_kl, (None, 0))(posterior, noise)
 
 
 def log_mean_exp(values: Float[Array, "samples *shape"]) -> Float[Array, "*shape"]:

@@ -24,13 +24,14 @@ def beta_tc(
     network: Network,
     size: int,
     beta: float = 6.0,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """Reconstruction + mutual information + beta * total correlation + dimension-wise KL.
 
     Chen et al. 2018, eq. 4 with alpha = gamma = 1, in nats, with one sample of z; `size` is the
-    number of training images. The metrics hold the four terms without beta, and "kl", the sampled
-    KL log q(z | x) - log p(z), to which the last three terms add up. Raises `UserError` if the size
-    is less than 1.
+    number of training images. `kl_weight` multiplies the last three terms. The metrics hold the
+    four terms without weights, and "kl", the sampled KL log q(z | x) - log p(z), to which the last
+    three terms add up. Raises `UserError` if the size is less than 1.
     """
     check_count("size", size)
     posterior = network.posterior(variables, batch.network_inputs, batch.labels)
@@ -39,8 +40,9 @@ def beta_tc(
     reconstruction = network.distortion(variables, z, batch)
     kl = sampled_kl(posterior, noise)
     parts = kl_parts(posterior, noise, log_shares(batch.weights, size))
-    weighted = beta * parts["total_correlation"]
-    loss = reconstruction + parts["mutual_information"] + weighted + parts["dimension_wise_kl"]
+    loss = reconstruction + kl_weight * parts["mutual_information"]
+    loss = loss + kl_weight * beta * parts["total_correlation"]
+    loss = loss + kl_weight * parts["dimension_wise_kl"]
     return Terms(loss, {"reconstruction": reconstruction, **parts, "kl": kl})
 
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Key
+from jaxtyping import Float, Key
 
 from jaxae import losses
 from jaxae.errors import UserError
@@ -18,18 +18,19 @@ def negative_elbo(
     *,
     network: Network,
     beta: float = 1.0,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
-    """-E_q log p(x | z) + beta KL(q(z | x) || N(0, 1)), in nats, with one sample of z.
+    """-E_q log p(x | z) + kl_weight beta KL(q(z | x) || N(0, 1)), in nats, with one sample of z.
 
     Kingma and Welling 2014, eq. 10; beta as in Higgins et al. 2017. The metrics are the negative
-    ELBO (with beta = 1) and the two terms that add up to it.
+    ELBO (with both weights 1) and the two terms that add up to it.
     """
     posterior = network.posterior(variables, batch.network_inputs, batch.labels)
     z = draw(key, posterior)
     distortion = network.distortion(variables, z, batch)
     kl = losses.kl_to_standard_normal(posterior.mean, posterior.log_variance)
     return Terms(
-        distortion + beta * kl,
+        distortion + kl_weight * beta * kl,
         {"negative_elbo": distortion + kl, "reconstruction": distortion, "kl": kl},
     )
 
@@ -43,8 +44,9 @@ def capacity_annealed(
     gamma: float = 1000.0,
     capacity: float = 25.0,
     anneal_steps: int = 100_000,
+    kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
-    """Reconstruction + gamma |KL - C|, where C grows from 0 to `capacity` nats.
+    """Reconstruction + kl_weight gamma |KL - C|, where C grows from 0 to `capacity` nats.
 
     Burgess et al. 2018, eq. 8. The KL term is the mean over the batch, because the capacity limits
     the average over images, not each image. C grows linearly with the steps counted in the
@@ -59,7 +61,7 @@ def capacity_annealed(
     current = capacity * jnp.minimum(steps / anneal_steps, 1)
     gap = jnp.abs(weighted_mean(terms.metrics["kl"], batch.weights) - current)
     return Terms(
-        terms.metrics["reconstruction"] + gamma * gap,
+        terms.metrics["reconstruction"] + kl_weight * gamma * gap,
         {**terms.metrics, "capacity": current, "capacity_gap": gap},
         {"schedule": {"steps": steps + 1}},
     )

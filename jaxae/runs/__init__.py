@@ -28,6 +28,7 @@ from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstru
 from jaxae.runs.records import flatten_replicas, pictures_by_epoch
 from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
 from jaxae.runs.training import train_epochs
+from jaxae.runs.warmup import with_kl_warmup
 
 __all__ = [
     "CONFIG_FILE",
@@ -78,5 +79,6 @@ __all__ = [
     "step_of_epoch",
     "train_epochs",
     "with_binarization",
+    "with_kl_warmup",
     "words_of",
 ]
