@@ -39,7 +39,8 @@ def log_weights(
 
     `distortions` maps codes [samples, batch, latent] to -log p(x | z) [samples, batch]. With
     `kl_weight` 1, the mean of the weights is p(x) (Burda et al. 2016, section 3). With JAX's
-    default generator, a sample depends only on its own key, not on how many samples are drawn at once.
+    default generator, a sample depends only on its own key, not on how many samples are drawn at
+    once.
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, posterior.mean.shape))(keys)
     codes = jax.vmap(codes_at, (None, 0))(posterior, noise)

@@ -33,9 +33,9 @@ def with_kl_warmup(recipe: Recipe, run: Run, epochs: float) -> Recipe:
     )
     if epochs > shared.epochs and shared.load is None and is_first_process():
         print(
-            f"warning: --kl-warmup {epochs:g} is longer than the {shared.epochs} epochs of this "
-            "run, which ends before its KL term has its full weight: give more --epochs, or a "
-            "shorter --kl-warmup",
+            f"warning: --kl-warmup {epochs:g} is longer than this run of --epochs {shared.epochs}, "
+            "which ends before its KL term has its full weight: give more epochs, or a shorter "
+            "warm-up",
             file=sys.stderr,
         )
     steps = max(1, round(min(epochs * per_epoch, _MOST_STEPS)))
