@@ -23,8 +23,8 @@ ALLOWED = {
     "evaluate": "errors files latents likelihoods data metrics models train network objectives "
     "family checkpoint plots pages priors runs cli",
     "cli": "errors files devices terminal data runs",
-    "runs": "errors files devices likelihoods data models train network objectives checkpoint "
-    "plots",
+    "runs": "errors files devices likelihoods data metrics models train network objectives "
+    "checkpoint plots",
     "pages": "errors files plots",
     "family": "errors models train network objectives",
     "priors": "errors models network",

@@ -178,6 +178,7 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
         objective,
         make_optimizer(rate, options.weight_decay),
         collections=member.collections and member.collections(),
+        settled_after=settings.get("anneal_steps", 0),
     )
     recipe = with_kl_warmup(recipe, run, options.kl_warmup)
     return with_binarization(recipe, run.dataset, options.binarization)

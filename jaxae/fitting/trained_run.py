@@ -78,7 +78,10 @@ class TrainedRun:
         """
         lines = runs.read_records(self.folder)
         names = dict.fromkeys(
-            name for line in lines for name, value in line.items() if not isinstance(value, str)
+            name
+            for line in lines
+            for name, value in line.items()
+            if name != "warnings" and not isinstance(value, str)
         )
         return {name: _column([line.get(name) for line in lines]) for name in names}
 

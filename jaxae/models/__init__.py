@@ -12,6 +12,7 @@ from jaxae.models.autoencoders import (
     VariationalAutoencoder,
     check_labels,
     count_parameters,
+    identity,
     is_dense,
 )
 from jaxae.models.bottlenecks import (
@@ -63,6 +64,7 @@ __all__ = [
     "denoise",
     "describe",
     "fashion",
+    "identity",
     "in_groups",
     "is_dense",
     "latent2d",

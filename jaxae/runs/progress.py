@@ -4,12 +4,14 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
+from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 from jaxae.runs.interrupts import keep_interrupts
 from jaxae.train import Progress
@@ -67,11 +69,25 @@ def show_line(line: str) -> None:
     sys.stdout.flush()
 
 
-@contextlib.contextmanager
-def skip_failed_picture(name: str) -> Iterator[None]:
-    """Skips a picture that cannot be drawn, and prints the reason on stderr.
+def show_warnings(lines: Iterable[str]) -> None:
+    """Prints warnings on stderr, above the bar if there is one."""
+    from tqdm import tqdm
 
-    The run and its other pictures go on. An OSError, as from a full disk, is still raised. So is an
+    if is_first_process():
+        for line in lines:
+            tqdm.write(f"warning: {line}", sys.stderr)
+
+
+def skip_failed_picture(name: str) -> AbstractContextManager[None]:
+    """Skips a picture that cannot be drawn, as `skip_failed` does."""
+    return skip_failed(f"picture {name}")
+
+
+@contextlib.contextmanager
+def skip_failed(what: str) -> Iterator[None]:
+    """Skips a block that fails, and prints the reason why there is no `what` on stderr.
+
+    The run goes on. An OSError, as from a full disk, is still raised. So is an
     interrupt, even if a library has turned it into another exception.
     """
     from tqdm import tqdm
@@ -83,7 +99,7 @@ def skip_failed_picture(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # packages that fit and draw raise errors of many types
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        tqdm.write(f"jaxae: no picture {name}: {kind}{' '.join(str(error).split())}", sys.stderr)
+        tqdm.write(f"jaxae: no {what}: {kind}{' '.join(str(error).split())}", sys.stderr)
 
 
 def images_done(chunk: Progress, images_per_epoch: int) -> int:

@@ -94,7 +94,7 @@ def _check_figures(values: Any, required: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _check_figure(name: str, value: Any) -> Any:
-    """Returns a figure: a count, a list over replicas, text, or a number."""
+    """Returns a figure: a count, a list over replicas, names, text, or a number."""
     if name in ("epoch", "parameters", "best_epoch"):
         return convert(Count | None if name == "best_epoch" else Count, value, name)
     if name.endswith("_replicas"):
@@ -102,6 +102,8 @@ def _check_figure(name: str, value: Any) -> Any:
         if not numbers:
             raise ValueError(f"{name} is empty")
         return [_check_number(name, number) for number in numbers]
+    if name in ("warnings", "health_warnings"):
+        return list(convert(tuple[str, ...], value, name))
     if isinstance(value, str) and not name.startswith(_MEASURED):
         return value
     return _check_number(name, value)

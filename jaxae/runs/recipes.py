@@ -29,6 +29,7 @@ class Recipe:
     test_batch_size: int = 500  # not the run's, so that test numbers of runs are comparable
     chunk_steps: int | None = None  # as in train.fit
     collections: train.Variables | None = None  # initial values of the objective's own
+    settled_after: int = 0  # steps before which codes may be unused by design
 
     @cached_property
     def standardized(self) -> bool:

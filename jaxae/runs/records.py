@@ -114,12 +114,18 @@ def _show_on_board(record: dict[str, Any], board: Any) -> None:
 
 
 def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None:
-    """Writes summary.json: the last record, parameter count, training time and best epoch."""
+    """Writes summary.json: the last record, parameter count, training time and best epoch.
+
+    The faults that training has warned of are listed under another name than an epoch's own.
+    """
     lines = read_records(folder)
+    faults = [fault for line in lines for fault in line.get("warnings", ())]
+    record = {name: value for name, value in record.items() if name != "warnings"}
     finite = [line for line in lines if math.isfinite(line.get("test_loss", math.nan))]
     best = min(finite, key=lambda line: line["test_loss"], default=None)
     summary = {
         **record,
+        **({"health_warnings": faults} if faults else {}),
         "parameters": parameters,
         "training_seconds": sum(line["seconds"] for line in lines),
         "best_epoch": best and best["epoch"],

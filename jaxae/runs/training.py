@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxae import checkpoint, devices, objectives, train
+from jaxae import checkpoint, devices, train
 from jaxae.errors import Terminated, UserError
 from jaxae.models import count_parameters
 from jaxae.runs import progress, records
@@ -20,15 +20,15 @@ from jaxae.runs.divergence import (
     warn_of_losses,
 )
 from jaxae.runs.folder import Run, check_folder
+from jaxae.runs.health import make_health_check
 from jaxae.runs.interrupts import keep_interrupts
 from jaxae.runs.loading import describe_network
 from jaxae.runs.meter import Meter
-from jaxae.runs.options import RunOptions
 from jaxae.runs.pictures import draw_curves
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Epoch, Recipe, check_range, of_split
 from jaxae.runs.restoring import starting_point
-from jaxae.runs.seeds import fixed_keys
+from jaxae.runs.testing import is_tested, make_test_record
 from jaxae.train import Examples, check_examples, steps_in_epoch
 
 
@@ -64,7 +64,7 @@ def train_epochs(
     steps_per_epoch = steps_in_epoch(
         len(examples.images), shared.batch_size, drop_remainder=shared.drop_remainder
     )
-    test_record = _make_test_record(run, recipe)
+    test_record = make_test_record(run, recipe)
     with keep_interrupts():
         state, totals, untrained = starting_point(run, recipe, examples, test_record)
     finish = partial(_finish, run, untrained)
@@ -151,6 +151,7 @@ def _trained_epochs(
     position = _Position(state, totals, saved=shared.resume is not None)
     meter = Meter(position.steps * images_per_epoch // steps_per_epoch)
     all_images = shared.epochs * images_per_epoch
+    check_health = make_health_check(run, recipe)
     with progress.open_bar(all_images, meter.images) as bar, _save_on_interrupt(run, position):
         for chunk, seconds in progress.timed(chunks):
             before, epoch = position.steps, None
@@ -167,14 +168,17 @@ def _trained_epochs(
                 if on_chunk is not None:
                     on_chunk(chunk)
                 if chunk.finished_epoch:
+                    faults = check_health(chunk.state, chunk.epoch)
                     record = {
                         "epoch": chunk.epoch,
                         "dataset": run.dataset.name,
                         **records.flatten_replicas("train_", chunk.metrics),
-                        **(test_record(chunk.state) if _is_tested(shared, chunk.epoch) else {}),
+                        **(test_record(chunk.state) if is_tested(shared, chunk.epoch) else {}),
+                        **({"warnings": list(faults)} if faults else {}),
                         **meter.finish_epoch(),
                     }
                     _save_epoch(run, chunk, record)
+                    progress.show_warnings(faults.values())
                     last = chunk.epoch == shared.epochs
                     epoch = Epoch(chunk.epoch, chunk.state, last, record, recipe)
                 # Moved last, because an interrupt must not save a position that is not recorded.
@@ -219,11 +223,6 @@ def _save_on_interrupt(run: Run, position: _Position) -> Iterator[None]:
         raise
 
 
-def _is_tested(shared: RunOptions, epoch: int) -> bool:
-    """Returns whether an epoch is followed by a test."""
-    return epoch % shared.evaluate_every == 0 or epoch == shared.epochs
-
-
 def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
     """Records a finished epoch, and starts saving its checkpoint."""
     check_folder(run)
@@ -231,27 +230,6 @@ def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None
     records.append_record(run.folder, record, run.board)
     _save(run, chunk.state, chunk.totals, record.get("test_loss", math.inf))
     progress.show_epoch(run.shared.epochs, record)
-
-
-def _make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
-    """Returns a function from a state to the test numbers of its record."""
-    test_examples = devices.put(recipe.test_examples or of_split(run.dataset.test), run.mesh)
-    evaluate = train.make_evaluation(
-        partial(
-            objectives.with_image_errors,
-            objective=recipe.test_objective or recipe.objective,
-            network=recipe.network,
-        ),
-        recipe.test_batch_size,
-        replicas=run.shared.replicas > 1,
-        mesh=run.mesh,
-    )
-
-    def test_record(state: train.State) -> dict[str, Any]:
-        test = evaluate(train.variables_of(state), fixed_keys().evaluation, test_examples)
-        return records.flatten_replicas("test_", test)
-
-    return test_record
 
 
 def _restored_epoch(
