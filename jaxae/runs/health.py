@@ -65,7 +65,9 @@ def make_health_check(run: Run, recipe: Recipe) -> Callable[[train.State, int], 
     It looks after epochs 2, 5, 10, 20, 50, ... and the last, and leaves out faults that the run's
     records name already. A network that cannot be looked at gets none.
     """
-    look = jax.jit(partial(_look, recipe.network))
+    # At full effort, XLA:CPU would compile for longer than the few calls take.
+    effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    look = jax.jit(partial(_look, recipe.network), compiler_options=effort)
     network, shared = recipe.network, run.shared
 
     def check(state: train.State, epoch: int) -> dict[str, str]:
@@ -189,13 +191,14 @@ def _of_code(network: Network, seen: _Seen) -> Fault | None:
 
 def _of_output(seen: _Seen) -> Fault | None:
     """Returns the fault of an output that stays at its mean, if it does."""
-    share = np.asarray(seen.output_variance) / max(float(seen.image_variance), 1e-12)
-    if not share < _SMALL:  # also if it is NaN
+    output, images = float(seen.output_variance), float(seen.image_variance)
+    # Images that are all equal differ by rounding; the output's variance may be NaN.
+    if images < 1e-9 or not output < _SMALL * images:
         return None
     return Fault(
         "constant_output",
         "the output",
-        f"{100 * share:.2g}",
+        f"{100 * output / images:.2g}",
         "hardly depends on the image: its variance is {} % of that of the images",
     )
 

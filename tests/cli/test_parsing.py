@@ -33,7 +33,7 @@ OWN_FLAGS = {
     "fashion": "--latent 7",
     "latent2d": "--latent 3 --images 64 --decay 0.5 --decay-epochs 2 --picture-steps 9",
     "latent3d": "--latent 4 --code 1 -2.5 3 4",
-    "vae": "--latent 5 --beta 2 --binarization static --path 4 9",
+    "vae": "--latent 5 --beta 2 --kl-warmup 1.5 --binarization static --path 4 9",
 }
 NAMES = sorted(OWN_FLAGS)
 

@@ -157,7 +157,7 @@ def test_zeros_of_few_images_and_values_that_are_not_finite_are_not_judged() -> 
     assert faults("vae", scaled(np.nan, "encoder")) == []
 
 
-def test_images_that_are_all_equal_and_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_are_all_equal_and_vectors() -> None:
     images = np.repeat(small_mnist().test.images[:1], 100, axis=0)
     assert faults("plain", scaled(0.0, "decoder"), train.Examples(images)) == []
     vectors = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
@@ -281,7 +281,7 @@ def test_damaged_warnings_are_refused(damage: Any, tmp_path: Path) -> None:
 
 
 class Unusual(nn.Module):
-    """A network without a code; it cannot be applied to 100 images at once, as in a check."""
+    """A network without a code, which can fail when it is checked on 120 images at once."""
 
     fails: bool
 
@@ -301,10 +301,28 @@ def test_a_network_of_ones_own_is_judged_as_far_as_it_can_be(
     go(tmp_path / "run", change=silent, model=Unusual(fails=False))
     assert "the output hardly depends on the image" in capsys.readouterr().err
     run = jaxae.fit(
-        small_fit.SCALED, small_fit.squared_error, out=tmp_path / "own", epochs=2, **small_fit.OWN
+        small_fit.SCALED[:96],
+        small_fit.squared_error,
+        test=small_fit.SCALED[96:],
+        out=tmp_path / "own",
+        epochs=5,
+        batch_size=4,
+        learning_rate=1e-2,
+        **small_fit.OWN,
     )
-    assert "warning" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "warning" not in said
+    assert "no check" not in said
     assert "health_warnings" not in summary_of(run.folder)
+
+
+def test_a_check_that_fails_is_left_out_and_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go(tmp_path / "run", change=lambda variables: variables, model=Unusual(fails=True))
+    said = capsys.readouterr().err
+    assert said == "jaxae: no check of codes and outputs: ValueError: one two\n"
+    assert len(lines_of(tmp_path / "run")) == 2
 
 
 # Healthy networks.
