@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from jaxae.checkpoint.checksums import named_leaves
 from jaxae.checkpoint.folder import check_path, has_set_aside, steps
+from jaxae.checkpoint.reading import AVERAGED
 from jaxae.checkpoint.restoring import best_step, latest_step, load_variables, restore
 from jaxae.checkpoint.saving import (
     delete_after,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jaxae.checkpoint.saving import Checkpointer
 
 __all__ = [
+    "AVERAGED",
     "Checkpointer",
     "best_step",
     "check_path",

@@ -20,6 +20,10 @@ from jaxae.files import Index, convert, decode_json
 
 RETRY_SECONDS = 0.2  # pause before a failed read, as from a network disk, is repeated
 
+AVERAGED = "averaged"
+"""Name of the averaged parameters in a saved tree, which a network is evaluated with if they exist.
+They follow from the state, so restoring the state does not need them."""
+
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's file about a checkpoint, to which we add a description
 
 
@@ -68,13 +72,19 @@ def read(path: Path, like: Any) -> Any:
 
 
 def read_variables(path: Path) -> Any:
-    """Reads and checks the variables of a checkpoint's state; raises `DamagedError` like `read`."""
+    """Reads and checks a checkpoint's variables for evaluation; raises `DamagedError` like `read`.
+
+    The parameters are the averaged ones if the checkpoint has any, else those of the state.
+    """
     saved = read_metadata(path)["leaves"]
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    tree: dict[str, Any] = {"state": {"params": {}, "collections": {}}}
+    has_average = any(name.split("/")[0] == AVERAGED for name in saved)
+    params = (AVERAGED,) if has_average else ("state", "params")
+    collections = ("state", "collections")
+    tree: dict[str, Any] = {"state": {"collections": {}}}
     for name, leaf in saved.items():
         *folders, last = name.split("/")
-        if folders[:2] not in (["state", "params"], ["state", "collections"]):
+        if not any(tuple(folders[: len(kind)]) == kind for kind in (params, collections)):
             continue
         place = tree
         try:
@@ -83,8 +93,9 @@ def read_variables(path: Path) -> Any:
             place[last] = jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=device)
         except (TypeError, ValueError, AttributeError) as error:  # no dtype; a leaf within a leaf
             raise DamagedError(f"its description of {name} does not describe an array") from error
-    state = _read_leaves(path, tree, saved)["state"]
-    return {"params": state["params"], **state["collections"]}
+    found = _read_leaves(path, tree, saved)
+    state = found["state"]
+    return {"params": found[AVERAGED] if has_average else state["params"], **state["collections"]}
 
 
 def _read_leaves(path: Path, abstract: Any, saved: Mapping[str, Any]) -> Any:
@@ -214,9 +225,13 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_fit(path: Path, saved: Mapping[str, Any], like: Any) -> None:
-    """Raises `UserError`, which names the leaf, unless the saved leaves match those of `like`."""
+    """Raises `UserError`, which names the leaf, unless the saved leaves match those of `like`.
+
+    Averaged parameters need not be in `like`.
+    """
     wanted = {name: describe_leaf(leaf) for name, leaf in named_leaves(like).items()}
-    for name in sorted(saved.keys() | wanted.keys()):
+    required = {name for name in saved if name.split("/")[0] != AVERAGED}
+    for name in sorted(required | wanted.keys()):
         if name not in saved or name not in wanted:
             where = "the model and optimizer" if name in wanted else "the checkpoint"
             raise UserError(

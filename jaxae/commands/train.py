@@ -6,19 +6,17 @@ Each member has its own loss; `--help` lists all members with their sources and 
 network takes about a minute for 20 epochs of MNIST on two cores, longer with several samples.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
-import jax
 import numpy as np
-import optax
 
 from jaxae import data, family, likelihoods, models, plots, priors, runs
 from jaxae.cli import run_main
+from jaxae.commands.optimizers import OptimizerName, ScheduleName, make_optimizer, warmup_of
 from jaxae.errors import UserError
 from jaxae.models import lecun, logistic
 from jaxae.network import Network
@@ -87,8 +85,25 @@ class Options:
     binarization: Binarization = "none"
     # number of epochs, or a fraction of one, over which the weight of the KL term grows from 0
     kl_warmup: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"  # learning rate schedule; cosine ends at 0
-    weight_decay: float = 0.0  # weight decay of kernels, decoupled from the gradient as in AdamW
+    # --- optimizer ---
+    # optimizer of the parameters; the default --learning-rate suits each. Muon orthogonalizes the
+    # updates of kernels, which takes wide dense layers several times as long as a step of Adam;
+    # schedule-free is AdamW whose averaged parameters need no schedule
+    optimizer: OptimizerName = "adam"
+    # learning rate schedule: cosine ends at 0, and plateau halves the rate whenever the test loss
+    # has reached no new low in 5 tested epochs
+    schedule: ScheduleName = "constant"
+    # part of all steps in which the rate rises from 0, with --schedule warmup-cosine or --optimizer
+    # schedule-free (default: 0.05)
+    warmup: float | None = None
+    # largest global norm of a gradient; longer ones are scaled down to it (default: no limit)
+    clip: float | None = None
+    # decay of a moving average of the parameters, such as 0.999, which tests, pictures, --load and
+    # jaxae evaluate then use in their place (default: no average)
+    ema: float | None = None
+    # weight decay of kernels, decoupled from the gradient as in AdamW (default: 0.01 with adamw and
+    # muon, else 0)
+    weight_decay: float | None = None
     settings: SettingOptions = SettingOptions()
     run: RunOptions = RunOptions(epochs=20, batch_size=128, learning_rate=1e-3)
 
@@ -110,14 +125,7 @@ def train_member(
     """
     given = {name: value for name, value in asdict(options.settings).items() if value is not None}
     settings = family.choose_settings(options.objective, given)
-    resumed = options.run.resume
-    if resumed is not None and options.schedule == "cosine":
-        before = runs.read_config(resumed).options.run.epochs
-        if before != options.run.epochs:
-            raise UserError(
-                f"--epochs {options.run.epochs}: the learning rate of {resumed} falls to 0 at "
-                f"epoch {before}; leave out --epochs, or start a new run"
-            )
+    _check_epochs(options)
     with runs.start(EXPERIMENT, options, dataset=dataset, how_to_resume=how_to_resume) as run:
         recipe = _make_recipe(options, settings, run)
         for epoch in runs.train_epochs(run, recipe):
@@ -128,6 +136,28 @@ def train_member(
     return run
 
 
+def _check_epochs(options: Options) -> None:
+    """Raises `UserError` if other epochs than before would change a resumed run's learning rate."""
+    folder, epochs = options.run.resume, options.run.epochs
+    if folder is None:
+        return
+    before = runs.read_config(folder).options.run.epochs
+    if before == epochs:
+        return
+    if options.schedule in ("cosine", "warmup-cosine"):
+        reason = f"falls to 0 at epoch {before}"
+    else:
+        rising = warmup_of(options.optimizer, options.schedule, options.warmup)
+        done = options.run.initial_epoch or len(runs.read_records(folder))
+        if done >= rising * max(before, epochs):
+            return
+        reason = f"still rises at epoch {done}, for {rising:g} of all {before} epochs"
+    raise UserError(
+        f"--epochs {epochs}: the learning rate of {folder} {reason}; leave out --epochs, or start "
+        "a new run"
+    )
+
+
 def shows_reconstructions(epoch: runs.Epoch) -> bool:
     """Returns whether an epoch is the last one, or number 1, 2, 5, 10, ..."""
     return epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5")
@@ -135,8 +165,6 @@ def shows_reconstructions(epoch: runs.Epoch) -> bool:
 
 def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:
     """Returns the network, objective and optimizer of a member of the family."""
-    if not 0 <= options.weight_decay < math.inf:
-        raise UserError(f"--weight-decay {options.weight_decay}: give 0 or more")
     if options.latent < 1:
         raise UserError(f"--latent {options.latent}: give 1 or more")
     if min(options.hidden or (1,)) < 1:
@@ -167,16 +195,23 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
     count = len(run.dataset.train.images)
     network = Network(model, likelihood)
     objective = family.make_objective(options.objective, network, settings, images=count)
-    rate = options.run.learning_rate
-    if options.schedule == "cosine":
-        steps = options.run.epochs * steps_in_epoch(
-            count, options.run.batch_size, drop_remainder=options.run.drop_remainder
-        )
-        rate = optax.cosine_decay_schedule(rate, steps)
+    steps = options.run.epochs * steps_in_epoch(
+        count, options.run.batch_size, drop_remainder=options.run.drop_remainder
+    )
+    optimizer = make_optimizer(
+        options.run.learning_rate,
+        steps,
+        optimizer=options.optimizer,
+        schedule=options.schedule,
+        warmup=options.warmup,
+        clip=options.clip,
+        ema=options.ema,
+        weight_decay=options.weight_decay,
+    )
     recipe = runs.Recipe(
         network,
         objective,
-        make_optimizer(rate, options.weight_decay),
+        optimizer,
         collections=member.collections and member.collections(),
         settled_after=settings.get("anneal_steps", 0),
     )
@@ -206,19 +241,6 @@ def _choose_likelihood(options: Options, dataset: data.Dataset) -> likelihoods.L
             "--likelihood bernoulli"
         )
     return likelihood
-
-
-def make_optimizer(
-    rate: optax.ScalarOrSchedule, weight_decay: float
-) -> optax.GradientTransformation:
-    """Returns Adam or, with weight decay, AdamW, which decays kernels but not biases."""
-    if not weight_decay:
-        return optax.adam(rate)
-
-    def kernels(params: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-
-    return optax.adamw(rate, weight_decay=weight_decay, mask=kernels)
 
 
 def _draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:

@@ -5,14 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import flax.linen as nn
 import optax
 from numpy.typing import ArrayLike
 
 from jaxae import cli, data, devices, family, files, runs
-from jaxae.commands import train
+from jaxae.commands import optimizers, train
 from jaxae.errors import Terminated, UserError
 from jaxae.fitting import options as keywords
 from jaxae.fitting.trained_run import TrainedRun, load
@@ -30,6 +30,15 @@ _ELSEWHERE = {
         ("coordinator", "processes", "process"),
         "several processes train with the command jaxae train",
     ),
+}
+
+_OF_OPTAX = {
+    **dict.fromkeys(
+        ("schedule", "warmup", "clip", "weight_decay"),
+        "with an objective of your own, give an optimizer of optax's that has it",
+    ),
+    "ema": "with an objective of your own, give optimizer=jaxae.train.average_params(optimizer, "
+    "decay)",
 }
 
 _ON_DISK = ("data_dir", "sources", "stream", "workers")  # options for data that is not in memory
@@ -71,7 +80,7 @@ def fit(
     model: nn.Module | Network | None = None,
     likelihood: Likelihood | str | None = None,
     test_objective: Objective | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
     collections: Variables | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -99,7 +108,8 @@ def fit(
       likelihood: a likelihood or its name, for a module of one's own or for a member.
       test_objective: what tests measure, for an objective of one's own that trains differently,
         as with dropout; by default the same.
-      optimizer: for an objective of one's own; by default Adam.
+      optimizer: for an objective of one's own, one of optax's, by default Adam; for a member, the
+        name of one, as `--optimizer` takes it.
       collections: for an objective of one's own: initial values of the collections that it updates
         beside those of the model.
       out: the run's folder, which must be new; by default results/EXPERIMENT/TIME.
@@ -122,14 +132,18 @@ def fit(
     own = None
     if isinstance(objective, str):
         parts = {"model": model, "test_objective": test_objective}
-        parts |= {"optimizer": optimizer, "collections": collections}
+        parts |= {"collections": collections}
+        if isinstance(optimizer, str):
+            options["optimizer"] = optimizer
+        else:
+            parts["optimizer"] = optimizer
         _check_member(objective, [part for part in parts if parts[part] is not None])
         defaults = replace(train.Options(), objective=objective)
         options |= {} if likelihood is None else {"likelihood": likelihood}
     else:
         for function in (objective, objective if test_objective is None else test_objective):
             _check_objective(function)
-        _check_optimizer(optimizer, options)
+        optimizer = _check_optimizer(optimizer, options)
         defaults, network = _OwnOptions(), runs.own_network(model, likelihood)
         own = _Own(network, objective, test_objective, optimizer, collections)
     with keywords.worded_for_python(defaults):
@@ -157,6 +171,11 @@ def _check_member(name: str, parts: Sequence[str]) -> None:
         raise UserError(
             f"no member of the family is called {name!r}: {hint} {', '.join(family.FAMILY)}"
         )
+    if "optimizer" in parts:
+        raise UserError(
+            f"an optimizer was given with the member {name}, which takes the name of one: give "
+            f"{' or '.join(get_args(optimizers.OptimizerName))}, or an objective of your own"
+        )
     if parts:
         raise UserError(
             f"{parts[0]} was given with the member {name}, which has its own: leave it out, or "
@@ -174,10 +193,20 @@ def _check_objective(objective: Any) -> None:
         )
 
 
-def _check_optimizer(optimizer: Any, options: Mapping[str, Any]) -> None:
-    """Raises `UserError` for an optimizer that is not optax's, or that another rate is given to."""
+def _check_optimizer(
+    optimizer: Any, options: Mapping[str, Any]
+) -> optax.GradientTransformation | None:
+    """Returns the optimizer for an objective of the user's own, None for Adam.
+
+    Raises `UserError` if it is not optax's, or if another rate is given too.
+    """
     if optimizer is None:
-        return
+        return None
+    if isinstance(optimizer, str):
+        raise UserError(
+            f"the optimizer {optimizer!r} was given by its name, as for the members of the family, "
+            "and this objective is your own: give one of optax's, such as optax.adam(1e-3)"
+        )
     if not isinstance(optimizer, optax.GradientTransformation):
         raise UserError(
             f"an optimizer of type {type(optimizer).__name__} was given: give one of optax's, such "
@@ -188,13 +217,14 @@ def _check_optimizer(optimizer: Any, options: Mapping[str, Any]) -> None:
             "learning_rate is Adam's, and an optimizer was given: give the rate to the optimizer, "
             "and leave learning_rate out"
         )
+    return optimizer
 
 
 def _elsewhere(defaults: Any) -> dict[str, str]:
     """Returns advice, by name, for options that these have not, or that have another place."""
     advice = "it belongs to the members of the family, and this objective is your own"
     others = set(keywords.names_of(train.Options())) - set(keywords.names_of(defaults))
-    return dict.fromkeys(sorted(others), advice) | _ELSEWHERE
+    return dict.fromkeys(sorted(others), advice) | (_OF_OPTAX if others else {}) | _ELSEWHERE
 
 
 def _choose_options(

@@ -80,7 +80,7 @@ def make_health_check(run: Run, recipe: Recipe) -> Callable[[train.State, int], 
             if len(examples.images) < _FEWEST_IMAGES:
                 return {}
             labels = None if network.classes is None else examples.labels
-            variables = devices.local(train.variables_of(state))
+            variables = devices.local(train.evaluation_variables(state))
             for index in range(shared.replicas):
                 own = variables
                 if state.step.ndim:

@@ -23,7 +23,7 @@ class RunOptions:
 
     epochs: int  # number of passes over the training images
     batch_size: int  # number of training images per step
-    learning_rate: float  # learning rate of Adam
+    learning_rate: float  # learning rate of the optimizer
     seed: int = 0  # seed of the initial parameters, the order of the images and the noise
     precision: Literal["float32", "bf16"] = "float32"  # number format that the network computes in
     replicas: int = 1  # number of seeds to train at once, counted up from --seed

@@ -88,8 +88,11 @@ class Epoch:
 
 
 def first_replica(state: train.State) -> train.Variables:
-    """Returns a state's variables on one device, of its first replica if it has several."""
-    variables = devices.local(train.variables_of(state))
+    """Returns a state's variables on one device, of its first replica if it has several.
+
+    The parameters are averaged if its optimizer keeps an average.
+    """
+    variables = train.evaluation_variables(devices.local(state))
     return jax.tree.map(lambda leaf: leaf[0], variables) if state.step.ndim else variables
 
 

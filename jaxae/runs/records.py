@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxae.data import Dataset
 from jaxae.devices import is_first_process
@@ -87,6 +88,15 @@ def flatten_replicas(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
             record[f"{prefix}{name}_std"] = float(values.std(ddof=1))
             record[f"{prefix}{name}_replicas"] = values.tolist()
     return record
+
+
+def watched_loss(record: Mapping[str, Any], replicas: int) -> Float[np.ndarray, "*replicas"]:
+    """Returns the loss of a tested epoch that plateaus are found by, [], or [R] of R replicas.
+
+    It is that of the validation images if there are any, else of the test images.
+    """
+    name = "validation_loss" if "validation_loss" in record else "test_loss"
+    return np.asarray(record[f"{name}_replicas" if replicas > 1 else name], np.float64)
 
 
 def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:

@@ -52,6 +52,13 @@ def starting_point(
     return tree["state"], tree["totals"], untrained
 
 
+def saved_tree(state: train.State, totals: train.Metrics) -> dict[str, Any]:
+    """Returns what a checkpoint holds; restoring it needs only the state and the totals."""
+    averaged = train.averaged_params(state)
+    tree = {"state": state, "totals": totals}
+    return tree if averaged is None else {**tree, checkpoint.AVERAGED: averaged}
+
+
 def _check_untrained(folder: Path) -> None:
     """Raises `UserError` if a run without a checkpoint has trained past its first.
 

@@ -38,7 +38,7 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
     )
 
     def test_record(state: train.State) -> dict[str, Any]:
-        test = evaluate(train.variables_of(state), fixed_keys().evaluation, test_examples)
+        test = evaluate(train.evaluation_variables(state), fixed_keys().evaluation, test_examples)
         return records.flatten_replicas("test_", test)
 
     return test_record

@@ -27,7 +27,7 @@ from jaxae.runs.meter import Meter
 from jaxae.runs.pictures import draw_curves
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Epoch, Recipe, check_range, of_split
-from jaxae.runs.restoring import starting_point
+from jaxae.runs.restoring import saved_tree, starting_point
 from jaxae.runs.testing import is_tested, make_test_record
 from jaxae.train import Examples, check_examples, steps_in_epoch
 
@@ -145,6 +145,7 @@ def _trained_epochs(
         chunk_steps=1 if shared.debug else recipe.chunk_steps,
         drop_remainder=shared.drop_remainder,
         mesh=run.mesh,
+        revise=lambda _: position.state,  # after `_observe`
     )
     size = min(len(examples.images), steps_per_epoch * shared.batch_size)
     images_per_epoch = shared.replicas * size
@@ -177,6 +178,7 @@ def _trained_epochs(
                         **({"warnings": list(faults)} if faults else {}),
                         **meter.finish_epoch(),
                     }
+                    chunk = chunk._replace(state=_observe(run, chunk, record))
                     _save_epoch(run, chunk, record)
                     progress.show_warnings(faults.values())
                     last = chunk.epoch == shared.epochs
@@ -189,8 +191,7 @@ def _trained_epochs(
                 yield epoch
             if devices.asked_to_stop(range(before + 1, position.steps + 1)):
                 raise Terminated
-    tree = {"state": position.state, "totals": position.totals}
-    checkpoint.verify_latest(run.checkpointer, tree)
+    checkpoint.verify_latest(run.checkpointer, saved_tree(position.state, position.totals))
 
 
 @dataclass
@@ -221,6 +222,16 @@ def _save_on_interrupt(run: Run, position: _Position) -> Iterator[None]:
         if not position.saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
             _save(run, position.state, position.totals, math.inf)
         raise
+
+
+def _observe(run: Run, chunk: train.Progress, record: dict[str, Any]) -> train.State:
+    """Returns the state of a finished epoch, whose schedule has observed the loss if it was tested.
+
+    A test that only the last epoch has is not observed: a resumed run with more epochs had none.
+    """
+    if chunk.epoch % run.shared.evaluate_every:
+        return chunk.state
+    return train.observe_loss(chunk.state, records.watched_loss(record, run.shared.replicas))
 
 
 def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
@@ -276,5 +287,5 @@ def _finish(run: Run, untrained: dict[str, Any] | None, epoch: Epoch) -> None:
 
 def _save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:
     """Starts saving a checkpoint."""
-    tree = {"state": state, "totals": totals}
+    tree = saved_tree(state, totals)
     checkpoint.save(run.checkpointer, train.steps_done(state), tree, loss=loss)

@@ -17,6 +17,7 @@ from jaxae.train.arrays import (
     check_floats,
     is_standardized,
 )
+from jaxae.train.averages import average_params, averaged_params, evaluation_variables
 from jaxae.train.batches import (
     Batch,
     Examples,
@@ -29,6 +30,7 @@ from jaxae.train.batches import (
 )
 from jaxae.train.epochs import make_epoch, make_evaluation, make_step, make_training_step, no_totals
 from jaxae.train.loop import Progress, fit, steps_done
+from jaxae.train.plateau import observe_loss, on_plateau
 from jaxae.train.steps import State, init, loss_and_gradient, take_step, variables_of
 from jaxae.train.terms import Metrics, Objective, Terms, Variables, weighted_mean
 from jaxae.train.tiles import ByExample
@@ -45,11 +47,14 @@ __all__ = [
     "Variables",
     "apply_in_parts",
     "as_array",
+    "average_params",
+    "averaged_params",
     "canonicalize",
     "canonicalize_array",
     "check_examples",
     "check_floats",
     "epoch_order",
+    "evaluation_variables",
     "fit",
     "gather",
     "init",
@@ -60,6 +65,8 @@ __all__ = [
     "make_step",
     "make_training_step",
     "no_totals",
+    "observe_loss",
+    "on_plateau",
     "pixels",
     "steps_done",
     "steps_in_epoch",

@@ -3,7 +3,7 @@
 Nothing here depends on a model: `terms` defines objectives and `steps` the step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -69,6 +69,7 @@ def fit(
     chunk_steps: int | None = None,
     drop_remainder: bool = False,
     mesh: Mesh | None = None,
+    revise: Callable[[State], State] | None = None,
 ) -> Iterator[Progress]:
     """Trains from the state's step to the end of the last epoch; yields after each chunk of steps.
 
@@ -76,7 +77,8 @@ def fit(
     within an epoch, give the state and its totals. A state with a leading axis trains that many
     replicas on the same examples, each in its own order: one per core on a CPU, else all at once.
     The devices of a mesh (`devices.data_mesh`) share each batch; its size need not be a multiple of
-    their number.
+    their number. After an epoch has been yielded, `revise` returns the state that the next one
+    begins with, for example by `observe_loss`.
 
     An incomplete last batch is padded with other examples of weight 0, which count only in what a
     network computes from a whole batch, such as the statistics of batch normalization. With
@@ -134,3 +136,5 @@ def fit(
         done = piece.epoch * steps_per_epoch + piece.stop
         if chunk_steps is None or done % chunk_steps == 0 or piece.stop == steps_per_epoch:
             yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)
+        if revise is not None and piece.stop == steps_per_epoch:
+            state = revise(state)
