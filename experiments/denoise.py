@@ -19,6 +19,7 @@ from jaxae.cli import run_main
 from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.runs import RunOptions
+from jaxae.train import Examples
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,17 @@ def main(options: Options) -> None:
             examples = replace(examples, inputs=inputs)
         # The test images are corrupted once, so that all epochs and runs are compared on the same.
         noisy = np.asarray(corrupt(runs.fixed_keys().test_data, test_examples.images))
-        test_examples = replace(test_examples, inputs=noisy)
-        recipe = make_recipe(options, run.shape)
-        recipe = replace(recipe, examples=examples, test_examples=test_examples)
+        test_examples, validation_examples = replace(test_examples, inputs=noisy), None
+        if run.dataset.validation is not None:
+            images = np.asarray(run.dataset.validation.images)
+            inputs = corrupt(runs.fixed_keys().validation_data, images)
+            validation_examples = Examples(images, inputs=np.asarray(inputs))
+        recipe = replace(
+            make_recipe(options, run.shape),
+            examples=examples,
+            test_examples=test_examples,
+            validation_examples=validation_examples,
+        )
         noisy, clean = noisy[:10], run.dataset.test.images[:10]
         for epoch in runs.train_epochs(run, recipe):
             if epoch.number == 1 or epoch.last:

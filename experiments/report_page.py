@@ -299,11 +299,15 @@ def _section(run: Finished, pictures: Path) -> list[str]:
 
 
 def describe_best(summary: dict[str, Any]) -> str:
-    """Returns a sentence about the best test loss."""
-    best, epoch = summary.get("best_test_loss", math.nan), summary.get("best_epoch")
+    """Returns a sentence about the best epoch, the images that chose it, and its losses."""
+    chosen_on = summary.get("best_chosen_on", "test")
+    best, epoch = summary.get(f"best_{chosen_on}_loss", math.nan), summary.get("best_epoch")
     if not math.isfinite(best):
-        return "No test loss is finite."
-    return f"Best test loss {best:.5g} at epoch {epoch}."
+        return f"No {chosen_on} loss is finite."
+    if chosen_on == "test":
+        return f"Best test loss {best:.5g} at epoch {epoch}, which is chosen on the test images."
+    test = summary.get("best_test_loss", math.nan)
+    return f"Best validation loss {best:.5g} at epoch {epoch}, where the test loss is {test:.5g}."
 
 
 def _describe_binarization(config: Config) -> str:

@@ -23,6 +23,7 @@ RETRY_SECONDS = 0.2  # pause before a failed read, as from a network disk, is re
 AVERAGED = "averaged"
 """Name of the averaged parameters in a saved tree, which a network is evaluated with if they exist.
 They follow from the state, so restoring the state does not need them."""
+UNTESTED = sys.float_info.max  # the loss of a checkpoint that was not tested, or not finite
 
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's file about a checkpoint, to which we add a description
 
@@ -211,6 +212,13 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
     if not intact or not math.isfinite(described["loss"]):
         raise DamagedError("its description of the leaves is not what was saved")
     return metadata
+
+
+def step_of_lowest(losses: Mapping[int, float]) -> int:
+    """Returns the step of the lowest loss, the first of several; the latest if none was tested."""
+    lowest = min(losses.values())
+    steps = [step for step, loss in losses.items() if loss == lowest]
+    return max(steps) if lowest == UNTESTED else min(steps)
 
 
 def _read_bytes(path: Path) -> bytes:

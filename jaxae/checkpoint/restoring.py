@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxae.checkpoint.folder import UNREADABLE, check_path, steps
-from jaxae.checkpoint.reading import DamagedError, read, read_metadata, read_variables
+from jaxae.checkpoint.reading import (
+    DamagedError,
+    read,
+    read_metadata,
+    read_variables,
+    step_of_lowest,
+)
 from jaxae.errors import UserError
 
 
@@ -95,7 +101,7 @@ def _read_latest(folder: Path, available: Sequence[int], read_one: Callable[[Pat
 
 
 def best_step(folder: Path, available: Sequence[int]) -> int:
-    """Returns the step of the lowest loss, or the latest if none was tested.
+    """Returns the step of the lowest loss, as `step_of_lowest` does.
 
     Raises `UserError` if all checkpoints are damaged.
     """
@@ -109,4 +115,4 @@ def best_step(folder: Path, available: Sequence[int]) -> int:
         raise UserError(
             f"all checkpoints in {folder} are damaged ({'; '.join(damages)}): give another run"
         )
-    return min(sorted(losses, reverse=True), key=losses.__getitem__)
+    return step_of_lowest(losses)

@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,15 @@ from jaxae.checkpoint.folder import (
     set_aside,
     steps,
 )
-from jaxae.checkpoint.reading import DamagedError, absolute, quiet_failures, read, verify
+from jaxae.checkpoint.reading import (
+    UNTESTED,
+    DamagedError,
+    absolute,
+    quiet_failures,
+    read,
+    step_of_lowest,
+    verify,
+)
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 
@@ -57,11 +65,10 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
     context = ocp.Context()
     context.asynchronous.post_finalization_callback = partial(_verify_unfinished, folder)
     policies = ocp.training.preservation_policies
-    lowest_loss = policies.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1)
     keep = (
         policies.PreserveAll()
         if keep_all
-        else policies.AnyPreservationPolicy([policies.LatestN(2), lowest_loss])
+        else policies.AnyPreservationPolicy([policies.LatestN(2), _LowestLoss()])
     )
     with _clear_errors(folder):
         checkpointer = ocp.training.Checkpointer(
@@ -78,6 +85,17 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
             if alone or not isinstance(sys.exc_info()[1], Exception):
                 with _clear_errors(folder):
                     checkpointer.close()
+
+
+class _LowestLoss:
+    """Orbax's policy that preserves one checkpoint; of equal losses BestN would keep the latest."""
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Returns for each checkpoint whether it is the one that `best_step` chooses."""
+        del context
+        losses = {saved.step: (saved.metrics or {}).get("loss", UNTESTED) for saved in checkpoints}
+        best = step_of_lowest(losses) if losses else None
+        return [saved.step == best for saved in checkpoints]
 
 
 def set_aside_after(checkpointer: "Checkpointer", step: int, reason: str) -> None:
@@ -121,7 +139,7 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
     `UserError` if this save fails, or the previous one, which ran during training.
     """
     # JSON has no infinity, and Orbax treats NaN as the lowest loss.
-    loss = loss if math.isfinite(loss) else sys.float_info.max
+    loss = loss if math.isfinite(loss) else UNTESTED
     described = {"leaves": describe_leaves(tree), "loss": loss}
     metadata: Any = {**described, "crc32": checksum_of_json(described)}
     with _clear_errors(Path(str(checkpointer.directory))):

@@ -110,6 +110,7 @@ def main(options: Options) -> None:
 def draw(
     options: Options,
     *,
+    step: int | None = None,
     network: Network | None = None,
     dataset: data.Dataset | None = None,
 ) -> list[Path]:
@@ -117,6 +118,7 @@ def draw(
 
     Args:
       options: of the command.
+      step: the step of the checkpoint; by default as for `runs.load`.
       network: the run's network, if it is not from `jaxae.models`.
       dataset: the run's dataset; by default it is loaded.
 
@@ -127,7 +129,7 @@ def draw(
         raise UserError(f"--fit-images {options.fit_images}: give 10 or more")
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed}: give 0 or more, and less than 2147483648")
-    trained = evaluate.scaled(runs.load(options.run, model=network))
+    trained = evaluate.scaled(runs.load(options.run, step, model=network))
     config = runs.read_config(options.run)
     dataset = load_dataset(
         options.run,

@@ -11,6 +11,7 @@ from jaxae.data.own import shown as shown_name
 from jaxae.data.reading import Reading
 from jaxae.data.splits import hold_out
 from jaxae.data.streaming import Column, StreamedSplit
+from jaxae.data.validation import hold_out_validation
 from jaxae.data.workers import open_reader
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "find_own",
     "from_arrays",
     "hold_out",
+    "hold_out_validation",
     "load",
     "load_default",
     "open_reader",

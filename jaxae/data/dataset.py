@@ -1,4 +1,4 @@
-"""Datasets: two splits of images and labels, with class names and a fingerprint."""
+"""Datasets: splits of images and labels, with class names and a fingerprint."""
 
 from __future__ import annotations
 
@@ -67,6 +67,8 @@ class Dataset:
         has another one, computed from the names and sizes of its files.
       scaling: how the numbers in the user's data were scaled; None if they were not.
       own: whether the data is the user's own, read from a path.
+      validation: training images that were held out by `hold_out_validation`, which are then not
+        in `train`; None if there are none. The fingerprint is that of the whole dataset.
     """
 
     name: str
@@ -76,6 +78,12 @@ class Dataset:
     fingerprint: str
     scaling: Scaling | None = None
     own: bool = False
+    validation: Split | None = None
+
+    @property
+    def validation_images(self) -> int:
+        """The number of images that are held out for validation."""
+        return 0 if self.validation is None else len(self.validation.images)
 
     @property
     def bundled(self) -> bool:

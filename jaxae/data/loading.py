@@ -18,6 +18,7 @@ from jaxae.data import bundled, decoded, own, prepared, streaming
 from jaxae.data.dataset import MINI_SUFFIX, Dataset
 from jaxae.data.locks import lock
 from jaxae.data.reading import Reading
+from jaxae.data.validation import hold_out_validation
 from jaxae.errors import UserError
 
 
@@ -29,6 +30,7 @@ def load(
     stream: bool = False,
     workers: int = 0,
     reading: Reading = Reading(),
+    validation: int = 0,
 ) -> Dataset:
     """Loads exactly the dataset `name`: a TFDS image dataset, a bundled subset, or your own data.
 
@@ -62,11 +64,27 @@ def load(
       reading: how your own data is read. Of a set of TFDS, `label` names the feature that holds the
         labels, such as "coarse_label" or "attributes/Smiling"; default: "label", else the only
         class label, else there are no labels.
+      validation: number of training images to hold out as the split `validation`, always the same
+        ones; images that are streamed stay on disk.
 
     Raises:
       UserError: the dataset cannot be loaded.
     """
     directory, source_root = _data_directory(data_dir), _source_root(sources)
+    dataset = _load(name, directory, source_root, reading, stream=stream, workers=workers)
+    return hold_out_validation(dataset, validation)
+
+
+def _load(
+    name: str,
+    directory: Path,
+    source_root: Path | None,
+    reading: Reading,
+    *,
+    stream: bool,
+    workers: int,
+) -> Dataset:
+    """Loads a whole dataset from absolute folders, as `load` does."""
     if _is_own(name, directory):
         dataset = own.load(name, reading)
         return streaming.stream_arrays(dataset) if stream else dataset
@@ -138,6 +156,7 @@ def load_default(
     stream: bool = False,
     workers: int = 0,
     reading: Reading = Reading(),
+    validation: int = 0,
 ) -> Dataset:
     """Loads `name`, or its bundled subset if the full dataset is unavailable.
 
@@ -154,6 +173,7 @@ def load_default(
             stream=stream,
             workers=workers,
             reading=reading,
+            validation=validation,
         )
     except prepared.UnobtainableError as error:
         mini = load(name + MINI_SUFFIX)
@@ -162,7 +182,7 @@ def load_default(
             f"({len(mini.train.images)} training, {len(mini.test.images)} test images): {error}",
             file=sys.stderr,
         )
-        return mini
+        return hold_out_validation(mini, validation)
 
 
 def check_data_dir(run: Path, name: str, recorded: str | Path | None, given: Path | None) -> None:

@@ -50,14 +50,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """The examples of a split on disk, in the order that a `Split` has in memory."""
+    """Examples of a split on disk, in the order that a `Split` has in memory."""
 
     source: Source
-    positions: np.ndarray | None = None  # [N], the stored position of each index; None: the index
+    positions: np.ndarray | None = None  # [N], of each index in the source; None: the index
     workers: int = 0  # number of processes that decode
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.source if self.positions is None else self.positions)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,6 +125,12 @@ class Column:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
+
+
+def take(split: StreamedSplit, indices: np.ndarray) -> StreamedSplit:
+    """Returns the examples of a split at indices [N], which stay on disk."""
+    positions = indices if split.positions is None else split.positions[indices]
+    return replace(split, positions=positions)
 
 
 def streamed(split: StreamedSplit) -> Split:

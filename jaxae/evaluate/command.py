@@ -27,7 +27,7 @@ from jaxae.evaluate.judge import LEAST_COMPARED, choose_judge
 from jaxae.evaluate.progress import stage
 from jaxae.evaluate.reconstruction import left_out as left_out_of
 from jaxae.evaluate.references import reference_figures
-from jaxae.evaluate.tables import Results, make_tables
+from jaxae.evaluate.tables import Results, describe_epoch, make_tables
 from jaxae.files import write_json, write_whole
 from jaxae.models import count_parameters
 from jaxae.network import Network, Trained
@@ -41,9 +41,10 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional]  # folder of the run to evaluate
 
     # --- checkpoint ---
-    # epoch of the checkpoint to evaluate, or best for the lowest test loss (default: the latest)
+    # epoch of the checkpoint to evaluate, or best for the lowest validation loss, or test loss if
+    # the run has no validation images (default: the latest, or of a run with --patience the best)
     epoch: int | Literal["best"] | None = None
-    # number of training steps at the checkpoint, in place of --epoch (default: the latest)
+    # number of training steps at the checkpoint, in place of --epoch (default: as for --epoch)
     step: int | Literal["best"] | None = None
 
     # --- estimates ---
@@ -128,9 +129,11 @@ def evaluate_run(
         "dataset": config.dataset.name,
         "examples": "vectors" if images.are_vectors else "images",
         "training_examples": len(images.train.images),
+        "validation_examples": dataset.validation_images,
         "binarization": images.binarization,
         "inputs": "the test images, not corrupted",
         "step": step,
+        "lowest_loss_on": _lowest_loss_on(options.run, step / config.steps_per_epoch),
         "epoch": step / config.steps_per_epoch,
         "replicas": len(networks),
         "settings": asdict(settings),
@@ -180,11 +183,26 @@ def choose_step(options: Options) -> int:
         raise UserError(f"{options.run} has no checkpoint: give a run that has trained")
     if options.epoch is not None and options.step is not None:
         raise UserError("--epoch and --step both choose a checkpoint: give one of them")
-    if "best" in (options.epoch, options.step):
+    if options.epoch is None and options.step is None:
+        best = read_config(options.run).default_step == "best"
+    else:
+        best = "best" in (options.epoch, options.step)
+    if best:
         return checkpoint.best_step(folder, available)
     if isinstance(options.epoch, int):
         return runs.step_of_epoch(options.run, options.epoch, flag="--epoch")
     return checkpoint.latest_step(folder) if options.step is None else int(options.step)
+
+
+def _lowest_loss_on(run: Path, epoch: float) -> str | None:
+    """Returns the images on which an epoch has a run's lowest loss, of those that choose the best.
+
+    They are "validation" or "test"; None if another epoch has it.
+    """
+    best = runs.best_record(read_records(run))
+    if best is None or best["epoch"] != epoch:
+        return None
+    return "validation" if "validation_loss" in best else "test"
 
 
 def load_replicas(
@@ -235,8 +253,9 @@ def write(folder: Path, results: dict[str, Any], page: str) -> None:
 
 
 def print_results(results: Results, folder: Path) -> None:
-    """Prints the tables of an evaluation, what it leaves out, and where it was written."""
+    """Prints the tables of an evaluation, its epoch, what is left out, and where it was written."""
     print(pages.as_text(make_tables(results)), end="\n\n")
+    print(describe_epoch(results))
     for what, why in results["left_out"].items():
         print(f"{what}: left out, because {why}")
     print(f"done: evaluation.json and report.html in {folder}")

@@ -168,7 +168,9 @@ def load_or_train(task: Task, folder: Path | None = None) -> TrainedExtractor:
       folder: the cache; None for the user's cache folder.
     """
     folder = files.cache_folder() / "features" if folder is None else folder
-    key = hashlib.sha256(f"{task.dataset.fingerprint}{task.settings}".encode()).hexdigest()[:16]
+    held_out = task.dataset.validation_images or ""  # it learns from the other training images
+    key = f"{task.dataset.fingerprint}{held_out}{task.settings}"
+    key = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = folder / f"{task.dataset.name.replace('/', '.')}-{task.kind}-{key}.npz"
     if not is_writable(folder):
         return _read(file, task) or train(task)

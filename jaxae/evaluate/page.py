@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxae.evaluate import pictures
 from jaxae.evaluate.figures import EvaluationSettings, NetworkEvaluation
 from jaxae.evaluate.images import Images
-from jaxae.evaluate.tables import Results, make_tables
+from jaxae.evaluate.tables import Results, describe_epoch, make_tables
 from jaxae.network import Trained
 from jaxae.pages import Page
 from jaxae.runs import Config, format_figure, read_records
@@ -47,6 +47,13 @@ def make_page(
         if corrupted
         else ""
     )
+    held_out = results["validation_examples"]
+    validation = (
+        f" Nothing learned from {held_out:,} training {results['examples']} that the run held out "
+        "for validation."
+        if held_out
+        else ""
+    )
     count = len(images.test.images)
     left_out = (f"{what}: left out, because {why}." for what, why in results["left_out"].items())
     return Page(
@@ -63,7 +70,11 @@ def make_page(
             run, trained, images, evaluation.generated, settings.prior
         ),
         scatter=pictures.make_scatter(trained, images),
-        notes=(f"On {count:,} test {results['examples']}, {seen}.{clean}{pictured}", *left_out),
+        notes=(
+            f"On {count:,} test {results['examples']}, {seen}.{clean}{validation}{pictured}",
+            describe_epoch(results),
+            *left_out,
+        ),
         config=json.dumps(config.values, indent=2, ensure_ascii=False),
     )
 

@@ -25,11 +25,12 @@ _ROW_WIDTH = 336  # pixels for images side by side, half of the page's width
 _ROWS = 8  # in a grid of images
 _MOST_CHARTS = 6
 _EPOCHS_SHOWN = 4
+_SPLITS = {"training": "train", "test": "test", "validation": "validation"}
 _CHART_TITLES = {"psnr": "PSNR, dB", "kl": "KL", "negative_elbo": "Negative ELBO"}
 
 
 def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
-    """Returns charts of the loss and other recorded figures by epoch, training and test."""
+    """Returns charts of the loss and other recorded figures by epoch, for all splits."""
     if not lines:
         return ()
     latest = {name: value for line in lines for name, value in line.items()}
@@ -49,7 +50,7 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
             epochs,
             {
                 split: runs.curve(lines, f"{prefix}_{name}")
-                for split, prefix in (("training", "train"), ("test", "test"))
+                for split, prefix in _SPLITS.items()
                 if f"{prefix}_{name}" in latest
             },
         )

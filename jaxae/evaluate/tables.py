@@ -96,6 +96,17 @@ def make_tables(results: Results) -> tuple[Table, ...]:
     return tuple(table for table in tables if table.rows)
 
 
+def describe_epoch(results: Results) -> str:
+    """Returns a sentence about the epoch that is evaluated, and whether it is the run's best."""
+    why = {
+        None: "",
+        "validation": ", which has the lowest validation loss of the run",
+        "test": ", which has the lowest test loss of the run: if it was chosen for that, its test "
+        "figures are too good",
+    }[results["lowest_loss_on"]]
+    return f"Evaluated after epoch {results['epoch']:.4g}{why}."
+
+
 def _pca_note(results: Results) -> str:
     """Returns in words what PCA is fitted to; nothing without PCA."""
     if not any(name.startswith("pca_") for name in results["references"]):

@@ -216,7 +216,7 @@ class TrainedRun:
         )
         dataset = self._dataset(dataset)
         with worded_for_python(train.Options()):
-            return latents.draw(options, network=self.network, dataset=dataset)
+            return latents.draw(options, step=self.step, network=self.network, dataset=dataset)
 
     def _dataset(self, given: data.Dataset | None) -> data.Dataset:
         """Returns the dataset given, the one in memory, or the one that the run's config names."""
@@ -236,14 +236,15 @@ class TrainedRun:
                 f"a dataset of type {type(dataset).__name__} was given: give the Dataset that "
                 "jaxae.data.load or jaxae.data.from_arrays returns"
             )
-        return dataset
+        return data.hold_out_validation(dataset, self.config.dataset.validation_images)
 
     def _repr_html_(self) -> str:
         lines = runs.read_records(self.folder)
+        line = next((line for line in lines if self._is_after(line["epoch"])), {})
         figures = [
-            (name.replace("_", " "), runs.format_figure(lines[-1], name))
-            for name in ("epoch", "train_loss", "test_loss", "test_mse")
-            if lines and name in lines[-1]
+            (name.replace("_", " "), runs.format_figure(line, name))
+            for name in ("epoch", "train_loss", "validation_loss", "test_loss", "test_mse")
+            if name in line
         ]
         if (self.folder / "evaluation.json").exists():
             evaluated = runs.read_evaluation(self.folder).figures
@@ -261,6 +262,10 @@ class TrainedRun:
         config = self.config
         objective = config.options.objective or config.experiment
         return pages.render_summary(f"{objective} on {config.dataset.name}", figures, pictures)
+
+    def _is_after(self, epoch: int) -> bool:
+        """Returns whether the checkpoint is that of the end of an epoch."""
+        return epoch * self.config.steps_per_epoch == self.step
 
     def _reconstructions(self) -> list[pages.Picture]:
         """Draws test images above their reconstructions, or takes what the run drew last."""
@@ -300,8 +305,8 @@ def _column(values: list[Any]) -> np.ndarray:
 
 
 def _draw_loss(lines: list[dict[str, Any]]) -> pages.Picture:
-    """Draws training and test loss over the epochs."""
-    series = {split: runs.curve(lines, f"{split}_loss") for split in ("train", "test")}
+    """Draws the losses of all splits over the epochs."""
+    series = runs.loss_curves(lines)
     picture = plots.curves([line["epoch"] for line in lines], series, "loss", "")
     return pages.Picture(picture, "loss by epoch")
 
@@ -318,7 +323,8 @@ def load(
 
     Args:
       folder: the run's folder.
-      step: the step of a checkpoint, or "best" for the lowest test loss; by default the latest.
+      step: the step of a checkpoint, or "best" for the lowest validation loss, or test loss if the
+        run has no validation images; by default the latest, or of a run with --patience the best.
       replica: the replica to load, if the run has several.
       model: the network that was trained, or its module, if it is not from `jaxae.models`.
       likelihood: the likelihood of that module, or its name.
@@ -327,8 +333,9 @@ def load(
       UserError: as `jaxae.runs.load` does.
     """
     folder = Path(folder)
-    runs.read_config(folder)  # whose error is the clearest if the folder is no run
+    config = runs.read_config(folder)  # whose error is the clearest if the folder is no run
     checkpoints = folder / "checkpoints"
+    step = config.default_step if step is None else step
     if step is None:
         step = checkpoint.latest_step(checkpoints)
     elif step == "best":

@@ -23,9 +23,16 @@ from jaxae.runs.options import (
 )
 from jaxae.runs.pictures import draw_reconstructions, save_picture
 from jaxae.runs.progress import skip_failed_picture
-from jaxae.runs.reading import curve, format_figure, read_evaluation, read_records, read_summary
+from jaxae.runs.reading import (
+    curve,
+    format_figure,
+    loss_curves,
+    read_evaluation,
+    read_records,
+    read_summary,
+)
 from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstruction_recipe
-from jaxae.runs.records import flatten_replicas, pictures_by_epoch
+from jaxae.runs.records import best_record, flatten_replicas, pictures_by_epoch, watched_loss
 from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
 from jaxae.runs.training import train_epochs
 from jaxae.runs.warmup import with_kl_warmup
@@ -43,6 +50,7 @@ __all__ = [
     "RunOptions",
     "SavedDataset",
     "add_to_summary",
+    "best_record",
     "binarized_test",
     "binarized_train",
     "check_dataset",
@@ -61,6 +69,7 @@ __all__ = [
     "initial_state",
     "load",
     "load_dataset",
+    "loss_curves",
     "of_split",
     "own_network",
     "own_path",
@@ -78,6 +87,7 @@ __all__ = [
     "start",
     "step_of_epoch",
     "train_epochs",
+    "watched_loss",
     "with_binarization",
     "with_kl_warmup",
     "words_of",

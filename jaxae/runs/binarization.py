@@ -1,4 +1,4 @@
-"""Binarized images: training images at each step or once, test images always once."""
+"""Binarized images: training images at each step or once, all others always once."""
 
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,13 @@ def binarized_train(dataset: data.Dataset) -> Examples:
     return _binarize_once(dataset.train, seeds.fixed_keys().train_data)
 
 
+def binarized_validation(dataset: data.Dataset) -> Examples | None:
+    """Returns the validation images binarized once, with a key of their own; None without any."""
+    if dataset.validation is None:
+        return None
+    return _binarize_once(dataset.validation, seeds.fixed_keys().validation_data)
+
+
 def _binarize_once(split: data.Split, key: jax.Array) -> Examples:
     """Returns a split as examples whose pixels are 0 or 255."""
     images = jax.jit(objectives.binarize)(key, np.asarray(split.images))
@@ -34,9 +41,9 @@ def _binarize_once(split: data.Split, key: jax.Array) -> Examples:
 def with_binarization(recipe: Recipe, dataset: data.Dataset, binarization: Binarization) -> Recipe:
     """Returns a recipe for binarized images.
 
-    `dynamic` draws the training pixels at each step, `static` draws them once. Test images are
-    always binarized once, and the test objective stays the same. Raises `UserError` if streamed
-    images would have to be binarized once.
+    `dynamic` draws the training pixels at each step, `static` draws them once. Validation and test
+    images are always binarized once, and the test objective stays the same. Raises `UserError` if
+    streamed training images would have to be binarized once.
     """
     if binarization == "none":
         return recipe
@@ -49,6 +56,7 @@ def with_binarization(recipe: Recipe, dataset: data.Dataset, binarization: Binar
         recipe,
         test_objective=recipe.test_objective or recipe.objective,
         test_examples=binarized_test(dataset),
+        validation_examples=binarized_validation(dataset),
     )
     if binarization == "dynamic":
         objective = partial(objectives.dynamically_binarized, objective=recipe.objective)

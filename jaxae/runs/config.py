@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxae import data, files
 from jaxae.errors import UserError
@@ -17,13 +17,14 @@ class SavedDataset:
     """The dataset that a run was trained on."""
 
     name: str
-    train_images: Count
+    train_images: Count  # without those held out for validation
     test_images: Count
     image_shape: tuple[Count, ...]  # of an image or a vector
     fingerprint: str
     classes: Index | None = None  # their number; older runs do not keep it
     own: bool = False  # whether it is the user's own data
     scaling: data.Scaling | None = None
+    validation_images: Index = 0  # older runs hold none out
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class _SavedRunOptions:
     dataset: str | None = None
     data_dir: str | None = None
     stream: bool = False
+    patience: Count | None = None
     reading: data.Reading = data.Reading()
 
 
@@ -94,6 +96,11 @@ class Config:
         """The first device that the run was trained on."""
         return next(iter(self.devices), "an unknown device")
 
+    @property
+    def default_step(self) -> Literal["best"] | None:
+        """The checkpoint to take by default: the best of a run with --patience, else the latest."""
+        return None if self.options.run.patience is None else "best"
+
 
 def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
     """Raises `UserError` if a dataset has other content than the one a run was trained on."""
@@ -112,7 +119,10 @@ def describe_changes(config: Config, dataset: data.Dataset) -> str | None:
         return None
     shape = dataset.train.images.shape[1:]
     found = {
-        "training images": (expected.train_images, len(dataset.train.images)),
+        "training images": (
+            expected.train_images + expected.validation_images,
+            len(dataset.train.images) + dataset.validation_images,
+        ),
         "test images": (expected.test_images, len(dataset.test.images)),
         "the shape": (data.sides_of(expected.image_shape), data.sides_of(shape)),
         "classes": (expected.classes, len(dataset.class_names)),

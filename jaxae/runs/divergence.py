@@ -101,7 +101,10 @@ def warn_of_losses(
     lost = [
         str(record["epoch"])
         for record in records
-        if not all(math.isfinite(record.get(name, 0)) for name in ("train_loss", "test_loss"))
+        if not all(
+            math.isfinite(record.get(name, 0))
+            for name in ("train_loss", "validation_loss", "test_loss")
+        )
     ]
     if lost:
         listed = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")

@@ -4,7 +4,7 @@ config.json      options, dataset, versions, devices, git commit
 metrics.jsonl    one line per epoch
 pictures/        PNG, each with its caption as metadata
 checkpoints/     the full state, by step: the latest two and the best
-summary.json     the last epoch's numbers, the parameter count, the training time
+summary.json     the last epoch's numbers, the parameter count, the training time, the best epoch
 """
 
 import contextlib
@@ -89,6 +89,7 @@ def start(
     examples = dataset if isinstance(dataset, data.Dataset) else _load_dataset(shared, dataset)
     if shared.restored is not None:
         examples = check_restorable(shared, experiment, examples)
+    examples = data.hold_out_validation(examples, shared.validation)
     mesh = data_mesh(shared.devices)
     mesh = mesh if mesh.size > 1 else None
     # Path.exists raises for a name that is too long, which new_folder reports better.

@@ -36,7 +36,8 @@ def load(
 
     Args:
       folder: the run's folder.
-      step: the step of a checkpoint, or "best" for the lowest test loss; by default the latest.
+      step: the step of a checkpoint, or "best" for the lowest validation loss, or test loss if the
+        run has no validation images; by default the latest, or of a run with --patience the best.
       replica: the replica to load, if the run has several.
       model: the network that was trained, or its module, if it is not from `jaxae.models`.
       likelihood: the likelihood of that module, or its name.
@@ -65,6 +66,7 @@ def load(
         )
     if not isinstance(replica, int) or not 0 <= replica < count:
         raise UserError(f"replica {replica} of {folder}: give one from 0 to {count - 1}")
+    step = config.default_step if step is None else step
     variables = checkpoint.load_variables(folder / "checkpoints", step)
     problem = _misfit(expected, variables, count)
     if problem is not None:
@@ -190,12 +192,13 @@ def load_dataset(
 ) -> data.Dataset:
     """Loads the dataset that a run was trained on, from the given places or the user's defaults.
 
-    One that is given is only checked. `path` is that of the user's own data, by default where it
-    was last read. Raises `UserError` if the dataset cannot be found, or if its content has changed.
+    Its validation images are held out, as they were for the run. One that is given is only checked
+    and divided like that. `path` is that of the user's own data, by default where it was last read.
+    Raises `UserError` if the dataset cannot be found, or if its content has changed.
     """
     if given is not None:
         check_dataset(folder, config, given)
-        return given
+        return data.hold_out_validation(given, config.dataset.validation_images)
     shared, trained_on = config.options.run, config.dataset
     if trained_on.own:
         name = own_path(folder, trained_on, path)
@@ -211,6 +214,7 @@ def load_dataset(
         name, data_dir=data_dir, sources=sources, stream=shared.stream, reading=shared.reading
     )
     check_dataset(folder, config, dataset)
+    dataset = data.hold_out_validation(dataset, trained_on.validation_images)
     return replace(dataset, name=trained_on.name)
 
 

@@ -30,6 +30,12 @@ class RunOptions:
     # leave out an incomplete last batch; each epoch leaves out other images
     drop_remainder: bool = False
     evaluate_every: int = 1  # number of epochs between two tests; the last epoch is always tested
+    # stop after this many tested epochs in a row without a new lowest validation loss, or without a
+    # new lowest test loss if there is no --validation (default: train all epochs)
+    patience: int | None = None
+    # number of training images to hold out, the same ones in each run: they are tested like the
+    # test images, and choose the best checkpoint in their place
+    validation: int = 0
     # dataset to train on: a name from TFDS, spelled exactly, or data of your own: the path of a
     # folder of pictures, or of an .npz, .npy or .csv file, or hf:NAME from Hugging Face (default:
     # the experiment's own)
@@ -99,6 +105,8 @@ OPTION_GROUPS = {
         "replicas",
         "drop_remainder",
         "evaluate_every",
+        "validation",
+        "patience",
     ),
     "data": ("dataset", "data_dir", "sources", "stream", "workers"),
     "data of your own": tuple(field.name for field in dataclasses.fields(data.Reading)),
@@ -120,6 +128,7 @@ OPTION_GROUPS = {
 _FREE_ON_RESUME = {
     "epochs",
     "evaluate_every",
+    "patience",
     "data_dir",
     "sources",
     "out",
@@ -143,6 +152,15 @@ def check_options(run: RunOptions) -> None:
     for name in ("epochs", "batch_size", "replicas", "evaluate_every"):
         if getattr(run, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(run, name)}: give 1 or more")
+    if run.patience is not None and run.patience < 1:
+        raise UserError(
+            f"--patience {run.patience}: give 1 or more, or leave it out to train all epochs"
+        )
+    if run.validation < 0:
+        raise UserError(
+            f"--validation {run.validation}: give the number of training images to hold out, 0 or "
+            "more"
+        )
     if run.workers < 0:
         raise UserError(f"--workers {run.workers}: give 0 or more")
     if run.workers and not run.stream:

@@ -29,11 +29,11 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
 
 
 def draw_curves(run: Run) -> None:
-    """Draws training and test loss over the recorded epochs, if any; replicas as mean and std."""
+    """Draws the losses of all splits over the recorded epochs, if any; replicas as mean and std."""
     lines = reading.read_records(run.folder)
     if not lines:
         return
-    series = {split: reading.curve(lines, f"{split}_loss") for split in ("train", "test")}
+    series = reading.loss_curves(lines)
     epochs = [line["epoch"] for line in lines]
     title = f"{run.experiment} on {run.dataset.name}"
     with skip_failed_picture("curves"):

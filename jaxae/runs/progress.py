@@ -52,9 +52,10 @@ def show_loss(bar: "tqdm", chunk: Progress, epochs: int, done: int) -> None:
 
 def show_epoch(epochs: int, record: Mapping[str, object]) -> None:
     """Prints an epoch's record as one line."""
-    tested = "test_loss" in record
+    tested, validated = "test_loss" in record, "validation_loss" in record
     show_line(
         f"epoch {record['epoch']}/{epochs}  train loss {record['train_loss']:.5g}  "
+        + (f"validation loss {record['validation_loss']:.5g}  " if validated else "")
         + (f"test loss {record['test_loss']:.5g}  " if tested else "")
         + (f"test mse {record['test_mse']:.5g}  " if tested else "")
         + f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"

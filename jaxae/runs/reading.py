@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,14 @@ from jaxae.files import Count, convert, decode_json, read_json, unfit
 
 _LARGEST = 1e300  # the range of a plot overflows beyond this
 
-_MEASURED = ("train_", "test_", "best_", "seconds", "training_")  # prefixes of numbers' names
+_MEASURED = (
+    "train_",
+    "validation_",
+    "test_",
+    "best_",
+    "seconds",
+    "training_",
+)  # prefixes of numbers' names
 
 _OF_AN_EPOCH = ("epoch", "train_loss", "seconds")  # not every epoch is tested
 _OF_A_RUN = ("epoch", "test_loss", "parameters", "training_seconds")  # also of a loaded run
@@ -97,6 +104,10 @@ def _check_figure(name: str, value: Any) -> Any:
     """Returns a figure: a count, a list over replicas, names, text, or a number."""
     if name in ("epoch", "parameters", "best_epoch"):
         return convert(Count | None if name == "best_epoch" else Count, value, name)
+    if name == "best_chosen_on":
+        return convert(Literal["validation", "test"], value, name)
+    if name == "stopped_early":
+        return convert(bool, value, name)
     if name.endswith("_replicas"):
         numbers = convert(tuple[float | None, ...], value, name)
         if not numbers:
@@ -126,6 +137,13 @@ def curve(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     for index, row in enumerate(rows):
         values[: len(row), index] = row
     return values
+
+
+def loss_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Returns the losses over epochs by split, [R, E] each; without validation if there is none."""
+    validated = any("validation_loss" in line for line in lines)
+    splits = ("train", "test", "validation") if validated else ("train", "test")
+    return {split: curve(lines, f"{split}_loss") for split in splits}
 
 
 def format_figure(figures: Mapping[str, Any], name: str) -> str:

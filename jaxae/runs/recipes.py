@@ -26,6 +26,7 @@ class Recipe:
     test_objective: train.Objective | None = None
     examples: Examples | None = None  # for training; None: the dataset's
     test_examples: Examples | None = None  # None: the dataset's
+    validation_examples: Examples | None = None  # None: the dataset's, if it holds any out
     test_batch_size: int = 500  # not the run's, so that test numbers of runs are comparable
     chunk_steps: int | None = None  # as in train.fit
     collections: train.Variables | None = None  # initial values of the objective's own

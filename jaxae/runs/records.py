@@ -3,12 +3,11 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxae.data import Dataset
 from jaxae.devices import is_first_process
@@ -46,6 +45,7 @@ def write_config(
             "dataset": {
                 "name": dataset.name,
                 "train_images": len(dataset.train.images),
+                "validation_images": dataset.validation_images,
                 "test_images": len(dataset.test.images),
                 "image_shape": dataset.train.images.shape[1:],
                 "fingerprint": dataset.fingerprint,
@@ -90,15 +90,6 @@ def flatten_replicas(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def watched_loss(record: Mapping[str, Any], replicas: int) -> Float[np.ndarray, "*replicas"]:
-    """Returns the loss of a tested epoch that plateaus are found by, [], or [R] of R replicas.
-
-    It is that of the validation images if there are any, else of the test images.
-    """
-    name = "validation_loss" if "validation_loss" in record else "test_loss"
-    return np.asarray(record[f"{name}_replicas" if replicas > 1 else name], np.float64)
-
-
 def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
     """Appends an epoch's line to metrics.jsonl, and its numbers to the board if there is one."""
     if not is_first_process():
@@ -126,22 +117,50 @@ def _show_on_board(record: dict[str, Any], board: Any) -> None:
 def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None:
     """Writes summary.json: the last record, parameter count, training time and best epoch.
 
-    The faults that training has warned of are listed under another name than an epoch's own.
+    `best_chosen_on` names the images whose loss chose the best epoch: "validation" or "test".
+    `best_test_loss` is the test loss of that epoch; only if it was chosen on test images, it is
+    the lowest of all. `health_warnings` lists the faults that training has warned of.
     """
     lines = read_records(folder)
     faults = [fault for line in lines for fault in line.get("warnings", ())]
     record = {name: value for name, value in record.items() if name != "warnings"}
-    finite = [line for line in lines if math.isfinite(line.get("test_loss", math.nan))]
-    best = min(finite, key=lambda line: line["test_loss"], default=None)
+    best, validated = best_record(lines), "validation_loss" in record
+    losses = ("validation_loss", "test_loss") if validated else ("test_loss",)
     summary = {
         **record,
         **({"health_warnings": faults} if faults else {}),
         "parameters": parameters,
         "training_seconds": sum(line["seconds"] for line in lines),
         "best_epoch": best and best["epoch"],
-        "best_test_loss": best and best["test_loss"],
+        **{f"best_{name}": best and best[name] for name in losses},
+        "best_chosen_on": "validation" if validated else "test",
     }
     write_json(folder / "summary.json", summary)
+
+
+def is_tested(record: Mapping[str, Any]) -> bool:
+    """Returns whether the epoch of a record was followed by a test."""
+    return "test_loss" in record
+
+
+def watched_loss(record: Mapping[str, Any]) -> Any:
+    """Returns the loss of an epoch that decides: on validation images, else on test images.
+
+    It is a number, or a list over replicas; NaN if the epoch was not tested.
+    """
+    name = "validation_loss" if "validation_loss" in record else "test_loss"
+    return record.get(f"{name}_replicas", record.get(name, math.nan))
+
+
+def mean_watched_loss(record: Mapping[str, Any]) -> float:
+    """Returns the mean over replicas of the loss that chooses the best epoch."""
+    return float(np.mean(watched_loss(record)))
+
+
+def best_record(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Returns the record of the lowest watched loss, the first if several have it; None if none."""
+    finite = [line for line in lines if math.isfinite(mean_watched_loss(line))]
+    return min(finite, key=mean_watched_loss, default=None)
 
 
 def pictures_by_epoch(folder: Path) -> dict[int, Path]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxae import checkpoint, devices, train
 from jaxae.errors import UserError
+from jaxae.runs.config import read_config
 from jaxae.runs.folder import Run, step_of_epoch
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Recipe
@@ -46,7 +47,10 @@ def starting_point(
         print(f"{restored} was stopped before its first checkpoint: it starts anew", flush=True)
         return state, totals, untrained
     epoch = run.shared.initial_epoch
-    step = None if epoch is None else step_of_epoch(restored, epoch)
+    if epoch is not None:
+        step = step_of_epoch(restored, epoch)
+    else:
+        step = None if run.shared.resume else read_config(restored).default_step
     tree = {"state": state, "totals": totals}
     tree = checkpoint.restore(restored / "checkpoints", tree, step)
     return tree["state"], tree["totals"], untrained

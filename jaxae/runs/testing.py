@@ -1,10 +1,14 @@
-"""Tests of a network after an epoch: on which examples, and what is recorded."""
+"""Tests of a run: the same measurements of test images and, if there are any, validation images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from jaxae import devices, objectives, train
+from jaxae.data import Column
 from jaxae.runs import records
 from jaxae.runs.folder import Run
 from jaxae.runs.options import RunOptions
@@ -13,8 +17,8 @@ from jaxae.runs.seeds import fixed_keys
 from jaxae.train import Examples
 
 
-def is_tested(shared: RunOptions, epoch: int) -> bool:
-    """Returns whether an epoch is followed by a test."""
+def is_due(shared: RunOptions, epoch: int) -> bool:
+    """Returns whether an epoch is to be followed by a test."""
     return epoch % shared.evaluate_every == 0 or epoch == shared.epochs
 
 
@@ -24,8 +28,17 @@ def examples_of_tests(run: Run, recipe: Recipe) -> Examples:
 
 
 def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[str, Any]]:
-    """Returns a function from a state to the test numbers of its record."""
-    test_examples = devices.put(examples_of_tests(run, recipe), run.mesh)
+    """Returns a function from a state to the validation and test numbers of its record.
+
+    Both sets of images are kept on the devices, also those of a streamed dataset.
+    """
+    examples = {"test_": examples_of_tests(run, recipe)}
+    validation = recipe.validation_examples
+    if validation is None and run.dataset.validation is not None:
+        validation = of_split(run.dataset.validation)
+    if validation is not None:
+        examples = {"validation_": _in_memory(validation), **examples}
+    examples = {prefix: devices.put(each, run.mesh) for prefix, each in examples.items()}
     evaluate = train.make_evaluation(
         partial(
             objectives.with_image_errors,
@@ -38,7 +51,20 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
     )
 
     def test_record(state: train.State) -> dict[str, Any]:
-        test = evaluate(train.evaluation_variables(state), fixed_keys().evaluation, test_examples)
-        return records.flatten_replicas("test_", test)
+        variables, record = train.evaluation_variables(state), {}
+        for prefix, each in examples.items():
+            measured = evaluate(variables, fixed_keys().evaluation, each)
+            record |= records.flatten_replicas(prefix, measured)
+        return record
 
     return test_record
+
+
+def _in_memory(examples: Examples) -> Examples:
+    """Returns examples whose images and labels are read if they are on disk."""
+    images, labels = (
+        np.asarray(column) if isinstance(column, Column) else column
+        for column in (examples.images, examples.labels)
+    )
+    assert images is not None
+    return replace(examples, images=images, labels=labels)

@@ -28,7 +28,8 @@ from jaxae.runs.pictures import draw_curves
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Epoch, Recipe, check_range, of_split
 from jaxae.runs.restoring import saved_tree, starting_point
-from jaxae.runs.testing import is_tested, make_test_record
+from jaxae.runs.stopping import describe_stop, records_until, warn_of_test_images
+from jaxae.runs.testing import is_due, make_test_record
 from jaxae.train import Examples, check_examples, steps_in_epoch
 
 
@@ -40,8 +41,9 @@ def train_epochs(
 ) -> Iterator[Epoch]:
     """Trains a run, and yields each finished epoch once it is recorded.
 
-    A run that is loaded, or resumed with nothing left to train, yields one epoch. A run that is
-    resumed after an epoch yields that epoch again. After Ctrl-C the state is saved as it is, and
+    A run that is loaded, or resumed with nothing left to train, yields one epoch. With --patience
+    the run's last epoch may come before that of --epochs. A run that is resumed after an epoch
+    yields that epoch again. After Ctrl-C the state is saved as it is, and
     resuming continues from there. The loop over epochs may be left early: each is saved.
 
     Args:
@@ -69,8 +71,14 @@ def train_epochs(
         state, totals, untrained = starting_point(run, recipe, examples, test_record)
     finish = partial(_finish, run, untrained)
     done, all_steps = train.steps_done(state), shared.epochs * steps_per_epoch
-    _open_records(run, recipe, done, steps_per_epoch)
-    if shared.load is not None or done >= all_steps:
+    stop = None
+    if done < all_steps and done % steps_per_epoch == 0:
+        stop = describe_stop(records_until(run.folder, done // steps_per_epoch), shared.patience)
+    ended = shared.load is not None or done >= all_steps or stop is not None
+    _open_records(run, recipe, done, steps_per_epoch, ended=ended)
+    if stop is not None:
+        progress.show_line(stop)
+    if ended:
         epoch = _restored_epoch(run, recipe, state, totals, test_record, last=True)
         finish(epoch)
         yield epoch
@@ -83,8 +91,12 @@ def train_epochs(
     )
 
 
-def _open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> None:
+def _open_records(
+    run: Run, recipe: Recipe, done: int, steps_per_epoch: int, *, ended: bool
+) -> None:
     """Writes config.json, and drops a resumed run's records of epochs that it will train again.
+
+    The summary of a run that has ended stays until the next one is written.
 
     Before anything is written, raises `UserError` if a resumed run has already trained for more
     epochs than are asked for, or if its records are damaged.
@@ -99,7 +111,7 @@ def _open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> 
                 "or more"
             )
         read_records(run.folder)
-        if done < all_steps:
+        if not ended:
             records.remove_summary(run.folder)
     records.write_config(
         run.folder,
@@ -113,6 +125,8 @@ def _open_records(run: Run, recipe: Recipe, done: int, steps_per_epoch: int) -> 
         standardized=recipe.standardized,
     )
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
+    if shared.patience is not None and run.dataset.validation is None and shared.load is None:
+        warn_of_test_images()
     if shared.resume is not None:
         if shared.initial_epoch is not None:
             checkpoint.delete_after(run.checkpointer, done)
@@ -134,6 +148,7 @@ def _trained_epochs(
 ) -> Iterator[Epoch]:
     """Trains from a state to the end of the last epoch, and verifies the last checkpoint."""
     shared = run.shared
+    lines = records_until(run.folder, train.steps_done(state) // steps_per_epoch)
     chunks = train.fit(
         state,
         examples,
@@ -155,7 +170,7 @@ def _trained_epochs(
     check_health = make_health_check(run, recipe)
     with progress.open_bar(all_images, meter.images) as bar, _save_on_interrupt(run, position):
         for chunk, seconds in progress.timed(chunks):
-            before, epoch = position.steps, None
+            before, epoch, stop = position.steps, None, None
             with keep_interrupts():
                 meter.count(progress.images_done(chunk, images_per_epoch), seconds)
                 progress.show_loss(bar, chunk, shared.epochs, meter.images)
@@ -174,23 +189,30 @@ def _trained_epochs(
                         "epoch": chunk.epoch,
                         "dataset": run.dataset.name,
                         **records.flatten_replicas("train_", chunk.metrics),
-                        **(test_record(chunk.state) if is_tested(shared, chunk.epoch) else {}),
+                        **(test_record(chunk.state) if is_due(shared, chunk.epoch) else {}),
                         **({"warnings": list(faults)} if faults else {}),
                         **meter.finish_epoch(),
                     }
                     chunk = chunk._replace(state=_observe(run, chunk, record))
                     _save_epoch(run, chunk, record)
                     progress.show_warnings(faults.values())
+                    lines.append(record)
                     last = chunk.epoch == shared.epochs
-                    epoch = Epoch(chunk.epoch, chunk.state, last, record, recipe)
+                    stop = None if last else describe_stop(lines, shared.patience)
+                    ends = last or stop is not None
+                    epoch = Epoch(chunk.epoch, chunk.state, ends, record, recipe)
                 # Moved last, because an interrupt must not save a position that is not recorded.
                 position.move_to(chunk)
+                if stop is not None:
+                    progress.show_line(stop)
                 if epoch is not None and epoch.last:
                     finish(epoch)
             if epoch is not None:
                 yield epoch
             if devices.asked_to_stop(range(before + 1, position.steps + 1)):
                 raise Terminated
+            if stop is not None:
+                break
     checkpoint.verify_latest(run.checkpointer, saved_tree(position.state, position.totals))
 
 
@@ -231,7 +253,7 @@ def _observe(run: Run, chunk: train.Progress, record: dict[str, Any]) -> train.S
     """
     if chunk.epoch % run.shared.evaluate_every:
         return chunk.state
-    return train.observe_loss(chunk.state, records.watched_loss(record, run.shared.replicas))
+    return train.observe_loss(chunk.state, records.watched_loss(record))
 
 
 def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
@@ -239,7 +261,7 @@ def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None
     check_folder(run)
     # The line is written first, because resuming drops lines ahead of the checkpoint.
     records.append_record(run.folder, record, run.board)
-    _save(run, chunk.state, chunk.totals, record.get("test_loss", math.inf))
+    _save(run, chunk.state, chunk.totals, records.mean_watched_loss(record))
     progress.show_epoch(run.shared.epochs, record)
 
 
@@ -262,12 +284,12 @@ def _restored_epoch(
     recorded = [line for line in read_records(run.folder) if line["epoch"] == epoch]
     fresh = {"epoch": epoch, "dataset": run.dataset.name}
     record = recorded[-1] if recorded else fresh
-    late = bool(recorded) and last and "test_loss" not in record
+    late = bool(recorded) and last and not records.is_tested(record)
     if late or not recorded:
         record = {**record, **test_record(state)}
     if late:
         records.replace_record(run.folder, record, run.board)
-        _save(run, state, totals, record["test_loss"])
+        _save(run, state, totals, records.mean_watched_loss(record))
     return Epoch(epoch, state, last, record, recipe)
 
 
@@ -278,8 +300,10 @@ def _finish(run: Run, untrained: dict[str, Any] | None, epoch: Epoch) -> None:
     """
     divergence = describe_divergence(epoch.record, untrained)
     warning = {} if divergence is None else {"warning": divergence}
+    early = run.shared.load is None and epoch.number < run.shared.epochs
+    stopped = {"stopped_early": True} if early else {}
     parameters = count_parameters(epoch.variables)
-    records.write_summary(run.folder, {**epoch.record, **warning}, parameters)
+    records.write_summary(run.folder, {**epoch.record, **stopped, **warning}, parameters)
     draw_curves(run)
     if devices.is_first_process():
         warn_of_losses(run.folder, read_records(run.folder) or [epoch.record], divergence)
