@@ -86,9 +86,9 @@ class Options:
     # number of epochs, or a fraction of one, over which the weight of the KL term grows from 0
     kl_warmup: float = 0.0
     # --- optimizer ---
-    # optimizer of the parameters; the default --learning-rate suits each. Muon orthogonalizes the
-    # updates of kernels, which takes wide dense layers several times as long as a step of Adam;
-    # schedule-free is AdamW whose averaged parameters need no schedule
+    # optimizer of the parameters. muon orthogonalizes the updates of kernels, which takes several
+    # times as long for wide dense layers; the default --learning-rate suits it. schedule-free is
+    # AdamW whose averaged parameters need no schedule; --learning-rate 0.0025 to 0.005 suits it
     optimizer: OptimizerName = "adam"
     # learning rate schedule: cosine ends at 0, and plateau halves the rate whenever the test loss
     # has reached no new low in 5 tested epochs

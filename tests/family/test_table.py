@@ -299,17 +299,6 @@ def assert_trained_by(result: tuple[tuple[Array, train.Terms], Any]) -> None:
         assert np.any(leaf), path
 
 
-@pytest.mark.slow
-def test_weight_decay_applies_only_to_kernels() -> None:
-    optimizer = train_command.make_optimizer(0.1, 0.5)
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
-    nothing = jax.tree.map(jnp.zeros_like, params)
-    with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
-        updates, _ = optimizer.update(nothing, optimizer.init(params), params)
-    expected = {"kernel": jnp.full((2, 2), -0.05), "bias": jnp.zeros(2)}
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), updates, expected)
-
-
 def test_settings_default_to_the_table() -> None:
     assert family.choose_settings("beta-tc", {}) == {"beta": 6.0}
     assert family.choose_settings("vq", {"decay": 0.9})["decay"] == 0.9

@@ -72,7 +72,25 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a member that none is like": (lambda: fit(objective="x"), "give one of reconstruction, deno"),
     "a number as objective": (lambda: fit(objective=3), "objective of type int was given"),
     "a model with a member": (lambda: fit(model=Normalized()), "model was given with the member v"),
-    "an optimizer with a member": (lambda: fit(optimizer=optax.adam(1)), "optimizer was given wi"),
+    "an optimizer with a member": (
+        lambda: fit(optimizer=optax.adam(1)),
+        "optimizer was given with the member vae, .*give adam or adamw or muon or schedule-free",
+    ),
+    "an unknown optimizer": (lambda: fit(optimizer="sgd"), "optimizer is 'sgd'; expected one of a"),
+    "an average out of range": (lambda: fit(ema=1.0), "^ema=1.0: give 0 or more, and less than 1"),
+    "a warm-up of a constant": (
+        lambda: fit(warmup=0.1),
+        '^warmup=0.1: schedule="constant" has no warm-up',
+    ),
+    "a schedule of schedule-free": (
+        lambda: fit(optimizer="schedule-free", schedule="cosine"),
+        '^schedule="cosine": optimizer="schedule-free" averages',
+    ),
+    "an average of an own optimizer": (lambda: own(ema=0.9), "ema is not .*train.average_params"),
+    "a schedule of an own optimizer": (
+        lambda: own(schedule="cosine"),
+        "schedule is not an option .*optimizer of optax's",
+    ),
     "no model": (lambda: own(model=None), "no model was given: give a Flax Linen module"),
     "a class as model": (lambda: own(model=Normalized), "the class Normalized .*Normalized()"),
     "a function as model": (lambda: own(model=squared_error), "model of type function was given"),
@@ -88,7 +106,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "no likelihood": (lambda: own(likelihood=None), "no likelihood .*: give one of bernoulli"),
     "an unknown likelihood": (lambda: own(likelihood="x"), "no likelihood 'x': give one of bern"),
     "two likelihoods": (lambda: own(model=NETWORK), "given with a Network, which has one"),
-    "an optimizer's name": (lambda: own(optimizer="adam"), "optimizer of type str was given"),
+    "an optimizer's name": (lambda: own(optimizer="adam"), "the optimizer 'adam' was given by"),
     "a test objective with a member": (
         lambda: fit(test_objective=squared_error),
         "test_objective was given with the member vae",
