@@ -31,7 +31,7 @@ def hold_out_validation(dataset: Dataset, count: int) -> Dataset:
     if before and before != count:
         raise UserError(
             f"--validation {count}: {before} images of {dataset.name} are held out already; give "
-            f"--validation {before}, or the whole dataset"
+            f"the whole dataset, or --validation {before}"
         )
     if before:
         return dataset

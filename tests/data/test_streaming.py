@@ -144,6 +144,27 @@ def test_streamed_training_equals_training_from_memory(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stream_without_its_validation_images_trains_as_from_memory(
+    way: str, load: partial[data.Dataset], stream: Callable[[str], data.Dataset]
+) -> None:
+    whole, divided = load(), data.hold_out_validation(stream(way), 9)
+    resident = data.hold_out_validation(whole, 9)
+    assert divided.validation is not None
+    assert resident.validation is not None
+    assert isinstance(divided.validation.images, data.Column)
+    for name in ("images", "labels"):
+        held_out, expected = getattr(divided.validation, name), getattr(resident.validation, name)
+        np.testing.assert_array_equal(np.asarray(held_out), expected)
+    for left, right in zip(
+        fit(divided.train, new_state(0), chunk_steps=4),
+        fit(resident.train, new_state(0), chunk_steps=4),
+        strict=True,
+    ):
+        assert_same(left, right)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_steps", [4, None])
 def test_streamed_padding_is_that_in_memory(
     chunk_steps: int | None, load: partial[data.Dataset]

@@ -16,6 +16,7 @@ import pytest
 
 import jaxae
 from jaxae import data, files, runs
+from jaxae.errors import UserError
 from jaxae.runs import RunOptions, environment, records
 from support.commands import REPOSITORY
 
@@ -75,6 +76,7 @@ def test_config_has_the_options_the_dataset_and_the_environment(
     assert config["dataset"] == {
         "name": "fashion_mnist_mini",
         "train_images": 5000,
+        "validation_images": 0,
         "test_images": 1000,
         "image_shape": [28, 28, 1],
         "fingerprint": dataset.fingerprint,
@@ -248,9 +250,54 @@ def test_summary_has_the_last_record_the_best_epoch_and_the_time(tmp_path: Path)
         "training_seconds": 1.5,
         "best_epoch": 2,
         "best_test_loss": 0.5,
+        "best_chosen_on": "test",
         "pca_test_mse": 0.125,
     }
     assert names_in(tmp_path) == ["metrics.jsonl", "summary.json"]
+
+
+def test_validation_images_choose_the_best_epoch_if_there_are_any(tmp_path: Path) -> None:
+    for epoch, loss in enumerate((3.0, 2.0, 2.5), 1):
+        records.append_record(tmp_path, epoch_record(epoch, validation_loss=loss), None)
+    records.write_summary(tmp_path, epoch_record(3, validation_loss=2.5), parameters=12)
+    summary = runs.read_summary(tmp_path)
+    assert (summary["best_epoch"], summary["best_validation_loss"]) == (2, 2.0)
+    assert summary["best_test_loss"] == 1 / 2  # of the second epoch, where the third has 1 / 3
+    assert summary["best_chosen_on"] == "validation"
+
+
+@pytest.mark.parametrize(
+    ("record", "expected", "mean"),
+    [
+        ({"test_loss": 2.0}, 2.0, 2.0),
+        ({"test_loss": 2.0, "validation_loss": 3.0}, 3.0, 3.0),
+        ({"test_loss": 2.0, "test_loss_replicas": [1.0, 3.0]}, [1.0, 3.0], 2.0),
+        (
+            {"test_loss": 2.0, "validation_loss": 4.0, "validation_loss_replicas": [3.0, 5.0]},
+            [3.0, 5.0],
+            4.0,
+        ),
+        ({"train_loss": 2.0}, math.nan, math.nan),
+    ],
+)
+def test_the_loss_that_decides_is_that_of_validation_if_there_is_one(
+    record: dict[str, Any], expected: Any, mean: float
+) -> None:
+    np.testing.assert_equal(runs.watched_loss(record), expected)
+    np.testing.assert_equal(records.mean_watched_loss(record), mean)
+
+
+@pytest.mark.parametrize("changed", [{"best_chosen_on": "luck"}, {"stopped_early": 1}])
+def test_a_summary_with_an_unknown_choice_is_refused(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    append_epochs(tmp_path, 1)
+    records.write_summary(tmp_path, epoch_record(1), parameters=12)
+    records.add_to_summary(tmp_path, {"stopped_early": True})
+    assert runs.read_summary(tmp_path)["stopped_early"] is True
+    records.add_to_summary(tmp_path, changed)
+    with pytest.raises(UserError, match=next(iter(changed))):
+        runs.read_summary(tmp_path)
 
 
 @pytest.mark.parametrize("diverged", [math.nan, math.inf])
