@@ -13,6 +13,8 @@ Writes these pictures of six test images, or of those that --images names, to RU
   standard deviations
 - neighbors.png: each image, its five nearest training images by code, and the five by pixels
 
+The network is that of the latest checkpoint, or of a run with --patience that of the best.
+
 A picture that cannot be drawn, such as arithmetic without labels, is left out, and a line says why.
 Of vectors, which have no picture, there is only codes.png: the codes of test vectors in the plane.
 

@@ -215,7 +215,8 @@ def test_the_best_checkpoint_is_taken_unless_another_one_is_named(
     assert (
         choose_step(replace(options, epoch=END)) == choose_step(replace(options, step=end)) == end
     )
-    for chosen, epoch in (({}, BEST), ({"initial_epoch": END}, END)):
+    cases: list[tuple[dict[str, Any], int]] = [({}, BEST), ({"initial_epoch": END}, END)]
+    for chosen, epoch in cases:
         (loaded,) = stop(load=stopped, out=tmp_path / str(epoch), **chosen)
         assert (loaded.number, loaded.last) == (epoch, True)
         summary = summary_of(tmp_path / str(epoch))
@@ -278,7 +279,8 @@ def test_a_run_that_is_killed_before_its_summary_ends_when_it_is_resumed(
 def test_a_stopped_run_stays_stopped_unless_it_may_wait_longer(
     stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for changed in ({"epochs": 7}, {"patience": 1}):
+    changes: list[dict[str, Any]] = [{"epochs": 7}, {"patience": 1}]
+    for changed in changes:
         assert [epoch.number for epoch in stop(resume=stopped, **changed)] == [END]
         assert "no lower validation loss for 3 tested epochs" in capsys.readouterr().out
     assert summary_of(stopped)["stopped_early"] is True
