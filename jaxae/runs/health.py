@@ -27,6 +27,7 @@ _MOST_IMAGES = 512
 _FEWEST_IMAGES = 20  # with fewer, a variance says too little
 _FEWEST_FOR_ZEROS = 100  # images; a number that is rarely above 0 may be 0 in fewer
 _FEWEST_STEPS = 100  # before, hardly any network has learned to tell images apart
+_FEWEST_STEPS_OF_CODEBOOK = 500  # scalars that are rounded start from a few codes alone
 _FEW = 0.1  # the share of a code, or of a codebook, that is hardly any of it
 _SMALL = 0.01  # the variance of an output, as a share of the images', that is hardly any
 
@@ -69,10 +70,12 @@ def make_health_check(run: Run, recipe: Recipe) -> Callable[[train.State, int], 
     effort = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     look = jax.jit(partial(_look, recipe.network), compiler_options=effort)
     network, shared = recipe.network, run.shared
+    fewest = _FEWEST_STEPS if network.quantizer is None else _FEWEST_STEPS_OF_CODEBOOK
+    fewest = max(fewest, recipe.settled_after)
 
     def check(state: train.State, epoch: int) -> dict[str, str]:
-        steps = max(_FEWEST_STEPS, recipe.settled_after)
-        if not _is_checked(epoch, last=epoch == shared.epochs) or train.steps_done(state) < steps:
+        checked = _is_checked(epoch, last=epoch == shared.epochs)
+        if not checked or train.steps_done(state) < fewest:
             return {}
         found: dict[str, dict[int, Fault]] = {}
         with progress.skip_failed("check of codes and outputs"):
