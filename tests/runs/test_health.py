@@ -20,7 +20,7 @@ from jaxae.commands import train as command
 from jaxae.family import FAMILY
 from jaxae.models import Autoencoder, Design
 from jaxae.network import Network
-from jaxae.runs import RunOptions, health
+from jaxae.runs import RunOptions, health, restoring
 from support import small_fit, small_run
 from support.small_run import lines_of, summary_of
 
@@ -193,8 +193,8 @@ def go(
     if "resume" in options:
         shared.pop("out")
     with pytest.MonkeyPatch.context() as patch:
-        made = runs.restoring.initial_state
-        patch.setattr(runs.restoring, "initial_state", partial(changed_state, made, change))
+        made = restoring.initial_state
+        patch.setattr(restoring, "initial_state", partial(changed_state, made, change))
         with runs.start(
             "small", small_run.Options(RunOptions(**shared)), dataset=small_mnist()
         ) as run:
