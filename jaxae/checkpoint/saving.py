@@ -138,7 +138,7 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
     The loss decides which checkpoint is the best; a non-finite loss is never the best. Raises
     `UserError` if this save fails, or the previous one, which ran during training.
     """
-    # JSON has no infinity, and Orbax treats NaN as the lowest loss.
+    # JSON has no infinity, and NaN is neither lower nor higher than another loss.
     loss = loss if math.isfinite(loss) else UNTESTED
     described = {"leaves": describe_leaves(tree), "loss": loss}
     metadata: Any = {**described, "crc32": checksum_of_json(described)}

@@ -240,7 +240,8 @@ class TrainedRun:
 
     def _repr_html_(self) -> str:
         lines = runs.read_records(self.folder)
-        line = next((line for line in lines if self._is_after(line["epoch"])), {})
+        steps = self.config.steps_per_epoch
+        line = next((line for line in lines[::-1] if line["epoch"] * steps <= self.step), {})
         figures = [
             (name.replace("_", " "), runs.format_figure(line, name))
             for name in ("epoch", "train_loss", "validation_loss", "test_loss", "test_mse")
@@ -262,10 +263,6 @@ class TrainedRun:
         config = self.config
         objective = config.options.objective or config.experiment
         return pages.render_summary(f"{objective} on {config.dataset.name}", figures, pictures)
-
-    def _is_after(self, epoch: int) -> bool:
-        """Returns whether the checkpoint is that of the end of an epoch."""
-        return epoch * self.config.steps_per_epoch == self.step
 
     def _reconstructions(self) -> list[pages.Picture]:
         """Draws test images above their reconstructions, or takes what the run drew last."""

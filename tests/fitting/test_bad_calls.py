@@ -67,6 +67,13 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "an unknown scale": (lambda: fit(DIGITS, scale="unit"), "scale is 'unit'; expected one of min"),
     "a size of arrays": (lambda: fit(size=(8,)), "size does not apply to arrays in memory"),
     "streamed arrays": (lambda: fit(stream=True), "stream is for data that is read from disk"),
+    "all images held out": (lambda: fit(validation=120), r"^validation=120: .* give 0 to \d+$"),
+    "fewer than no image held out": (lambda: fit(validation=-1), "^validation=-1: give the number"),
+    "a divided Dataset": (
+        lambda: fit(data.hold_out_validation(SET, 20)),
+        "^validation=0: 20 images of arrays are held out already; give the whole dataset, or v",
+    ),
+    "no patience": (lambda: fit(patience=0), "^patience=0: give 1 or more"),
     # The objective, its model and its parts.
     "an unknown member": (lambda: fit(objective="vea"), "called 'vea': did you mean vae"),
     "a member that none is like": (lambda: fit(objective="x"), "give one of reconstruction, deno"),
