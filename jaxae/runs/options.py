@@ -57,8 +57,8 @@ class RunOptions:
     restart: bool = False
     # folder of a run to evaluate and draw instead of training (default: train)
     load: Path | None = None
-    # epoch of the checkpoint to load, or to resume from; --resume deletes later checkpoints
-    # (default: the latest; to load, of a run with --patience the best)
+    # epoch of the checkpoint to load, or to resume from; --resume deletes later checkpoints, and
+    # --load takes the best of a run with --patience (default: the latest)
     initial_epoch: int | None = None
     tensorboard: bool = False  # also write TensorBoard event files
     compilation_cache: bool = True  # keep compiled programs, so that the next start is faster
