@@ -166,9 +166,9 @@ _EVALUATION = "evaluation.json"
 
 def page_of(finished: Sequence[Finished], peers: Peers, pictures: Path) -> list[str]:
     """Returns the parts of the page, and copies the pictures that it shows."""
-    sections = ["\n".join(_section(run, pictures)) for run in finished]
+    sections = ["\n".join(section(run, pictures)) for run in finished]
     compared = _compared(finished, peers)
-    parts = [_INTRODUCTION, _environment(finished), _table(finished, peers), compared, *sections]
+    parts = [_INTRODUCTION, _environment(finished), table(finished, peers), compared, *sections]
     return [part for part in parts if part]
 
 
@@ -195,7 +195,7 @@ def _environment(finished: Sequence[Finished]) -> str:
     return "\n".join(f"- {', '.join(labels)}: {place}" for place, labels in by_place.items())
 
 
-def _table(finished: Sequence[Finished], peers: Peers) -> str:
+def table(finished: Sequence[Finished], peers: Peers) -> str:
     """Returns a table with a row for each run."""
     head = ["recipe", "epochs", "seeds", "train loss", "test loss", "test MSE"]
     head += ["PyTorch: seeds", "train loss", "test loss", "test MSE"]
@@ -261,7 +261,7 @@ def _epochs(run: Finished) -> str:
     return f"{trained}" if trained == whole else f"{trained} of {whole}"
 
 
-def _section(run: Finished, pictures: Path) -> list[str]:
+def section(run: Finished, pictures: Path) -> list[str]:
     """Returns a run's heading, command, figures and pictures as lines; copies the pictures."""
     config, summary = run.config, run.summary
     lines = [

@@ -68,8 +68,10 @@ OBJECTIVES = {
 def test_the_table_has_every_objective() -> None:
     functions = inspect.getmembers(objectives, inspect.isfunction)
     made = {n for n, f in functions if inspect.signature(f).return_annotation is Terms}
-    # The others are in the family's table, and are tested with it.
-    assert made - set(OBJECTIVES) <= {function_of(member) for member in FAMILY.values()}
+    # The others are in the family's table, and are tested with it, or in test_warmup.py.
+    assert made - set(OBJECTIVES) - {"kl_warmup"} <= {
+        function_of(member) for member in FAMILY.values()
+    }
     assert set(OBJECTIVES) <= made
 
 

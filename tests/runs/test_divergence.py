@@ -16,7 +16,7 @@ from jaxae import checkpoint, runs, train
 from jaxae.errors import UserError
 from jaxae.runs.divergence import describe_divergence
 from jaxae.train import Batch, Examples, epoch_order
-from report import describe_best
+from report_page import describe_best
 from support import small_run
 from support.small_run import go, lines_of
 

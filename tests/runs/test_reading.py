@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import jaxae
-import report as report_of_runs
+import report_page
 from jaxae import checkpoint, cli, data, runs
 from jaxae.checkpoint import reading
 from jaxae.checkpoint.reading import METADATA
@@ -159,9 +159,9 @@ def read_as_resumed(run: Path) -> None:
 
 def read_as_report(run: Path) -> None:
     """Reads a run as experiments/report.py does."""
-    finished = report_of_runs.read(run)
-    report_of_runs.table([finished])
-    report_of_runs.section(finished, run)
+    finished = report_page.read(run)
+    report_page.table([finished], {})
+    report_page.section(finished, run)
 
 
 def outcome(read: Callable[[Path], Any], run: Path) -> str:

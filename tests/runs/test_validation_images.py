@@ -20,6 +20,7 @@ from jaxae.evaluate.tables import describe_epoch
 from jaxae.files import read_json
 from jaxae.network import Network
 from jaxae.runs import RunOptions, with_binarization
+from report_page import describe_best
 from support import small_run
 from support.experiments import options_of
 from support.small_fit import DIGITS, LABELS, OPTIONS
@@ -193,13 +194,12 @@ def test_a_page_says_which_epoch_it_is_about(chosen_on: str | None, expected: st
 
 
 def test_the_results_say_what_chose_the_best_epoch() -> None:
-    report = sys.modules[options_of("report").__module__]
     old = {"best_test_loss": 2.0, "best_epoch": 3}
     by_test = {**old, "best_chosen_on": "test"}
     by_validation = {**old, "best_chosen_on": "validation", "best_validation_loss": 1.5}
-    assert "which is chosen on the test images" in report.describe_best(old)
-    assert report.describe_best(by_test) == report.describe_best(old)
-    assert report.describe_best(by_validation) == (
+    assert "which is chosen on the test images" in describe_best(old)
+    assert describe_best(by_test) == describe_best(old)
+    assert describe_best(by_validation) == (
         "Best validation loss 1.5 at epoch 3, where the test loss is 2."
     )
 
