@@ -198,7 +198,7 @@ def test_drop_ins_example_encodes(checkout):
 
 @pytest.mark.slow
 def test_shell_commands_run_in_order(checkout):
-    commands, _ = blocks(EXPERIMENTS, "sh")
+    commands, *_ = blocks(EXPERIMENTS, "sh")
     assert all("_mini" in output for output in run_all(commands, checkout))
     assert (checkout / "results/fashion/again/summary.json").exists()
 
@@ -221,8 +221,15 @@ def run_all(commands: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
+def test_a_member_is_trained_with_a_schedule_and_an_average(checkout):
+    _, commands, _ = blocks(EXPERIMENTS, "sh")
+    run_all(commands, checkout)
+    assert (checkout / "results/family/averaged/summary.json").exists()
+
+
+@pytest.mark.slow
 def test_a_member_is_trained_evaluated_and_drawn(checkout):
-    _, commands = blocks(EXPERIMENTS, "sh")
+    *_, commands = blocks(EXPERIMENTS, "sh")
     run_all(commands, checkout)
     folder = checkout / "results/family/first"
     assert {"evaluation.json", "report.html"} <= {path.name for path in folder.iterdir()}

@@ -1,5 +1,6 @@
 """Averaged parameters against plain loops, and the variables that a state is evaluated with."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_replicas_are_averaged_like_separate_states(kind: str) -> None:
 def test_a_step_that_is_not_finite_leaves_the_average() -> None:
     optimizer = train.average_params(optax.sgd(0.1), 0.5)
     before = states(optimizer, 2)[-1]
-    bad = batch().replace(images=jnp.full((4, 2, 2, 1), jnp.inf))
+    bad = replace(batch(), images=jnp.full((4, 2, 2, 1), jnp.inf))
     after, _ = train.take_step(before, bad, objective=objective, optimizer=optimizer)
     assert after.skipped == 1
     jax.tree.map(np.testing.assert_array_equal, evaluated(after), evaluated(before))

@@ -1,5 +1,6 @@
 """A learning rate that is halved when losses reach no new low."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ def new_state(optimizer: optax.GradientTransformation = OPTIMIZER) -> State:
 def rate(state: State, optimizer: optax.GradientTransformation = OPTIMIZER) -> Any:
     """Returns the learning rate of the next step."""
     gradient = jax.tree.map(jnp.ones_like, state.params)
+    updates: Any
     updates, _ = optimizer.update(gradient, state.optimizer_state, state.params)
     return -updates["x"][0]
 
@@ -104,7 +106,7 @@ def test_a_fit_continues_from_the_state_that_is_revised_after_each_epoch() -> No
         batch_size=4,
         chunk_steps=1,
     )
-    start = new_state().replace(params={"x": jnp.array([100.0, 100.0])})
+    start = replace(new_state(), params={"x": jnp.array([100.0, 100.0])})
     chunks = list(fit(start, epochs=PATIENCE + 3, revise=revise))
     # After the last epoch is yielded, the generator ends.
     assert observed == [2 * epoch for epoch in range(1, PATIENCE + 4)]
