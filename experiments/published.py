@@ -18,6 +18,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,8 +38,11 @@ from published_tables import TABLES, Job, jobs_of
 class Options:
     """Reproduces a table of published numbers."""
 
-    # table to make: vae, iwae, deep, pca, rae or pictures
-    table: Annotated[Literal["vae", "iwae", "deep", "pca", "rae", "pictures"], tyro.conf.Positional]
+    # table to make: vae, iwae, deep, deep-settings, pca, rae or pictures
+    table: Annotated[
+        Literal["vae", "iwae", "deep", "deep-settings", "pca", "rae", "pictures"],
+        tyro.conf.Positional,
+    ]
 
     # --- training ---
     # number of epochs of each training (default: as many as two cores can train)
@@ -133,8 +137,9 @@ def _measure(job: Job, dataset: str, options: Options) -> _Row:
     jobs.train(["-m", "jaxae", "train"], how, folder, epochs)
     config, figures = read_config(folder), read_summary(folder)
     pixels = math.prod(config.dataset.image_shape)
-    for suffix in ("", "_std"):
-        figures[f"squared_error{suffix}"] = pixels * figures.get(f"test_mse{suffix}", math.nan)
+    for prefix, suffix in product(("", "validation_"), ("", "_std")):
+        mse = figures.get(f"{prefix or 'test_'}mse{suffix}", math.nan)
+        figures[f"{prefix}squared_error{suffix}"] = pixels * mse
     _, columns, _ = TABLES[options.table]
     if not columns.keys() <= figures.keys():
         figures |= _evaluate(folder, options.table, places)

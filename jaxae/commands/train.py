@@ -90,8 +90,9 @@ class Options:
     # times as long for wide dense layers; the default --learning-rate suits it. schedule-free is
     # AdamW whose averaged parameters need no schedule; --learning-rate 0.0025 to 0.005 suits it
     optimizer: OptimizerName = "adam"
-    # learning rate schedule: cosine ends at 0, and plateau halves the rate whenever the test loss
-    # has reached no new low in 5 tested epochs
+    # learning rate schedule: cosine ends at 0, and plateau halves the rate whenever the loss of the
+    # validation images, or without any of the test images, has reached no new low in 5 tested
+    # epochs
     schedule: ScheduleName = "constant"
     # part of all steps in which the rate rises from 0, with --schedule warmup-cosine or --optimizer
     # schedule-free (default: 0.05)

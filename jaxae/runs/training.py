@@ -1,13 +1,8 @@
 """Training of a run, whose epochs are recorded and saved."""
 
-import contextlib
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import jax
 
 from jaxae import checkpoint, devices, train
 from jaxae.errors import Terminated, UserError
@@ -19,12 +14,13 @@ from jaxae.runs.divergence import (
     describe_divergence,
     warn_of_losses,
 )
-from jaxae.runs.folder import Run, check_folder
+from jaxae.runs.folder import Run
 from jaxae.runs.health import make_health_check
 from jaxae.runs.interrupts import keep_interrupts
 from jaxae.runs.loading import describe_network
 from jaxae.runs.meter import Meter
 from jaxae.runs.pictures import draw_curves
+from jaxae.runs.position import Position, save, save_epoch, save_on_interrupt
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Epoch, Recipe, check_range, of_split
 from jaxae.runs.restoring import saved_tree, starting_point
@@ -164,11 +160,11 @@ def _trained_epochs(
     )
     size = min(len(examples.images), steps_per_epoch * shared.batch_size)
     images_per_epoch = shared.replicas * size
-    position = _Position(state, totals, saved=shared.resume is not None)
+    position = Position(state, totals, saved=shared.resume is not None)
     meter = Meter(position.steps * images_per_epoch // steps_per_epoch)
     all_images = shared.epochs * images_per_epoch
     check_health = make_health_check(run, recipe)
-    with progress.open_bar(all_images, meter.images) as bar, _save_on_interrupt(run, position):
+    with progress.open_bar(all_images, meter.images) as bar, save_on_interrupt(run, position):
         for chunk, seconds in progress.timed(chunks):
             before, epoch, stop = position.steps, None, None
             with keep_interrupts():
@@ -194,7 +190,7 @@ def _trained_epochs(
                         **meter.finish_epoch(),
                     }
                     chunk = chunk._replace(state=_observe(run, chunk, record))
-                    _save_epoch(run, chunk, record)
+                    save_epoch(run, chunk, record)
                     progress.show_warnings(faults.values())
                     lines.append(record)
                     last = chunk.epoch == shared.epochs
@@ -216,36 +212,6 @@ def _trained_epochs(
     checkpoint.verify_latest(run.checkpointer, saved_tree(position.state, position.totals))
 
 
-@dataclass
-class _Position:
-    """The state and totals to save if the run is interrupted now."""
-
-    state: train.State
-    totals: train.Metrics
-    saved: bool  # whether a checkpoint holds it already
-
-    @property
-    def steps(self) -> int:
-        """The number of steps taken."""
-        return train.steps_done(self.state)
-
-    def move_to(self, chunk: train.Progress) -> None:
-        """Moves to the end of a chunk, which a checkpoint holds if it finished an epoch."""
-        self.state, self.totals, self.saved = chunk.state, chunk.totals, chunk.finished_epoch
-
-
-@contextlib.contextmanager
-def _save_on_interrupt(run: Run, position: _Position) -> Iterator[None]:
-    """Saves the position when Ctrl-C or SIGTERM ends the block, unless a checkpoint holds it."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        # Only Terminated stops several processes after the same step.
-        if not position.saved and (jax.process_count() == 1 or isinstance(stop, Terminated)):
-            _save(run, position.state, position.totals, math.inf)
-        raise
-
-
 def _observe(run: Run, chunk: train.Progress, record: dict[str, Any]) -> train.State:
     """Returns the state of a finished epoch, whose schedule has observed the loss if it was tested.
 
@@ -254,15 +220,6 @@ def _observe(run: Run, chunk: train.Progress, record: dict[str, Any]) -> train.S
     if chunk.epoch % run.shared.evaluate_every:
         return chunk.state
     return train.observe_loss(chunk.state, records.watched_loss(record))
-
-
-def _save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
-    """Records a finished epoch, and starts saving its checkpoint."""
-    check_folder(run)
-    # The line is written first, because resuming drops lines ahead of the checkpoint.
-    records.append_record(run.folder, record, run.board)
-    _save(run, chunk.state, chunk.totals, records.mean_watched_loss(record))
-    progress.show_epoch(run.shared.epochs, record)
 
 
 def _restored_epoch(
@@ -289,7 +246,7 @@ def _restored_epoch(
         record = {**record, **test_record(state)}
     if late:
         records.replace_record(run.folder, record, run.board)
-        _save(run, state, totals, records.mean_watched_loss(record))
+        save(run, state, totals, records.mean_watched_loss(record))
     return Epoch(epoch, state, last, record, recipe)
 
 
@@ -307,9 +264,3 @@ def _finish(run: Run, untrained: dict[str, Any] | None, epoch: Epoch) -> None:
     draw_curves(run)
     if devices.is_first_process():
         warn_of_losses(run.folder, read_records(run.folder) or [epoch.record], divergence)
-
-
-def _save(run: Run, state: train.State, totals: train.Metrics, loss: float) -> None:
-    """Starts saving a checkpoint."""
-    tree = saved_tree(state, totals)
-    checkpoint.save(run.checkpointer, train.steps_done(state), tree, loss=loss)

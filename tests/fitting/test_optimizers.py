@@ -15,7 +15,7 @@ from jaxae import checkpoint, cli, runs, train
 from jaxae.checkpoint.checksums import checksum
 from jaxae.commands import train as command
 from jaxae.errors import UserError
-from jaxae.runs import records, training
+from jaxae.runs import position, records, training
 from jaxae.train.plateau import PATIENCE
 from support import small_run
 from support.small_fit import OPTIONS, OWN, SCALED, squared_error
@@ -162,7 +162,8 @@ def test_a_run_whose_version_saved_no_average_is_resumed(
 
     own(tmp_path / "whole", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "saved_tree", without)
+        for module in (position, training):
+            patch.setattr(module, "saved_tree", without)
         own(tmp_path / "part", 1)
     assert not any(name.startswith("averaged/") for name in leaves_of(tmp_path / "part"))
     own(tmp_path / "part", 2, resume=True)
