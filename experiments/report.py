@@ -86,8 +86,11 @@ def _check_options(options: Options) -> None:
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: give 1 or more")
     unknown = sorted(set(options.recipes) - RECIPES.keys())
-    if unknown:
-        raise UserError(f"--recipes {unknown[0]}: give some of {', '.join(RECIPES)}")
+    if unknown or not options.recipes or len(set(options.recipes)) < len(options.recipes):
+        given = unknown[:1] or options.recipes
+        raise UserError(
+            f"--recipes {' '.join(given)}: give some of {', '.join(RECIPES)}, each once"
+        )
 
 
 def _train(wanted: Wanted, options: Options) -> Path:

@@ -131,6 +131,8 @@ def fit(
         "name": name,
     }
     arrays = {key: value for key, value in arrays.items() if value is not None}
+    if isinstance(images, data.Dataset) and images.validation is not None and not resume:
+        options.setdefault("validation", images.validation_images)
     own = None
     if isinstance(objective, str):
         parts = {"model": model, "test_objective": test_objective}

@@ -1,10 +1,10 @@
-"""Interrupts, from Ctrl-C or SIGTERM, that a library would lose."""
+"""Interrupts, from Ctrl-C or SIGTERM: those that a library would lose, and those that can wait."""
 
 import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -32,6 +32,26 @@ def keep_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def defer_interrupts() -> Iterator[None]:
+    """Handles signals that arrive during the block only after it, so that it is done whole or not.
+
+    Handlers of signals run in the main thread alone; in another one this changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[Callable[[], None]] = []
+
+    def deferred(handler: Any) -> Any:
+        return lambda number, frame: arrived.append(lambda: handler(number, frame))
+
+    with _replaced_handlers(deferred):
+        yield
+    for handle in arrived:
+        handle()
+
+
+@contextlib.contextmanager
 def _remember_interrupts(raised: list[BaseException]) -> Iterator[None]:
     """Lists the interrupts that the handlers of signals raise, except those of finalizers."""
     hook = sys.unraisablehook
@@ -50,14 +70,23 @@ def _remember_interrupts(raised: list[BaseException]) -> Iterator[None]:
         raised[:] = [interrupt for interrupt in raised if interrupt is not unraisable.exc_value]
         hook(unraisable)
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    callables = {number: handler for number, handler in handlers.items() if callable(handler)}
     sys.unraisablehook = forget
     try:
+        with _replaced_handlers(remembered):
+            yield
+    finally:
+        sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _replaced_handlers(replace: Callable[[Any], Any]) -> Iterator[None]:
+    """Replaces the handlers of Ctrl-C and SIGTERM, where Python has some, until the block ends."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    callables = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
         for number, handler in callables.items():
-            signal.signal(number, remembered(handler))
+            signal.signal(number, replace(handler))
         yield
     finally:
         for number, handler in callables.items():
             signal.signal(number, handler)
-        sys.unraisablehook = hook

@@ -133,7 +133,7 @@ def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None
         "training_seconds": sum(line["seconds"] for line in lines),
         "best_epoch": best and best["epoch"],
         **{f"best_{name}": best and best[name] for name in losses},
-        "best_chosen_on": "validation" if validated else "test",
+        **({"best_chosen_on": "validation" if validated else "test"} if best else {}),
     }
     write_json(folder / "summary.json", summary)
 

@@ -16,7 +16,7 @@ from jaxae.runs.divergence import (
 )
 from jaxae.runs.folder import Run
 from jaxae.runs.health import make_health_check
-from jaxae.runs.interrupts import keep_interrupts
+from jaxae.runs.interrupts import defer_interrupts, keep_interrupts
 from jaxae.runs.loading import describe_network
 from jaxae.runs.meter import Meter
 from jaxae.runs.pictures import draw_curves
@@ -54,9 +54,10 @@ def train_epochs(
     check_range(recipe.network.likelihood, run.dataset)
     examples = recipe.examples or of_split(run.dataset.train)
     if shared.batch_size > len(examples.images):
+        held = f" beside the {shared.validation} of --validation" if shared.validation else ""
         raise UserError(
             f"--batch-size {shared.batch_size}: {run.dataset.name} has {len(examples.images)} "
-            f"training examples; give --batch-size 1 to {len(examples.images)}"
+            f"training examples{held}; give --batch-size 1 to {len(examples.images)}"
         )
     examples = check_examples(examples, shared.batch_size)
     steps_per_epoch = steps_in_epoch(
@@ -190,15 +191,17 @@ def _trained_epochs(
                         **meter.finish_epoch(),
                     }
                     chunk = chunk._replace(state=_observe(run, chunk, record))
-                    save_epoch(run, chunk, record)
+                    with defer_interrupts():  # which would save a position that is not recorded
+                        save_epoch(run, chunk, record)
+                        position.move_to(chunk)
                     progress.show_warnings(faults.values())
                     lines.append(record)
                     last = chunk.epoch == shared.epochs
                     stop = None if last else describe_stop(lines, shared.patience)
                     ends = last or stop is not None
                     epoch = Epoch(chunk.epoch, chunk.state, ends, record, recipe)
-                # Moved last, because an interrupt must not save a position that is not recorded.
-                position.move_to(chunk)
+                else:
+                    position.move_to(chunk)
                 if stop is not None:
                     progress.show_line(stop)
                 if epoch is not None and epoch.last:

@@ -81,7 +81,7 @@ def test_no_block_goes_untested():
     assert languages == {
         "README.md": ["python", "python"],
         "jaxae/README.md": ["text", "python", "python", "python"],
-        "experiments/README.md": ["sh", "sh", "console", "console"],
+        "experiments/README.md": ["sh", "sh", "sh", "console", "console"],
         "tests/README.md": [],
         ".github/CONTRIBUTING.md": [],
     }

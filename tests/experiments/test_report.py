@@ -83,6 +83,8 @@ def test_the_tracked_page_is_not_the_default() -> None:
         ("--run --seeds 0", "--seeds 0: give 1 or more"),
         ("--run --epochs 0", "--epochs 0: give 1 or more"),
         ("--run --recipes vea", "--recipes vea: give some of fashion, denoise"),
+        ("--run --recipes deep deep", "--recipes deep deep: give some of fashion, denoise"),
+        ("--run --recipes", "give some of fashion, denoise"),
         ("--run --pytorch page.json", "page.json"),
     ],
 )

@@ -70,8 +70,8 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "all images held out": (lambda: fit(validation=120), r"^validation=120: .* give 0 to \d+$"),
     "fewer than no image held out": (lambda: fit(validation=-1), "^validation=-1: give the number"),
     "a divided Dataset": (
-        lambda: fit(data.hold_out_validation(SET, 20)),
-        "^validation=0: 20 images of arrays are held out already; give the whole dataset, or v",
+        lambda: fit(data.hold_out_validation(SET, 20), validation=10),
+        "^validation=10: 20 images of arrays are held out already; give the whole dataset, or v",
     ),
     "no patience": (lambda: fit(patience=0), "^patience=0: give 1 or more"),
     # The objective, its model and its parts.

@@ -59,9 +59,10 @@ def interrupt(out: Path, after: int, **options: Any) -> None:
             fit(out, **options)
 
 
-def constant(record: Any, replicas: int) -> np.ndarray:
+def constant(record: Any) -> Any:
     """Stands for `watched_loss`: a loss that reaches no new low after the first epoch."""
-    return np.ones(replicas if replicas > 1 else ())
+    loss = np.asarray(record.get("test_loss_replicas", record.get("test_loss", np.nan)))
+    return np.where(np.isnan(loss), np.nan, 1).tolist()
 
 
 @pytest.mark.parametrize(

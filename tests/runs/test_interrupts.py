@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from jaxae import runs, train
+from jaxae import checkpoint, runs, train
 from jaxae.cli import parsing
 from jaxae.errors import Terminated
-from jaxae.runs.interrupts import keep_interrupts
+from jaxae.runs import records
+from jaxae.runs.interrupts import defer_interrupts, keep_interrupts
 from support import small_run
 from support.commands import SECONDS
 from support.small_run import go, lines_of
@@ -162,3 +163,40 @@ def test_a_run_interrupted_within_a_chunk_saves_its_state(
     reached = []
     go(resume=folder, on_chunk=lambda progress: reached.append((progress.epoch, progress.steps)))
     assert reached[0] == (2, 7 if lose is ignored else 5)  # ignored, the chunk came to its end
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_an_interrupt_waits_until_a_block_is_done(number: int, error: type) -> None:
+    done = []
+
+    def block() -> None:
+        with defer_interrupts():
+            signal.raise_signal(number)
+            done.append("whole")
+
+    with parsing.stop_once():
+        handler = signal.getsignal(number)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            block()
+        assert signal.getsignal(number) is handler
+    assert raised.type is error
+    assert done == ["whole"]
+
+
+def test_an_epoch_that_is_recorded_is_saved_although_the_run_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = records.append_record
+
+    def interrupted(folder: Path, record: dict, board: object) -> None:
+        append(folder, record, board)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(records, "append_record", interrupted)
+    with pythons_own(), pytest.raises(KeyboardInterrupt):
+        go(out=tmp_path / "run")
+    (line,) = lines_of(tmp_path / "run")
+    steps_per_epoch = runs.read_config(tmp_path / "run").steps_per_epoch
+    assert checkpoint.steps(tmp_path / "run" / "checkpoints") == [line["epoch"] * steps_per_epoch]

@@ -193,6 +193,13 @@ def test_a_page_says_which_epoch_it_is_about(chosen_on: str | None, expected: st
     assert describe_epoch({"epoch": 3.0, "lowest_loss_on": chosen_on}).endswith(expected)
 
 
+def test_a_divided_dataset_keeps_its_division(tmp_path: Path, digits: data.Dataset) -> None:
+    divided = data.hold_out_validation(digits, 20)
+    run = jaxae.fit(divided, "vae", **OPTIONS, out=tmp_path / "run")
+    assert runs.read_config(run.folder).values["options"]["run"]["validation"] == 20
+    assert np.isfinite(run.history["validation_loss"]).all()
+
+
 def test_the_results_say_what_chose_the_best_epoch() -> None:
     old = {"best_test_loss": 2.0, "best_epoch": 3}
     by_test = {**old, "best_chosen_on": "test"}
