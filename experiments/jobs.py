@@ -15,9 +15,9 @@ from jaxae.runs import read_config
 def train(program: Sequence[str], arguments: Sequence[str], folder: Path, epochs: int) -> None:
     """Starts or resumes a run of a Python program, unless it is finished.
 
-    The arguments are those that the run was started with; where the data are can be added by
-    `places`. Raises `UserError` if the folder holds a run of other arguments or epochs. A process
-    that fails ends this one with its exit code.
+    The arguments are those of a new run; a resumed run gets only its `places`. Raises `UserError`
+    if the folder holds a run of other arguments or epochs. A process that fails ends this one with
+    its exit code.
     """
     if not (folder / "config.json").exists():
         run([*program, *arguments, "--out", str(folder)])
@@ -30,7 +30,7 @@ def train(program: Sequence[str], arguments: Sequence[str], folder: Path, epochs
 def evaluate(folder: Path, arguments: Sequence[str]) -> Path:
     """Evaluates a run unless that is done; returns the folder of its evaluation.json.
 
-    That is apart from a user's own evaluation, which is in the run's folder.
+    It is kept apart from a user's own evaluation, which lies in the run's folder.
     """
     judged = folder / "judged"
     if not (judged / "evaluation.json").exists():

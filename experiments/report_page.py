@@ -174,12 +174,13 @@ def page_of(finished: Sequence[Finished], peers: Peers, pictures: Path) -> list[
 
 _INTRODUCTION = """# Results
 
-`python experiments/report.py --run --out results` trains the recipes below, whole and from five
-seeds, and makes this page; `experiments/published.py` adds the tables of published numbers, and
-`experiments/latents.py` draws the pictures of codes. Figures are means ± standard deviations over
-seeds. Each recipe has its own loss, so losses do not compare between rows. Test MSE compares
-reconstructions in [0, 1] with the whole test set, which vae.py binarizes first. The PyTorch columns
-are the same recipes, with the same initialization, in `experiments/speed/pytorch_trainings.py`."""
+`experiments/report.py` makes this page from finished runs, which it trains first if it is given
+`--run`. `experiments/published.py` adds the tables of published numbers, and
+`experiments/latents.py` draws the pictures of codes. With several seeds, figures are means ±
+standard deviations over them. Each recipe has its own loss, so losses do not compare between rows.
+Test MSE compares reconstructions in [0, 1] with the whole test set, which vae.py binarizes first.
+The PyTorch columns are the same recipes, with the same initialization, in
+`experiments/speed/pytorch_trainings.py`."""
 
 
 def _environment(finished: Sequence[Finished]) -> str:
@@ -247,10 +248,10 @@ def _compared(finished: Iterable[Finished], peers: Peers) -> str:
                 worse.append(run.label)
     if not compared:
         return ""
-    which = ", ".join(worse) or "none of them"
+    which = ", ".join(worse) or "none"
     return (
-        f"Of the {len(compared)} recipes with a spread on both sides, the mean test loss is above "
-        f"PyTorch's by more than both standard deviations in {which}."
+        f"Compared on the {len(compared)} recipes with several seeds on both sides. Test loss "
+        f"above PyTorch's by more than the sum of both standard deviations: {which}."
     )
 
 

@@ -82,13 +82,39 @@ def main(options: Options) -> None:
             raise UserError(f"--{name} {value}: give 1 or more")
     for seed in range(options.seeds):
         for recipe in options.recipes:
-            kept = files.read_json(options.out) if options.out.exists() else {}
+            kept = _read(options.out)
             if str(seed) in kept.get(recipe, {}):
+                _check_same(kept[recipe][str(seed)], recipe, options)
                 continue
             figures = train(recipe, seed, options)
-            kept.setdefault(recipe, {})[str(seed)] = asdict(figures)
-            files.write_json(options.out, kept)
+            kept.setdefault(recipe, {})[str(seed)] = figures
+            values = {
+                name: {number: asdict(each) for number, each in seeds.items()}
+                for name, seeds in kept.items()
+            }
+            files.write_json(options.out, values)
             print(f"{recipe}, seed {seed}: test loss {figures.test_loss:.5g}", flush=True)
+
+
+def _read(path: Path) -> dict[str, dict[str, Figures]]:
+    """Reads the figures by recipe and seed; raises `UserError` if the file is invalid."""
+    if not path.exists():
+        return {}
+    values = files.read_json(path)
+    try:
+        return files.convert(dict[str, dict[str, Figures]], values, "it")
+    except ValueError as error:
+        raise files.unfit(path, error) from None
+
+
+def _check_same(kept: Figures, recipe: str, options: Options) -> None:
+    """Raises `UserError` if kept figures are of other epochs or another dataset than asked for."""
+    asked = options.epochs or load_experiment(recipe).Options().run.epochs
+    if kept.epochs != asked or kept.dataset != (options.dataset or kept.dataset):
+        raise UserError(
+            f"{options.out} holds figures of {recipe} after {kept.epochs} epochs of "
+            f"{kept.dataset}: give another --out, or remove them there"
+        )
 
 
 def train(recipe: str, seed: int, options: Options) -> Figures:

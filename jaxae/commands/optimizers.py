@@ -115,7 +115,10 @@ def _schedule(
         if rising:
             return optax.warmup_cosine_decay_schedule(0.0, rate, rising, steps)
         return optax.cosine_decay_schedule(rate, steps)
-    return optax.warmup_constant_schedule(0.0, rate, rising) if rising else rate
+    if rising:
+        return optax.warmup_constant_schedule(0.0, rate, rising)
+    # A schedule counts steps in the state, whose structure must not depend on their number.
+    return optax.constant_schedule(rate) if optimizer == "schedule-free" else rate
 
 
 def _by_name(

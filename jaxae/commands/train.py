@@ -129,6 +129,8 @@ def train_member(
     _check_epochs(options)
     with runs.start(EXPERIMENT, options, dataset=dataset, how_to_resume=how_to_resume) as run:
         recipe = _make_recipe(options, settings, run)
+        if options.schedule == "plateau":
+            runs.warn_of_test_images(run, "--schedule plateau", "lowers the learning rate")
         for epoch in runs.train_epochs(run, recipe):
             if shows_reconstructions(epoch):
                 runs.draw_reconstructions(run, epoch)
@@ -140,7 +142,7 @@ def train_member(
 def _check_epochs(options: Options) -> None:
     """Raises `UserError` if other epochs than before would change a resumed run's learning rate."""
     folder, epochs = options.run.resume, options.run.epochs
-    if folder is None:
+    if folder is None or options.run.restart:
         return
     before = runs.read_config(folder).options.run.epochs
     if before == epochs:

@@ -20,8 +20,8 @@ def hold_out_validation(dataset: Dataset, count: int) -> Dataset:
     """Returns a dataset with `count` of its training images moved to the split `validation`.
 
     They are chosen at random, the same ones each time, and both splits keep the order of the
-    original. The fingerprint stays that of the whole dataset. Images on disk stay there. A dataset
-    that already holds out `count` images, or of which 0 are asked for, is returned as it is.
+    original. The fingerprint stays that of the whole dataset. Images on disk stay there. The
+    dataset is returned as it is if it already holds out `count` images, also if both are 0.
 
     Raises:
       UserError: the count is negative, would leave no training images, or differs from the number

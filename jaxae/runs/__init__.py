@@ -34,6 +34,7 @@ from jaxae.runs.reading import (
 from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstruction_recipe
 from jaxae.runs.records import best_record, flatten_replicas, pictures_by_epoch, watched_loss
 from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
+from jaxae.runs.stopping import warn_of_test_images
 from jaxae.runs.training import train_epochs
 from jaxae.runs.warmup import with_kl_warmup
 
@@ -87,6 +88,7 @@ __all__ = [
     "start",
     "step_of_epoch",
     "train_epochs",
+    "warn_of_test_images",
     "watched_loss",
     "with_binarization",
     "with_kl_warmup",

@@ -1,4 +1,4 @@
-"""The position of a training, which checkpoints save: after each epoch, and on an interrupt."""
+"""The position in training, which is saved after each epoch and on an interrupt."""
 
 import contextlib
 import math

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxae.devices import is_first_process
+from jaxae.runs.folder import Run
 from jaxae.runs.reading import read_records
 from jaxae.runs.records import best_record, is_tested
 
@@ -40,12 +41,12 @@ def records_until(folder: Path, epoch: int) -> list[dict[str, Any]]:
     return [line for line in read_records(folder) if line["epoch"] <= epoch]
 
 
-def warn_of_test_images() -> None:
-    """Warns that a run will stop where its loss on the test images is lowest."""
-    if is_first_process():
+def warn_of_test_images(run: Run, option: str, effect: str) -> None:
+    """Warns that an option has an effect on training by the test loss, if a run has no other."""
+    if run.dataset.validation is None and run.shared.load is None and is_first_process():
         print(
-            "warning: --patience without --validation stops by the loss of the test images, so the "
-            "test numbers of the best epoch are chosen on the images that they are measured on: "
-            "give --validation N (validation=N in Python) to hold out N training images for that",
+            f"warning: {option} without --validation {effect} by the loss of the test images, so "
+            "the test numbers are chosen on the images that they are measured on: give "
+            "--validation N (validation=N in Python) to hold out N training images for that",
             file=sys.stderr,
         )

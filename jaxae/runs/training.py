@@ -122,8 +122,8 @@ def _open_records(
         standardized=recipe.standardized,
     )
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
-    if shared.patience is not None and run.dataset.validation is None and shared.load is None:
-        warn_of_test_images()
+    if shared.patience is not None:
+        warn_of_test_images(run, "--patience", "stops")
     if shared.resume is not None:
         if shared.initial_epoch is not None:
             checkpoint.delete_after(run.checkpointer, done)
@@ -193,8 +193,8 @@ def _trained_epochs(
                     chunk = chunk._replace(state=_observe(run, chunk, record))
                     with defer_interrupts():  # which would save a position that is not recorded
                         save_epoch(run, chunk, record)
+                        progress.show_warnings(faults.values())
                         position.move_to(chunk)
-                    progress.show_warnings(faults.values())
                     lines.append(record)
                     last = chunk.epoch == shared.epochs
                     stop = None if last else describe_stop(lines, shared.patience)

@@ -27,7 +27,7 @@ class AveragedState(NamedTuple):
 def average_params(
     optimizer: optax.GradientTransformation, decay: float
 ) -> optax.GradientTransformationExtraArgs:
-    """Adds an exponential moving average of the parameters to an optimizer, whose updates stay.
+    """Wraps an optimizer to keep an exponential moving average of the parameters, too.
 
     `evaluation_variables` reads the average from a state. Each step multiplies the weights of all
     earlier parameters by the decay. The initial parameters have no weight. Raises `UserError` for a
@@ -36,7 +36,7 @@ def average_params(
     if not 0 <= decay < 1:
         raise UserError(f"a decay of {decay} was given: give 0 or more, and less than 1")
     optimizer = optax.with_extra_args_support(optimizer)
-    average = optax.ema(decay, debias=False)  # `_averaged` does so, without the decay
+    average = optax.ema(decay, debias=False)  # `_debiased` divides by the exact sum of weights
 
     def init(params: Any) -> AveragedState:
         return AveragedState(optimizer.init(params), average.init(_with_one(params)))

@@ -1,4 +1,4 @@
-"""A learning rate that falls when the loss of tests reaches no new low."""
+"""A learning rate that is halved when the loss of tests stops falling."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ _reduce = optax.contrib.reduce_on_plateau(factor=FACTOR, patience=PATIENCE, rtol
 
 
 class PlateauState(NamedTuple):
-    """The state of `on_plateau`, which tells it from optax's own use of the same state.
+    """The state of `on_plateau`: a type of its own, so that optax's own plateaus are left alone.
 
     Attributes:
       plateau: an `optax.contrib.ReduceLROnPlateauState`.

@@ -112,6 +112,15 @@ def test_adam_has_the_same_state_as_ever() -> None:
 
 
 @pytest.mark.slow
+def test_the_state_of_schedule_free_has_one_structure_for_any_number_of_steps() -> None:
+    params = {"kernel": jnp.ones((2, 2))}
+    structures = {
+        jax.tree.structure(make_optimizer(0.1, steps, optimizer="schedule-free").init(params))
+        for steps in (9, 1000)
+    }
+    assert len(structures) == 1
+
+
 def test_schedule_free_without_weight_decay_is_that_of_optax() -> None:
     gradients = [ONES, jax.tree.map(lambda leaf: -2 * leaf, PARAMS), ONES, PARAMS, ONES]
     ours = make_optimizer(RATE, STEPS, optimizer="schedule-free", warmup=0.1)

@@ -133,6 +133,11 @@ def test_pytorchs_figures_are_kept_and_not_measured_again(tmp_path, capsys):
     assert first.test_loss != second.test_loss
     assert first.test_loss == first.test_mse  # the loss is the error per pixel
     assert 0.01 < first.test_mse < 0.2
+    with pytest.raises(UserError, match="figures of deep after 1 epochs of mnist_mini: give ano"):
+        pytorch_trainings.main(replace(options, epochs=2))
+    options.out.write_text('{"deep": {"0": {"epochs": 1}}}')
+    with pytest.raises(UserError, match=r"pytorch\.json"):
+        pytorch_trainings.main(options)
     with pytest.raises(UserError, match="--recipes none: give some of"):
         pytorch_trainings.main(replace(options, recipes=("none",)))
 
