@@ -29,7 +29,7 @@ import jobs
 from jaxae import data, metrics, plots, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
-from jaxae.pages import put_section
+from jaxae.pages import markdown_table, put_section
 from jaxae.runs import Config, format_figure, read_config, read_evaluation, read_summary
 from published_tables import TABLES, Job, jobs_of
 
@@ -172,8 +172,7 @@ def _make_table(rows: list[_Row], columns: dict[str, str]) -> str:
     lines += [_cells(row, columns) for row in rows]
     if not any(line[-1] for line in lines[1:]):
         lines = [line[:-1] for line in lines]
-    head, *body = (f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([head, "|---" * len(lines[0]) + "|", *body])
+    return markdown_table(lines[0], lines[1:])
 
 
 def _cells(row: _Row, columns: dict[str, str]) -> list[str]:

@@ -3,7 +3,7 @@
     python experiments/report.py --run
     python experiments/report.py results/fashion/RUN results/vae/RUN ...
 
-The first command trains the recipes of report_page.py at their full length from five seeds each,
+The first command trains the recipes of report_recipes.py at their full length from five seeds each,
 evaluates them, and writes a page; it takes about an hour and a half on two cores, can be killed,
 and goes on where it was. The second makes the same page of runs that are finished. The page goes to
 results/report; --out results replaces the one that the repository keeps.
@@ -23,16 +23,8 @@ import jobs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.pages import rewrite, sections_of
-from report_page import (
-    RECIPES,
-    Finished,
-    Peers,
-    Wanted,
-    page_of,
-    published_epochs,
-    read,
-    read_peers,
-)
+from report_page import Finished, page_of, read
+from report_recipes import RECIPES, Peers, Wanted, published_epochs, read_peers
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
-"""The page of results: the recipes that it shows, and the Markdown of finished runs."""
+"""The page of results: the Markdown and the pictures of finished runs."""
 
-import importlib
 import math
 import re
 import shlex
@@ -10,51 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxae import files, plots, runs
+from jaxae import plots, runs
 from jaxae.errors import UserError
+from jaxae.pages import markdown_table
 from jaxae.runs import Config, format_figure, read_config
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A recipe as the page shows it."""
-
-    name: str  # of the run's folder
-    experiment: str
-    arguments: str = ""
-    peer: str | None = None  # name of the same recipe in PyTorch
-    source: str = ""  # what the source prints for its own run
-
-
-RECIPES = {
-    wanted.name: wanted
-    for wanted in (
-        Wanted("fashion", "fashion", peer="fashion"),
-        Wanted("denoise", "denoise", "--fixed-noise", peer="denoise"),
-        Wanted("denoise-fresh", "denoise"),
-        Wanted("latent2d", "latent2d", peer="latent2d"),
-        Wanted(
-            "latent3d",
-            "latent3d",
-            peer="latent3d",
-            source="loss 109.05, 95.47, 89.84, 107.56, 92.21 at epochs 20, 40, 60, 80, 100, each "
-            "of the last training batch only",
-        ),
-        Wanted(
-            "conv",
-            "conv",
-            peer="conv",
-            source="loss 101.23, 86.24 at epochs 20, 40, each of the last training batch only",
-        ),
-        Wanted("deep", "deep", peer="deep"),
-        Wanted(
-            "vae",
-            "vae",
-            source="test loss near 104 nats after 10 epochs, on statically binarized MNIST "
-            "(Flax's example of the same network)",
-        ),
-    )
-}
+from report_recipes import RECIPES, PeerFigures, Peers, Wanted, published_epochs
 
 _EVALUATED = {
     "test_ssim": "SSIM",
@@ -64,39 +23,6 @@ _EVALUATED = {
     "negative_log_likelihood": "NLL, nats",
     "active_units": "active units",
 }
-
-
-def published_epochs(experiment: str) -> int:
-    """Returns the epochs of an experiment's recipe, which are its default."""
-    return importlib.import_module(experiment).Options().run.epochs
-
-
-@dataclass(frozen=True)
-class PeerFigures:
-    """The figures of one training in PyTorch that the page shows."""
-
-    dataset: str
-    epochs: int
-    train_loss: float
-    test_loss: float
-    test_mse: float
-    framework: str
-
-
-Peers = Mapping[str, Sequence[PeerFigures]]
-"""The figures of each recipe's seeds."""
-
-
-def read_peers(path: Path) -> Peers:
-    """Reads the figures of PyTorch; none without a file. Raises `UserError` if it is invalid."""
-    if not path.exists():
-        return {}
-    values = files.read_json(path)
-    try:
-        seeds = files.convert(dict[str, dict[str, PeerFigures]], values, "it")
-    except ValueError as error:
-        raise files.unfit(path, error) from None
-    return {recipe: tuple(each.values()) for recipe, each in seeds.items()}
 
 
 @dataclass(frozen=True)
@@ -200,7 +126,7 @@ def table(finished: Sequence[Finished], peers: Peers) -> str:
     """Returns a table with a row for each run."""
     head = ["recipe", "epochs", "seeds", "train loss", "test loss", "test MSE"]
     head += ["PyTorch: seeds", "train loss", "test loss", "test MSE"]
-    return _markdown([head, *(_row(run, peers) for run in finished)])
+    return markdown_table(head, [_row(run, peers) for run in finished])
 
 
 def _row(run: Finished, peers: Peers) -> list[str]:
@@ -332,9 +258,3 @@ def _shown(folder: Path) -> list[Path]:
     epochs = list(runs.pictures_by_epoch(folder).values())
     drawn = sorted((folder / "pictures").glob("*.png"))
     return epochs[-1:] + [p for p in drawn if not p.name.startswith(("epoch_", "step_"))]
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows of cells, the first of which is the head, as a Markdown table."""
-    head, *body = (f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([head, "|---" * len(rows[0]) + "|", *body])

@@ -19,7 +19,7 @@ import jaxae
 from jaxae import runs
 from jaxae.cli import run_tool
 from jaxae.files import read_json
-from jaxae.pages import put_section
+from jaxae.pages import markdown_table, put_section
 
 _COLUMNS = {
     "test_mse": "MSE",
@@ -78,8 +78,6 @@ def main(options: Options) -> None:
 
 def _make_section(rows: list[list[str]], options: Options) -> str:
     """Returns the section as Markdown."""
-    lines = [["data", "member", *_COLUMNS.values()], *rows]
-    head, *body = (f"| {' | '.join(line)} |" for line in lines)
     return "\n\n".join(
         [
             "## Digits and a table, from Python",
@@ -88,7 +86,7 @@ def _make_section(rows: list[list[str]], options: Options) -> str:
             f"{options.epochs} epochs of `jaxae.fit`. A tenth of the examples is held out. Digits "
             "are scaled to [0, 1]; the columns of the table are standardized, and its errors are "
             f"in those units. Commit {runs.git_commit()}.",
-            "\n".join([head, "|---" * len(lines[0]) + "|", *body]),
+            markdown_table(["data", "member", *_COLUMNS.values()], rows),
         ]
     )
 

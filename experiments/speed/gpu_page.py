@@ -9,7 +9,8 @@ from gpu_correctness import PERTURBATION, PRECISIONS
 from gpu_parts import PARTS
 from gpu_rows import Row
 from gpu_sizes import RECIPES
-from speed_tables import NOTHING, markdown, number
+from jaxae.pages import markdown_table
+from speed_tables import NOTHING, number
 
 _INTRODUCTION = """\
 `python experiments/speed/gpu.py` makes this page from the bundled images, repeated if a recipe has
@@ -113,14 +114,14 @@ def _summary(report: Report) -> list[str]:
     faster = sum(row.get(_RATIO, 0) > 1 for row in rows)
     words = f"jaxae is faster than PyTorch's fastest variant in {faster} of {len(body)} recipes."
     head = ["", "jaxae, ms per step", "PyTorch, ms per step", _RATIO]
-    return [words, markdown(head, body)]
+    return [words, markdown_table(head, body)]
 
 
 def table(rows: Sequence[Row]) -> str:
     """Returns rows as a table, with a column for each name in any of them."""
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "what"))
     body = [[str(row["what"]), *(_cell(row.get(name)) for name in columns)] for row in rows]
-    return markdown(["", *columns], body)
+    return markdown_table(["", *columns], body)
 
 
 def _cell(value: Any) -> str:
@@ -138,7 +139,7 @@ def summary_text(report: Report) -> str:
         lines += [[name, row["what"], _in_words(row)] for row in rows]
         if result.state != "done":
             lines += [[name, result.state, ""]]
-    return f"{report.device}\n{markdown(['part', 'what', 'measured'], lines)}"
+    return f"{report.device}\n{markdown_table(['part', 'what', 'measured'], lines)}"
 
 
 def _in_words(row: Row) -> str:

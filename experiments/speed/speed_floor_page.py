@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxae.pages import markdown_table
 from speed_load import QUIET
 from speed_records import Floor
-from speed_tables import HALF, NOTHING, OURS, PYTORCH, markdown, number
+from speed_tables import HALF, NOTHING, OURS, PYTORCH, number
 
 _SIDES = (OURS, PYTORCH)
 
@@ -38,7 +39,7 @@ def _parts_table(threads: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     names = [row["what"] for row in next(iter(threads.values())) if "flops" not in row]
     labels = ["matrix products", *names[:-1], "all of these", names[-1], "whole step / products"]
     columns = [_column(rows, side) for rows in threads.values() for side in _SIDES]
-    return markdown(head, list(zip(labels, *columns, strict=True)))
+    return markdown_table(head, list(zip(labels, *columns, strict=True)))
 
 
 def _column(rows: Sequence[Mapping[str, Any]], side: str) -> list[str]:
@@ -59,7 +60,7 @@ def _products_table(rows: Sequence[Mapping[str, Any]]) -> str:
     products = [row for row in rows if "flops" in row]
     sides = [*_SIDES, *(side + HALF for side in _SIDES)]
     head = ["", *(f"{side}, ms" for side in _SIDES), *(f"{side}, GFLOP/s" for side in sides)]
-    return markdown(head, [[row["what"], *_product_cells(row, sides)] for row in products])
+    return markdown_table(head, [[row["what"], *_product_cells(row, sides)] for row in products])
 
 
 def _product_cells(row: Mapping[str, Any], sides: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jaxae.pages import markdown_table
 from speed_processes import Outcome, Round, is_quiet
 from speed_workloads import Measurement, NotMeasured, Workload
 
@@ -76,12 +77,6 @@ def spread(values: Sequence[float]) -> str:
     return f"{number(statistics.median(values))} ({low} to {high})"
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Formats a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _median_of(value: Callable[[Measurement], float], measurements: Sequence[Measurement]) -> str:
     """Formats the median over processes."""
     return number(statistics.median(map(value, measurements))) if measurements else NOTHING
@@ -91,7 +86,7 @@ def summary_table(rows: Sequence[Row], peer: str) -> str:
     """Formats the time of a step in jaxae and a peer, and the ratio."""
     body = [summary_row(row, peer) for row in rows]
     names = [f"{row.workload.recipe} {BUSY * row.busy}".strip() for row in rows]
-    return markdown(
+    return markdown_table(
         _summary_head(peer), [[name, *cells[1:]] for name, cells in zip(names, body, strict=True)]
     )
 
@@ -116,7 +111,9 @@ def summary_row(row: Row, peer: str) -> list[str]:
 def steps_table(rows: Sequence[Row], peer: str) -> str:
     """Formats `summary_table` with `_resources_row`."""
     head = _summary_head(peer) + _resources_head(peer)
-    return markdown(head, [summary_row(row, peer) + _resources_row(row, peer) for row in rows])
+    return markdown_table(
+        head, [summary_row(row, peer) + _resources_row(row, peer) for row in rows]
+    )
 
 
 def _resources_head(peer: str) -> list[str]:
@@ -151,7 +148,7 @@ def limits_table(rows: Sequence[Row], peer: str) -> str:
         theirs = row.measured(peer)
         cells += [theirs[0].name if theirs else NOTHING]
         body.append([row.workload.recipe, *_resources_row(row, peer), *cells])
-    return markdown(head, body)
+    return markdown_table(head, body)
 
 
 def _memory(measurements: Sequence[Measurement]) -> str:
@@ -175,7 +172,7 @@ def start_table(rows: Sequence[Row], names: Sequence[str]) -> str:
             cells += [_cold_and_warm(lambda m: m.times.first_step_seconds, side)]
             cells += [_cold_and_warm(lambda m: m.times.compilation_seconds, side)]
         body.append(cells)
-    return markdown(head, body)
+    return markdown_table(head, body)
 
 
 def _cold_and_warm(
@@ -194,4 +191,4 @@ def pilot_table(pilots: Mapping[str, Measurement]) -> str:
         best = ways.index(pilot.variant)
         cells[best] = f"**{cells[best]}**"
         body.append([recipe, *cells])
-    return markdown(["", *ways], body)
+    return markdown_table(["", *ways], body)

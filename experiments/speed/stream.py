@@ -22,8 +22,9 @@ import numpy as np
 from jaxae import data
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
+from jaxae.pages import markdown_table
 from speed_machine import describe_machine
-from speed_tables import markdown, spread
+from speed_tables import spread
 from stream_worker import PICTURES
 
 _WORKER = Path(__file__).with_name("stream_worker.py")
@@ -153,7 +154,7 @@ def _page(options: Options, results: dict[str, Any]) -> str:
         f"{made['peak'] / 1e9:.2f} GB of memory; the table has the most memory of a process that",
         "loaded, checked and trained on it.",
         "",
-        markdown([*head, "peak memory"], rows),
+        markdown_table([*head, "peak memory"], rows),
         "",
         "## PNG",
         "",
@@ -161,11 +162,11 @@ def _page(options: Options, results: dict[str, Any]) -> str:
         f"decoded into a cache in {decoding['seconds']:.1f} s, after which training reads that. "
         "Images per second:",
         "",
-        markdown(["decoder", "images/s"], decoded),
+        markdown_table(["decoder", "images/s"], decoded),
         "",
         "If the disk has no room for the cache, images are decoded in every epoch:",
         "",
-        markdown(head, from_png),
+        markdown_table(head, from_png),
     ]
     return "\n".join(lines) + "\n"
 

@@ -23,6 +23,7 @@ RETRY_SECONDS = 0.2  # pause before a failed read, as from a network disk, is re
 AVERAGED = "averaged"
 """Name of the averaged parameters in a saved tree, which a network is evaluated with if they exist.
 They follow from the state, so restoring the state does not need them."""
+
 UNTESTED = sys.float_info.max  # the loss of a checkpoint that was not tested, or not finite
 
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's file about a checkpoint, to which we add a description

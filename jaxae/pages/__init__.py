@@ -2,7 +2,7 @@
 
 from jaxae.pages.drawing import shrink
 from jaxae.pages.html import render
-from jaxae.pages.markdown import put_section, rewrite, sections_of, with_section
+from jaxae.pages.markdown import markdown_table, put_section, rewrite, sections_of, with_section
 from jaxae.pages.page import Chart, Gallery, Page, Picture, Row, Scatter, Table
 from jaxae.pages.summary import render_summary
 from jaxae.pages.text import as_text
@@ -16,6 +16,7 @@ __all__ = [
     "Scatter",
     "Table",
     "as_text",
+    "markdown_table",
     "put_section",
     "render",
     "render_summary",

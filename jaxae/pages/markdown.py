@@ -1,7 +1,7 @@
-"""Sections of a Markdown page, which different commands write."""
+"""Markdown: tables, and sections of a page, which different commands write."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -42,3 +42,9 @@ def sections_of(page: str) -> list[str]:
 def _pattern(name: str) -> str:
     """Returns a regular expression for a section whose name matches another."""
     return rf"<!-- (?P<name>{name}) -->\n.*?<!-- end of (?P=name) -->\n"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table of cells with a head."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

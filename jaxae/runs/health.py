@@ -28,8 +28,8 @@ _FEWEST_IMAGES = 20  # with fewer, a variance says too little
 _FEWEST_FOR_ZEROS = 100  # images; a number that is rarely above 0 may be 0 in fewer
 _FEWEST_STEPS = 100  # before, hardly any network has learned to tell images apart
 _FEWEST_STEPS_OF_CODEBOOK = 500  # scalars that are rounded start from a few codes alone
-_FEW = 0.1  # the share of a code, or of a codebook, that is hardly any of it
-_SMALL = 0.01  # the variance of an output, as a share of the images', that is hardly any
+_FEW = 0.1  # a smaller share of active dimensions, or of used codes, is a fault
+_SMALL = 0.01  # a smaller ratio of the output's variance to the images' is a fault
 
 _ADVICE = {
     "collapsed_posterior": "a KL term whose weight grows (--kl-warmup) or is smaller, or a smaller "
@@ -89,7 +89,8 @@ def make_health_check(run: Run, recipe: Recipe) -> Callable[[train.State, int], 
                 if state.step.ndim:
                     own = jax.tree.map(lambda leaf, index=index: leaf[index], variables)
                 seen = look(own, examples.images, examples.network_inputs, labels)
-                for fault in faults_of(network, jax.device_get(seen)):
+                fault = fault_of(network, jax.device_get(seen))
+                if fault is not None:
                     found.setdefault(fault.kind, {})[index] = fault
         said = {kind for line in read_records(run.folder) for kind in line.get("warnings", ())}
         return {
@@ -146,10 +147,9 @@ def _variance(images: Array, labels: Array | None, classes: int | None) -> Array
     return jnp.square(rows - means).mean()
 
 
-def faults_of(network: Network, seen: _Seen) -> list[Fault]:
-    """Returns the faults of a network, of which a fault of the code hides those of the output."""
-    faults = [fault for fault in (_of_code(network, seen), _of_output(seen)) if fault is not None]
-    return faults[:1]
+def fault_of(network: Network, seen: _Seen) -> Fault | None:
+    """Returns a network's fault: that of the code, else that of the output, which may follow."""
+    return _of_code(network, seen) or _of_output(seen)
 
 
 def _of_code(network: Network, seen: _Seen) -> Fault | None:

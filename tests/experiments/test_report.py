@@ -12,7 +12,7 @@ import report
 import report_page
 from jaxae.errors import UserError
 from jaxae.runs import format_figure
-from report_page import PeerFigures
+from report_recipes import PeerFigures
 from support.commands import start
 
 LINE = "--run --recipes deep --seeds 2 --epochs 1 --dataset mnist_mini --out page"

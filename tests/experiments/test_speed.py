@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import compare
-import report_page
+import report_recipes
 import speed_floor
 import speed_limits
 import speed_load
@@ -128,7 +128,7 @@ def test_pytorchs_figures_are_kept_and_not_measured_again(tmp_path, capsys):
     pytorch_trainings.main(replace(options, seeds=1))
     pytorch_trainings.main(options)
     assert len(re.findall("^deep, seed", capsys.readouterr().out, re.MULTILINE)) == 2
-    first, second = report_page.read_peers(options.out)["deep"]
+    first, second = report_recipes.read_peers(options.out)["deep"]
     assert first.dataset == "mnist_mini"
     assert first.test_loss != second.test_loss
     assert first.test_loss == first.test_mse  # the loss is the error per pixel
@@ -369,10 +369,6 @@ def test_the_floor_adds_up_products_and_parts():
     assert "| whole step / products | 1.33 | 1.2 |" in text
     assert "| output, 4 to 4 | 2 | 4 | 500 | 250 | - | - |" in text
     assert "| output, 4 to 8 | 1 | 1 | 1,000 | 1,000 | 2,000 | 4,000 |" in text
-
-
-def test_markdown():
-    assert speed_tables.markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
 def test_a_framework_that_is_missing_is_named(tmp_path):

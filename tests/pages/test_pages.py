@@ -407,3 +407,7 @@ def test_a_class_can_be_shown_alone(opened: Any) -> None:
     assert not tip.is_displayed() or "<one>" in tip.text
     opened.execute_script("arguments[0].click()", buttons[1])
     assert not opened.find_elements("css selector", ".faint")
+
+
+def test_markdown_table() -> None:
+    assert pages.markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
