@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
-
 from jaxae.files import write_whole
 
 
@@ -20,6 +18,8 @@ def put_section(path: Path, name: str, text: str) -> None:
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
     """Writes the changed text of a page; commands that do so at the same time take turns."""
+    from filelock import FileLock  # the benchmark of GPUs writes tables where it is not installed
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         write_whole(path, change(path.read_text(encoding="utf-8") if path.exists() else ""))
