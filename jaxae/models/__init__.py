@@ -32,10 +32,18 @@ from jaxae.models.codebooks import (
 from jaxae.models.descriptions import build, describe
 from jaxae.models.design import Design, make_pair
 from jaxae.models.layers import ConvLayer, PoolLayer, lecun, limited_scale, logistic
+from jaxae.models.operations import (
+    ACTIVATIONS,
+    Operation,
+    bottleneck_operations,
+    decoder_operations,
+    encoder_operations,
+)
 from jaxae.models.published import conv, deep, denoise, fashion, latent2d, latent3d, vae
 from jaxae.models.residual import ResidualDecoder, ResidualEncoder
 
 __all__ = [
+    "ACTIVATIONS",
     "Autoencoder",
     "Codebook",
     "ConvDecoder",
@@ -47,6 +55,7 @@ __all__ = [
     "FiniteScalarQuantizer",
     "Gaussian",
     "HasPosterior",
+    "Operation",
     "PoolLayer",
     "Quantizer",
     "ResidualDecoder",
@@ -55,14 +64,17 @@ __all__ = [
     "TopK",
     "VariationalAutoencoder",
     "VectorQuantizer",
+    "bottleneck_operations",
     "build",
     "check_labels",
     "conv",
     "count_parameters",
     "count_uses",
+    "decoder_operations",
     "deep",
     "denoise",
     "describe",
+    "encoder_operations",
     "fashion",
     "identity",
     "in_groups",

@@ -120,7 +120,7 @@ class FiniteScalarQuantizer:
 
     def __call__(self, z: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
         bounded = self.bound(z)
-        half_widths = self._along(np.array(self.levels) // 2, z)
+        half_widths = self._along(self.constants()["width"], z)
         return straight_through(bounded, jnp.round(bounded)) / half_widths
 
     def bound(self, z: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
@@ -129,11 +129,23 @@ class FiniteScalarQuantizer:
         Appendix A.1, without its factor of 0.999: the factor would put the outermost of more than
         1000 levels out of reach, and rounding is exact without it.
         """
+        shift, half, offset, _ = (self._along(values, z) for values in self.constants().values())
+        return jnp.tanh(z + shift) * half - offset
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Returns the constants of the numbers in a group, one for each of `levels`.
+
+        The code is round(tanh(z + shift) * half - offset) / width.
+        """
         levels = np.array(self.levels)
-        halves = (levels - 1) / 2
-        offsets = np.where(levels % 2 == 0, 0.5, 0)  # even levels are not symmetric about 0
-        shifted = z + self._along(np.tan(offsets / halves), z)
-        return jnp.tanh(shifted) * self._along(halves, z) - self._along(offsets, z)
+        half = (levels - 1) / 2
+        offset = np.where(levels % 2 == 0, 0.5, 0)  # even levels are not symmetric about 0
+        return {
+            "shift": np.tan(offset / half),
+            "half": half,
+            "offset": offset,
+            "width": levels // 2,
+        }
 
     def indices(self, code: Float[Array, "*batch channels"]) -> Int32[Array, "*batch groups"]:
         """Returns the index of each group's code, from 0 to size - 1."""

@@ -67,10 +67,15 @@ def describe(part: Any) -> Any:
         fields = [field.name for field in dataclasses.fields(part) if field.init]
         values = {name: describe(getattr(part, name)) for name in fields if name not in _LINEN}
         return {"class": _NAMES[type(part)], **values}
-    for name, value in _VALUES.items():
-        if part is value:
-            return {"value": name}
+    name = name_of(part)
+    if name is not None:
+        return {"value": name}
     raise UserError(f"{part!r} is not one of the parts that describe a network: {_known()}")
+
+
+def name_of(part: Any) -> str | None:
+    """Returns the name of a function or dtype in descriptions; None if it has none."""
+    return next((name for name, value in _VALUES.items() if part is value), None)
 
 
 def build(description: Any) -> Any:

@@ -24,7 +24,7 @@ from jaxae.models.autoencoders import Shape, check_image_shape, identity
 from jaxae.models.layers import Activation, ConvLayer, Initialization, dense, lecun
 from jaxae.models.stacks import Parameters
 
-_EPSILON = 1e-6
+EPSILON = 1e-6
 
 
 class ResidualEncoder(nn.Module):
@@ -213,20 +213,24 @@ def group_norm(
 ) -> Float[Array, "first height width last"]:
     """Normalizes each example's groups of channels, then scales and shifts each channel.
 
-    Wu and He 2018. Channels are along `axis`, 0 or 3, and the batch is along the other. There are
-    up to 32 groups, of 4 channels or more where that divides the channels. Means and variances are
-    float32 or wider.
+    Wu and He 2018. Channels are along `axis`, 0 or 3, and the batch is along the other. Means and
+    variances are float32 or wider.
     """
     channels = x.shape[axis]
-    groups = math.gcd(channels, min(32, max(1, channels // 4)))
+    groups = groups_of(channels)
     wide = x.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
     grouped = wide.reshape(*x.shape[:axis], groups, channels // groups, *x.shape[axis + 1 :])
     within = (1, 2, 3) if axis == 0 else (1, 2, 4)  # all but the batch and the groups
     centered = grouped - grouped.mean(within, keepdims=True)
     variance = jnp.square(centered).mean(within, keepdims=True)
-    normal = (centered * lax.rsqrt(variance + _EPSILON)).reshape(x.shape)
+    normal = (centered * lax.rsqrt(variance + EPSILON)).reshape(x.shape)
     scale, bias = (_along(axis, each.astype(wide.dtype)) for each in (scale, bias))
     return (normal * scale + bias).astype(x.dtype)
+
+
+def groups_of(channels: int) -> int:
+    """Returns the groups of a norm: up to 32, of 4 channels or more where that divides them."""
+    return math.gcd(channels, min(32, max(1, channels // 4)))
 
 
 def _along(axis: int, values: Float[Array, " channels"]) -> Float[Array, "..."]:

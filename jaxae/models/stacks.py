@@ -106,9 +106,9 @@ def convolution(
 ) -> Float[Array, "batch new_height new_width features"]:
     """Convolves the upsampling of x by a factor as the layer says, with XLA's convolution."""
     x = _upsample(x, factor)
-    windows, strides = _windows_of(layer, x.shape[1:3]), (layer.stride, layer.stride)
+    windows, strides = windows_of(layer, x.shape[1:3]), (layer.stride, layer.stride)
     if layer.transpose and layer.stride > 1:
-        return lax.conv_transpose(x, kernel, strides, [_dilated_padding(w) for w in windows])
+        return lax.conv_transpose(x, kernel, strides, [dilated_padding(w) for w in windows])
     pads = [(w.low, w.high) for w in windows]
     return lax.conv_general_dilated(
         x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -132,7 +132,7 @@ def tile_size(shape: Sequence[int], parameters: Parameters, layers: Sequence[Con
     sizes, numbers = tuple(shape[1:3]), 1
     for (kernel, _), layer in zip(parameters, layers, strict=True):
         height, width, channels, features = kernel.shape
-        windows = _windows_of(layer, sizes)
+        windows = windows_of(layer, sizes)
         is_dilated = layer.transpose and layer.stride > 1
         read = features if is_dilated else min(channels, features)
         area = windows[0].outputs * windows[1].outputs
@@ -154,7 +154,7 @@ def by_products(
     for (kernel, bias), (layer, activation) in zip(parameters, layers, strict=True):
         pool = layer.pool
         pool_first = pool is not None and activation in NONDECREASING
-        windows = _windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
+        windows = windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
         if pool is not None and pool_first and factor == 1 and _overlap(layer, pool):
             x = convolutions.correlate_and_pool(x, kernel, windows, _pool_windows(pool, windows))
             pool = None
@@ -178,7 +178,7 @@ def product(
     """Convolves the upsampling of x by a factor as the layer says, with matrix products."""
     if factor > 1 and layer.stride > 1:
         x, factor = _upsample(x, factor), 1
-    windows = _windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
+    windows = windows_of(layer, (x.shape[1] * factor, x.shape[2] * factor))
     if layer.transpose and layer.stride > 1:
         return convolutions.correlate_transposed(x, kernel, windows)
     if factor > 1:
@@ -206,7 +206,7 @@ def _overlap(layer: ConvLayer, pool: PoolLayer) -> bool:
     return layer.kernel_size + layer.stride * (pool.window - 1) < layer.kernel_size * pool.stride
 
 
-def _windows_of(layer: ConvLayer, sizes: tuple[int, ...]) -> Windows:
+def windows_of(layer: ConvLayer, sizes: tuple[int, ...]) -> Windows:
     """Returns a layer's windows over its input, or over its output if it dilates the input."""
     rows, columns = zip(sizes, layer.size or (None, None), strict=True)
     return _window_of(layer, *rows), _window_of(layer, *columns)
@@ -223,7 +223,7 @@ def _window_of(layer: ConvLayer, size: int, output: int | None) -> Window:
     return transposed_window(size, layer.kernel_size, layer.stride, _padding_of(layer))
 
 
-def _dilated_padding(window: Window) -> tuple[int, int]:
+def dilated_padding(window: Window) -> tuple[int, int]:
     """Returns how far a transposed layer with this window pads its dilated input."""
     low = window.taps - 1 - window.low
     dilated = (window.outputs - 1) * window.stride + 1 if window.outputs else 0
