@@ -17,7 +17,9 @@ PACKAGE = Path(jaxae.__file__).parent
 ALLOWED = {
     "__main__": "commands",
     "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
-    "priors runs cli evaluate commands",
+    "priors runs cli evaluate explore commands",
+    "explore": "errors files data metrics models network plots pages priors programs runs cli "
+    "evaluate train",
     "commands": "errors terminal latents likelihoods data models train network family plots priors "
     "runs cli evaluate",
     "evaluate": "errors files latents likelihoods data metrics models train network objectives "
@@ -28,6 +30,7 @@ ALLOWED = {
     "pages": "errors files plots",
     "family": "errors models train network objectives",
     "priors": "errors models network",
+    "programs": "errors data likelihoods models network",
     "objectives": "errors losses metrics models train network",
     "network": "errors data likelihoods models train",
     "checkpoint": "errors files devices",

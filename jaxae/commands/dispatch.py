@@ -23,6 +23,7 @@ class Command:
 COMMANDS = {
     "train": Command("train any member of the family of autoencoders", "jaxae.commands.train"),
     "evaluate": Command("evaluate a run: figures as JSON, and an HTML page", "jaxae.evaluate"),
+    "explore": Command("make a page that explores the codes of a run", "jaxae.explore"),
     "latents": Command("draw pictures that explore the codes of a run", "jaxae.commands.latents"),
 }
 
@@ -32,6 +33,7 @@ Trains autoencoders, evaluates them, and explores their codes in pictures.
 
     jaxae train --objective vae --dataset mnist_mini --out results/first
     jaxae evaluate results/first
+    jaxae explore results/first
     jaxae latents results/first
 
 Each takes a minute or two on two cores with the defaults."""

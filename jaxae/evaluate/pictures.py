@@ -203,7 +203,7 @@ def scatter_codes(trained: Trained, images: Images) -> Scatter:
         text = "The two numbers of each code" if dimensions == 2 else "The one number of each code"
     noun = "vector" if images.are_vectors else "image"
     chose = "the first " if chosen[-1] == count - 1 else ""
-    labels, class_names = _named_labels(images, shown.labels)
+    labels, class_names = named_labels(images, shown.labels)
     parts = ["image"] * (not images.are_vectors) + ["class"] * (labels is not None) + ["number"]
     seen = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
     alone = "" if labels is None else "; click the name of a class to see it alone"
@@ -228,7 +228,7 @@ def _points(images: Images) -> int:
     return min(_POINTS, _SHEET_NUMBERS // (channels * min(math.prod(sides), _SPRITE_NUMBERS)))
 
 
-def _named_labels(
+def named_labels(
     images: Images, labels: np.ndarray | None
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Returns labels with a class for unknown ones, and the classes' names; None without labels."""

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxae import checkpoint, data, evaluate, pages, plots, priors, runs
+from jaxae import checkpoint, data, evaluate, explore, pages, plots, priors, runs
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.evaluate import Images
+from jaxae.explore import MOST_IMAGES, SavedPage
 from jaxae.fitting.options import worded_for_python
 from jaxae.likelihoods import Likelihood
 from jaxae.network import Network, Trained
@@ -187,6 +188,34 @@ class TrainedRun:
         return found["figures"]
 
     def explore(
+        self,
+        *,
+        images: int = MOST_IMAGES,
+        seed: int = 0,
+        dataset: data.Dataset | None = None,
+        out: str | Path | None = None,
+    ) -> SavedPage:
+        """Makes the page of `jaxae explore`, which a notebook shows: it decodes in the browser.
+
+        Args:
+          images: the number of test images to show, at most; large ones are fewer.
+          seed: of the priors' fits and codes, and of UMAP.
+          dataset: as in `evaluate`.
+          out: the file to write; by default explore.html in the run's folder.
+
+        Raises:
+          UserError: as `evaluate` does, and if the data are vectors or the network has a part that
+            is not from `jaxae.models`.
+        """
+        place = None if out is None else Path(out)
+        options = explore.Options(self.folder, images=images, seed=seed, out=place)
+        dataset = self._dataset(dataset)
+        with worded_for_python(train.Options()):
+            return explore.explore_run(
+                options, step=self.step, network=self.network, dataset=dataset
+            )
+
+    def draw_latents(
         self,
         *,
         priors: tuple[Prior, ...] | None = None,

@@ -35,7 +35,6 @@ from jaxae.models.layers import ConvLayer, PoolLayer, lecun, limited_scale, logi
 from jaxae.models.operations import (
     ACTIVATIONS,
     Operation,
-    bottleneck_operations,
     decoder_operations,
     encoder_operations,
 )
@@ -64,7 +63,6 @@ __all__ = [
     "TopK",
     "VariationalAutoencoder",
     "VectorQuantizer",
-    "bottleneck_operations",
     "build",
     "check_labels",
     "conv",

@@ -132,7 +132,7 @@ class FiniteScalarQuantizer:
         shift, half, offset, _ = (self._along(values, z) for values in self.constants().values())
         return jnp.tanh(z + shift) * half - offset
 
-    def constants(self) -> dict[str, np.ndarray]:
+    def constants(self) -> dict[str, Num[np.ndarray, " levels"]]:
         """Returns the constants of the numbers in a group, one for each of `levels`.
 
         The code is round(tanh(z + shift) * half - offset) / width.

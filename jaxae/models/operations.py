@@ -11,7 +11,9 @@ in float32. The kinds of operations, with their settings and arrays:
 - pool: the largest number in a `window`, whose taps are placed as those of a convolution
 - upsample: each pixel becomes `factor` x `factor` pixels; the last rows and columns are cut off
 - normalize: group norm with `groups`, `epsilon`, `scale` [C] and `bias` [C]
-- activate: the function `name` of this file's `ACTIVATIONS`
+- activate: the function `name` of this file's `ACTIVATIONS`, or of the outputs of a likelihood:
+  `clip` to [0, 1], or `continuous_bernoulli_mean`, 1 / (1 - exp(-x)) - 1 / x
+- rescale: times `factor`, plus `offset`
 - keep: remembers the value, on top of those that are remembered already
 - add: adds the value remembered last, and forgets it
 - take_first: the first numbers of the last axis
@@ -58,6 +60,7 @@ Kind = Literal[
     "upsample",
     "normalize",
     "activate",
+    "rescale",
     "keep",
     "add",
     "take_first",
@@ -100,13 +103,11 @@ def encoder_operations(
         return [*operations, Operation("take_first", (*rest, numbers // 2))]
     if isinstance(model, Autoencoder):
         operations = _of_part(model.encoder, parameters["encoder"], shape)
-        return operations + bottleneck_operations(model, variables, operations[-1].shape)
+        return operations + _of_bottleneck(model, variables, operations[-1].shape)
     raise _unknown(model)
 
 
-def bottleneck_operations(
-    model: nn.Module, variables: Mapping[str, Any], shape: Shape
-) -> list[Operation]:
+def _of_bottleneck(model: nn.Module, variables: Mapping[str, Any], shape: Shape) -> list[Operation]:
     """Returns the operations that make a code of an encoder's output of a shape; often none.
 
     Raises `UserError` if the bottleneck is not of `jaxae.models`.

@@ -1,6 +1,6 @@
 """Pages of figures and pictures: self-contained HTML, plain text, and sections of Markdown."""
 
-from jaxae.pages.drawing import shrink
+from jaxae.pages.drawing import class_colors, data_url, shrink
 from jaxae.pages.html import render
 from jaxae.pages.markdown import markdown_table, put_section, rewrite, sections_of, with_section
 from jaxae.pages.page import Chart, Gallery, Page, Picture, Row, Scatter, Table
@@ -16,6 +16,8 @@ __all__ = [
     "Scatter",
     "Table",
     "as_text",
+    "class_colors",
+    "data_url",
     "markdown_table",
     "put_section",
     "render",

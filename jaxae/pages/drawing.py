@@ -46,14 +46,14 @@ def draw_picture(picture: Picture) -> dict[str, Any]:
     height, width = picture.pixels.shape[:2]
     scale = max(1, min(4, picture.room // width))
     return {
-        "url": _data_url(picture.pixels),
+        "url": data_url(picture.pixels),
         "caption": picture.caption,
         "width": width * scale,
         "height": height * scale,
     }
 
 
-def _data_url(pixels: np.ndarray) -> str:
+def data_url(pixels: np.ndarray) -> str:
     """Returns a picture, uint8 [H, W] or [H, W, 3], as the data URL of a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
@@ -127,7 +127,7 @@ def _draw_sprites(thumbnails: np.ndarray) -> dict[str, Any]:
     """Returns a sheet of small images, and the sizes that find one on it."""
     sprites = shrink(plots.drawable(thumbnails))
     return {
-        "sheet": _data_url(plots.tile(sprites, _SPRITE_COLUMNS)),
+        "sheet": data_url(plots.tile(sprites, _SPRITE_COLUMNS)),
         "columns": _SPRITE_COLUMNS,
         "rows": -(-len(sprites) // _SPRITE_COLUMNS),
         "width": sprites.shape[2],

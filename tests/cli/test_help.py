@@ -36,6 +36,7 @@ DRAWING = ["arguments", "pictures", "data", "output", "help"]
 TOOLS = {
     "jaxae evaluate": EVALUATION,
     "python -m jaxae.evaluate": EVALUATION,
+    "jaxae explore": ["arguments", "checkpoint", "page", "data", "output", "help"],
     "jaxae latents": DRAWING,
     "latents.py": DRAWING,
     "report.py": ["arguments", "training", "data", "output", "help"],

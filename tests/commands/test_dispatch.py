@@ -50,7 +50,7 @@ def test_each_command_has_a_help_of_its_own(name: str, capsys: pytest.CaptureFix
     assert re.match(rf"usage: jaxae {name} ", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "latents", "train --resume"])
+@pytest.mark.parametrize("name", ["evaluate", "explore", "latents", "train --resume"])
 def test_each_command_gets_the_arguments_after_its_name(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """What `jaxae.fit` returns is what `jaxae.load` returns, and what the commands work on."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import jaxae
 from jaxae import data, evaluate, latents, pages, priors, runs
+from jaxae.errors import UserError
 from support import small_run
 from support.small_fit import DIGITS, LABELS, OPTIONS, OWN, Normalized, squared_error
 
@@ -102,9 +104,25 @@ def test_a_run_is_evaluated_and_explored(
     assert figures.keys() == written.keys()
     assert figures["test_mse"] == written["test_mse"]
     assert (tmp_path / "report.html").exists()
-    drawn = run.explore(priors=("normal",), images=(0, 1), out=tmp_path / "pictures")
+    drawn = run.draw_latents(priors=("normal",), images=(0, 1), out=tmp_path / "pictures")
     assert sorted(drawn) == sorted((tmp_path / "pictures").glob("*.png"))
     assert {"samples_normal.png", "morph.png"} <= {path.name for path in drawn}
+
+
+def test_a_notebook_shows_the_explorer_in_a_frame(member: jaxae.TrainedRun, tmp_path: Path) -> None:
+    made = member.explore(images=5, out=tmp_path / "page.html")
+    assert made.path == tmp_path / "page.html"
+    shown = made._repr_html_()
+    frame = re.fullmatch(r'<iframe srcdoc="([^"]*)" title="page.html" .*></iframe>', shown)
+    assert frame is not None
+    assert html.unescape(frame[1]) == made.path.read_text(encoding="utf-8")
+    assert "5 test images" in shown
+
+
+def test_a_network_of_ones_own_cannot_be_explored(own: jaxae.TrainedRun, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a part of your own, Normalized"):
+        own.explore(out=tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_evaluates_a_run_on_a_file_of_the_same_arrays(

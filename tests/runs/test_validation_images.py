@@ -163,7 +163,7 @@ def test_a_streamed_run_is_that_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
         np.testing.assert_allclose(streamed.history[name], resident.history[name], rtol=1e-6)
     loaded = jaxae.load(tmp_path / "True")
     for each in (loaded, resident):
-        each.explore(priors=("mixture",), images=(0, 1), out=each.folder / "drawn")
+        each.draw_latents(priors=("mixture",), images=(0, 1), out=each.folder / "drawn")
     pictures = [folder / "drawn/samples_mixture.png" for folder in (loaded.folder, resident.folder)]
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
 

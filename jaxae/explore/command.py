@@ -1,0 +1,128 @@
+"""Makes a page that explores the codes of a trained run, and decodes them in the browser.
+
+    jaxae explore results/family/RUN
+
+Writes explore.html into the run's folder: one file without a server or a connection, which any
+browser opens. It has the network in half precision, a map of the codes of test images that decodes
+where you drag, sliders for the numbers of a code, paths between images, arithmetic of classes, new
+codes of each prior, and your own drawing or picture through the network.
+
+Takes about a minute on two cores for codes of 20 numbers, mostly to fit the priors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxae import cli, data, evaluate, runs
+from jaxae.cli import run_tool
+from jaxae.errors import UserError
+from jaxae.explore.exploration import MOST_IMAGES, explore
+from jaxae.explore.page import SavedPage, render
+from jaxae.files import write_whole
+from jaxae.models import count_parameters
+from jaxae.network import Network
+from jaxae.runs import load_dataset, read_config
+
+
+@dataclass(frozen=True)
+class Options:
+    """Makes a page that explores the codes of a trained run."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # folder of the run to explore
+
+    # --- checkpoint ---
+    # epoch of the checkpoint to explore, or best for the lowest validation loss, or test loss if
+    # the run has no validation images (default: the latest, or of a run with --patience the best)
+    epoch: int | Literal["best"] | None = None
+
+    # --- page ---
+    images: int = MOST_IMAGES  # number of test images to show, at most; large ones are fewer
+    seed: int = 0  # seed of the priors' fits and codes, and of UMAP
+
+    # --- data ---
+    # path of the data of your own that the run was trained on (default: where it was last read)
+    dataset: str | None = None
+    # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
+    data_dir: Path | None = None
+    # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
+    sources: Path | None = None
+
+    # --- output ---
+    out: Path | None = None  # file to write (default: RUN/explore.html)
+
+
+def main(options: Options) -> None:
+    """Makes the page of a run."""
+    cli.use_cache(wanted=True)
+    path = explore_run(options).path
+    print(f"done: {path}, {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
+
+
+def explore_run(
+    options: Options,
+    *,
+    step: int | None = None,
+    network: Network | None = None,
+    dataset: data.Dataset | None = None,
+) -> SavedPage:
+    """Writes the page of a run, and returns it.
+
+    Args:
+      options: of the command.
+      step: the step of the checkpoint, in place of the option.
+      network: the run's network, if it is not from `jaxae.models`.
+      dataset: the run's dataset; by default it is loaded.
+
+    Raises:
+      UserError: an option is out of its range, the run or its dataset cannot be loaded, or it
+        cannot be explored.
+    """
+    _check_options(options)
+    config = read_config(options.run)
+    if step is None:
+        step = evaluate.choose_step(evaluate.Options(options.run, epoch=options.epoch))
+    trained = evaluate.scaled(runs.load(options.run, step, model=network))
+    dataset = load_dataset(
+        options.run,
+        config,
+        given=dataset,
+        path=options.dataset,
+        data_dir=options.data_dir,
+        sources=options.sources,
+    )
+    path = options.out or options.run / "explore.html"
+    report = options.run / "report.html"
+    beside = path.parent.resolve() == options.run.resolve() and report.exists()
+    epoch = step / config.steps_per_epoch
+    exploration = explore(
+        trained,
+        evaluate.make_images(dataset, config.options.binarization),
+        title=f"{evaluate.experiment_name(config)} on {dataset.name}",
+        subtitle=f"{epoch:.4g} epoch{'' if epoch == 1 else 's'}, "
+        f"{count_parameters(trained.variables):,} parameters",
+        most=options.images,
+        seed=options.seed,
+        report=report.name if beside else None,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, render(exploration))
+    return SavedPage(path)
+
+
+def _check_options(options: Options) -> None:
+    """Raises `UserError` for an option out of its range."""
+    if options.images < 1:
+        raise UserError(f"--images {options.images}: give 1 or more")
+    if not 0 <= options.seed < 2**31:
+        raise UserError(f"--seed {options.seed}: give 0 or more, and less than {2**31}")
+    if options.out is not None and options.out.is_dir():
+        raise UserError(f"--out {options.out} is a folder: give the file to write")
+
+
+def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Runs the command on arguments, by default the process's own."""
+    run_tool(main, Options, description=__doc__, arguments=arguments, program=program)

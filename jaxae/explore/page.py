@@ -1,0 +1,197 @@
+"""The page of an exploration: its arrays as text, and its template with them."""
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxae import pages, plots, priors
+from jaxae.explore.exploration import Exploration, kind_of, vectors_of
+from jaxae.explore.maps import Map
+from jaxae.models import Operation
+
+
+@dataclass(frozen=True)
+class SavedPage:
+    """A page that was written; a notebook shows it in a frame."""
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"))
+        return (
+            f'<iframe srcdoc="{page}" title="{self.path.name}" width="100%" height="860" '
+            'style="border: 0"></iframe>'
+        )
+
+
+LARGEST = 8_000_000  # characters of a page that has its encoder
+_SHEET_COLUMNS = 50
+
+
+def render(exploration: Exploration) -> str:
+    """Returns the page as HTML that loads no other file.
+
+    It has the decoder's weights in half precision and, if it stays below 8 MB, the encoder's.
+    """
+    whole = _fill(exploration, encoder=True)
+    return whole if len(whole) <= LARGEST else _fill(exploration, encoder=False)
+
+
+def _fill(exploration: Exploration, *, encoder: bool) -> str:
+    """Returns the page with or without the encoder."""
+    import jinja2  # slow to import, and needed only here
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    content = json.dumps(_content(exploration, encoder=encoder), separators=(",", ":"))
+    return environment.get_template("template.html").render(
+        exploration=exploration,
+        has_encoder=encoder,
+        colors=pages.class_colors(len(exploration.class_names)),
+        # In a script, "<" could end the element.
+        content=content.replace("<", "\\u003c"),
+    )
+
+
+def _content(exploration: Exploration, *, encoder: bool) -> dict[str, Any]:
+    """Returns what the page's script reads, as JSON."""
+    program = exploration.program
+    methods = {"decode": (program.decode, program.code_shape)}
+    if encoder:
+        methods["encode"] = (program.encode, program.shape)
+    described, weights = _pack(methods)
+    low, high = exploration.range.low, exploration.range.high
+    return {
+        "shape": program.shape,
+        "codeShape": program.code_shape,
+        "range": [low, high],
+        "methods": described,
+        "weights": weights,
+        "classes": exploration.classes,
+        "classNames": exploration.class_names,
+        "colors": list(pages.class_colors(len(exploration.class_names))),
+        "labels": None if exploration.labels is None else exploration.labels.tolist(),
+        "numbers": exploration.numbers.tolist(),
+        "codes": _half(exploration.codes),
+        "sprites": _sprites(exploration.pictures),
+        "maps": [_describe_map(each) for each in exploration.maps],
+        "distance": exploration.distance,
+        "scoredBy": exploration.scored_by,
+        "dimensions": [vars(each) for each in exploration.dimensions],
+        "priors": [
+            {
+                "name": new.prior,
+                "text": priors.DESCRIPTIONS[new.prior],
+                "codes": _half(new.codes),
+            }
+            for new in exploration.new_codes
+        ],
+        "classMeans": _present(exploration.class_means, _single),
+        "quantizer": _describe_quantizer(exploration),
+    }
+
+
+def _describe_map(each: Map) -> dict[str, Any]:
+    """Returns a map as JSON."""
+    return {
+        "name": each.name,
+        "axes": each.axes,
+        "points": _single(each.points),
+        "components": _present(each.components, _single),
+        "mean": _present(each.mean, _single),
+        "distances": _present(each.distances, lambda d: pages.data_url(d)),
+        "low": each.low,
+        "high": each.high,
+    }
+
+
+def _describe_quantizer(exploration: Exploration) -> dict[str, Any] | None:
+    """Returns a quantizer as JSON: the codes that a cell of the code's grid can have."""
+    quantizer, kind = exploration.quantizer, kind_of(exploration.quantizer)
+    if quantizer is None or kind is None:
+        return None
+    vectors = vectors_of(exploration)
+    return {
+        "kind": kind,
+        "size": quantizer.size,
+        "groupSize": quantizer.group_size,
+        "levels": list(getattr(quantizer, "levels", ())),
+        "vectors": _present(vectors, _single),
+    }
+
+
+def _present(value: Any, convert: Any) -> Any:
+    return None if value is None else convert(value)
+
+
+def _sprites(pictures: np.ndarray) -> dict[str, Any]:
+    """Returns a sheet of pictures, and the sizes that find one on it."""
+    return {
+        "sheet": pages.data_url(plots.tile(pictures, _SHEET_COLUMNS)),
+        "columns": _SHEET_COLUMNS,
+        "width": pictures.shape[2],
+        "height": pictures.shape[1],
+    }
+
+
+def _pack(
+    methods: Mapping[str, tuple[Sequence[Operation], Sequence[int]]],
+) -> tuple[dict[str, Any], str]:
+    """Returns the operations of methods as JSON, and all their arrays in half precision.
+
+    An operation's array is [place of its first number among all, its shape].
+    """
+    kept: list[np.ndarray] = []
+    places: dict[int, int] = {}  # of arrays that several methods share, such as a codebook
+    start = 0
+
+    def place(array: np.ndarray) -> list[Any]:
+        nonlocal start
+        if id(array) not in places:
+            places[id(array)] = start
+            kept.append(array.reshape(-1))
+            start += array.size
+        return [places[id(array)], list(array.shape)]
+
+    described = {
+        name: {
+            "shape": list(shape),
+            "operations": [
+                {
+                    "kind": operation.kind,
+                    "shape": list(operation.shape),
+                    "settings": dict(operation.settings),
+                    "arrays": {key: place(array) for key, array in operation.arrays.items()},
+                }
+                for operation in operations
+            ],
+        }
+        for name, (operations, shape) in methods.items()
+    }
+    return described, _half(np.concatenate(kept))
+
+
+def _half(array: np.ndarray) -> str:
+    """Returns numbers in half precision as base64; ones beyond its range become the largest."""
+    largest = float(np.finfo(np.float16).max)
+    return _base64(array.clip(-largest, largest).astype("<f2"))
+
+
+def _single(array: np.ndarray) -> str:
+    """Returns numbers in single precision as base64."""
+    return _base64(array.astype("<f4"))
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
