@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 from jaxae.runs.interrupts import keep_interrupts
+from jaxae.runs.reading import format_figure
 from jaxae.train import Progress
 
 if TYPE_CHECKING:  # tqdm may be missing if no run is trained
@@ -51,15 +52,18 @@ def show_loss(bar: "tqdm", chunk: Progress, epochs: int, done: int) -> None:
 
 
 def show_epoch(epochs: int, record: Mapping[str, object]) -> None:
-    """Prints an epoch's record as one line."""
-    tested, validated = "test_loss" in record, "validation_loss" in record
-    show_line(
-        f"epoch {record['epoch']}/{epochs}  train loss {record['train_loss']:.5g}  "
-        + (f"validation loss {record['validation_loss']:.5g}  " if validated else "")
-        + (f"test loss {record['test_loss']:.5g}  " if tested else "")
-        + (f"test mse {record['test_mse']:.5g}  " if tested else "")
-        + f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"
-    )
+    """Prints an epoch's record as one line; figures of replicas are means ± deviations."""
+    names = ("train_loss", "validation_loss", "test_loss", "test_mse")
+    measured = [
+        f"{name.replace('_', ' ')} {_shown(record, name)}" for name in names if name in record
+    ]
+    pace = f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"
+    show_line("  ".join([f"epoch {record['epoch']}/{epochs}", *measured, pace]))
+
+
+def _shown(record: Mapping[str, object], name: str) -> str:
+    """Returns a figure of an epoch as text."""
+    return format_figure(record, name) if f"{name}_std" in record else f"{record[name]:.5g}"
 
 
 def show_line(line: str) -> None:
