@@ -18,10 +18,11 @@ ALLOWED = {
     "__main__": "commands",
     "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
     "priors runs cli evaluate explore commands",
+    "comparison": "errors pages runs",
     "explore": "errors files data metrics models network plots pages priors programs runs cli "
     "evaluate train",
     "commands": "errors terminal latents likelihoods data models train network family plots priors "
-    "runs cli evaluate",
+    "runs cli evaluate comparison files",
     "evaluate": "errors files latents likelihoods data metrics models train network objectives "
     "family checkpoint plots pages priors runs cli",
     "cli": "errors files devices terminal data runs",

@@ -2,6 +2,8 @@
 /* The map of codes on a canvas: it draws points, moves and zooms, and tells which point or place
    is at a position on the screen. Places are in the map's own numbers, y upward. */
 
+const OPACITY = 0.45;  // of the shade at the farthest place
+
 class PlaneMap {
   constructor(canvas, { labels, colors }) {
     this.canvas = canvas;
@@ -38,7 +40,7 @@ class PlaneMap {
     [shade.width, shade.height] = [width, height];
     const pixels = new ImageData(width, height);
     for (let n = 0; n < width * height; n++) {
-      pixels.data.set([...ink, 0.45 * data[4 * n]], 4 * n);
+      pixels.data.set([...ink, OPACITY * data[4 * n]], 4 * n);
     }
     shade.getContext("2d").putImageData(pixels, 0, 0);
     this.shade = shade;
@@ -130,6 +132,11 @@ class PlaneMap {
     if (this.shaded && this.shade) {
       const [left, top] = this.toScreen([this.map.low[0], this.map.high[1]]);
       const [right, bottom] = this.toScreen([this.map.high[0], this.map.low[1]]);
+      context.globalAlpha = OPACITY;  // beyond the picture, all is far
+      context.fillStyle = `rgb(${rgbOf("--ink", this.canvas).join(" ")})`;
+      context.fillRect(0, 0, width, height);
+      context.globalAlpha = 1;
+      context.clearRect(left, top, right - left, bottom - top);
       context.drawImage(this.shade, left, top, right - left, bottom - top);
     }
     this.drawPoints(context, width, height);

@@ -12,8 +12,8 @@ from scipy.spatial import KDTree
 
 from jaxae import metrics
 
-_CELLS = 96  # a side of the picture of distances
-_MARGIN = 0.08  # around the codes, as a part of their extent
+_CELLS = 128  # a side of the picture of distances
+_ROOM = 1.6  # sides of that picture, relative to the extent of the codes
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def _measure(
 ) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
     """Returns distances of a grid of places to the nearest seen point, and the grid's corners."""
     both = np.concatenate([points, seen])
-    low, high = both.min(axis=0), both.max(axis=0)
-    extent = max(float((high - low).max()), 1e-6)
-    low, high = low - _MARGIN * extent, high + _MARGIN * extent
+    middle = (both.min(axis=0) + both.max(axis=0)) / 2
+    half = _ROOM / 2 * max(float(np.ptp(both, axis=0).max()), 1e-6)
+    low, high = middle - half, middle + half
     x, y = (np.linspace(low[n], high[n], 2 * _CELLS + 1)[1::2] for n in range(2))  # cells' centers
     places = np.stack(np.meshgrid(x, y[::-1]), axis=-1).reshape(-1, 2)
     found, _ = KDTree(seen).query(places)

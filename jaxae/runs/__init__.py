@@ -10,7 +10,7 @@ from jaxae.runs.environment import (
     split_command,
     words_of,
 )
-from jaxae.runs.folder import Run, add_to_summary, start, step_of_epoch
+from jaxae.runs.folder import Run, add_to_summary, is_locked, start, step_of_epoch
 from jaxae.runs.loading import check_fits, load, load_dataset, own_network, own_path
 from jaxae.runs.options import (
     OPTION_GROUPS,
@@ -68,6 +68,7 @@ __all__ = [
     "format_figure",
     "git_commit",
     "initial_state",
+    "is_locked",
     "load",
     "load_dataset",
     "loss_curves",

@@ -180,6 +180,20 @@ def _lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
+def is_locked(folder: Path) -> bool:
+    """Returns whether a process is training the run in a folder."""
+    from filelock import FileLock, Timeout
+
+    path = folder / LOCK
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except (Timeout, OSError):  # an OSError: the file is another user's
+        return True
+
+
 @contextlib.contextmanager
 def _remove_if_empty(folder: Path, *, wanted: bool) -> Iterator[None]:
     """Removes a run's folder at the end if it is empty and `wanted` is true."""

@@ -37,6 +37,8 @@ TOOLS = {
     "jaxae evaluate": EVALUATION,
     "python -m jaxae.evaluate": EVALUATION,
     "jaxae explore": ["arguments", "checkpoint", "page", "data", "output", "help"],
+    "jaxae runs": ["arguments", "options", "help"],
+    "jaxae compare": ["arguments", "table", "output", "help"],
     "jaxae latents": DRAWING,
     "latents.py": DRAWING,
     "report.py": ["arguments", "training", "data", "output", "help"],

@@ -81,7 +81,7 @@ def test_no_block_goes_untested():
     assert languages == {
         "README.md": ["python", "python"],
         "jaxae/README.md": ["text", "python", "python", "python"],
-        "experiments/README.md": ["sh", "sh", "sh", "console", "console"],
+        "experiments/README.md": ["sh", "sh", "sh", "sh", "console", "console"],
         "tests/README.md": [],
         ".github/CONTRIBUTING.md": [],
     }
@@ -222,17 +222,21 @@ def run_all(commands: str, folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_member_is_trained_with_a_schedule_and_an_average(checkout):
-    _, commands, _ = blocks(EXPERIMENTS, "sh")
+    _, commands, *_ = blocks(EXPERIMENTS, "sh")
     run_all(commands, checkout)
     assert (checkout / "results/family/averaged/summary.json").exists()
 
 
 @pytest.mark.slow
-def test_a_member_is_trained_evaluated_and_drawn(checkout):
-    *_, commands = blocks(EXPERIMENTS, "sh")
-    run_all(commands, checkout)
+def test_a_member_is_trained_evaluated_explored_drawn_and_compared(checkout):
+    _, _, commands, comparison = blocks(EXPERIMENTS, "sh")
+    *_, listed, compared = run_all(f"{commands}{comparison}", checkout)
     folder = checkout / "results/family/first"
-    assert {"evaluation.json", "report.html"} <= {path.name for path in folder.iterdir()}
+    written = {path.name for path in folder.iterdir()}
+    assert {"evaluation.json", "report.html", "explore.html"} <= written
+    assert "results/family/first" in listed
+    assert compared.startswith("| run ")
+    assert "| results/family/first |" in compared
     assert {"samples_mixture.png", "morph.gif"} <= {
         path.name for path in (folder / "pictures").iterdir()
     }

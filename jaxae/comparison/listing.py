@@ -1,0 +1,95 @@
+"""The runs below folders, and the state of each."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxae import runs
+from jaxae.errors import UserError
+from jaxae.runs import CONFIG_FILE, Config
+
+State = Literal["finished", "stopped early", "diverged", "running", "unfinished"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run, as a list of runs shows it."""
+
+    folder: Path
+    config: Config
+    state: State
+    epochs: int  # trained
+    figures: Mapping[str, Any]  # of the summary, else of the last tested epoch; may be empty
+    changed: float  # when its records last changed, in seconds since 1970
+
+    @property
+    def member(self) -> str:
+        """The experiment, or the member of the family."""
+        return self.config.options.objective or self.config.experiment
+
+    @property
+    def compared_with(self) -> tuple[Any, ...]:
+        """What runs have in common whose losses compare: the data, and what the loss is made of."""
+        values = self.config.values["options"]
+        return (
+            self.config.dataset.fingerprint,
+            self.config.experiment,
+            *(str(values.get(name)) for name in ("objective", "likelihood", "binarization")),
+        )
+
+
+def find_runs(places: Sequence[Path]) -> list[Path]:
+    """Returns the folders of runs: the places that are runs, and all runs below the others.
+
+    Raises `UserError` for a place that does not exist, or that has no run.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        if not place.is_dir():
+            raise UserError(f"{place} is not a folder: give runs, or folders of runs")
+        configs = sorted(place.rglob(CONFIG_FILE))
+        here = [path.parent for path in configs if _is_config(path)]
+        if not here:
+            raise UserError(f"{place} has no run: give runs, or folders of runs")
+        found |= dict.fromkeys(here)
+    return list(found)
+
+
+def _is_config(path: Path) -> bool:
+    """Returns whether a config.json is that of a run; other programs write such files, too."""
+    hidden = any(part.startswith(".") for part in path.parts if part not in (".", ".."))
+    return not hidden and (path.parent / "checkpoints").is_dir()
+
+
+def listed(folder: Path) -> Listed:
+    """Reads a run's state; raises `UserError` if one of its files is invalid."""
+    config, records = runs.read_config(folder), runs.read_records(folder)
+    finished = (folder / "summary.json").exists()
+    if finished:
+        figures: Mapping[str, Any] = runs.read_summary(folder)
+    else:
+        figures = next((line for line in records[::-1] if "test_loss" in line), {})
+    times = [folder / name for name in ("metrics.jsonl", "summary.json", CONFIG_FILE)]
+    changed = max(path.stat().st_mtime for path in times if path.exists())
+    epochs = records[-1]["epoch"] if records else 0
+    return Listed(folder, config, _state_of(folder, finished, figures), epochs, figures, changed)
+
+
+def _state_of(folder: Path, finished: bool, figures: Mapping[str, Any]) -> State:
+    """Returns the state of a run."""
+    if not finished:
+        return "running" if runs.is_locked(folder) else "unfinished"
+    if "warning" in figures:
+        return "diverged"
+    return "stopped early" if figures.get("stopped_early") else "finished"
+
+
+def resuming_command(run: Listed) -> str:
+    """Returns the line that continues a run; data of one's own are found where they were last."""
+    program, _ = runs.split_command(runs.words_of(run.config.command))
+    started_by = Path(program[-1]).stem if program else ""
+    if started_by in ("train", run.config.experiment):
+        return shlex.join([*program, "--resume", run.folder.as_posix()])
+    return f"jaxae.fit(..., out={run.folder.as_posix()!r}, resume=True)"
