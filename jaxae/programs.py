@@ -41,16 +41,16 @@ def program_of(trained: Trained, shape: Shape) -> Program:
     """
     network, variables = trained.network, trained.variables
     model = network.model
-    entry = [*_scaling(trained.scaling, shape), *_entry(network.likelihood, shape)]
+    before = [*_scaling(trained.scaling, shape), *_entry(network.likelihood, shape)]
     encoder = encoder_operations(model, variables, shape)
     code_shape = _code_shape(network, variables, shape)
     decoder = decoder_operations(model, variables, code_shape)
-    exit_ = [*_head(network.likelihood, decoder[-1].shape), *_unscaling(trained.scaling, shape)]
+    after = [*_head(network.likelihood, decoder[-1].shape), *_unscaling(trained.scaling, shape)]
     return Program(
         shape,
         code_shape,
-        entry + encoder,
-        decoder + exit_,
+        before + encoder,
+        decoder + after,
     )
 
 

@@ -39,7 +39,7 @@ from jaxae.cli import run_tool
 from jaxae.data import Split
 from jaxae.errors import UserError
 from jaxae.evaluate import Images, Range, take
-from jaxae.network import Network, Trained
+from jaxae.network import Trained
 from jaxae.priors import Prior
 from jaxae.runs import load_dataset, skip_failed_picture
 
@@ -113,7 +113,7 @@ def draw(
     options: Options,
     *,
     step: int | None = None,
-    network: Network | None = None,
+    trained: Trained | None = None,
     dataset: data.Dataset | None = None,
 ) -> list[Path]:
     """Encodes training and test images, draws each picture, and returns the paths of the PNGs.
@@ -121,7 +121,7 @@ def draw(
     Args:
       options: of the command.
       step: the step of the checkpoint; by default as for `runs.load`.
-      network: the run's network, if it is not from `jaxae.models`.
+      trained: the run's network at that step; by default its first replica is loaded.
       dataset: the run's dataset; by default it is loaded.
 
     Raises:
@@ -131,7 +131,7 @@ def draw(
         raise UserError(f"--fit-images {options.fit_images}: give 10 or more")
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed}: give 0 or more, and less than 2147483648")
-    trained = evaluate.scaled(runs.load(options.run, step, model=network))
+    trained = evaluate.scaled(trained or runs.load(options.run, step))
     config = runs.read_config(options.run)
     dataset = load_dataset(
         options.run,

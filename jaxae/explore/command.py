@@ -10,6 +10,7 @@ codes of each prior, and your own drawing or picture through the network.
 Takes about a minute on two cores for codes of 20 numbers, mostly to fit the priors.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from jaxae.explore.exploration import MOST_IMAGES, explore
 from jaxae.explore.page import SavedPage, render
 from jaxae.files import write_whole
 from jaxae.models import count_parameters
-from jaxae.network import Network
+from jaxae.network import Trained
 from jaxae.runs import load_dataset, read_config
 
 
@@ -40,7 +41,8 @@ class Options:
     epoch: int | Literal["best"] | None = None
 
     # --- page ---
-    images: int = MOST_IMAGES  # number of test images to show, at most; large ones are fewer
+    # largest number of test images to show; fewer if images or codes are large
+    images: int = MOST_IMAGES
     seed: int = 0  # seed of the priors' fits and codes, and of UMAP
 
     # --- data ---
@@ -66,7 +68,7 @@ def explore_run(
     options: Options,
     *,
     step: int | None = None,
-    network: Network | None = None,
+    trained: Trained | None = None,
     dataset: data.Dataset | None = None,
 ) -> SavedPage:
     """Writes the page of a run, and returns it.
@@ -74,7 +76,7 @@ def explore_run(
     Args:
       options: of the command.
       step: the step of the checkpoint, in place of the option.
-      network: the run's network, if it is not from `jaxae.models`.
+      trained: the run's network at that step; by default its first replica is loaded.
       dataset: the run's dataset; by default it is loaded.
 
     Raises:
@@ -85,7 +87,7 @@ def explore_run(
     config = read_config(options.run)
     if step is None:
         step = evaluate.choose_step(evaluate.Options(options.run, epoch=options.epoch))
-    trained = evaluate.scaled(runs.load(options.run, step, model=network))
+    trained = evaluate.scaled(trained or runs.load(options.run, step))
     dataset = load_dataset(
         options.run,
         config,
@@ -97,13 +99,14 @@ def explore_run(
     path = options.out or options.run / "explore.html"
     report = options.run / "report.html"
     beside = path.parent.resolve() == options.run.resolve() and report.exists()
-    epoch = step / config.steps_per_epoch
+    epoch, replicas = step / config.steps_per_epoch, config.options.run.replicas
     exploration = explore(
         trained,
         evaluate.make_images(dataset, config.options.binarization),
         title=f"{evaluate.experiment_name(config)} on {dataset.name}",
         subtitle=f"{epoch:.4g} epoch{'' if epoch == 1 else 's'}, "
-        f"{count_parameters(trained.variables):,} parameters",
+        f"{count_parameters(trained.variables):,} parameters"
+        + (f", one of {replicas} replicas" if replicas > 1 else ""),
         most=options.images,
         seed=options.seed,
         report=report.name if beside else None,
@@ -121,6 +124,10 @@ def _check_options(options: Options) -> None:
         raise UserError(f"--seed {options.seed}: give 0 or more, and less than {2**31}")
     if options.out is not None and options.out.is_dir():
         raise UserError(f"--out {options.out} is a folder: give the file to write")
+    place = options.out or options.run / "explore.html"
+    above = next(folder for folder in place.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise UserError(f"{place} cannot be written, because of {above}: give another file (--out)")
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:

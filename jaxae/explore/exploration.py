@@ -14,7 +14,7 @@ from jaxae.data import Split
 from jaxae.errors import UserError
 from jaxae.evaluate import Images
 from jaxae.explore.maps import Map, make_maps, typical_distance
-from jaxae.models import FiniteScalarQuantizer, Quantizer, VectorQuantizer
+from jaxae.models import Quantizer
 from jaxae.network import Trained
 from jaxae.pages import shrink
 from jaxae.plots import drawable
@@ -24,6 +24,7 @@ from jaxae.train import apply_in_parts
 
 MOST_IMAGES = 5000  # test images, by default at most
 _SHEET_NUMBERS = 2**22  # in all their pictures
+_CODE_NUMBERS = 2**20  # in the codes of all of them
 _LARGEST_PICTURE = 64  # pixels a side; larger ones are shrunk
 _FITTED = 10_000  # training images, at most, whose codes are used
 _DRAWN = 200  # new codes of each prior
@@ -41,6 +42,16 @@ class Dimension:
     score: float  # KL in nats, or variance
     mean: float  # over training codes
     deviation: float
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """The numbers of the code that sliders move, and how many there are."""
+
+    scored_by: str  # "KL" or "variance"
+    shown: tuple[Dimension, ...]  # the largest score first
+    active: int  # those that change
+    all: int
 
 
 @dataclass(frozen=True)
@@ -68,9 +79,7 @@ class Exploration:
     codes: Float[np.ndarray, "N D"]
     maps: tuple[Map, ...]
     distance: float  # the median distance of a code to its nearest other
-    scored_by: str  # "KL" or "variance"
-    dimensions: tuple[Dimension, ...]  # the largest score first
-    inactive: int  # dimensions that are left out
+    dimensions: Dimensions
     new_codes: tuple[NewCodes, ...]
     class_means: Float[np.ndarray, "classes D"] | None  # NaN for a class without training codes
     report: str | None = None  # address of the run's report
@@ -93,7 +102,7 @@ def explore(
       images: the dataset as the network reads it.
       title: of the page.
       subtitle: of the page.
-      most: the number of test images, at most; large ones are fewer.
+      most: the largest number of test images; fewer if images or codes are large.
       seed: of the priors' fits and codes, and of UMAP.
       report: address of the run's report, if there is one.
 
@@ -104,20 +113,29 @@ def explore(
         raise UserError(
             "the data are vectors, which have no pictures to decode: give a run of images"
         )
-    if trained.classes is not None:
-        images = evaluate.with_labels_only(images)
     count, shape = len(images.test.images), images.test.images.shape[1:]
-    most = max(1, min(most, _SHEET_NUMBERS // math.prod(shape)))
-    numbers = images.choose(count, most)
-    test = evaluate.take(images.test, numbers)
+    known = np.arange(count)
+    if trained.classes is not None:
+        if images.test.labels is not None:
+            known = np.flatnonzero(images.test.labels >= 0)
+        images = evaluate.with_labels_only(images)
     program = program_of(trained, shape)
-    codes = _flat(evaluate.encode(trained, test))
+    size = math.prod(program.code_shape)
+    most = max(1, min(most, _SHEET_NUMBERS // math.prod(shape), _CODE_NUMBERS // size))
+    chosen = images.choose(len(known), most)
+    test = evaluate.take(images.test, chosen)
+    encoded = evaluate.encode(trained, test)
+    codes = _flat(encoded)
     fitted = images.some(images.train, _FITTED)
     train_codes = evaluate.encode(trained, fitted)
-    if not np.isfinite(codes).all():
-        raise UserError("some codes are NaN or infinite: give a run whose training did not diverge")
     labels, class_names = evaluate.named_labels(images, test.labels)
-    scored_by, dimensions, inactive = _choose_dimensions(trained, test, _flat(train_codes), program)
+    dimensions = _choose_dimensions(trained, test, _flat(train_codes), program)
+    decoded = trained.decode(encoded[:1], None if test.labels is None else test.labels[:1])
+    scores = np.array([each.score for each in dimensions.shown])
+    if not all(np.isfinite(each).all() for each in (codes, train_codes, scores, decoded)):
+        raise UserError(
+            "some codes or decoded images are NaN or infinite: give a run that did not diverge"
+        )
     return Exploration(
         title=title,
         subtitle=subtitle,
@@ -127,26 +145,16 @@ def explore(
         classes=trained.classes,
         class_names=class_names,
         labels=labels,
-        numbers=numbers,
+        numbers=known[chosen],
         pictures=shrink(drawable(images.range.to_unit(test.images)), _LARGEST_PICTURE),
         codes=codes,
         maps=make_maps(codes, _flat(train_codes), seed=seed),
         distance=typical_distance(codes),
-        scored_by=scored_by,
         dimensions=dimensions,
-        inactive=inactive,
         new_codes=tuple(_draw_codes(trained, train_codes, seed)),
         class_means=_class_means(_flat(train_codes), fitted.labels, len(class_names)),
         report=report,
     )
-
-
-def vectors_of(exploration: Exploration) -> np.ndarray | None:
-    """Returns the vectors of a codebook, [size, dimension]; None for any other network."""
-    for operation in exploration.program.encode:
-        if operation.kind == "look_up":
-            return operation.arrays["vectors"]
-    return None
 
 
 def _flat(codes: np.ndarray) -> np.ndarray:
@@ -155,9 +163,10 @@ def _flat(codes: np.ndarray) -> np.ndarray:
 
 def _choose_dimensions(
     trained: Trained, test: Split, train_codes: np.ndarray, program: Program
-) -> tuple[str, tuple[Dimension, ...], int]:
-    """Returns what dimensions are sorted by, the active ones, and the number of the others."""
-    variances = train_codes.var(axis=0, dtype=np.float64)
+) -> Dimensions:
+    """Returns the dimensions that change, by their KL or their variance."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverged, as is said later
+        variances = train_codes.var(axis=0, dtype=np.float64)
     if trained.network.has_posterior:
         scored_by, scores, active = "KL", _divergences(trained, test), variances > _ACTIVE
     else:
@@ -165,11 +174,11 @@ def _choose_dimensions(
         active = variances > 1e-4 * max(variances.max(), 1e-12)
     order = [int(n) for n in np.argsort(-scores, kind="stable") if active[n]]
     means = train_codes.mean(axis=0, dtype=np.float64)
-    dimensions = tuple(
+    shown = tuple(
         Dimension(n, _name_of(n, program), float(scores[n]), float(means[n]), variances[n] ** 0.5)
         for n in order[:_MOST_SLIDERS]
     )
-    return scored_by, dimensions, len(variances) - len(dimensions)
+    return Dimensions(scored_by, shown, len(order), len(variances))
 
 
 def _name_of(index: int, program: Program) -> str:
@@ -185,7 +194,8 @@ def _divergences(trained: Trained, test: Split) -> np.ndarray:
         chosen = None if labels is None else jnp.asarray(labels)
         posterior = trained.network.posterior(trained.variables, jnp.asarray(images), chosen)
         mean, log_variance = np.asarray(posterior.mean), np.asarray(posterior.log_variance)
-        return (mean**2 + np.exp(log_variance) - log_variance - 1) / 2
+        with np.errstate(over="ignore"):
+            return (mean**2 + np.exp(log_variance) - log_variance - 1) / 2
 
     known = [] if trained.classes is None or test.labels is None else [test.labels]
     return apply_in_parts(divergence, test.images[:], *known).mean(axis=0, dtype=np.float64)
@@ -220,10 +230,3 @@ def _class_means(
     for label in np.unique(labels[labels >= 0]):
         means[label] = train_codes[labels == label].mean(axis=0, dtype=np.float64)
     return means
-
-
-def kind_of(quantizer: Quantizer | None) -> str | None:
-    """Returns "vq" or "fsq" for the quantizers of jaxae.models, and None for none."""
-    if isinstance(quantizer, VectorQuantizer):
-        return "vq"
-    return "fsq" if isinstance(quantizer, FiniteScalarQuantizer) else None

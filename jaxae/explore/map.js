@@ -1,4 +1,3 @@
-"use strict";
 /* The map of codes on a canvas: it draws points, moves and zooms, and tells which point or place
    is at a position on the screen. Places are in the map's own numbers, y upward. */
 
@@ -7,8 +6,8 @@ const OPACITY = 0.45;  // of the shade at the farthest place
 class PlaneMap {
   constructor(canvas, { labels, colors }) {
     this.canvas = canvas;
-    this.labels = labels;
-    this.colors = colors;
+    this.labels = labels;  // of the points, or null
+    this.colors = colors;  // of the labels
     this.only = null;  // the label that is shown alone
     this.shaded = true;
     this.marks = [];  // of {place, text}
@@ -47,20 +46,25 @@ class PlaneMap {
     this.redraw();
   }
 
-  /* Fits all points into the canvas. */
+  /* Fits all points into the canvas; if they are few, also what surrounds them. */
   whole() {
-    const { points } = this.map;
+    const { points, low, high } = this.map;
     let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (let n = 0; n < points.length; n += 2) {
-      left = Math.min(left, points[n]);
-      right = Math.max(right, points[n]);
-      bottom = Math.min(bottom, points[n + 1]);
-      top = Math.max(top, points[n + 1]);
+    const include = (x, y) => {
+      [left, right] = [Math.min(left, x), Math.max(right, x)];
+      [bottom, top] = [Math.min(bottom, y), Math.max(top, y)];
+    };
+    for (let n = 0; n < points.length; n += 2) include(points[n], points[n + 1]);
+    const flat = left === right && bottom === top;
+    if (this.map.distances && (flat || points.length < 20)) {
+      include(...low);
+      include(...high);
     }
     this.center = [(left + right) / 2, (bottom + top) / 2];
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const fit = Math.min((width - 40) / (right - left), (height - 40) / (top - bottom));
     this.scale = this.least = Number.isFinite(fit) && fit > 0 ? fit : 1;
+    this.moved = false;  // by the user
     this.redraw();
   }
 
@@ -69,7 +73,8 @@ class PlaneMap {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (!width || !height) return;
     [this.canvas.width, this.canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.map) this.redraw();
+    if (!this.map) return;
+    if (this.moved) this.redraw(); else this.whole();
   }
 
   /* Returns the position on the canvas, in CSS pixels, of a place. */
@@ -91,12 +96,14 @@ class PlaneMap {
     this.scale = Math.min(Math.max(this.scale * factor, this.least / 4), this.least * 1000);
     const after = this.toPlace(position);
     this.center = [this.center[0] + before[0] - after[0], this.center[1] + before[1] - after[1]];
+    this.moved = true;
     this.redraw();
   }
 
   /* Moves the map by CSS pixels. */
   pan(right, down) {
     this.center = [this.center[0] - right / this.scale, this.center[1] + down / this.scale];
+    this.moved = true;
     this.redraw();
   }
 
@@ -104,7 +111,7 @@ class PlaneMap {
     return this.only === null || this.labels[index] === this.only;
   }
 
-  /* Returns the point nearest to a position, within CSS pixels; null if there is none. */
+  /* Returns the shown point nearest to a position, within CSS pixels; null if there is none. */
   pointAt(position, within) {
     const [x, y] = this.toPlace(position), { points } = this.map;
     let best = null, least = (within / this.scale) ** 2;

@@ -3,7 +3,7 @@
 import base64
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from jaxae import pages, plots, priors
-from jaxae.explore.exploration import Exploration, kind_of, vectors_of
+from jaxae.explore.exploration import Exploration
 from jaxae.explore.maps import Map
-from jaxae.models import Operation
+from jaxae.models import FiniteScalarQuantizer, Operation, VectorQuantizer
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,16 @@ class SavedPage:
         )
 
 
-LARGEST = 8_000_000  # characters of a page that has its encoder
+_LARGEST = 8_000_000  # characters of a page that has its encoder
 _SHEET_COLUMNS = 50
+_SCRIPTS = tuple(
+    f"{name}.js"
+    for name in (
+        "network", "codes", "view", "map", "map_input", "sliders", "cells", "paths", "drawing",
+        "start",
+    )
+)  # fmt: skip
+"""The page's own scripts, after runtime.js, in the order in which they need each other."""
 
 
 def render(exploration: Exploration) -> str:
@@ -40,7 +48,7 @@ def render(exploration: Exploration) -> str:
     It has the decoder's weights in half precision and, if it stays below 8 MB, the encoder's.
     """
     whole = _fill(exploration, encoder=True)
-    return whole if len(whole) <= LARGEST else _fill(exploration, encoder=False)
+    return whole if len(whole) <= _LARGEST else _fill(exploration, encoder=False)
 
 
 def _fill(exploration: Exploration, *, encoder: bool) -> str:
@@ -54,10 +62,14 @@ def _fill(exploration: Exploration, *, encoder: bool) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    content = json.dumps(_content(exploration, encoder=encoder), separators=(",", ":"))
+    content = json.dumps(
+        _content(exploration, encoder=encoder), separators=(",", ":"), allow_nan=False
+    )
     return environment.get_template("template.html").render(
         exploration=exploration,
         has_encoder=encoder,
+        counted=_counted,
+        scripts=_SCRIPTS,
         colors=pages.class_colors(len(exploration.class_names)),
         # In a script, "<" could end the element.
         content=content.replace("<", "\\u003c"),
@@ -87,8 +99,7 @@ def _content(exploration: Exploration, *, encoder: bool) -> dict[str, Any]:
         "sprites": _sprites(exploration.pictures),
         "maps": [_describe_map(each) for each in exploration.maps],
         "distance": exploration.distance,
-        "scoredBy": exploration.scored_by,
-        "dimensions": [vars(each) for each in exploration.dimensions],
+        "dimensions": [vars(each) for each in exploration.dimensions.shown],
         "priors": [
             {
                 "name": new.prior,
@@ -110,7 +121,7 @@ def _describe_map(each: Map) -> dict[str, Any]:
         "points": _single(each.points),
         "components": _present(each.components, _single),
         "mean": _present(each.mean, _single),
-        "distances": _present(each.distances, lambda d: pages.data_url(d)),
+        "distances": _present(each.distances, pages.data_url),
         "low": each.low,
         "high": each.high,
     }
@@ -118,21 +129,25 @@ def _describe_map(each: Map) -> dict[str, Any]:
 
 def _describe_quantizer(exploration: Exploration) -> dict[str, Any] | None:
     """Returns a quantizer as JSON: the codes that a cell of the code's grid can have."""
-    quantizer, kind = exploration.quantizer, kind_of(exploration.quantizer)
-    if quantizer is None or kind is None:
+    quantizer = exploration.quantizer
+    if quantizer is None:
         return None
-    vectors = vectors_of(exploration)
-    return {
-        "kind": kind,
-        "size": quantizer.size,
-        "groupSize": quantizer.group_size,
-        "levels": list(getattr(quantizer, "levels", ())),
-        "vectors": _present(vectors, _single),
-    }
+    described = {"size": quantizer.size, "groupSize": quantizer.group_size, "vectors": None}
+    if isinstance(quantizer, FiniteScalarQuantizer):
+        return {**described, "kind": "fsq", "levels": list(quantizer.levels)}
+    assert isinstance(quantizer, VectorQuantizer)  # else it could not be written as operations
+    look_up = next(each for each in exploration.program.encode if each.kind == "look_up")
+    return {**described, "kind": "vq", "vectors": _single(look_up.arrays["vectors"])}
 
 
-def _present(value: Any, convert: Any) -> Any:
+def _present(value: np.ndarray | None, convert: Callable[[np.ndarray], str]) -> str | None:
+    """Returns an array as text; None if there is none."""
     return None if value is None else convert(value)
+
+
+def _counted(count: int, noun: str) -> str:
+    """Returns a number of things in words."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _sprites(pictures: np.ndarray) -> dict[str, Any]:
@@ -153,16 +168,11 @@ def _pack(
     An operation's array is [place of its first number among all, its shape].
     """
     kept: list[np.ndarray] = []
-    places: dict[int, int] = {}  # of arrays that several methods share, such as a codebook
-    start = 0
 
     def place(array: np.ndarray) -> list[Any]:
-        nonlocal start
-        if id(array) not in places:
-            places[id(array)] = start
-            kept.append(array.reshape(-1))
-            start += array.size
-        return [places[id(array)], list(array.shape)]
+        start = sum(each.size for each in kept)
+        kept.append(array.reshape(-1))
+        return [start, list(array.shape)]
 
     described = {
         name: {

@@ -198,7 +198,7 @@ class TrainedRun:
         """Makes the page of `jaxae explore`, which a notebook shows: it decodes in the browser.
 
         Args:
-          images: the number of test images to show, at most; large ones are fewer.
+          images: the largest number of test images to show; fewer if images or codes are large.
           seed: of the priors' fits and codes, and of UMAP.
           dataset: as in `evaluate`.
           out: the file to write; by default explore.html in the run's folder.
@@ -212,7 +212,7 @@ class TrainedRun:
         dataset = self._dataset(dataset)
         with worded_for_python(train.Options()):
             return explore.explore_run(
-                options, step=self.step, network=self.network, dataset=dataset
+                options, step=self.step, trained=self.trained, dataset=dataset
             )
 
     def draw_latents(
@@ -245,7 +245,7 @@ class TrainedRun:
         )
         dataset = self._dataset(dataset)
         with worded_for_python(train.Options()):
-            return latents.draw(options, step=self.step, network=self.network, dataset=dataset)
+            return latents.draw(options, step=self.step, trained=self.trained, dataset=dataset)
 
     def _dataset(self, given: data.Dataset | None) -> data.Dataset:
         """Returns the dataset given, the one in memory, or the one that the run's config names."""

@@ -16,12 +16,12 @@ in float32. The kinds of operations, with their settings and arrays:
 - rescale: times `factor`, plus `offset`
 - keep: remembers the value, on top of those that are remembered already
 - add: adds the value remembered last, and forgets it
-- take_first: the first numbers of the last axis
+- take_first: keeps the leading channels
 - append_class: a one-hot label of `classes` follows the vector
 - add_class_image: `images` [classes, ...] at the label is added
 - look_up: each group of numbers becomes the nearest of `vectors` [size, dimension]; ties go to the
   first
-- round: each number takes one of its `levels`, in turn along the last axis, by
+- round: rounds each number to one of a few levels, by
   round(tanh(z + `shift`) * `half` - `offset`) / `width`, four arrays of one number per channel
 - keep_largest: all but the `count` largest numbers become 0; ties go to the first
 """
@@ -126,7 +126,7 @@ def _of_bottleneck(model: nn.Module, variables: Mapping[str, Any], shape: Shape)
             name: np.tile(values, repeats).astype(np.float32)
             for name, values in bottleneck.constants().items()
         }
-        return [Operation("round", shape, {"levels": list(bottleneck.levels)}, arrays)]
+        return [Operation("round", shape, arrays=arrays)]
     raise _unknown(bottleneck)
 
 

@@ -43,6 +43,7 @@ TOOLS = {
     "latents.py": DRAWING,
     "report.py": ["arguments", "training", "data", "output", "help"],
     "published.py": ["arguments", "training", "data", "output", "help"],
+    "film.py": ["arguments", "options", "help"],
     "pictures.py": ["arguments", "options", "help"],
     "sklearn_data.py": ["options", "output", "help"],
     "compare.py": ["comparison", "scaling", "output", "help"],

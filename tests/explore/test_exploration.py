@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxae import data, evaluate, likelihoods, models
+from jaxae import data, evaluate, likelihoods
 from jaxae.errors import UserError
-from jaxae.explore import explore
-from jaxae.explore.exploration import Exploration
+from jaxae.explore import Exploration, explore
+from jaxae.explore import exploration as exploration_module
 from jaxae.network import Network, Trained
 from support.explored import CLASSES, exploration_of, images_of, untrained
 
@@ -46,12 +46,13 @@ def test_dimensions_are_sorted_by_their_kl(trained: Trained, exploration: Explor
     mean, variance = np.asarray(posterior.mean), np.exp(np.asarray(posterior.log_variance))
     kl = ((mean**2 + variance - np.log(variance) - 1) / 2).mean(axis=0)
     codes = trained.encode(images.train.images)
-    assert exploration.scored_by == "KL"
+    dimensions = exploration.dimensions
+    assert dimensions.scored_by == "KL"
     active = np.flatnonzero(codes.var(axis=0) > 0.01)
     order = sorted(active, key=lambda n: -kl[n])
-    assert [each.index for each in exploration.dimensions] == order
-    assert exploration.inactive == 8 - len(order)
-    for each in exploration.dimensions:
+    assert [each.index for each in dimensions.shown] == order
+    assert (dimensions.active, dimensions.all) == (len(order), 8)
+    for each in dimensions.shown:
         np.testing.assert_allclose(each.score, kl[each.index], rtol=1e-4)
         np.testing.assert_allclose(each.mean, codes[:, each.index].mean(), rtol=1e-4)
         np.testing.assert_allclose(each.deviation, codes[:, each.index].std(), rtol=1e-4)
@@ -74,8 +75,8 @@ def test_each_prior_gives_codes(exploration: Exploration) -> None:
 def test_codes_of_a_quantized_network_are_resampled() -> None:
     exploration = exploration_of(untrained("fsq", (8, 8, 1), kind="conv", hidden=(4, 4)), (8, 8, 1))
     assert [new.prior for new in exploration.new_codes] == ["resample"]
-    assert exploration.scored_by == "variance"
-    assert exploration.dimensions[0].name.count(",") == 2  # a row, a column and a channel
+    assert exploration.dimensions.scored_by == "variance"
+    assert exploration.dimensions.shown[0].name.count(",") == 2  # a row, a column and a channel
 
 
 def test_large_images_are_fewer_and_shrunk() -> None:
@@ -83,6 +84,28 @@ def test_large_images_are_fewer_and_shrunk() -> None:
     exploration = exploration_of(untrained("rae-l2", shape, hidden=(4,)), shape, count=40)
     assert len(exploration.codes) == 2**22 // (256 * 192 * 3)
     assert exploration.pictures.shape[1:] == (64, 48, 3)
+
+
+def test_images_of_large_codes_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exploration_module, "_CODE_NUMBERS", 8 * 17 + 3)
+    assert len(exploration_of(untrained("rae-l2", SHAPE), SHAPE).codes) == 17
+
+
+def test_there_are_sliders_for_the_first_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exploration_module, "_MOST_SLIDERS", 3)
+    dimensions = exploration_of(untrained("rae-l2", SHAPE), SHAPE).dimensions
+    assert len(dimensions.shown) == 3
+    assert dimensions.active == dimensions.all == 8
+
+
+def test_images_keep_their_numbers_where_labels_are_missing() -> None:
+    images = images_of(SHAPE)
+    labels = np.where(np.arange(40) < 5, -1, np.arange(40) % CLASSES).astype(np.int32)
+    test = data.Split(images.test.images, labels)
+    images = replace(images, test=test, dataset=replace(images.dataset, test=test))
+    exploration = explore(untrained("conditional", SHAPE), images, title="", subtitle="")
+    np.testing.assert_array_equal(exploration.numbers, np.arange(5, 40))
+    np.testing.assert_array_equal(exploration.labels, labels[5:])
 
 
 def test_vectors_are_refused() -> None:
@@ -100,12 +123,14 @@ def test_a_likelihood_of_ones_own_is_refused(trained: Trained) -> None:
         exploration_of(replace(trained, network=network), SHAPE)
 
 
-def test_codes_that_are_not_finite_are_refused(trained: Trained) -> None:
-    encoder = models.DenseEncoder((2,), 3)
-    network = Network(
-        models.Autoencoder(encoder, models.DenseDecoder((2,), SHAPE)), likelihoods.BERNOULLI
-    )
-    variables: Any = network.model.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
-    variables["params"]["encoder"]["Dense_1"]["bias"] += jnp.nan
-    with pytest.raises(UserError, match="training did not diverge"):
-        exploration_of(Trained(network, variables), SHAPE)
+@pytest.mark.parametrize(
+    ("part", "factor"), [("encoder", np.nan), ("decoder", np.nan), ("encoder", 1e4)]
+)
+def test_a_run_that_diverged_is_refused(part: str, factor: float) -> None:
+    """With 1e4, codes are finite but the variances of their posteriors are not."""
+    trained = untrained("vae", SHAPE, hidden=(4,))
+    variables: Any = jax.tree.map(lambda leaf: leaf, trained.variables)
+    layer = variables["params"][part]["Dense_1"]
+    layer["kernel"] = layer["kernel"] * np.float32(factor)
+    with pytest.raises(UserError, match="NaN or infinite: give a run that did not diverge"):
+        exploration_of(replace(trained, variables=variables), SHAPE)

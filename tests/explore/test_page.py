@@ -78,7 +78,7 @@ def test_the_encoder_is_left_out_of_a_large_page(
     html: str, exploration: Exploration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert content_of(html)["methods"].keys() == {"decode", "encode"}
-    monkeypatch.setattr(page, "LARGEST", len(html) - 1)
+    monkeypatch.setattr(page, "_LARGEST", len(html) - 1)
     small = page.render(exploration)
     assert content_of(small)["methods"].keys() == {"decode"}
     assert len(small) < len(html)
@@ -207,15 +207,7 @@ def settled(browser: Any, trained: Trained, *code_shape: int) -> dict[str, Any]:
 
     Codes are vectors, unless a shape is given.
     """
-    script = (
-        "const done = arguments[0], {code} = explorer.state;"
-        "explorer.ask('decode', code).then(({result}) => done("
-        "  code === explorer.state.code &&"
-        "  result.every((x, n) => x === explorer.state.decoded[n])));"
-    )
-    for _ in range(100):
-        if browser.execute_async_script(script):
-            break
+    wait(browser, "explorer.isDecoded()")
     found = state(browser)
     decoded = trained.decode(found["code"].reshape(1, *(code_shape or (-1,))))
     np.testing.assert_allclose(
@@ -335,7 +327,7 @@ def test_a_slider_changes_its_dimension_and_reset_undoes_it(
     opened: Any, trained: Trained, exploration: Exploration
 ) -> None:
     before = settled(opened, trained)["code"]
-    dimension = exploration.dimensions[1]
+    dimension = exploration.dimensions.shown[1]
     set_slider(opened, "[data-dimension='1']", dimension.mean + dimension.deviation)
     found = settled(opened, trained)
     expected = before.copy()
@@ -515,6 +507,63 @@ def test_a_cell_of_a_quantized_code_takes_another_entry(
     np.testing.assert_allclose(code_of(trained, entries), code, atol=1e-3)
     assert [int(each.text) for each in cells] == entries.reshape(-1).tolist()
     assert browser.get_log("browser") == []
+
+
+def test_the_arrow_keys_move_a_quantized_code(browser: Any, tmp_path: Path) -> None:
+    """The place moves on, even where the nearest entries are the same for a while."""
+    from selenium.webdriver import Keys
+
+    shape = (8, 8, 1)
+    trained = untrained("fsq", shape, kind="conv", hidden=(4, 4))
+    open_page(browser, tmp_path / "page.html", page.render(exploration_of(trained, shape)))
+    before = settled(browser, trained, 2, 2, 8)["code"]
+    mark = "explorer.plane.toScreen(explorer.plane.marks.at(-1).place)"
+    start = browser.execute_script(f"return {mark}")
+    browser.find_element("css selector", "#plane").send_keys(Keys.ARROW_RIGHT * 30)
+    stop = browser.execute_script(f"return {mark}")
+    np.testing.assert_allclose(np.subtract(stop, start), [240, 0], atol=0.1)
+    assert np.abs(settled(browser, trained, 2, 2, 8)["code"] - before).max() > 0
+
+
+def test_one_image_has_a_map_and_a_picture(browser: Any, tmp_path: Path) -> None:
+    exploration = exploration_of(untrained("vae", SHAPE), SHAPE)
+    only = replace(
+        exploration,
+        codes=exploration.codes[:1],
+        labels=None,
+        class_names=(),
+        class_means=None,
+        numbers=exploration.numbers[:1],
+        pictures=exploration.pictures[:1],
+        maps=tuple(replace(each, points=each.points[:1]) for each in exploration.maps),
+    )
+    open_page(browser, tmp_path / "page.html", page.render(only))
+    text = browser.find_element("css selector", "body").text
+    assert "1 test image." in text
+    extent = only.maps[0].high[0] - only.maps[0].low[0]
+    width = browser.execute_script("return explorer.plane.scale") * extent
+    assert 100 < width < 2000
+    assert browser.get_log("browser") == []
+
+
+def test_tabs_are_chosen_by_arrow_keys_and_end_picking_and_playing(
+    opened: Any, exploration: Exploration
+) -> None:
+    from selenium.webdriver import Keys
+
+    show_panel(opened, "path")
+    opened.execute_script("document.querySelector('[data-end]').click()")
+    assert opened.find_element("css selector", "#picking").is_displayed()
+    opened.execute_script("document.querySelector('#play').click()")
+    wait(opened, "document.querySelector('#place').valueAsNumber > 0.05")
+    opened.find_element("css selector", "#tab-path").send_keys(Keys.ARROW_LEFT)
+    assert opened.find_element("css selector", "#dimensions").is_displayed()
+    assert not opened.find_element("css selector", "#picking").is_displayed()
+    assert opened.execute_script("return document.querySelector('#play').textContent") == "Play"
+    first = exploration.dimensions.shown[0]
+    set_slider(opened, "[data-dimension='0']", first.mean)
+    time.sleep(0.3)
+    np.testing.assert_allclose(state(opened)["code"][first.index], first.mean, rtol=1e-5)
 
 
 def test_the_class_of_a_conditional_network_is_chosen(browser: Any, tmp_path: Path) -> None:

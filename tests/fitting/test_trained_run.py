@@ -1,5 +1,6 @@
 """What `jaxae.fit` returns is what `jaxae.load` returns, and what the commands work on."""
 
+import base64
 import html
 import json
 import re
@@ -117,6 +118,19 @@ def test_a_notebook_shows_the_explorer_in_a_frame(member: jaxae.TrainedRun, tmp_
     assert frame is not None
     assert html.unescape(frame[1]) == made.path.read_text(encoding="utf-8")
     assert "5 test images" in shown
+
+
+def test_a_replica_is_explored(tmp_path: Path) -> None:
+    jaxae.fit(SET, out=tmp_path / "run", replicas=2, **OPTIONS)
+    run = jaxae.load(tmp_path / "run", replica=1)
+    page = run.explore(images=5, dataset=SET).path.read_text(encoding="utf-8")
+    assert "one of 2 replicas" in page
+    found = re.search(r'id="content">(.*?)</script>', page)
+    assert found is not None
+    content = json.loads(found[1])
+    codes = np.frombuffer(base64.b64decode(content["codes"]), "<f2").reshape(5, -1)
+    expected = run.trained.encode(16 * SET.test.images[content["numbers"]])
+    np.testing.assert_allclose(codes, expected, atol=2e-2)
 
 
 def test_a_network_of_ones_own_cannot_be_explored(own: jaxae.TrainedRun, tmp_path: Path) -> None:
