@@ -1,8 +1,9 @@
-"""Evaluates a finished run: writes its figures as JSON, and a page of figures and pictures.
+"""Evaluates finished runs: writes their figures as JSON, and a page of figures and pictures.
 
     jaxae evaluate results/family/RUN --epoch best
+    jaxae evaluate results/family/*
 
-Writes evaluation.json and report.html into the run's folder, and prints the figures. What the data
+Writes evaluation.json and report.html into each run's folder, and prints the figures. What the data
 does not allow, such as probes without labels, is left out, and a line says why. The same run,
 options and data give the same figures again. Takes about half a minute on two cores for MNIST, and
 minutes more the first time on a dataset, to train the network of the features.
@@ -10,7 +11,7 @@ minutes more the first time on a dataset, to train the network of the features.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,9 +37,11 @@ from jaxae.runs import Config, load_dataset, read_config, read_records
 
 @dataclass(frozen=True)
 class Options:
-    """Evaluates a finished run: writes evaluation.json and report.html."""
+    """Evaluates finished runs: writes evaluation.json and report.html."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of the run to evaluate
+    # folders of more runs to evaluate, one after the other (default: none)
+    more: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")] = ()
 
     # --- checkpoint ---
     # epoch of the checkpoint to evaluate, or best for the lowest validation loss, or test loss if
@@ -65,13 +68,27 @@ class Options:
     sources: Path | None = None
 
     # --- output ---
-    out: Path | None = None  # folder to write to (default: the run's folder)
+    # folder to write to; for several runs, it gets a folder for each (default: the run's folder)
+    out: Path | None = None
 
 
 def main(options: Options) -> None:
-    """Evaluates a run."""
+    """Evaluates one run or more."""
     cli.use_cache(wanted=True)
-    evaluate_run(options)
+    folders = (options.run, *options.more)
+    for folder in folders:  # before the first takes its time
+        read_config(folder)
+    names = [folder.resolve().name for folder in folders]
+    if options.out is not None and len(set(names)) < len(names):
+        raise UserError(
+            f"--out {options.out}: several runs are called {max(names, key=names.count)}, whose "
+            "figures would share a folder; leave it out"
+        )
+    for folder, name in zip(folders, names, strict=True):
+        out = options.out and (options.out / name if options.more else options.out)
+        if options.more:
+            print(f"{folder}:", flush=True)
+        evaluate_run(replace(options, run=folder, more=(), out=out))
 
 
 def evaluate_run(

@@ -241,6 +241,28 @@ def images_of(array: np.ndarray) -> Images:
     return evaluate.make_images(data.assemble("few", split, split, ()), "none")
 
 
+def test_several_runs_are_evaluated_one_after_the_other(
+    variational: Evaluated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        shutil.copytree(variational.folder, folder)
+        (folder / "evaluation.json").unlink()
+    options = command.Options(folders[0], (folders[1],), samples=2, images=3, generated=10)
+    with pytest.raises(UserError, match="nowhere is not a run"):
+        command.main(replace(options, more=(folders[1], tmp_path / "nowhere")))
+    assert not (folders[0] / "evaluation.json").exists()  # a mistake is found before any work
+    command.main(options)
+    said = capsys.readouterr().out
+    assert said.index(f"{folders[0]}:") < said.index(f"{folders[1]}:")
+    assert all((folder / "evaluation.json").exists() for folder in folders)
+    command.main(replace(options, out=tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"first", "second"}
+    twice = replace(options, more=(folders[1], folders[1]), out=tmp_path / "out")
+    with pytest.raises(UserError, match="several runs are called second"):
+        command.main(twice)
+
+
 def test_a_second_evaluation_gives_the_same_numbers_and_page(
     variational: Evaluated, tmp_path: Path
 ) -> None:
