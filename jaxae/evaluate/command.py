@@ -164,8 +164,17 @@ def evaluate_run(
         "evaluation_seconds": time.perf_counter() - started,
     }
     with stage("report"):
+        explored = options.run / "explore.html"
+        beside = options.out is None and explored.exists()
         shown = page.make_page(
-            options.run, config, results, networks[0], images, evaluations[0], settings
+            options.run,
+            config,
+            results,
+            networks[0],
+            images,
+            evaluations[0],
+            settings,
+            (("Explore its codes", explored.name),) if beside else (),
         )
         html = pages.render(shown)
     write(options.out or options.run, results, html)

@@ -9,14 +9,15 @@ from jaxae.evaluate.images import Images
 from jaxae.evaluate.tables import Results, describe_epoch, make_tables
 from jaxae.network import Trained
 from jaxae.pages import Page
-from jaxae.runs import Config, format_figure, read_records
+from jaxae.runs import Config, format_figure, portable, read_records
 
+# Arrows point to the better side.
 _HIGHLIGHTS = {
-    "test_mse": "Test MSE",
-    "test_r_squared": "Test R²",
-    "negative_log_likelihood": "NLL, nats",
-    "fid": "FID, our features",
-    "linear_probe_accuracy": "Linear probe",
+    "test_mse": "Test MSE ↓",
+    "test_r_squared": "Test R² ↑",
+    "negative_log_likelihood": "NLL, nats ↓",
+    "fid": "FID, own features ↓",
+    "linear_probe_accuracy": "Linear probe ↑",
 }
 
 
@@ -28,6 +29,7 @@ def make_page(
     images: Images,
     evaluation: NetworkEvaluation,
     settings: EvaluationSettings,
+    links: tuple[tuple[str, str], ...] = (),
 ) -> Page:
     """Returns the page of a run; `trained` and `evaluation` are those of its first replica."""
     figures = results["figures"]
@@ -60,7 +62,7 @@ def make_page(
         title=f"{experiment_name(config)} on {results['dataset']}",
         subtitle=f"{results['epoch']:.4g} epoch{'' if results['epoch'] == 1 else 's'}{several}",
         highlights=tuple(
-            (title, format_figure(figures, name))
+            (title, _highlight(results, name))
             for name, title in _HIGHLIGHTS.items()
             if name in figures and not (name == "fid" and images.are_vectors)  # has no features
         ),
@@ -76,7 +78,30 @@ def make_page(
             *left_out,
         ),
         config=json.dumps(config.values, indent=2, ensure_ascii=False),
+        facts=_facts(config),
+        links=links,
     )
+
+
+def _highlight(results: Results, name: str) -> str:
+    """Returns a figure as text; FID comes with that of training images, to compare with."""
+    figure, reference = format_figure(results["figures"], name), results["references"]
+    if name != "fid" or "training_fid" not in reference:
+        return figure
+    return f"{figure} (training images: {format_figure(reference, 'training_fid')})"
+
+
+def _facts(config: Config) -> tuple[tuple[str, str], ...]:
+    """Returns how a run was trained, in a few words each."""
+    seed, replicas = config.values["options"]["run"].get("seed", 0), config.options.run.replicas
+    seeds = f"{seed}" if replicas == 1 else f"{seed} to {seed + replicas - 1}"
+    facts = {
+        "Command": portable(config.command),
+        "Seed" if replicas == 1 else "Seeds": seeds,
+        "Commit": config.git_commit or "unknown",
+        "Trained with": f"JAX {config.versions.jax} on {config.device}",
+    }
+    return tuple(facts.items())
 
 
 def experiment_name(config: Config) -> str:

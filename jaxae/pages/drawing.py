@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -181,6 +182,8 @@ def _choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarr
     """Returns about five round numbers in equal steps: around low and high, or integers within."""
     from matplotlib.ticker import MaxNLocator  # as in jaxae.plots, slow to import
 
+    if not integer and high - low <= 1e-4 * abs(high):  # a flat curve: ticks would all look alike
+        low, high = low - 0.01 * abs(high), high + 0.01 * abs(high)
     locator = MaxNLocator(5, integer=integer, min_n_ticks=1)
     ticks = np.asarray(locator.tick_values(low, high))
     return ticks[(ticks >= low) & (ticks <= high)] if integer else ticks
@@ -188,7 +191,12 @@ def _choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarr
 
 def _placed_ticks(axis: _Axis, ticks: np.ndarray) -> list[tuple[float, str]]:
     """Returns the place and the text of each tick."""
-    return [(float(axis.place(tick)), f"{tick:g}") for tick in ticks]
+    step = float(np.diff(ticks).min()) if len(ticks) > 1 else 1.0
+    digits = max(0, -math.floor(math.log10(step))) if step > 0 else 0
+    plain = digits <= 6 and np.abs(ticks).max() < 1e6
+    return [
+        (float(axis.place(tick)), f"{tick:.{digits}f}" if plain else f"{tick:g}") for tick in ticks
+    ]
 
 
 def _path_of(x: np.ndarray, y: np.ndarray) -> str:

@@ -81,3 +81,5 @@ class Page:
     scatter: Scatter | None
     notes: tuple[str, ...]
     config: str  # shown as it is, in a monospaced font
+    facts: tuple[tuple[str, str], ...] = ()  # a name and a text each, under the subtitle
+    links: tuple[tuple[str, str], ...] = ()  # a text and the address of a page each

@@ -299,6 +299,21 @@ def test_large_thumbnails_are_averaged() -> None:
     assert set(small[1].ravel()) == {100}
 
 
+@pytest.mark.parametrize("value", [12.3582, 0.02, -3.0, 1500.0])
+def test_ticks_of_a_flat_curve_differ(value: float) -> None:
+    curve = np.full((1, 4), value) + np.arange(4) * 1e-9
+    drawn = drawing.draw_chart(pages.Chart("PSNR, dB", np.arange(1, 5), {"test": curve}), COLORS)
+    texts = [text for _, text in drawn["y_ticks"]]
+    assert len(set(texts)) == len(texts) > 1
+
+
+def test_facts_and_links_are_above_the_figures() -> None:
+    page = replace(PAGE, facts=(("Command", "a <b>"),), links=(("Explore", "explore.html"),))
+    html = pages.render(page)
+    assert html.index("a &lt;b&gt;") < html.index('<a href="explore.html">Explore</a>')
+    assert html.index("explore.html") < html.index('id="figures"')
+
+
 def test_two_thousand_points_are_a_page_of_less_than_three_megabytes() -> None:
     count = 2000
     scatter = replace(
