@@ -2,8 +2,9 @@
 
     python experiments/conv.py
 
-Test loss 79.5 (squared error per image, pixels in [-1, 1]) after 40 epochs; the original prints
-86.24 for a single batch. About a minute on two cores.
+Test loss 81 ± 11 (squared error per image, pixels in [-1, 1]) after 40 epochs, over five seeds: 72
+to 75 where all eight channels of the code are alive, 88 and 98 where two of their ReLUs have died.
+The original prints 86.24 for a single batch. About a minute on two cores.
 """
 
 import math

@@ -2,8 +2,9 @@
 
     python experiments/deep.py
 
-Test MSE 0.0204 after 5 epochs; PCA reaches 0.0018. At a learning rate of 0.01 most ReLUs of the
-code and many of the output die, and stay at 0. About ten seconds on two cores.
+Test MSE 0.0221 ± 0.0017 after 5 epochs, over five seeds; PCA reaches 0.0018. At a learning rate of
+0.01 most ReLUs of the code and many of the output die, and stay at 0. About ten seconds on two
+cores.
 """
 
 import math

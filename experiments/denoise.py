@@ -2,8 +2,9 @@
 
     python experiments/denoise.py
 
-Test MSE 0.0177 after 50 epochs; about five minutes on two cores. After 5 epochs it is 0.0253, and
-0.0250 with --fixed-noise. --load RUN draws a trained network without training again.
+Test loss 0.118 ± 0.003 (cross-entropy per pixel) and test MSE 0.0183 ± 0.0009 after 50 epochs, and
+0.117 ± 0.001 and 0.0180 ± 0.0003 with --fixed-noise as in its source, over five seeds. One takes
+about five minutes on two cores. --load RUN draws a trained network without training again.
 """
 
 import math

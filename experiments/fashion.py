@@ -2,8 +2,8 @@
 
     python experiments/fashion.py --latent 20
 
-Test loss 0.273 (cross-entropy per pixel) and test MSE 0.0099 after 100 epochs; about two minutes
-on two cores. With --replicas 3, 0.2731 ± 0.0006 in about four minutes.
+Test loss 0.2728 ± 0.0003 (cross-entropy per pixel) and test MSE 0.00983 ± 0.00008 after 100 epochs,
+over five seeds. One takes about two minutes on two cores, and --replicas 5 about six.
 """
 
 from dataclasses import dataclass

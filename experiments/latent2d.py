@@ -2,8 +2,9 @@
 
     python experiments/latent2d.py
 
-Test MSE 0.0575 after 10 of the 200 epochs; those 10 take about a minute on two cores. The run
-keeps the checkpoint of every epoch, 2.4 MB each.
+Test MSE 0.0554 ± 0.0007 after 200 epochs, over five seeds; it is lowest, 0.0514, near epoch 60, and
+then the network learns its 1,000 digits by heart. About ten minutes on two cores. The run keeps the
+checkpoint of every epoch, 2.4 MB each.
 """
 
 from dataclasses import dataclass, replace

@@ -12,8 +12,8 @@ import report
 import report_page
 from jaxae.errors import UserError
 from jaxae.runs import format_figure
-from report_recipes import PeerFigures
-from support.commands import start
+from report_recipes import RECIPES, PeerFigures, published_epochs
+from support.commands import REPOSITORY, start
 
 LINE = "--run --recipes deep --seeds 2 --epochs 1 --dataset mnist_mini --out page"
 
@@ -106,3 +106,22 @@ def test_the_spread_of_peers_is_that_of_samples() -> None:
     assert (spread["test_loss"], spread["test_loss_std"]) == (2.0, 1.0)
     assert "test_loss_std" not in report_page._spread(seeds[:1])
     assert report_page._spread([]) == {}
+
+
+def test_the_tracked_page_has_every_recipe_whole_with_its_spread() -> None:
+    """Five seeds of the published length, at one commit."""
+    page = (REPOSITORY / "results/README.md").read_text(encoding="utf-8")
+    commits = re.findall(r"^All runs: commit ([0-9a-f]{40}), ", page, re.MULTILINE)
+    assert len(commits) == 1
+    rows = {row[0]: row[1:] for row in rows_of(page)}
+    spread = re.compile(r"[\d.]+ ± [\d.]+")
+    for wanted in RECIPES.values():
+        label = f"{wanted.experiment} {wanted.arguments}".strip()
+        (cells,) = [cells for link, cells in rows.items() if link.startswith(f"[{label}](")]
+        epochs, seeds, *ours = cells[:5]
+        assert epochs == str(published_epochs(wanted.experiment))
+        assert int(seeds) >= 5
+        assert all(map(spread.fullmatch, ours))
+        assert (cells[5] != "-") == (wanted.peer is not None)
+    pictures = re.findall(r"\(pictures/(\S+?)\)", page)
+    assert all((REPOSITORY / "results/pictures" / name).exists() for name in pictures)
