@@ -170,7 +170,7 @@ def test_the_terminal_shows_the_losses_and_says_why_it_stops(
 ) -> None:
     stop(out=tmp_path / "run", replicas=2)
     said = capsys.readouterr()
-    assert "validation loss 4.5  test loss 3 " in said.out
+    assert "validation loss 4.5 ± 0  test loss 3 ± 0 " in said.out
     assert said.out.count("stopped after epoch 6: no lower validation loss for 3 tested ") == 1
     assert "the best is epoch 3, whose checkpoint is kept" in said.out
     assert "warning" not in said.err
