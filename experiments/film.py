@@ -21,6 +21,7 @@ from PIL import Image
 from jaxae import explore
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
+from jaxae.files import whole
 
 _WINDOW = (1100, 800)
 _GRAYS, _COLORS = 28, 36  # of the palette
@@ -142,17 +143,16 @@ def _save(shots: Sequence[Image.Image], options: Options) -> None:
     palette = _palette_of(small[0])
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    part = options.out.with_name(f".{options.out.name}.part")
-    frames[0].save(
-        part,
-        format="GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=round(1000 * _SECONDS),
-        loop=0,
-        optimize=True,
-    )
-    part.replace(options.out)
+    with whole(options.out) as temporary:
+        frames[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=round(1000 * _SECONDS),
+            loop=0,
+            optimize=True,
+        )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ which have the same data, experiment, objective and likelihood, has an asterisk.
 follow with the line that resumes each. Takes a second or two.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxae.cli import run_tool
-from jaxae.comparison import Listed, find_runs, listed, resuming_command
+from jaxae.comparison import Listed, aligned, find_runs, listed, resuming_command
 from jaxae.runs import format_figure
 
 
@@ -43,10 +44,7 @@ def main(options: Options) -> None:
     now = time.time()
     head = ["run", "member", "dataset", "state", "epochs", "test loss", "age"]
     rows = [_row(run, number in best, now) for number, run in enumerate(found)]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+    print(aligned([head, *rows], left=len(head)))
     unfinished = [run for run in found if run.state == "unfinished"]
     if unfinished:
         print("\nto resume:")
@@ -55,9 +53,9 @@ def main(options: Options) -> None:
 
 
 def _loss(run: Listed) -> float:
-    """Returns a run's test loss; infinite if it has none."""
-    loss = run.figures.get("test_loss", float("inf"))
-    return loss if loss == loss else float("inf")
+    """Returns a run's test loss; infinite if it has none that is a number."""
+    loss = run.figures.get("test_loss", math.inf)
+    return math.inf if math.isnan(loss) else loss
 
 
 _SORTED_BY: dict[str, Any] = {
@@ -71,7 +69,7 @@ def _best_of(found: Sequence[Listed]) -> set[int]:
     """Returns the numbers of the runs with the lowest test loss of two or more that compare."""
     groups: dict[Any, list[int]] = {}
     for number, run in enumerate(found):
-        if _loss(run) < float("inf"):
+        if math.isfinite(_loss(run)):
             groups.setdefault(run.compared_with, []).append(number)
     return {
         min(numbers, key=lambda number: _loss(found[number]))

@@ -11,7 +11,7 @@ from jaxae.pages import markdown_table
 
 
 @dataclass(frozen=True)
-class Cell:
+class _Cell:
     """A cell of a table."""
 
     text: str
@@ -19,11 +19,11 @@ class Cell:
 
 
 def render(comparison: Comparison, format: str) -> str:
-    """Returns a comparison in one of `FORMATS`, without a newline at its end."""
-    return FORMATS[format](comparison)
+    """Returns a comparison as text, markdown, csv or latex, without a newline at its end."""
+    return _FORMATS[format](comparison)
 
 
-def _cells(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
+def _cells(comparison: Comparison) -> tuple[list[str], list[list[_Cell]]]:
     """Returns the head and the rows of the table."""
     seeds = [str(max(map(len, row.values.values()), default=0)) for row in comparison.rows]
     head = ["run", *comparison.options, "seeds", *comparison.figures]
@@ -33,47 +33,51 @@ def _cells(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
         name = row.folders[0].as_posix()
         if len(row.folders) > 1:
             name += f" and {len(row.folders) - 1} more"
-        cells = [Cell(name), *(Cell(row.options[option]) for option in comparison.options)]
-        cells.append(Cell(seeds[number]))
+        cells = [_Cell(name), *(_Cell(row.options[option]) for option in comparison.options)]
+        cells.append(_Cell(seeds[number]))
         cells += [
-            Cell(row.text(figure), number in best[place])
+            _Cell(row.text(figure), number in best[place])
             for place, figure in enumerate(comparison.figures)
         ]
         if comparison.probabilities is not None:
             probability = comparison.probabilities.get(number)
-            cells.append(Cell("-" if probability is None else f"{probability:.2g}"))
+            cells.append(_Cell("-" if probability is None else f"{probability:.2g}"))
         rows.append(cells)
     if comparison.probabilities is not None:
         head.append(f"p of {comparison.tested}")
     return head, rows
 
 
-def as_text(comparison: Comparison) -> str:
+def _as_text(comparison: Comparison) -> str:
     """Returns aligned columns; the best figures have an asterisk."""
     head, rows = _cells(comparison)
     head = [title.replace("_", " ") for title in head]
-    lines = [head, *([f"{c.text}*" if c.best else c.text for c in row] for row in rows)]
+    rows_of_text = [[f"{c.text}*" if c.best else c.text for c in row] for row in rows]
+    return aligned([head, *rows_of_text], left=1 + len(comparison.options))
+
+
+def aligned(lines: Sequence[Sequence[str]], left: int) -> str:
+    """Returns lines of cells in columns, the first `left` of them flush left, the others right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    words = 1 + len(comparison.options)  # the columns that are flush left
 
-    def line(cells: Sequence[str]) -> str:
-        placed = (
-            cell.ljust(width) if n < words else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "  ".join(placed).rstrip()
+    def place(number: int, cell: str) -> str:
+        width = widths[number]
+        return cell.ljust(width) if number < left else cell.rjust(width)
 
-    return "\n".join(map(line, lines))
+    return "\n".join(
+        "  ".join(place(number, cell) for number, cell in enumerate(line)).rstrip()
+        for line in lines
+    )
 
 
-def as_markdown(comparison: Comparison) -> str:
+def _as_markdown(comparison: Comparison) -> str:
     """Returns a Markdown table; the best figures are bold."""
     head, rows = _cells(comparison)
     texts = [[f"**{c.text}**" if c.best else c.text for c in row] for row in rows]
     return markdown_table([title.replace("_", " ") for title in head], texts)
 
 
-def as_csv(comparison: Comparison) -> str:
+def _as_csv(comparison: Comparison) -> str:
     """Returns comma-separated values: the mean of each figure, and its deviation in NAME_std."""
     head = ["run", *comparison.options, "seeds"]
     for figure in comparison.figures:
@@ -100,7 +104,7 @@ def _number(value: float) -> str:
     return repr(value) if math.isfinite(value) else ""
 
 
-def as_latex(comparison: Comparison) -> str:
+def _as_latex(comparison: Comparison) -> str:
     """Returns a tabular of the package booktabs; the best figures are bold."""
     head, rows = _cells(comparison)
     words = 1 + len(comparison.options)
@@ -113,7 +117,7 @@ def as_latex(comparison: Comparison) -> str:
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
-def _math(cell: Cell) -> str:
+def _math(cell: _Cell) -> str:
     """Returns a number as LaTeX."""
     if cell.text == "-":
         return "--"
@@ -133,9 +137,9 @@ def _escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
-FORMATS: dict[str, Callable[[Comparison], str]] = {
-    "text": as_text,
-    "markdown": as_markdown,
-    "csv": as_csv,
-    "latex": as_latex,
+_FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "text": _as_text,
+    "markdown": _as_markdown,
+    "csv": _as_csv,
+    "latex": _as_latex,
 }

@@ -4,7 +4,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from jaxae import runs
 from jaxae.comparison.listing import Listed, listed
 from jaxae.errors import UserError
 
-DIRECTIONS = {
+_DIRECTIONS = {
     "train_loss": -1,
     "validation_loss": -1,
     "test_loss": -1,
@@ -103,7 +103,7 @@ class Comparison:
 
         Losses compare only between runs of one objective, likelihood and dataset.
         """
-        direction = DIRECTIONS.get(figure)
+        direction = _DIRECTIONS.get(figure)
         known = {n: row.mean(figure) for n, row in enumerate(self.rows)}
         known = {n: mean for n, mean in known.items() if math.isfinite(mean)}
         alike = {self.rows[n].compared_with for n in known}
@@ -161,7 +161,7 @@ def compare(
     if significance is None:
         return comparison
     probabilities = _probabilities(comparison, significance)
-    return Comparison(rows, tuple(differing), chosen, probabilities, significance)
+    return replace(comparison, probabilities=probabilities, tested=significance)
 
 
 def _read(run: Listed) -> tuple[dict[str, str], dict[str, dict[int, float]]]:
@@ -233,7 +233,7 @@ def _probabilities(comparison: Comparison, figure: str) -> dict[int, float]:
     if not best:
         raise UserError(
             f"--significance {figure}: there is no best row to compare with; give a figure that "
-            f"two rows of one dataset have, of {', '.join(DIRECTIONS)}"
+            f"two rows of one dataset have, of {', '.join(_DIRECTIONS)}"
         )
     first = min(best)
     theirs = comparison.rows[first].values[figure]

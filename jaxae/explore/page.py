@@ -53,26 +53,20 @@ def render(exploration: Exploration) -> str:
 
 def _fill(exploration: Exploration, *, encoder: bool) -> str:
     """Returns the page with or without the encoder."""
-    import jinja2  # slow to import, and needed only here
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     content = json.dumps(
         _content(exploration, encoder=encoder), separators=(",", ":"), allow_nan=False
     )
-    return environment.get_template("template.html").render(
-        exploration=exploration,
-        has_encoder=encoder,
-        counted=_counted,
-        scripts=_SCRIPTS,
-        colors=pages.class_colors(len(exploration.class_names)),
-        # In a script, "<" could end the element.
-        content=content.replace("<", "\\u003c"),
+    return pages.fill_template(
+        Path(__file__).parent,
+        {
+            "exploration": exploration,
+            "has_encoder": encoder,
+            "counted": _counted,
+            "scripts": _SCRIPTS,
+            "colors": pages.class_colors(len(exploration.class_names)),
+            # In a script, "<" could end the element.
+            "content": content.replace("<", "\\u003c"),
+        },
     )
 
 

@@ -1,6 +1,8 @@
 """A page as one self-contained HTML file."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxae.pages.drawing import class_colors, draw_chart, draw_picture, draw_scatter
 from jaxae.pages.page import Page
@@ -11,23 +13,37 @@ def render(page: Page) -> str:
 
     Raises `UserError` if a scatter's arrays do not fit together.
     """
-    import jinja2  # slow to import, and needed only here
-
     names = list(dict.fromkeys(name for chart in page.charts for name in chart.curves))
     colors = dict(zip(names, class_colors(len(names)), strict=True))
+    return fill_template(
+        Path(__file__).parent,
+        {
+            "page": page,
+            "charts": [
+                chart for chart in (draw_chart(c, colors) for c in page.charts) if chart["curves"]
+            ],
+            "galleries": [
+                {
+                    "title": g.title,
+                    "text": g.text,
+                    "pictures": [draw_picture(p) for p in g.pictures],
+                }
+                for g in page.galleries
+            ],
+            "scatter": page.scatter and draw_scatter(page.scatter),
+        },
+    )
+
+
+def fill_template(folder: Path, values: Mapping[str, Any]) -> str:
+    """Returns a folder's template.html with values in it, escaped; a missing value is an error."""
+    import jinja2  # slow to import, and needed only here
+
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("template.html").render(
-        page=page,
-        charts=[chart for chart in (draw_chart(c, colors) for c in page.charts) if chart["curves"]],
-        galleries=[
-            {"title": g.title, "text": g.text, "pictures": [draw_picture(p) for p in g.pictures]}
-            for g in page.galleries
-        ],
-        scatter=page.scatter and draw_scatter(page.scatter),
-    )
+    return environment.get_template("template.html").render(values)
