@@ -53,7 +53,7 @@ def main(options: Options) -> None:
         negative_elbo = partial(objectives.negative_elbo, network=network, beta=options.beta)
         optimizer = optax.adam(options.run.learning_rate)
         recipe = runs.Recipe(network, negative_elbo, optimizer)
-        recipe = with_kl_warmup(recipe, run, options.kl_warmup)
+        recipe = with_kl_warmup(recipe, run.shared, run.dataset, options.kl_warmup)
         recipe = with_binarization(recipe, run.dataset, options.binarization)
         binary = np.asarray((recipe.test_examples or run.dataset.test).images[:])
         for epoch in runs.train_epochs(run, recipe):

@@ -1,6 +1,7 @@
 """The optimizers of `jaxae train`, with their schedules, clipping, weight decay and averages."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -50,13 +51,40 @@ def make_optimizer(
     _check_meaning(optimizer, schedule, warmup, ema)
     if weight_decay is None:
         weight_decay = _WEIGHT_DECAY.get(optimizer, 0.0)
-    scheduled = _schedule(rate, steps, optimizer, schedule, warmup)
-    made = _by_name(optimizer, scheduled, weight_decay)
-    if clip is not None:
-        made = optax.chain(optax.clip_by_global_norm(clip), made)
-    if schedule == "plateau":
-        made = train.on_plateau(made)
-    return made if ema is None else train.average_params(made, ema)
+    decay = weight_decay
+
+    def make(rate: Any) -> optax.GradientTransformation:
+        scheduled = _schedule(rate, steps, optimizer, schedule, warmup)
+        made = _by_name(optimizer, scheduled, decay)
+        if clip is not None:
+            made = optax.chain(optax.clip_by_global_norm(clip), made)
+        if schedule == "plateau":
+            made = train.on_plateau(made)
+        return made if ema is None else train.average_params(made, ema)
+
+    return _with_rate_as_argument(make, rate)
+
+
+def _with_rate_as_argument(
+    make: Callable[[Any], optax.GradientTransformation], rate: float
+) -> optax.GradientTransformationExtraArgs:
+    """Returns an optimizer whose update may be given another learning rate, as an array."""
+    usual = optax.with_extra_args_support(make(rate))
+
+    def update(
+        updates: Any,
+        state: Any,
+        params: Any = None,
+        *,
+        learning_rate: jax.Array | None = None,
+        **extra: Any,
+    ) -> tuple[Any, Any]:
+        made = usual
+        if learning_rate is not None:
+            made = optax.with_extra_args_support(make(learning_rate))
+        return made.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(usual.init, update)
 
 
 def warmup_of(optimizer: OptimizerName, schedule: ScheduleName, warmup: float | None) -> float:
@@ -103,7 +131,7 @@ def _check_meaning(
 
 
 def _schedule(
-    rate: float,
+    rate: Any,
     steps: int,
     optimizer: OptimizerName,
     schedule: ScheduleName,
@@ -113,7 +141,9 @@ def _schedule(
     rising = min(int(warmup_of(optimizer, schedule, warmup) * steps), steps - 1)
     if schedule in ("cosine", "warmup-cosine"):
         if rising:
-            return optax.warmup_cosine_decay_schedule(0.0, rate, rising, steps)
+            # Of 1 at its highest, because optax compares the highest rate, which may be traced.
+            part = optax.warmup_cosine_decay_schedule(0.0, 1.0, rising, steps)
+            return lambda step: rate * part(step)
         return optax.cosine_decay_schedule(rate, steps)
     if rising:
         return optax.warmup_constant_schedule(0.0, rate, rising)

@@ -6,7 +6,8 @@ Each member has its own loss; `--help` lists all members with their sources and 
 network takes about a minute for 20 epochs of MNIST on two cores, longer with several samples.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -124,19 +125,49 @@ def train_member(
 
     The arguments are those of `runs.start`; the run that is returned has ended.
     """
-    given = {name: value for name, value in asdict(options.settings).items() if value is not None}
-    settings = family.choose_settings(options.objective, given)
-    _check_epochs(options)
-    with runs.start(EXPERIMENT, options, dataset=dataset, how_to_resume=how_to_resume) as run:
-        recipe = _make_recipe(options, settings, run)
+    with open_member(options, dataset=dataset, how_to_resume=how_to_resume) as (run, recipe):
+        for epoch in runs.train_epochs(run, recipe):
+            draw_epoch(run, epoch, options)
+    return run
+
+
+@contextlib.contextmanager
+def open_member(
+    options: Options,
+    *,
+    dataset: str | data.Dataset = "mnist",
+    how_to_resume: Callable[[Path], str] | None = None,
+    command: Sequence[str] | None = None,
+) -> Iterator[tuple[runs.Run, runs.Recipe]]:
+    """Opens the run of a member of the family, as `runs.start` does; yields it with its recipe."""
+    check_member(options)
+    with runs.start(
+        EXPERIMENT, options, dataset=dataset, how_to_resume=how_to_resume, command=command
+    ) as run:
+        recipe = make_recipe(options, run.dataset)
         if options.schedule == "plateau":
             runs.warn_of_test_images(run, "--schedule plateau", "lowers the learning rate")
-        for epoch in runs.train_epochs(run, recipe):
-            if shows_reconstructions(epoch):
-                runs.draw_reconstructions(run, epoch)
-            if epoch.last:
-                _draw_samples(run, epoch, options)
-    return run
+        yield run, recipe
+
+
+def check_member(options: Options) -> None:
+    """Raises `UserError` for a setting of another member, or one that no dataset allows."""
+    settings_of(options)
+    _check_epochs(options)
+
+
+def settings_of(options: Options) -> dict[str, Any]:
+    """Returns all settings of the member that the options name."""
+    given = {name: value for name, value in asdict(options.settings).items() if value is not None}
+    return family.choose_settings(options.objective, given)
+
+
+def draw_epoch(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
+    """Draws reconstructions at epochs 1, 2, 5, 10, ..., and samples at the end."""
+    if shows_reconstructions(epoch):
+        runs.draw_reconstructions(run, epoch)
+    if epoch.last:
+        _draw_samples(run, epoch, options)
 
 
 def _check_epochs(options: Options) -> None:
@@ -166,8 +197,12 @@ def shows_reconstructions(epoch: runs.Epoch) -> bool:
     return epoch.last or str(epoch.number).rstrip("0") in ("1", "2", "5")
 
 
-def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -> runs.Recipe:
-    """Returns the network, objective and optimizer of a member of the family."""
+def make_recipe(options: Options, dataset: data.Dataset) -> runs.Recipe:
+    """Returns the network, objective and optimizer of a member of the family for a dataset.
+
+    Raises `UserError` for options that are out of range, or that the dataset does not allow.
+    """
+    settings = settings_of(options)
     if options.latent < 1:
         raise UserError(f"--latent {options.latent}: give 1 or more")
     if min(options.hidden or (1,)) < 1:
@@ -180,10 +215,10 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
             f"--kl-warmup {options.kl_warmup:g}: {options.objective} has no KL term of a "
             f"posterior; leave it out, or choose {', '.join(names[:-1])} or {names[-1]}"
         )
-    likelihood = _choose_likelihood(options, run.dataset)
+    likelihood = _choose_likelihood(options, dataset)
     activation, initialization = _ACTIVATIONS[options.activation]
     design = models.Design(
-        run.shape,
+        dataset.train.images.shape[1:],
         options.latent,
         options.network,
         options.hidden,
@@ -192,10 +227,8 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
         logits_per_channel=likelihood.logits_per_channel,
         dtype=options.run.dtype,
     )
-    model = family.make_model(
-        options.objective, design, settings, classes=len(run.dataset.class_names)
-    )
-    count = len(run.dataset.train.images)
+    model = family.make_model(options.objective, design, settings, classes=len(dataset.class_names))
+    count = len(dataset.train.images)
     network = Network(model, likelihood)
     objective = family.make_objective(options.objective, network, settings, images=count)
     steps = options.run.epochs * steps_in_epoch(
@@ -217,9 +250,11 @@ def _make_recipe(options: Options, settings: Mapping[str, Any], run: runs.Run) -
         optimizer,
         collections=member.collections and member.collections(),
         settled_after=settings.get("anneal_steps", 0),
+        numbers=family.numbers_of(options.objective, settings)
+        | {"learning_rate": options.run.learning_rate},
     )
-    recipe = with_kl_warmup(recipe, run, options.kl_warmup)
-    return with_binarization(recipe, run.dataset, options.binarization)
+    recipe = with_kl_warmup(recipe, options.run, dataset, options.kl_warmup)
+    return with_binarization(recipe, dataset, options.binarization)
 
 
 def _choose_likelihood(options: Options, dataset: data.Dataset) -> likelihoods.Likelihood:

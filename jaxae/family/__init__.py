@@ -20,6 +20,7 @@ from jaxae.family.table import (
     describe_members,
     make_model,
     make_objective,
+    numbers_of,
     setting_fields,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "make_top_k",
     "make_variational",
     "make_vector_quantized",
+    "numbers_of",
     "objective_maker",
     "setting_fields",
 ]

@@ -93,7 +93,7 @@ def update_codebook(
     weights: Float[Array, " batch"],
     key: Key[Array, ""],
     *,
-    decay: float,
+    decay: Float[Array, ""] | float,
     threshold: float = 0.1,
 ) -> Codebook:
     """Updates the codebook with a batch of encoder outputs z.

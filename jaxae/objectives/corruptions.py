@@ -30,7 +30,11 @@ def denoising(
 
 
 def add_gaussian_noise(
-    key: Key[Array, ""], images: Real[Array, "batch *shape"], noise: float, *, bounded: bool = True
+    key: Key[Array, ""],
+    images: Real[Array, "batch *shape"],
+    noise: Float[Array, ""] | float,
+    *,
+    bounded: bool = True,
 ) -> Float[Array, "batch *shape"]:
     """clip(x + noise * N(0, 1), 0, 1), independently for each channel.
 
@@ -42,7 +46,7 @@ def add_gaussian_noise(
 
 
 def mask_pixels(
-    key: Key[Array, ""], images: Real[Array, "batch *shape"], rate: float
+    key: Key[Array, ""], images: Real[Array, "batch *shape"], rate: Float[Array, ""] | float
 ) -> Float[Array, "batch *shape"]:
     """Sets each pixel to 0 with probability `rate` (Vincent et al. 2010, section 3.3).
 
@@ -53,7 +57,7 @@ def mask_pixels(
 
 
 def add_salt_and_pepper(
-    key: Key[Array, ""], images: Real[Array, "batch *shape"], rate: float
+    key: Key[Array, ""], images: Real[Array, "batch *shape"], rate: Float[Array, ""] | float
 ) -> Float[Array, "batch *shape"]:
     """Makes each pixel black or white, each with probability rate / 2.
 

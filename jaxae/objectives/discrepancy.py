@@ -10,7 +10,7 @@ from jaxtyping import Float, Key
 from jaxae import losses
 from jaxae.errors import UserError
 from jaxae.network import Network
-from jaxae.objectives.posterior import draw
+from jaxae.objectives.posterior import draw, is_known
 from jaxae.objectives.regularized import encode_and_reconstruct
 from jaxae.train import Batch, Terms, Variables
 
@@ -75,7 +75,7 @@ def wasserstein(
     batch: Batch,
     *,
     network: Network,
-    weight: float = 100.0,
+    weight: Float[Array, ""] | float = 100.0,
     kernel: Kernel = imq,
 ) -> Terms:
     """Reconstruction plus the MMD between codes and prior (Tolstikhin et al. 2018, algorithm 2).
@@ -97,8 +97,8 @@ def info_vae(
     batch: Batch,
     *,
     network: Network,
-    alpha: float = 0.5,
-    strength: float = 100.0,
+    alpha: Float[Array, ""] | float = 0.5,
+    strength: Float[Array, ""] | float = 100.0,
     kernel: Kernel = imq,
     kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
@@ -107,7 +107,7 @@ def info_vae(
     Zhao et al. 2019, eq. 6, where `strength` is lambda. `kl_weight` multiplies (1 - alpha) KL,
     and not the MMD. Raises `UserError` if the MMD's weight is negative.
     """
-    if alpha + strength < 1:
+    if is_known(alpha, strength) and alpha + strength < 1:
         raise UserError(
             f"alpha = {alpha} and strength = {strength} were given: give a sum of 1 or more, or "
             "the discrepancy would be maximized"

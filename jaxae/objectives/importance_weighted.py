@@ -17,6 +17,7 @@ from jaxae.errors import UserError
 from jaxae.network import Network
 from jaxae.objectives.posterior import (
     check_count,
+    is_known,
     log_mean_exp,
     log_weights,
 )
@@ -102,14 +103,14 @@ def ciwae(
     *,
     network: Network,
     samples: int = 8,
-    mixture: float = 0.5,
+    mixture: Float[Array, ""] | float = 0.5,
     kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """mixture * negative ELBO + (1 - mixture) * the IWAE's loss, with the same samples.
 
     CIWAE of Rainforth et al. 2018. Raises `UserError` unless the mixture is in [0, 1].
     """
-    if not 0 <= mixture <= 1:
+    if is_known(mixture) and not 0 <= mixture <= 1:
         raise UserError(f"mixture = {mixture} was given: give 0 (the IWAE) to 1 (the ELBO)")
     terms = iwae(variables, key, batch, network=network, samples=samples, kl_weight=kl_weight)
     elbo, bound = terms.metrics["negative_elbo"], terms.metrics["negative_bound"]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import Float, Key
 
 from jaxae.errors import UserError
@@ -56,6 +57,11 @@ def check_count(name: str, count: int) -> None:
     """Raises `UserError` unless a count, for example of samples, is 1 or more."""
     if count < 1:
         raise UserError(f"{name} = {count} was given: give 1 or more")
+
+
+def is_known(*numbers: Float[Array, ""] | float) -> bool:
+    """Returns whether all numbers have a value already; one that is traced has none yet."""
+    return not any(isinstance(number, Tracer) for number in numbers)
 
 
 def draw(key: Key[Array, ""], posterior: Gaussian) -> Float[Array, "batch latent"]:

@@ -26,8 +26,8 @@ def vector_quantized(
     batch: Batch,
     *,
     network: Network,
-    commitment: float = 0.25,
-    decay: float = 0.99,
+    commitment: Float[Array, ""] | float = 0.25,
+    decay: Float[Array, ""] | float = 0.99,
     threshold: float = 0.1,
 ) -> Terms:
     """Reconstruction plus commitment to a codebook that moving averages of the encoder update.

@@ -21,7 +21,7 @@ def sparse_l1(
     batch: Batch,
     *,
     network: Network,
-    weight: float = 0.1,
+    weight: Float[Array, ""] | float = 0.1,
 ) -> Terms:
     """Reconstruction plus the sum of the code's absolute values.
 
@@ -40,8 +40,8 @@ def sparse_kl(
     batch: Batch,
     *,
     network: Network,
-    rate: float = 0.05,
-    weight: float = 3.0,
+    rate: Float[Array, ""] | float = 0.05,
+    weight: Float[Array, ""] | float = 3.0,
 ) -> Terms:
     """Reconstruction plus the KL divergence from a target rate to each unit's mean activation.
 
@@ -65,7 +65,7 @@ def mean_over_batch(
 
 
 def kl_of_rate(
-    rate: float | Float[Array, ""], means: Float[Array, "*shape"]
+    rate: Float[Array, ""] | float, means: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     """KL(Bernoulli(rate) || Bernoulli(mean)) in nats, for means in [0, 1]; finite at both ends."""
     means = _MARGIN + (1 - 2 * _MARGIN) * jnp.clip(means, 0, 1)
@@ -79,7 +79,7 @@ def contractive(
     batch: Batch,
     *,
     network: Network,
-    weight: float = 0.1,
+    weight: Float[Array, ""] | float = 0.1,
 ) -> Terms:
     """Reconstruction plus the squared Frobenius norm of the encoder's Jacobian, computed exactly.
 
@@ -101,7 +101,7 @@ def contractive_estimate(
     batch: Batch,
     *,
     network: Network,
-    weight: float = 0.1,
+    weight: Float[Array, ""] | float = 0.1,
     probes: int = 1,
 ) -> Terms:
     """`contractive` with Hutchinson's unbiased estimate of the norm, averaged over random probes.
@@ -144,7 +144,7 @@ def _contractive_terms(
     contraction: Array,
     batch: Batch,
     network: Network,
-    weight: float,
+    weight: Float[Array, ""] | float,
 ) -> Terms:
     """Returns the terms for codes and their contraction [B]."""
     reconstruction = network.distortion(variables, z, batch)
@@ -160,8 +160,8 @@ def rae_l2(
     batch: Batch,
     *,
     network: Network,
-    code_weight: float = 0.1,
-    decoder_weight: float = 1e-4,
+    code_weight: Float[Array, ""] | float = 0.1,
+    decoder_weight: Float[Array, ""] | float = 1e-4,
 ) -> Terms:
     """Reconstruction plus half the code's squared norm and the decoder parameters' squared norm.
 
@@ -188,8 +188,8 @@ def rae_gp(
     batch: Batch,
     *,
     network: Network,
-    code_weight: float = 0.1,
-    gradient_weight: float = 0.1,
+    code_weight: Float[Array, ""] | float = 0.1,
+    gradient_weight: Float[Array, ""] | float = 0.1,
 ) -> Terms:
     """Reconstruction plus half the code's squared norm and the decoder's squared Jacobian norm.
 

@@ -23,7 +23,7 @@ def beta_tc(
     *,
     network: Network,
     size: int,
-    beta: float = 6.0,
+    beta: Float[Array, ""] | float = 6.0,
     kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """Reconstruction + mutual information + beta * total correlation + dimension-wise KL.

@@ -17,7 +17,7 @@ def negative_elbo(
     batch: Batch,
     *,
     network: Network,
-    beta: float = 1.0,
+    beta: Float[Array, ""] | float = 1.0,
     kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:
     """-E_q log p(x | z) + kl_weight beta KL(q(z | x) || N(0, 1)), in nats, with one sample of z.
@@ -41,8 +41,8 @@ def capacity_annealed(
     batch: Batch,
     *,
     network: Network,
-    gamma: float = 1000.0,
-    capacity: float = 25.0,
+    gamma: Float[Array, ""] | float = 1000.0,
+    capacity: Float[Array, ""] | float = 25.0,
     anneal_steps: int = 100_000,
     kl_weight: Float[Array, ""] | float = 1.0,
 ) -> Terms:

@@ -10,7 +10,14 @@ from jaxae.runs.environment import (
     split_command,
     words_of,
 )
-from jaxae.runs.folder import Run, add_to_summary, is_locked, start, step_of_epoch
+from jaxae.runs.folder import (
+    Run,
+    add_to_summary,
+    find_dataset,
+    is_locked,
+    start,
+    step_of_epoch,
+)
 from jaxae.runs.loading import check_fits, load, load_dataset, own_network, own_path
 from jaxae.runs.options import (
     OPTION_GROUPS,
@@ -35,6 +42,7 @@ from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstru
 from jaxae.runs.records import best_record, flatten_replicas, pictures_by_epoch, watched_loss
 from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
 from jaxae.runs.stopping import warn_of_test_images
+from jaxae.runs.together import Outcome, train_together
 from jaxae.runs.training import train_epochs
 from jaxae.runs.warmup import with_kl_warmup
 
@@ -46,6 +54,7 @@ __all__ = [
     "Epoch",
     "Options",
     "OptionsType",
+    "Outcome",
     "Recipe",
     "Run",
     "RunOptions",
@@ -62,6 +71,7 @@ __all__ = [
     "curve",
     "describe_environment",
     "draw_reconstructions",
+    "find_dataset",
     "first_replica",
     "fixed_keys",
     "flatten_replicas",
@@ -89,6 +99,7 @@ __all__ = [
     "start",
     "step_of_epoch",
     "train_epochs",
+    "train_together",
     "warn_of_test_images",
     "watched_loss",
     "with_binarization",

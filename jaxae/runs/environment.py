@@ -18,12 +18,14 @@ from jaxae import data
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
-def describe_environment(dataset: data.Dataset) -> dict[str, Any]:
-    """Returns this process's command line, commit, package versions and devices.
+def describe_environment(
+    dataset: data.Dataset, command: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Returns a command, by default this process's, and its commit, package versions and devices.
 
     The command has the name of a dataset that is the user's own in place of its path.
     """
-    words = command_line(sys.argv)
+    words = command_line(sys.argv) if command is None else command
     return {
         "command": shlex.join(_without_path(words, dataset.name) if dataset.own else words),
         "git_commit": git_commit(),

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ class Run:
     checkpointer: "checkpoint.Checkpointer"
     board: Any  # a tensorboardX SummaryWriter, or None
     mesh: Mesh | None  # the devices that share each batch; None for a single device
+    command: Sequence[str] | None = None  # words of one that trains it; None for this process's
 
     @property
     def shared(self) -> RunOptions:
@@ -69,6 +70,7 @@ def start(
     dataset: str | data.Dataset,
     keep_all: bool = False,
     how_to_resume: Callable[[Path], str] | None = None,
+    command: Sequence[str] | None = None,
 ) -> Iterator[Run]:
     """Opens a run in a new folder, or in the folder of the run to resume.
 
@@ -79,6 +81,8 @@ def start(
       keep_all: keep the checkpoint of every epoch.
       how_to_resume: returns the code that resumes a run in a folder, to print after Ctrl-C; None
         for this process's command line.
+      command: the words of a command that trains the run, which config.json keeps; None for this
+        process's command line.
 
     Raises:
       UserError: the dataset cannot be loaded, the folder cannot be written, or the run to start
@@ -86,7 +90,7 @@ def start(
     """
     shared = options.run
     checkpoint.check_path(shared.resume or shared.out or Path("results"))
-    examples = dataset if isinstance(dataset, data.Dataset) else _load_dataset(shared, dataset)
+    examples = dataset if isinstance(dataset, data.Dataset) else find_dataset(shared, dataset)
     if shared.restored is not None:
         examples = check_restorable(shared, experiment, examples)
     examples = data.hold_out_validation(examples, shared.validation)
@@ -105,7 +109,7 @@ def start(
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
         records.open_board(folder, wanted=shared.tensorboard) as board,
     ):
-        yield Run(experiment, folder, options, examples, checkpointer, board, mesh)
+        yield Run(experiment, folder, options, examples, checkpointer, board, mesh, command)
     print(_describe_end(folder, shared.epochs, how_to_resume), flush=True)
 
 
@@ -140,7 +144,7 @@ def _resuming_command(folder: Path, shared: RunOptions, *, own: bool) -> str:
     return shlex.join([*program, "--resume", folder.as_posix(), *(place or [])])
 
 
-def _load_dataset(shared: RunOptions, name: str) -> data.Dataset:
+def find_dataset(shared: RunOptions, name: str) -> data.Dataset:
     """Loads the dataset that the options name, else the one of this name or its subset."""
     load = data.load if shared.dataset else data.load_default
     return load(

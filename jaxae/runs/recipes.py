@@ -1,6 +1,7 @@
 """Recipes for training a run, and the epochs that training yields."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +31,8 @@ class Recipe:
     test_batch_size: int = 500  # not the run's, so that test numbers of runs are comparable
     chunk_steps: int | None = None  # as in train.fit
     collections: train.Variables | None = None  # initial values of the objective's own
+    # of the objective and the optimizer, which take them as values, as in train.fit
+    numbers: Mapping[str, float] = field(default_factory=dict)
     settled_after: int = 0  # steps before which codes may be unused by design
 
     @cached_property

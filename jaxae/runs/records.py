@@ -26,10 +26,13 @@ def write_config(
     steps_per_epoch: int,
     network: dict[str, Any] | None = None,
     *,
+    command: Sequence[str] | None = None,
     corrupted_tests: bool = False,
     standardized: bool = False,
 ) -> None:
     """Writes config.json; a resumed run keeps its first config and adds its new environment.
+
+    The command is one that trains the run, by default this process's.
 
     With `corrupted_tests`, the run is tested on inputs that are not the test images themselves;
     with `standardized`, it is trained on floats around 0.
@@ -38,7 +41,7 @@ def write_config(
     if path.exists():
         config = read_config(folder).values
         config["options"] = describe_options(options, dataset)
-        config.setdefault("resumed", []).append(describe_environment(dataset))
+        config.setdefault("resumed", []).append(describe_environment(dataset, command))
     else:
         config = {
             "experiment": experiment,
@@ -58,7 +61,7 @@ def write_config(
             "network": network,
             "corrupted_tests": corrupted_tests,
             "standardized": standardized,
-            **describe_environment(dataset),
+            **describe_environment(dataset, command),
         }
     write_json(path, config)
 

@@ -51,7 +51,8 @@ def make_test_record(run: Run, recipe: Recipe) -> Callable[[train.State], dict[s
     )
 
     def test_record(state: train.State) -> dict[str, Any]:
-        variables, record = train.evaluation_variables(state), {}
+        variables = train.evaluation_variables(train.with_numbers(state, recipe.numbers))
+        record = {}
         for prefix, each in examples.items():
             measured = evaluate(variables, fixed_keys().evaluation, each)
             record |= records.flatten_replicas(prefix, measured)

@@ -5,17 +5,19 @@ import sys
 from dataclasses import replace
 from functools import partial
 
-from jaxae import objectives
+from jaxae import data, objectives
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
-from jaxae.runs.folder import Run
+from jaxae.runs.options import RunOptions
 from jaxae.runs.recipes import Recipe
 from jaxae.train import steps_in_epoch
 
 _MOST_STEPS = 2**31 - 1  # that an int32 counts
 
 
-def with_kl_warmup(recipe: Recipe, run: Run, epochs: float) -> Recipe:
+def with_kl_warmup(
+    recipe: Recipe, shared: RunOptions, dataset: data.Dataset, epochs: float
+) -> Recipe:
     """Returns a recipe in which the weight of the KL term grows from 0 over some epochs.
 
     The recipe's objective must take `kl_weight`, so binarization is added afterwards. Tests always
@@ -27,7 +29,7 @@ def with_kl_warmup(recipe: Recipe, run: Run, epochs: float) -> Recipe:
         raise UserError(f"--kl-warmup {epochs:g}: give a number of epochs, 0 or more")
     if epochs == 0:
         return recipe
-    shared, examples = run.shared, recipe.examples or run.dataset.train
+    examples = recipe.examples or dataset.train
     per_epoch = steps_in_epoch(
         len(examples.images), shared.batch_size, drop_remainder=shared.drop_remainder
     )

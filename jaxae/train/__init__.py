@@ -31,11 +31,20 @@ from jaxae.train.batches import (
 from jaxae.train.epochs import make_epoch, make_evaluation, make_step, make_training_step, no_totals
 from jaxae.train.loop import Progress, fit, steps_done
 from jaxae.train.plateau import observe_loss, on_plateau
-from jaxae.train.steps import State, init, loss_and_gradient, take_step, variables_of
+from jaxae.train.steps import (
+    NUMBERS,
+    State,
+    init,
+    loss_and_gradient,
+    take_step,
+    variables_of,
+    with_numbers,
+)
 from jaxae.train.terms import Metrics, Objective, Terms, Variables, weighted_mean
 from jaxae.train.tiles import ByExample
 
 __all__ = [
+    "NUMBERS",
     "Batch",
     "ByExample",
     "Examples",
@@ -73,4 +82,5 @@ __all__ = [
     "take_step",
     "variables_of",
     "weighted_mean",
+    "with_numbers",
 ]

@@ -3,7 +3,7 @@
 Nothing here depends on a model: `terms` defines objectives and `steps` the step.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from jaxae import devices
 from jaxae.data import Column
@@ -19,7 +21,7 @@ from jaxae.errors import UserError
 from jaxae.train.batches import Examples, check_examples, steps_in_epoch
 from jaxae.train.epochs import make_loop, make_order, make_training_step, no_totals
 from jaxae.train.pieces import piece_bounds, resident, stream
-from jaxae.train.steps import State, all_finite
+from jaxae.train.steps import State, all_finite, with_numbers, without_numbers
 from jaxae.train.terms import Metrics, Objective, averages
 from jaxae.train.tiles import ByExample
 
@@ -69,6 +71,7 @@ def fit(
     chunk_steps: int | None = None,
     drop_remainder: bool = False,
     mesh: Mesh | None = None,
+    numbers: Mapping[str, Float[ArrayLike, "*replicas"]] | None = None,
     revise: Callable[[State], State] | None = None,
 ) -> Iterator[Progress]:
     """Trains from the state's step to the end of the last epoch; yields after each chunk of steps.
@@ -79,6 +82,11 @@ def fit(
     The devices of a mesh (`devices.data_mesh`) share each batch; its size need not be a multiple of
     their number. After an epoch has been yielded, `revise` returns the state that the next one
     begins with, for example by `observe_loss`.
+
+    Fits that differ only in `numbers`, scalars or [R] of R replicas, compile to the same program,
+    which takes them as values. The objective finds them in the variables' collection "numbers", and
+    the optimizer gets the one called learning_rate as an argument of its update. Yielded states are
+    without them.
 
     An incomplete last batch is padded with other examples of weight 0, which count only in what a
     network computes from a whole batch, such as the statistics of batch normalization. With
@@ -124,6 +132,7 @@ def fit(
         pieces = resident(examples, bounds, order_of, mesh)
 
     so_far, zeros = totals, jax.tree.map(jnp.zeros_like, totals)
+    state = _numbered(state, numbers, mesh)
     for piece in pieces:
         if piece.start == 0:
             so_far = zeros
@@ -135,6 +144,18 @@ def fit(
             state, so_far = guarded_loop(*start, context, *rows)
         done = piece.epoch * steps_per_epoch + piece.stop
         if chunk_steps is None or done % chunk_steps == 0 or piece.stop == steps_per_epoch:
-            yield Progress(state, so_far, piece.epoch + 1, piece.stop, steps_per_epoch)
+            yield Progress(
+                without_numbers(state), so_far, piece.epoch + 1, piece.stop, steps_per_epoch
+            )
         if revise is not None and piece.stop == steps_per_epoch:
-            state = revise(state)
+            state = _numbered(revise(without_numbers(state)), numbers, mesh)
+
+
+def _numbered(
+    state: State, numbers: Mapping[str, Float[ArrayLike, "*replicas"]] | None, mesh: Mesh | None
+) -> State:
+    """Returns a state with the numbers of its fit, on the devices of the mesh."""
+    if not numbers:
+        return state
+    state = with_numbers(state, numbers)
+    return state if mesh is None else devices.place(state, devices.on_each(mesh))

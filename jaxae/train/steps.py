@@ -5,7 +5,7 @@ step that is not finite changes only the counts of steps.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Key
 
 from jaxae.errors import UserError
@@ -29,6 +30,9 @@ from jaxae.train.terms import (
     weighted_mean,
 )
 from jaxae.train.tiles import ByExample, check_by_example, in_tiles, tile_count
+
+NUMBERS = "numbers"
+"""Name of the collection with the numbers of a fit that a compiled program takes as values."""
 
 _MeanLoss = Callable[[Any], tuple[Array, Terms]]
 """A function from parameters to the mean loss of a batch and the objective's terms."""
@@ -72,6 +76,27 @@ def init(
     return State(params, others, optimizer.init(params), zero, key, zero)
 
 
+def with_numbers(state: State, numbers: Mapping[str, Float[ArrayLike, "*replicas"]]) -> State:
+    """Returns a state whose collection "numbers" has these, as float32, [R] with R replicas.
+
+    Objectives find them in the variables. One called learning_rate is given to the optimizer's
+    update, as an argument of that name. No numbers change nothing.
+    """
+    if not numbers:
+        return state
+    arrays = {
+        name: jnp.broadcast_to(jnp.asarray(number, jnp.float32), state.step.shape)
+        for name, number in numbers.items()
+    }
+    return replace(state, collections={**state.collections, NUMBERS: arrays})
+
+
+def without_numbers(state: State) -> State:
+    """Returns a state without the collection that `with_numbers` adds."""
+    others = {name: value for name, value in state.collections.items() if name != NUMBERS}
+    return replace(state, collections=others)
+
+
 def variables_of(state: State) -> Variables:
     """Returns the variables of a state, as objectives and `model.apply` take them."""
     return {"params": state.params, **state.collections}
@@ -95,6 +120,7 @@ def take_step(
     (loss, terms), gradient = loss_and_gradient(state, batch, objective=objective)
     mean_loss = _next_loss(state, batch, objective=objective)
     extra = _extra_arguments(optimizer, loss, gradient, mean_loss)
+    extra |= _learning_rate(state)
     with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
         updates, optimizer_state = optimizer.update(
             gradient, state.optimizer_state, state.params, **extra
@@ -181,6 +207,12 @@ def _by_tiles(
         return _next_loss(state, tile, objective=objective, whole=whole)(params)
 
     return in_tiles(loss_of, state.params, batch, count)
+
+
+def _learning_rate(state: State) -> dict[str, Any]:
+    """Returns the learning rate among a state's numbers as an extra argument, if there is one."""
+    numbers = state.collections.get(NUMBERS, {})
+    return {name: value for name, value in numbers.items() if name == "learning_rate"}
 
 
 def _next_loss(

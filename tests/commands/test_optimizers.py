@@ -43,6 +43,28 @@ def rates(**options: Any) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "warmup-cosine", "plateau"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_learning_rate_can_be_an_argument_of_an_update(name: Any, schedule: Any) -> None:
+    if name == "schedule-free" and schedule != "constant":
+        pytest.skip("this optimizer has no schedule")
+    options: Any = {"optimizer": name, "schedule": schedule, "clip": 0.5}
+    options |= {} if name == "schedule-free" else {"ema": 0.9}
+
+    def updates(made: float, given: float | None) -> Any:
+        optimizer = make_optimizer(made, STEPS, **options)
+        extra = {} if given is None else {"learning_rate": jnp.asarray(given)}
+        state, found = optimizer.init(PARAMS), []
+        with jax.numpy_dtype_promotion("standard"):  # optax promotes dtypes
+            for _ in range(3):
+                each, state = optimizer.update(ONES, state, PARAMS, **extra)
+                found.append(each)
+        return found
+
+    close(updates(RATE, 0.03), updates(0.03, None))
+
+
+@pytest.mark.slow
 def test_schedules_have_the_rates_of_their_formulas() -> None:
     close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-7)
     steps = np.arange(STEPS)

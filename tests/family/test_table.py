@@ -19,6 +19,7 @@ from jax import Array
 
 from jaxae import data, family, likelihoods, models, priors, train
 from jaxae.commands import train as train_command
+from jaxae.commands.optimizers import make_optimizer
 from jaxae.errors import UserError
 from jaxae.family import FAMILY, settings
 from jaxae.network import Network, Trained
@@ -150,6 +151,37 @@ def test_gradients_are_finite_and_padding_leaves_no_trace(name: str) -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results[0]))
     assert any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *results)
+
+
+WITH_NUMBERS = [name for name in FAMILY if family.numbers_of(name, settings_of(name))]
+
+
+def step_of(name: str, settings: dict[str, Any], rate: float) -> Callable[..., Any]:
+    """Returns a compiled step of a member with these settings and Adam."""
+    network = Network(parts(name)[0], LIKELIHOOD)
+    objective = family.make_objective(name, network, settings, images=COUNT)
+    optimizer = make_optimizer(rate, 100)
+    return jax.jit(partial(take_step, objective=objective, optimizer=optimizer))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_NUMBERS)
+def test_settings_and_learning_rate_can_be_values_of_one_program(name: str) -> None:
+    settings, state = settings_of(name), state_of(name)
+    others = {key: 0.75 * value for key, value in family.numbers_of(name, settings).items()}
+    numbered = train.with_numbers(state, {**others, "learning_rate": 0.02})
+    values = step_of(name, settings, 0.01)
+    constants = step_of(name, {**settings, **others}, 0.02)
+    expected, theirs = constants(state, batch())
+    ours, metrics = values(numbered, batch())
+    changed = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), expected.params, state.params)
+    assert max(jax.tree.leaves(changed)) > 0.01
+    close = partial(jax.tree.map, partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6))
+    close(metrics, theirs)
+    # Adam divides a gradient by its size, so a small one may round to another sign.
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-3), ours.params, expected.params)
+    texts = [step.lower(numbered, batch()).as_text() for step in (values, constants)]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.slow
