@@ -5,10 +5,10 @@
 The table `pictures` has no published numbers: it compares members on a folder of color pictures,
 by default the one that experiments/pictures.py makes in ./emoji.
 
-Trains the table's runs with `jaxae train`, evaluates each with `jaxae evaluate`, and puts the
+Trains the table's runs as `jaxae sweep` does, evaluates each with `jaxae evaluate`, and puts the
 table, with mean ± standard deviation over replicas, into a page beside the runs, or another one
-(--page results/README.md). The same command skips runs that are finished and resumes a stopped one
-from its last checkpoint; after kill -9, wait until the run in progress has ended. With the default
+(--page results/README.md). The same command skips runs that are finished and resumes stopped ones
+from their last checkpoints. With the default
 epochs a table takes ten minutes to several hours on two cores. published_tables.py lists the tables
 and their runs.
 """
@@ -16,7 +16,7 @@ and their runs.
 import math
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 import tyro
 
 import jobs
-from jaxae import data, metrics, plots, runs
+from jaxae import data, metrics, plots, runs, sweeps
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.pages import markdown_table, put_section
@@ -67,8 +67,9 @@ def main(options: Options) -> None:
     _check_options(options)
     usual = {"rae": ("mnist", "fashion_mnist"), "pictures": ("emoji",)}
     for dataset in options.dataset or usual.get(options.table, ("mnist",)):
-        rows = [_measure(job, dataset, options) for job in jobs_of(options.table, dataset)]
-        _write_table(rows, dataset, options)
+        listed = jobs_of(options.table, dataset)
+        _train(listed, dataset, options)
+        _write_table([_measure(job, dataset, options) for job in listed], dataset, options)
     print(f"the table is in {options.page}")
 
 
@@ -127,14 +128,20 @@ class _Row:
     figures: dict[str, Any]  # from the run's summary and from jaxae.evaluate
 
 
+def _train(listed: Sequence[Job], dataset: str, options: Options) -> None:
+    """Trains the jobs as a sweep, unless that is done."""
+    places, words = jobs.places(options.data_dir, options.sources), {}
+    for job in listed:
+        how = [*shlex.split(job.arguments), "--dataset", dataset]
+        how += ["--epochs", str(options.epochs or job.epochs), "--replicas", str(options.replicas)]
+        words[folder_of(job, options).name] = [*how, *places]
+    sweeps.train(words, options.folder)
+
+
 def _measure(job: Job, dataset: str, options: Options) -> _Row:
-    """Trains and evaluates a job, unless that is done or the table does not need it."""
+    """Evaluates a job that is trained, unless that is done or the table does not need it."""
     folder = folder_of(job, options)
-    epochs = options.epochs or job.epochs
     places = jobs.places(options.data_dir, options.sources)
-    how = [*shlex.split(job.arguments), "--dataset", dataset]
-    how += ["--epochs", str(epochs), "--replicas", str(options.replicas), *places]
-    jobs.train(["-m", "jaxae", "train"], how, folder, epochs)
     config, figures = read_config(folder), read_summary(folder)
     pixels = math.prod(config.dataset.image_shape)
     for prefix, suffix in product(("", "validation_"), ("", "_std")):

@@ -18,6 +18,7 @@ ALLOWED = {
     "__main__": "commands",
     "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
     "priors runs cli evaluate explore commands",
+    "sweeps": "errors devices data models train family runs cli comparison commands",
     "comparison": "errors pages runs",
     "explore": "errors files data metrics models network plots pages priors programs runs cli "
     "evaluate train",

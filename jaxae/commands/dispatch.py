@@ -22,6 +22,7 @@ class Command:
 
 COMMANDS = {
     "train": Command("train any member of the family of autoencoders", "jaxae.commands.train"),
+    "sweep": Command("train a run for each combination of values", "jaxae.sweeps"),
     "evaluate": Command("evaluate a run: figures as JSON, and an HTML page", "jaxae.evaluate"),
     "explore": Command("make a page that explores the codes of a run", "jaxae.explore"),
     "runs": Command("list runs, and how to resume unfinished ones", "jaxae.commands.runs"),

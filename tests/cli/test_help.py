@@ -38,6 +38,8 @@ TOOLS = {
     "python -m jaxae.evaluate": EVALUATION,
     "jaxae explore": ["arguments", "checkpoint", "page", "data", "output", "help"],
     "jaxae runs": ["arguments", "options", "help"],
+    "jaxae sweep": ["options", "help"],
+    "sweep.py": ["options", "help"],
     "jaxae compare": ["arguments", "table", "output", "help"],
     "jaxae latents": DRAWING,
     "latents.py": DRAWING,

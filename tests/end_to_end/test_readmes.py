@@ -81,7 +81,7 @@ def test_no_block_goes_untested():
     assert languages == {
         "README.md": ["python", "python"],
         "jaxae/README.md": ["text", "python", "python", "python"],
-        "experiments/README.md": ["sh", "sh", "sh", "sh", "console", "console"],
+        "experiments/README.md": ["sh", "sh", "sh", "sh", "sh", "console", "console"],
         "tests/README.md": [],
         ".github/CONTRIBUTING.md": [],
     }
@@ -229,7 +229,7 @@ def test_a_member_is_trained_with_a_schedule_and_an_average(checkout):
 
 @pytest.mark.slow
 def test_a_member_is_trained_evaluated_explored_drawn_and_compared(checkout):
-    _, _, commands, comparison = blocks(EXPERIMENTS, "sh")
+    _, _, commands, _, comparison = blocks(EXPERIMENTS, "sh")
     *_, listed, compared = run_all(f"{commands}{comparison}", checkout)
     folder = checkout / "results/family/first"
     written = {path.name for path in folder.iterdir()}
@@ -240,6 +240,14 @@ def test_a_member_is_trained_evaluated_explored_drawn_and_compared(checkout):
     assert {"samples_mixture.png", "morph.gif"} <= {
         path.name for path in (folder / "pictures").iterdir()
     }
+
+
+@pytest.mark.slow
+def test_a_sweep_is_trained(checkout):
+    _, _, _, command, _ = blocks(EXPERIMENTS, "sh")
+    (output,) = run_all(command, checkout)
+    assert "done: runs in results/sweeps/first" in output
+    assert len(list((checkout / "results/sweeps/first").glob("*/summary.json"))) == 4
 
 
 @pytest.mark.slow

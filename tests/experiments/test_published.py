@@ -2,11 +2,12 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import pytest
 
 import published
 import published_tables
-from jaxae import models
+from jaxae import cli, models
+from jaxae.commands import train
 from jaxae.errors import UserError
+from jaxae.files import encode_json
 from jaxae.pages import put_section, sections_of
 from support.commands import command, environment, start
 from support.damage import CONFIG, merged
@@ -97,8 +100,8 @@ def test_a_stopped_table_resumes_and_finished_runs_are_not_repeated(
 
     resumed = start("published", LINE, place)
     assert resumed.returncode == 0, resumed.stderr
-    (started,) = re.findall(r"^\+ python (.*)$", resumed.stdout, re.MULTILINE)
-    assert "--resume" in started
+    assert re.search(r"^\[1/1\] deep-mnist_mini-30-8x1 done", resumed.stdout, re.MULTILINE)
+    assert json.loads((run / "config.json").read_text())["resumed"]
     summary = json.loads((run / "summary.json").read_text())
     assert summary["epoch"] == 8
     page = (place / "page" / "README.md").read_text()
@@ -109,21 +112,22 @@ def test_a_stopped_table_resumes_and_finished_runs_are_not_repeated(
     (place / "page" / "README.md").unlink()
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", command("published", LINE)[1:])
-    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("repeats a run"))
+    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("evaluates again"))
+    records = (run / "metrics.jsonl").read_bytes()
     published.main(options("deep", epochs=8, replicas=1, page=Path("page/README.md")))
+    assert (run / "metrics.jsonl").read_bytes() == records
     assert (place / "page" / "README.md").read_text() == page
 
 
 @pytest.mark.slow
 def test_an_error_of_a_run_ends_the_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(UserError, match="5 of 5 runs failed"):
         published.main(options("pca", dataset=("no_such_set",)))
-    assert end.value.code == 2
-    assert "no_such_set" in capfd.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out.count("there is no dataset 'no_such_set'") == 5
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["log.txt"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_bad_options_are_refused_before_the_training(
     changed: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("trains"))
+    monkeypatch.setattr(published.sweeps, "train", lambda *_: pytest.fail("trains"))
     if "page" in changed:
         changed = {"page": tmp_path}
     with pytest.raises(UserError, match=message):
@@ -146,7 +150,7 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["published.py", "rae", "--page", "page.md"])
-    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("trains"))
+    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("evaluates"))
     asked = options("rae", dataset=("some/set",), page=Path("page.md"))
     for number, job in enumerate(published_tables.jobs_of("rae", "some/set")):
         prior = "normal" if job.label in ("vae", "wae") else "mixture"
@@ -162,8 +166,8 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
                 "versions": {"jax": "1.2"},
                 "devices": ["a device"],
                 "cpu_count": 2,
-                "dataset": {"image_shape": [2, 2, 1]},
-                "options": {"run": {"replicas": 3, "epochs": 15}},
+                "dataset": {"name": "some/set", "image_shape": [2, 2, 1]},
+                "options": options_of(f"{job.arguments} --epochs 15 --replicas 3"),
             },
             summary={"epoch": 15, "test_mse": 0.25, "test_mse_std": 0.01},
             evaluation={
@@ -197,29 +201,38 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
     assert page.startswith("<!-- published-rae-some-set -->\n## ")
 
 
-@pytest.mark.parametrize(("decay", "epochs"), [("0.2", 3), ("0.1", 4)])
+@pytest.mark.parametrize(
+    ("decay", "epochs", "said"),
+    [
+        ("0.2", 3, r"--weight-decay 0\.1: the run to resume was started with 0\.2"),
+        ("0.1", 4, r"trained for 4 epochs, more than the 3 of --epochs"),
+    ],
+)
 def test_a_run_with_other_arguments_is_refused(
-    decay: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decay: str, epochs: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("trains"))
     asked = options("deep", epochs=3, replicas=1, folder=tmp_path)
     (job,) = published_tables.jobs_of("deep", "mnist_mini")
     assert "--weight-decay 0.1" in job.arguments
-    arguments = job.arguments.replace("0.1", decay)
-    arguments = f"{arguments} --dataset mnist_mini --epochs 3 --replicas 1"
+    arguments = job.arguments.replace("decay 0.1", f"decay {decay}")
     write_run(
         published.folder_of(job, asked),
         config={
-            "command": f"python experiments/family.py {arguments}",
-            "options": {"run": {"epochs": epochs}},  # a resumed run may have more
+            "dataset": {"name": "mnist_mini"},
+            # A resumed run may have more epochs.
+            "options": options_of(f"{arguments} --epochs {epochs} --replicas 1"),
         },
-        summary={},
+        summary={"epoch": epochs},
         evaluation={},
     )
-    with pytest.raises(
-        UserError, match=rf"weight-decay {decay}.* {epochs} epochs.*give another --folder"
-    ):
+    with pytest.raises(UserError, match=said):
         published.main(asked)
+
+
+def options_of(arguments: str) -> Any:
+    """Returns the options of `jaxae train` with these arguments, as config.json has them."""
+    parsed = cli.parse(train.Options, shlex.split(arguments))
+    return json.loads(encode_json(asdict(parsed)))
 
 
 SUMMARY = {"epoch": 1, "train_loss": 1, "test_loss": 1, "parameters": 1, "training_seconds": 1}

@@ -1,0 +1,82 @@
+"""Cells: the runs of a sweep, as the options of `jaxae train`, and whether each is finished."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jaxae import cli
+from jaxae.commands import train
+from jaxae.errors import UserError
+from jaxae.runs import CONFIG_FILE, read_summary
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run of a sweep, which `jaxae train` would train with the same words."""
+
+    folder: Path
+    words: tuple[str, ...]  # without those for its folder
+    options: train.Options
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.name
+
+    @property
+    def command(self) -> list[str]:
+        """The words of a command that trains it."""
+        return ["jaxae", "train", *self.words, *_place(self.folder)]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has trained for as many epochs as the options say, or stopped early."""
+        if not (self.folder / "summary.json").exists():
+            return False
+        early = bool(read_summary(self.folder).get("stopped_early"))
+        return early or self.trained_epochs >= self.options.run.epochs
+
+    @property
+    def trained_epochs(self) -> int:
+        """The number of epochs that it had trained when it ended; it must have."""
+        return read_summary(self.folder)["epoch"]
+
+
+def read_cells(words: Mapping[str, Sequence[str]], out: Path) -> list[Cell]:
+    """Returns the cells with these words by their names, in folders below `out`.
+
+    A cell whose folder holds a run continues it.
+
+    Raises:
+      UserError: an option is out of its range, or a folder holds a run of another one, or one that
+        has trained for more epochs.
+    """
+    return [_read(tuple(each), out / name) for name, each in words.items()]
+
+
+def _read(words: tuple[str, ...], folder: Path) -> Cell:
+    """Returns the cell of a folder, checked as far as it can be without its dataset."""
+    try:
+        options = cli.parse(train.Options, [*words, *_place(folder)], program="jaxae sweep")
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    cell = Cell(folder, words, options)
+    if cell.is_finished and cell.trained_epochs > options.run.epochs:
+        raise UserError(
+            f"{folder} has trained for {cell.trained_epochs} epochs, more than the "
+            f"{options.run.epochs} of --epochs: give that number, or another folder for the runs"
+        )
+    return cell
+
+
+def _place(folder: Path) -> list[str]:
+    """Returns the words for a cell's folder, which continue the run in it if there is one."""
+    return ["--resume" if (folder / CONFIG_FILE).exists() else "--out", folder.as_posix()]
+
+
+def as_it_is_now(cell: Cell) -> Cell:
+    """Returns a cell that continues the run in its folder, if there is one by now."""
+    if not (cell.folder / CONFIG_FILE).exists():
+        return cell
+    run = replace(cell.options.run, resume=cell.folder, out=None)
+    return replace(cell, options=replace(cell.options, run=run))

@@ -1,0 +1,138 @@
+"""`jaxae sweep` as a user starts it: its list, its table, and what it says of mistakes."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from jaxae import files, sweeps
+from jaxae.errors import UserError
+from jaxae.sweeps import Result, make_cells, read_axes
+from jaxae.sweeps.cells import read_cells
+from jaxae.sweeps.display import describe_time, make_table, show_progress
+
+TINY = "--dataset tiny.npz --batch-size 20 --epochs 2"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts every test in a folder of its own, with 66 images of 8x8 pixels."""
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (66, 8, 8), np.uint8)
+    np.savez("tiny.npz", images=images)
+
+
+def start(line: str) -> int:
+    """Starts the command in this process; returns its exit code."""
+    try:
+        sweeps.start(f"{TINY} {line}".split(), program="jaxae sweep")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.slow
+def test_a_sweep_is_listed_trained_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "--objective vae rae-l2 --hidden 4 --hidden 8 --seed 0 1 --out out"
+    assert start(f"{line} --dry-run") == 0
+    listed = capsys.readouterr().out
+    # 64 x 4 weights in and out, 4 x 40 of the posterior, 20 x 4 of the decoder, and biases.
+    parameters = 2 * 64 * 4 + 4 * 40 + 20 * 4 + 4 + 40 + 4 + 64
+    assert re.search(rf"^objective-vae_hidden-4_seed-0 +{parameters} +2 ", listed, re.MULTILINE)
+    assert "8 runs, 8 of them to train: about" in listed
+    assert not Path("out").exists()
+
+    assert start(line) == 0
+    output = capsys.readouterr().out
+    assert len(re.findall(r"^\[\d/8\] objective-.* done: test loss \d", output, re.MULTILINE)) == 8
+    table = output[output.index("\nrun ") :].splitlines()
+    assert len([row for row in table if row.startswith("out/objective")]) == 4  # of two seeds
+    assert "epoch 2/2" in Path("out/log.txt").read_text(encoding="utf-8")
+
+    assert start(f"{line} --dry-run") == 0
+    assert "8 runs, 0 of them to train" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_failed_runs_are_named_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "--objective vae beta-vae --beta 2 --hidden 4 --out out"
+    assert start(line) == 2
+    said = capsys.readouterr()
+    assert "[1/2] objective-vae failed: --beta 2.0: vae has no such setting" in said.out
+    assert "[2/2] objective-beta-vae done: test loss" in said.out
+    assert said.err.endswith(
+        "error: 1 of 2 runs failed (objective-vae), as said above and in out/log.txt: the same "
+        "command tries them again\n"
+    )
+    assert start(f"{line} --dry-run") == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"objective-vae +2 +fails: --beta 2.0: vae has no such setting", listed)
+    assert re.search(r"objective-beta-vae +done", listed)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--out out --side-by-side 0", "--side-by-side 0: give 1 or more"),
+        ("--out tiny.npz", "--out tiny.npz is a file: give a folder"),
+        ("--out out --latent 2 8 --zip latent", "--zip latent: that is one option"),
+        ("--out out --learning-rate -1 2", "--learning-rate -1.0: give a positive number"),
+        ("--out out --latnt 2", "did you mean --latent?"),
+        ("--out out --objective vae vea", "vea"),
+        ("--latent 2", "--out"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(line) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_the_table_has_room_for_what_matters() -> None:
+    cells = read_cells(make_cells(read_axes(["--seed", *map(str, range(30))])), Path("out"))
+    results = {cell.name: Result("waiting") for cell in cells}
+    results["seed-29"] = Result("training", 2, {"test_loss": 1.2345678})
+    results["seed-28"] = Result("failed", error="no room")
+    results["seed-3"] = Result("done", 20, {"test_loss": 2.0, "test_loss_std": 0.5})
+    console = Console(file=io.StringIO(), width=120)
+    console.print(make_table(cells, results, passed=10.0, done_before=0))
+    drawn = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert re.search(r"seed-29.*training.*2/20.*1\.235", drawn)
+    assert re.search(r"seed-28.*failed.*no room", drawn)
+    assert re.search(r"seed-3 .*done.*20/20.*2\.00 ± 0\.50", drawn)
+    assert len(re.findall(r"seed-\d+", drawn)) == 20
+    assert "2 of 30 runs have ended, 3 min are left" in drawn  # 5 s for each of 28
+
+
+def test_other_outputs_get_a_line_for_each_end(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = read_cells(make_cells(read_axes(["--seed", "1", "2"])), Path("out"))
+    with show_progress(cells) as report:
+        report(cells[0], Result("training", 1, {"test_loss": 3.0}))
+        report(cells[0], Result("done", 20, {"test_loss": 3.0}))
+        report(cells[1], Result("failed", error="[red] is no markup"))
+    assert capsys.readouterr().out == (
+        "[1/2] seed-1 done: test loss 3\n[2/2] seed-2 failed: [red] is no markup\n"
+    )
+
+
+def test_time_spans_are_rounded_up() -> None:
+    assert [describe_time(seconds) for seconds in (0.2, 89.5, 91, 5000, 9000)] == [
+        "1 s",
+        "90 s",
+        "2 min",
+        "84 min",
+        "2.5 h",
+    ]
+
+
+def test_a_run_of_other_options_is_no_cell(tmp_path: Path) -> None:
+    (tmp_path / "seed-1").mkdir()
+    (tmp_path / "seed-1" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"seed-1/config\.json"):
+        read_cells({"seed-1": ["--seed", "1"]}, tmp_path)
