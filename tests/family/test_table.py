@@ -156,7 +156,7 @@ def test_gradients_are_finite_and_padding_leaves_no_trace(name: str) -> None:
 WITH_NUMBERS = [name for name in FAMILY if family.numbers_of(name, settings_of(name))]
 
 
-def step_of(name: str, settings: dict[str, Any], rate: float) -> Callable[..., Any]:
+def step_of(name: str, settings: dict[str, Any], rate: float) -> Any:
     """Returns a compiled step of a member with these settings and Adam."""
     network = Network(parts(name)[0], LIKELIHOOD)
     objective = family.make_objective(name, network, settings, images=COUNT)
