@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jax.sharding import Mesh
 
@@ -31,11 +30,13 @@ from jaxae.runs.environment import command_line, split_command, words_of
 from jaxae.runs.options import Options, RunOptions
 from jaxae.runs.progress import show_line
 from jaxae.runs.reading import read_summary
+from jaxae.runs.trackers import Tracker
+from jaxae.runs.tracking import IDS_FILE, open_trackers
 
 LOCK = ".lock"
 
-_REMAINS = (LOCK, ".config.json.part")
-"""Files that a run can leave in its folder if it is killed before it trains."""
+_REMAINS = (LOCK, ".config.json.part", IDS_FILE, "tensorboard", "wandb", "mlflow")
+"""Files and folders that a run can leave in its folder if it is killed before it trains."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Run:
     options: Options  # the experiment's
     dataset: data.Dataset
     checkpointer: "checkpoint.Checkpointer"
-    board: Any  # a tensorboardX SummaryWriter, or None
+    trackers: tuple[Tracker, ...]  # which show the run while it trains
     mesh: Mesh | None  # the devices that share each batch; None for a single device
     command: Sequence[str] | None = None  # words of one that trains it; None for this process's
 
@@ -107,9 +108,9 @@ def start(
         _lock(folder),
         clean_up_on_error(folder, shared, how_to_resume),
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
-        records.open_board(folder, wanted=shared.tensorboard) as board,
+        open_trackers(folder, experiment, options, examples) as trackers,
     ):
-        yield Run(experiment, folder, options, examples, checkpointer, board, mesh, command)
+        yield Run(experiment, folder, options, examples, checkpointer, trackers, mesh, command)
     print(_describe_end(folder, shared.epochs, how_to_resume), flush=True)
 
 
@@ -304,8 +305,10 @@ def new_folder(experiment: str, out: Path | None) -> Path:
             return _timed_folder(Path("results") / experiment)
         out.mkdir(parents=True, exist_ok=True)
         held = any(
-            path.is_symlink() or (path.is_file() and path.name not in _REMAINS)
-            for path in out.rglob("*")
+            path.is_symlink() or path.is_file()
+            for top in out.iterdir()
+            if top.name not in _REMAINS
+            for path in (top, *top.rglob("*"))
         )
     except OSError as error:
         raise UserError(

@@ -61,6 +61,9 @@ class RunOptions:
     # --load takes the best of a run with --patience (default: the latest)
     initial_epoch: int | None = None
     tensorboard: bool = False  # also write TensorBoard event files
+    # experiment tracker that also records the run, each an extra of jaxae; a resumed run continues
+    # there
+    track: Literal["none", "wandb", "trackio", "mlflow"] = "none"
     compilation_cache: bool = True  # keep compiled programs, so that the next start is faster
     devices: int | None = None  # number of devices that share each batch (default: all)
     # address of the first of several processes as HOST:PORT, or auto on a cluster that JAX supports
@@ -117,6 +120,7 @@ OPTION_GROUPS = {
         "load",
         "initial_epoch",
         "tensorboard",
+        "track",
         "compilation_cache",
     ),
     "several devices": ("devices", "coordinator", "processes", "process"),
@@ -137,6 +141,7 @@ _FREE_ON_RESUME = {
     "load",
     "initial_epoch",
     "tensorboard",
+    "track",
     "compilation_cache",
     "workers",
     "devices",

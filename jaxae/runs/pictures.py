@@ -23,9 +23,8 @@ def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None
     seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""
     caption = f"{run.experiment}, {run.dataset.name}{seed}: {caption}"
     plots.save(picture, folder / f"{name}.png", caption=caption, strip=run.dataset.bundled)
-    if run.board is not None:
-        image = picture if picture.ndim == 3 else picture[..., None]
-        run.board.add_image(name, image, dataformats="HWC")
+    for tracker in run.trackers:
+        tracker.show_picture(name, picture, caption)
 
 
 def draw_curves(run: Run) -> None:

@@ -49,7 +49,7 @@ def save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
     """Records a finished epoch, and starts saving its checkpoint."""
     check_folder(run)
     # The line is written first, because resuming drops lines ahead of the checkpoint.
-    records.append_record(run.folder, record, run.board)
+    records.append_record(run.folder, record, run.trackers)
     save(run, chunk.state, chunk.totals, records.mean_watched_loss(record))
     progress.show_epoch(run.shared.epochs, record)
 

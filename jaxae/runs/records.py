@@ -1,9 +1,8 @@
-"""The records of a run: config.json, metrics.jsonl, summary.json and TensorBoard events."""
+"""The records of a run: config.json, metrics.jsonl and summary.json."""
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,9 @@ from jaxae.runs.config import CONFIG_FILE, read_config
 from jaxae.runs.environment import describe_environment
 from jaxae.runs.options import Options
 from jaxae.runs.reading import read_records, read_summary
+from jaxae.runs.trackers import Tracker
+
+SUMMARY_FILE = "summary.json"
 
 
 def write_config(
@@ -45,17 +47,7 @@ def write_config(
     else:
         config = {
             "experiment": experiment,
-            "dataset": {
-                "name": dataset.name,
-                "train_images": len(dataset.train.images),
-                "validation_images": dataset.validation_images,
-                "test_images": len(dataset.test.images),
-                "image_shape": dataset.train.images.shape[1:],
-                "fingerprint": dataset.fingerprint,
-                "classes": len(dataset.class_names),
-                "own": dataset.own,
-                "scaling": dataset.scaling and dataclasses.asdict(dataset.scaling),
-            },
+            "dataset": describe_dataset(dataset),
             "options": describe_options(options, dataset),
             "steps_per_epoch": steps_per_epoch,
             "network": network,
@@ -64,6 +56,21 @@ def write_config(
             **describe_environment(dataset, command),
         }
     write_json(path, config)
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Returns what config.json keeps of the dataset."""
+    return {
+        "name": dataset.name,
+        "train_images": len(dataset.train.images),
+        "validation_images": dataset.validation_images,
+        "test_images": len(dataset.test.images),
+        "image_shape": dataset.train.images.shape[1:],
+        "fingerprint": dataset.fingerprint,
+        "classes": len(dataset.class_names),
+        "own": dataset.own,
+        "scaling": dataset.scaling and dataclasses.asdict(dataset.scaling),
+    }
 
 
 def describe_options(options: Options, dataset: Dataset | None = None) -> dict[str, Any]:
@@ -93,28 +100,27 @@ def flatten_replicas(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def append_record(folder: Path, record: dict[str, Any], board: Any) -> None:
-    """Appends an epoch's line to metrics.jsonl, and its numbers to the board if there is one."""
+def append_record(folder: Path, record: dict[str, Any], trackers: Sequence[Tracker]) -> None:
+    """Appends an epoch's line to metrics.jsonl, and shows its figures on the trackers."""
     if not is_first_process():
         return
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(encode_json(record) + "\n")
-    _show_on_board(record, board)
+    _show(record, trackers)
 
 
-def replace_record(folder: Path, record: dict[str, Any], board: Any) -> None:
-    """Replaces the line of an epoch and those after it, at once, and shows it on the board."""
+def replace_record(folder: Path, record: dict[str, Any], trackers: Sequence[Tracker]) -> None:
+    """Replaces the line of an epoch and those after it, at once, and shows it on the trackers."""
     kept = [other for other in read_records(folder) if other["epoch"] < record["epoch"]]
     _write_records(folder, [*kept, record])
-    _show_on_board(record, board)
+    _show(record, trackers)
 
 
-def _show_on_board(record: dict[str, Any], board: Any) -> None:
-    """Adds the numbers of an epoch to a board, if there is one."""
-    if board is not None:
-        for name, value in record.items():
-            if isinstance(value, float):
-                board.add_scalar(name, value, record["epoch"])
+def _show(record: dict[str, Any], trackers: Sequence[Tracker]) -> None:
+    """Shows the figures of an epoch, without the lists over replicas."""
+    figures = {name: value for name, value in record.items() if isinstance(value, float)}
+    for tracker in trackers:
+        tracker.show_epoch(record["epoch"], figures)
 
 
 def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None:
@@ -138,7 +144,7 @@ def write_summary(folder: Path, record: dict[str, Any], parameters: int) -> None
         **{f"best_{name}": best and best[name] for name in losses},
         **({"best_chosen_on": "validation" if validated else "test"} if best else {}),
     }
-    write_json(folder / "summary.json", summary)
+    write_json(folder / SUMMARY_FILE, summary)
 
 
 def is_tested(record: Mapping[str, Any]) -> bool:
@@ -190,24 +196,12 @@ def _write_records(folder: Path, lines: list[dict[str, Any]]) -> None:
 def remove_summary(folder: Path) -> None:
     """Removes summary.json, which marks a run as finished, before the run continues."""
     if is_first_process():
-        (folder / "summary.json").unlink(missing_ok=True)
+        (folder / SUMMARY_FILE).unlink(missing_ok=True)
 
 
 def add_to_summary(folder: Path, results: dict[str, Any]) -> None:
     """Adds entries to summary.json."""
     if not is_first_process():
         return
-    path = folder / "summary.json"
+    path = folder / SUMMARY_FILE
     write_json(path, {**read_summary(folder), **results})
-
-
-@contextlib.contextmanager
-def open_board(folder: Path, *, wanted: bool) -> Iterator[Any]:
-    """Opens a tensorboardX SummaryWriter in the folder; yields None if none is wanted."""
-    if not wanted or not is_first_process():
-        yield None
-        return
-    from tensorboardX import SummaryWriter
-
-    with SummaryWriter(str(folder / "tensorboard")) as board:
-        yield board

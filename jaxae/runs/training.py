@@ -204,6 +204,6 @@ def _restored_epoch(trainee: Trainee, *, last: bool) -> Epoch:
     if late or not recorded:
         record = {**record, **trainee.test_record(state)}
     if late:
-        records.replace_record(run.folder, record, run.board)
+        records.replace_record(run.folder, record, run.trackers)
         save(run, state, trainee.totals, records.mean_watched_loss(record))
     return Epoch(epoch, state, last, record, trainee.recipe)

@@ -298,6 +298,7 @@ FLAGS = {
     "--coordinator auto": "give each the same --out",
     "--unknown 1": "--unknown",
     "--tensorboard yes": "yes",
+    "--track comet": "comet",
     "--compilation-cache no": "no",
     "--debug yes": "yes",
     "--stream yes": "yes",
