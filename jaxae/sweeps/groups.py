@@ -34,7 +34,10 @@ def group_cells(cells: Sequence[Cell], most: int | None = None) -> list[list[Cel
         alike.setdefault(_program_of(cell.options), []).append(cell)
     groups = []
     for members in alike.values():
-        size = most or cells_at_once(members[0].options.run.replicas)
+        shared = members[0].options.run
+        # Weights & Biases and Trackio track one run at a time.
+        alone = shared.track in ("wandb", "trackio")
+        size = 1 if alone else most or cells_at_once(shared.replicas)
         groups += [members[start : start + size] for start in range(0, len(members), size)]
     return groups
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,8 +191,8 @@ def test_an_epoch_that_is_recorded_is_saved_although_the_run_is_interrupted(
 ) -> None:
     append = records.append_record
 
-    def interrupted(folder: Path, record: dict, board: object) -> None:
-        append(folder, record, board)
+    def interrupted(folder: Path, record: dict, trackers: Any) -> None:
+        append(folder, record, trackers)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(records, "append_record", interrupted)

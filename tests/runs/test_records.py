@@ -18,6 +18,7 @@ import jaxae
 from jaxae import data, files, runs
 from jaxae.errors import UserError
 from jaxae.runs import RunOptions, environment, records
+from jaxae.runs.trackers import Tracker
 from support.commands import REPOSITORY
 
 
@@ -29,14 +30,13 @@ class Options:
     run: RunOptions = RunOptions(epochs=3, batch_size=8, learning_rate=1e-3)
 
 
-class Board:
-    """A SummaryWriter that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.scalars: list[tuple[str, float, int]] = []
-
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        self.scalars.append((name, value, step))
+def listing(shown: list[tuple[int, dict[str, float]]]) -> Tracker:
+    """Returns a tracker that lists the epochs it is shown."""
+    return Tracker(
+        show_epoch=lambda epoch, figures: shown.append((epoch, dict(figures))),
+        show_picture=lambda *_: None,
+        end=lambda *_: None,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def epoch_record(epoch: int, **others: Any) -> dict[str, Any]:
 
 def append_epochs(folder: Path, *epochs: int) -> None:
     for epoch in epochs:
-        records.append_record(folder, epoch_record(epoch), None)
+        records.append_record(folder, epoch_record(epoch), ())
 
 
 def recorded_epochs(folder: Path) -> list[int]:
@@ -185,12 +185,12 @@ def test_replicas_become_mean_sample_deviation_and_list() -> None:
     json.dumps(record)
 
 
-def test_records_come_back_and_go_to_the_board(tmp_path: Path) -> None:
-    board = Board()
+def test_records_come_back_and_go_to_the_trackers(tmp_path: Path) -> None:
+    shown: list[tuple[int, dict[str, float]]] = []
     record = epoch_record(4, dataset="mnist", test_loss_replicas=[0.25, 0.25])
-    records.append_record(tmp_path, record, board)
+    records.append_record(tmp_path, record, [listing(shown)])
     assert runs.read_records(tmp_path) == [record]
-    assert board.scalars == [("train_loss", 0.75, 4), ("test_loss", 0.25, 4), ("seconds", 0.5, 4)]
+    assert shown == [(4, {"train_loss": 0.75, "test_loss": 0.25, "seconds": 0.5})]
 
 
 def test_no_records_is_an_empty_list(tmp_path: Path) -> None:
@@ -218,12 +218,12 @@ def test_a_record_is_replaced_in_one_write(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            records.replace_record(tmp_path, tested, None)
+            records.replace_record(tmp_path, tested, ())
     assert runs.read_records(tmp_path) == before
-    board = Board()
-    records.replace_record(tmp_path, tested, board)
+    shown: list[tuple[int, dict[str, float]]] = []
+    records.replace_record(tmp_path, tested, [listing(shown)])
     assert runs.read_records(tmp_path) == [before[0], tested]
-    assert ("test_loss", 0.125, 2) in board.scalars
+    assert [(epoch, figures["test_loss"]) for epoch, figures in shown] == [(2, 0.125)]
     assert names_in(tmp_path) == ["metrics.jsonl"]
 
 
@@ -240,7 +240,7 @@ def test_a_line_cut_short_is_left_out_and_overwritten(cut: str, tmp_path: Path) 
 
 def test_summary_has_the_last_record_the_best_epoch_and_the_time(tmp_path: Path) -> None:
     append_epochs(tmp_path, 1, 2)
-    records.append_record(tmp_path, epoch_record(3, test_loss=0.75), None)
+    records.append_record(tmp_path, epoch_record(3, test_loss=0.75), ())
     records.write_summary(tmp_path, epoch_record(3, test_loss=0.75), parameters=12)
     records.add_to_summary(tmp_path, {"pca_test_mse": 0.125})
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -258,7 +258,7 @@ def test_summary_has_the_last_record_the_best_epoch_and_the_time(tmp_path: Path)
 
 def test_validation_images_choose_the_best_epoch_if_there_are_any(tmp_path: Path) -> None:
     for epoch, loss in enumerate((3.0, 2.0, 2.5), 1):
-        records.append_record(tmp_path, epoch_record(epoch, validation_loss=loss), None)
+        records.append_record(tmp_path, epoch_record(epoch, validation_loss=loss), ())
     records.write_summary(tmp_path, epoch_record(3, validation_loss=2.5), parameters=12)
     summary = runs.read_summary(tmp_path)
     assert (summary["best_epoch"], summary["best_validation_loss"]) == (2, 2.0)
@@ -302,16 +302,10 @@ def test_a_summary_with_an_unknown_choice_is_refused(
 
 @pytest.mark.parametrize("diverged", [math.nan, math.inf])
 def test_a_diverged_epoch_is_not_the_best(diverged: float, tmp_path: Path) -> None:
-    records.append_record(tmp_path, epoch_record(1, test_loss=diverged), None)
+    records.append_record(tmp_path, epoch_record(1, test_loss=diverged), ())
     append_epochs(tmp_path, 2, 3)
     records.write_summary(tmp_path, epoch_record(3), parameters=12)
     assert json.loads((tmp_path / "summary.json").read_text())["best_epoch"] == 3
-
-
-def test_no_board_is_opened_unless_it_is_wanted(tmp_path: Path) -> None:
-    with records.open_board(tmp_path, wanted=False) as board:
-        assert board is None
-    assert names_in(tmp_path) == []
 
 
 def test_pictures_by_epoch_are_in_the_order_of_the_epochs(tmp_path: Path) -> None:

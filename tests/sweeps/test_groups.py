@@ -35,6 +35,8 @@ def sizes(line: str) -> list[int]:
         ("--objective fsq --levels 8 5 --levels 4 4", [1, 1]),
         ("--batch-size 10 20", [1, 1]),
         ("--schedule cosine constant", [1, 1]),
+        ("--seed 0 1 --track wandb", [1, 1]),
+        ("--seed 0 1 --track mlflow", [2]),
         ("--objective capacity --anneal-steps 10 20", [1, 1]),
         # A setting that is given as its default is no other program.
         ("--objective beta-vae --beta 4 2", [2]),
