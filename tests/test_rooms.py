@@ -19,7 +19,7 @@ ALLOWED = {
     "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
     "priors runs cli evaluate explore commands",
     "sweeps": "errors devices data models train family runs cli comparison commands",
-    "comparison": "errors pages runs",
+    "comparison": "errors data pages plots runs evaluate",
     "explore": "errors files data metrics models network plots pages priors programs runs cli "
     "evaluate train",
     "commands": "errors terminal latents likelihoods data models train network family plots priors "

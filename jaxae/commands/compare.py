@@ -1,14 +1,23 @@
-"""Compares runs in a table: the options that differ, and figures as mean ± std over seeds.
+"""Compares runs: a table of the options that differ and of figures, a page, and plots.
 
     jaxae compare results/first results/second
+    jaxae compare results/sweeps --page compare.html
+    jaxae compare results/sweeps --plot test_mse --against latent
     jaxae compare results/sweeps --figures test_mse fid --format latex
 
-Takes runs, or folders of runs. Runs that differ only in their seeds share a row. The best figures
-are bold, or have an asterisk; losses are only compared within one objective, likelihood and
-dataset. Figures are those of each run's last epoch, and those of `jaxae evaluate` if it was
-evaluated. Takes a second or two.
+Takes runs, or folders of runs. Runs that differ only in their seeds share a row, with mean ± std
+over seeds. The best figures are bold, or have an asterisk; losses are only compared within one
+objective, likelihood and dataset. Figures are those of each run's last epoch, and those of `jaxae
+evaluate` if it was evaluated.
+
+The page is one file that any browser opens: the table, curves over epochs, reconstructions of the
+same test images by each row, and links to the runs' own pages. The plot is a PNG and an SVG for a
+column of a paper, with a line for each combination of the other options that differ.
+
+Takes a few seconds, and for a page about a second more for each row.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +25,25 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxae.cli import run_tool
-from jaxae.comparison import compare, find_runs, render
+from jaxae.cli import run_tool, use_cache
+from jaxae.comparison import (
+    Comparison,
+    compare,
+    draw_reconstructions,
+    find_runs,
+    plot_figure,
+    read_curves,
+    render,
+    render_page,
+)
+from jaxae.errors import UserError
 from jaxae.files import write_whole
+from jaxae.plots import save_drawing
 
 
 @dataclass(frozen=True)
 class Options:
-    """Compares runs in a table."""
+    """Compares runs in a table, on a page, and in plots."""
 
     # folders of the runs to compare, or folders of runs
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
@@ -35,23 +55,98 @@ class Options:
     # (default: none)
     significance: str | None = None
 
+    # --- plot ---
+    plot: str | None = None  # figure to plot, with --against (default: none)
+    against: str | None = None  # option to plot it against, of those that differ (default: none)
+
+    # --- data ---
+    # folder of the datasets that TFDS has prepared (default: $TFDS_DATA_DIR, or TFDS's own)
+    data_dir: Path | None = None
+    # folder of original archives, with a subfolder per dataset (default: $JAXAE_SOURCES)
+    sources: Path | None = None
+
     # --- output ---
     format: Literal["text", "markdown", "csv", "latex"] = "text"  # format of the table
-    out: Path | None = None  # file to write the table to (default: print it)
+    page: Path | None = None  # HTML file to write the page to (default: none)
+    # file to write the table to, and with --plot the name of the plot's files, whose endings become
+    # .png and .svg (default: print the table, and name the plot FIGURE_by_OPTION)
+    out: Path | None = None
+
+
+_PICTURES = (".png", ".svg")
 
 
 def main(options: Options) -> None:
-    """Prints or writes the table."""
+    """Prints or writes the table, and writes the plot and the page."""
+    _check_options(options)
     comparison = compare(
         find_runs(options.runs), options.figures, significance=options.significance
     )
+    plot = None
+    if options.plot is not None and options.against is not None:
+        plot = plot_figure(comparison, options.plot, options.against)
     table = render(comparison, options.format)
-    if options.out is None:
+    if options.out is None or options.out.suffix in _PICTURES:
         print(table)
-        return
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out, f"{table}\n")
-    print(f"done: {options.out}")
+    else:
+        _write(options.out, f"{table}\n")
+        print(f"done: {options.out}")
+    drawing = None
+    if plot is not None:
+        _warn_of_unfinished(comparison)
+        drawing = plot.draw()
+        paths = save_drawing(drawing, _stem_of(options.out) or Path(plot.name))
+        print(f"done: {paths[0]} and {paths[1]}")
+    if options.page is not None:
+        use_cache(wanted=True)
+        groups, notes = draw_reconstructions(
+            comparison, data_dir=options.data_dir, sources=options.sources
+        )
+        shown = plot and drawing and (plot.title, drawing)
+        curves = read_curves(comparison)
+        _write(options.page, render_page(comparison, options.page, curves, groups, notes, shown))
+        print(f"done: {options.page}; open it in a browser")
+
+
+def _check_options(options: Options) -> None:
+    """Raises `UserError` for options that do not fit together, or files that cannot be written."""
+    if (options.plot is None) != (options.against is None):
+        raise UserError(
+            "--plot and --against belong together: give a figure and an option, as in --plot "
+            "test_mse --against latent"
+        )
+    if options.plot is None and options.out is not None and options.out.suffix in _PICTURES:
+        raise UserError(
+            f"--out {options.out} is a picture: give --plot and --against too, or another ending "
+            "for the table"
+        )
+    for flag, path in (("--out", options.out), ("--page", options.page)):
+        if path is not None and path.is_dir():
+            raise UserError(f"{flag} {path} is a folder: give the file to write")
+
+
+def _stem_of(out: Path | None) -> Path | None:
+    """Returns a file without its ending; digits after a point are no ending."""
+    if out is None:
+        return None
+    return out.with_suffix("") if out.suffix[1:].isalpha() else out
+
+
+def _warn_of_unfinished(comparison: Comparison) -> None:
+    """Says which of the plotted runs are not finished."""
+    for run in (run for row in comparison.rows for run in row.runs):
+        if run.state in ("running", "unfinished"):
+            planned = run.config.options.run.epochs
+            print(
+                f"warning: {run.folder} is {run.state}, after {run.epochs} of {planned} epochs",
+                file=sys.stderr,
+            )
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file, in a folder that is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:

@@ -26,7 +26,7 @@ COMMANDS = {
     "evaluate": Command("evaluate a run: figures as JSON, and an HTML page", "jaxae.evaluate"),
     "explore": Command("make a page that explores the codes of a run", "jaxae.explore"),
     "runs": Command("list runs, and how to resume unfinished ones", "jaxae.commands.runs"),
-    "compare": Command("compare runs in a table", "jaxae.commands.compare"),
+    "compare": Command("compare runs: a table, a page and plots", "jaxae.commands.compare"),
     "latents": Command("draw pictures that explore the codes of a run", "jaxae.commands.latents"),
 }
 

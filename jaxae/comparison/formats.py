@@ -11,7 +11,7 @@ from jaxae.pages import markdown_table
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """A cell of a table."""
 
     text: str
@@ -23,25 +23,22 @@ def render(comparison: Comparison, format: str) -> str:
     return _FORMATS[format](comparison)
 
 
-def _cells(comparison: Comparison) -> tuple[list[str], list[list[_Cell]]]:
+def cells_of(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
     """Returns the head and the rows of the table."""
     seeds = [str(max(map(len, row.values.values()), default=0)) for row in comparison.rows]
     head = ["run", *comparison.options, "seeds", *comparison.figures]
     best = [comparison.best(figure) for figure in comparison.figures]
     rows = []
     for number, row in enumerate(comparison.rows):
-        name = row.folders[0].as_posix()
-        if len(row.folders) > 1:
-            name += f" and {len(row.folders) - 1} more"
-        cells = [_Cell(name), *(_Cell(row.options[option]) for option in comparison.options)]
-        cells.append(_Cell(seeds[number]))
+        cells = [Cell(row.name), *(Cell(row.options[option]) for option in comparison.options)]
+        cells.append(Cell(seeds[number]))
         cells += [
-            _Cell(row.text(figure), number in best[place])
+            Cell(row.text(figure), number in best[place])
             for place, figure in enumerate(comparison.figures)
         ]
         if comparison.probabilities is not None:
             probability = comparison.probabilities.get(number)
-            cells.append(_Cell("-" if probability is None else f"{probability:.2g}"))
+            cells.append(Cell("-" if probability is None else f"{probability:.2g}"))
         rows.append(cells)
     if comparison.probabilities is not None:
         head.append(f"p of {comparison.tested}")
@@ -50,7 +47,7 @@ def _cells(comparison: Comparison) -> tuple[list[str], list[list[_Cell]]]:
 
 def _as_text(comparison: Comparison) -> str:
     """Returns aligned columns; the best figures have an asterisk."""
-    head, rows = _cells(comparison)
+    head, rows = cells_of(comparison)
     head = [title.replace("_", " ") for title in head]
     rows_of_text = [[f"{c.text}*" if c.best else c.text for c in row] for row in rows]
     return aligned([head, *rows_of_text], left=1 + len(comparison.options))
@@ -72,7 +69,7 @@ def aligned(lines: Sequence[Sequence[str]], left: int) -> str:
 
 def _as_markdown(comparison: Comparison) -> str:
     """Returns a Markdown table; the best figures are bold."""
-    head, rows = _cells(comparison)
+    head, rows = cells_of(comparison)
     texts = [[f"**{c.text}**" if c.best else c.text for c in row] for row in rows]
     return markdown_table([title.replace("_", " ") for title in head], texts)
 
@@ -87,9 +84,9 @@ def _as_csv(comparison: Comparison) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(head)
-    _, cells = _cells(comparison)
+    _, cells = cells_of(comparison)
     for number, (row, shown) in enumerate(zip(comparison.rows, cells, strict=True)):
-        line = [row.folders[0].as_posix(), *(row.options[name] for name in comparison.options)]
+        line = [row.runs[0].folder.as_posix(), *(row.options[name] for name in comparison.options)]
         line.append(shown[1 + len(comparison.options)].text)
         for figure in comparison.figures:
             line += [_number(row.mean(figure)), _number(row.deviation(figure))]
@@ -106,7 +103,7 @@ def _number(value: float) -> str:
 
 def _as_latex(comparison: Comparison) -> str:
     """Returns a tabular of the package booktabs; the best figures are bold."""
-    head, rows = _cells(comparison)
+    head, rows = cells_of(comparison)
     words = 1 + len(comparison.options)
     titles = [_escape(title.replace("_", " ")) for title in head]
     lines = [f"\\begin{{tabular}}{{{'l' * words}{'r' * (len(head) - words)}}}", "\\toprule"]
@@ -117,7 +114,7 @@ def _as_latex(comparison: Comparison) -> str:
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
-def _math(cell: _Cell) -> str:
+def _math(cell: Cell) -> str:
     """Returns a number as LaTeX."""
     if cell.text == "-":
         return "--"

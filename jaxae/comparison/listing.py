@@ -30,6 +30,12 @@ class Listed:
         return self.config.options.objective or self.config.experiment
 
     @property
+    def seeds(self) -> range:
+        """The seeds of its replicas."""
+        first = self.config.values["options"]["run"].get("seed", 0)
+        return range(first, first + self.config.options.run.replicas)
+
+    @property
     def compared_with(self) -> tuple[Any, ...]:
         """What runs have in common whose losses compare: the data, and what the loss is made of."""
         values = self.config.values["options"]

@@ -14,7 +14,7 @@ from jaxae import runs
 from jaxae.comparison.listing import Listed, listed
 from jaxae.errors import UserError
 
-_DIRECTIONS = {
+DIRECTIONS = {
     "train_loss": -1,
     "validation_loss": -1,
     "test_loss": -1,
@@ -51,6 +51,9 @@ _DEFAULT = (
 _GROUPS = ("data", "run", "several devices", "debugging")
 _IGNORED = {"seed", "replicas", *(name for group in _GROUPS for name in runs.OPTION_GROUPS[group])}
 
+# Options whose values say which option it is.
+_CLEAR = ("experiment", "dataset", "objective")
+
 _WHOLE = ("parameters", "epoch")
 
 
@@ -58,10 +61,16 @@ _WHOLE = ("parameters", "epoch")
 class Row:
     """Runs that differ only in their seeds."""
 
-    folders: tuple[Path, ...]
+    runs: tuple[Listed, ...]
     options: Mapping[str, str]  # all that tell it apart from other rows, as text
     values: Mapping[str, Mapping[int, float]]  # each figure by seed; finite or not
     compared_with: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder of the first run, and how many more there are."""
+        first = self.runs[0].folder.as_posix()
+        return first if len(self.runs) == 1 else f"{first} and {len(self.runs) - 1} more"
 
     def values_of(self, figure: str) -> list[float]:
         """Returns a figure's values over seeds; none if it was not measured."""
@@ -95,15 +104,25 @@ class Comparison:
     rows: tuple[Row, ...]
     options: tuple[str, ...]  # those that differ between rows
     figures: tuple[str, ...]
+    shared: Mapping[str, str]  # the options that have one value
     probabilities: Mapping[int, float] | None = None  # of equality with the best, by row
     tested: str | None = None  # the figure that they are about
+
+    @property
+    def labels(self) -> list[str]:
+        """A short name of each row: its options, with its folder where they are not enough."""
+        texts = [describe_options(row.options) for row in self.rows]
+        return [
+            text if text and texts.count(text) == 1 else ", ".join(filter(None, [text, row.name]))
+            for text, row in zip(texts, self.rows, strict=True)
+        ]
 
     def best(self, figure: str) -> set[int]:
         """Returns the rows with the best mean of a figure, if all rows that have it compare.
 
         Losses compare only between runs of one objective, likelihood and dataset.
         """
-        direction = _DIRECTIONS.get(figure)
+        direction = DIRECTIONS.get(figure)
         known = {n: row.mean(figure) for n, row in enumerate(self.rows)}
         known = {n: mean for n, mean in known.items() if math.isfinite(mean)}
         alike = {self.rows[n].compared_with for n in known}
@@ -114,6 +133,15 @@ class Comparison:
             return set()
         best = max(direction * mean for mean in known.values())
         return {n for n, mean in known.items() if direction * mean == best}
+
+
+def describe_options(options: Mapping[str, str]) -> str:
+    """Returns options in a few words; those that a run does not have are left out."""
+    return ", ".join(
+        value if name in _CLEAR else f"{name.replace('_', ' ')} {value}"
+        for name, value in options.items()
+        if value != "-"
+    )
 
 
 def compare(
@@ -142,40 +170,55 @@ def compare(
         groups.setdefault(key, []).append((run, values))
     rows = tuple(
         Row(
-            tuple(run.folder for run, _ in members),
+            tuple(run for run, _ in members),
             dict(zip(differing, shown, strict=True)),
             _joined([values for _, values in members]),
             compared_with,
         )
         for (shown, compared_with), members in groups.items()
     )
-    measured = {name for row in rows for name in row.values}
+    shared = {
+        name: value
+        for _, options, _ in read
+        for name, value in options.items()
+        if name not in differing
+    }
+    measured = measured_in(rows)
     chosen = tuple(figures or (name for name in _DEFAULT if name in measured))
-    asked = chosen if significance is None else (*chosen, significance)
-    unknown = [name for name in asked if name not in measured]
-    if unknown:
-        raise UserError(
-            f"no run has the figure {unknown[0]}: give some of {', '.join(sorted(measured))}"
-        )
-    comparison = Comparison(rows, tuple(differing), chosen)
+    for name in chosen if significance is None else (*chosen, significance):
+        check_measured(rows, name)
+    comparison = Comparison(rows, tuple(differing), chosen, shared)
     if significance is None:
         return comparison
     probabilities = _probabilities(comparison, significance)
     return replace(comparison, probabilities=probabilities, tested=significance)
 
 
+def measured_in(rows: Sequence[Row]) -> set[str]:
+    """Returns the names of the figures that any row has."""
+    return {name for row in rows for name in row.values}
+
+
+def check_measured(rows: Sequence[Row], figure: str) -> None:
+    """Raises `UserError` for a figure that no row has."""
+    measured = measured_in(rows)
+    if figure not in measured:
+        raise UserError(
+            f"no run has the figure {figure}: give some of {', '.join(sorted(measured))}"
+        )
+
+
 def _read(run: Listed) -> tuple[dict[str, str], dict[str, dict[int, float]]]:
     """Returns a run's options as text, and its figures by name and seed."""
-    values = run.config.values["options"]
-    flat = _flattened(values)
+    flat = _flattened(run.config.values["options"])
     options = {"experiment": run.config.experiment, "dataset": run.config.dataset.name}
     options |= {name: _shown(value) for name, value in flat.items() if name not in _IGNORED}
     figures = dict(run.figures)
     if (run.folder / "evaluation.json").exists():
         figures |= runs.read_evaluation(run.folder).figures
-    seed = values["run"].get("seed", 0)
+    first = run.seeds[0]
     return options, {
-        name: found for name in figures if (found := _by_seed(figures, name, seed)) is not None
+        name: found for name in figures if (found := _by_seed(figures, name, first)) is not None
     }
 
 
@@ -233,7 +276,7 @@ def _probabilities(comparison: Comparison, figure: str) -> dict[int, float]:
     if not best:
         raise UserError(
             f"--significance {figure}: there is no best row to compare with; give a figure that "
-            f"two rows of one dataset have, of {', '.join(_DIRECTIONS)}"
+            f"two rows of one dataset have, of {', '.join(DIRECTIONS)}"
         )
     first = min(best)
     theirs = comparison.rows[first].values[figure]

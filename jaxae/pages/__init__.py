@@ -1,6 +1,6 @@
 """Pages of figures and pictures: self-contained HTML, plain text, and sections of Markdown."""
 
-from jaxae.pages.drawing import class_colors, data_url, shrink
+from jaxae.pages.drawing import class_colors, data_url, draw_picture, shrink
 from jaxae.pages.html import fill_template, render
 from jaxae.pages.markdown import markdown_table, put_section, rewrite, sections_of, with_section
 from jaxae.pages.page import Chart, Gallery, Page, Picture, Row, Scatter, Table
@@ -18,6 +18,7 @@ __all__ = [
     "as_text",
     "class_colors",
     "data_url",
+    "draw_picture",
     "fill_template",
     "markdown_table",
     "put_section",

@@ -36,11 +36,14 @@ def render(page: Page) -> str:
 
 
 def fill_template(folder: Path, values: Mapping[str, Any]) -> str:
-    """Returns a folder's template.html with values in it, escaped; a missing value is an error."""
+    """Returns a folder's template.html with values in it, escaped; a missing value is an error.
+
+    The template may extend base.html, and include style.css, which are beside this file.
+    """
     import jinja2  # slow to import, and needed only here
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -40,7 +40,7 @@ TOOLS = {
     "jaxae runs": ["arguments", "options", "help"],
     "jaxae sweep": ["options", "help"],
     "sweep.py": ["options", "help"],
-    "jaxae compare": ["arguments", "table", "output", "help"],
+    "jaxae compare": ["arguments", "table", "plot", "data", "output", "help"],
     "jaxae latents": DRAWING,
     "latents.py": DRAWING,
     "report.py": ["arguments", "training", "data", "output", "help"],

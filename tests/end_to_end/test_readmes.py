@@ -230,13 +230,16 @@ def test_a_member_is_trained_with_a_schedule_and_an_average(checkout):
 @pytest.mark.slow
 def test_a_member_is_trained_evaluated_explored_drawn_and_compared(checkout):
     _, _, commands, _, comparison = blocks(EXPERIMENTS, "sh")
-    *_, listed, compared = run_all(f"{commands}{comparison}", checkout)
+    *_, listed, compared, paged = run_all(f"{commands}{comparison}", checkout)
     folder = checkout / "results/family/first"
     written = {path.name for path in folder.iterdir()}
     assert {"evaluation.json", "report.html", "explore.html"} <= written
     assert "results/family/first" in listed
     assert compared.startswith("| run ")
     assert "| results/family/first |" in compared
+    assert "results/compare.html" in paged
+    page = (checkout / "results/compare.html").read_text(encoding="utf-8")
+    assert 'href="family/first/explore.html"' in page
     assert {"samples_mixture.png", "morph.gif"} <= {
         path.name for path in (folder / "pictures").iterdir()
     }
