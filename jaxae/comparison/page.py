@@ -155,9 +155,9 @@ def _states(row: Row) -> list[str]:
 
 def _describe_states(row: Row) -> str:
     """Returns the states of a row's runs in words; nothing if all are finished."""
-    if len(row.runs) > 1:
+    run, *others = row.runs
+    if others:
         return ", ".join(f"{count} {state}" for state, count in Counter(_states(row)).items())
-    run = row.runs[0]
     if run.state in ("finished", "diverged"):
         return "diverged" if run.state == "diverged" else ""
     return f"{run.state}, {run.epochs} of {run.config.options.run.epochs} epochs"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # slow to import, and not needed for grids
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's colors, which the color-blind can tell apart, that show on white and black."""
 
+_LINE_STYLES = ("-", "--", ":", "-.")  # of the first lines in each color, of the next, ...
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _WIDTH, _HEIGHT = 3.35, 2.4  # inches: a column of a paper of two, and what stands above the legend
 _LEGEND_LINE = 0.17  # inches
@@ -62,10 +63,10 @@ def error_bars(
 ) -> Drawing:
     """Draws means with a bar of ± one deviation, as wide as a column of a paper of two columns.
 
-    A line's color and marker are its own. The x axis has the categories, or else numbers: on a
-    logarithmic scale if that spaces them more evenly than a linear one. The legend has a title, and
-    stands below the axes if there are many lines; one line has none. Raises `UserError` without
-    lines, or for numbers that are not finite.
+    Each line has a color, a style and a marker of its own. The x axis has the categories, or else
+    numbers: on a logarithmic scale if that spaces them more evenly than a linear one. The legend
+    has a title, and stands below the axes if there are many lines; one line has none. Raises
+    `UserError` without lines, or for numbers that are not finite.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -102,6 +103,7 @@ def _draw_lines(axes: "Axes", lines: Mapping[str, Points]) -> None:
             yerr=np.nan_to_num(each.deviations) if np.isfinite(each.deviations).any() else None,
             label=name,
             color=LINE_COLORS[number % len(LINE_COLORS)],
+            linestyle=_LINE_STYLES[number // len(LINE_COLORS) % len(_LINE_STYLES)],
             marker=_MARKERS[number % len(_MARKERS)],
             markersize=3.5,
             linewidth=1.2,
@@ -117,7 +119,7 @@ def _set_x_axis(axes: "Axes", places: np.ndarray, categories: Sequence[str]) -> 
     if categories:
         axes.set_xticks(range(len(categories)), labels=list(categories))
         axes.set_xlim(-0.4, len(categories) - 0.6)
-        if sum(map(len, categories)) > 40:  # characters that fit side by side
+        if sum(map(len, categories)) > 36:  # characters that fit side by side
             axes.tick_params(axis="x", rotation=30)
             for label in axes.get_xticklabels():
                 label.set(ha="right", rotation_mode="anchor")

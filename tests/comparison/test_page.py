@@ -182,11 +182,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             loaded = same(name, **places)
             if name == "mnist":
                 return loaded
-            inverted = [
+            train, test = (
                 data.Split(255 - np.asarray(split.images), split.labels)
                 for split in (loaded.train, loaded.test)
-            ]
-            return data.assemble(name, *inverted, loaded.class_names)
+            )
+            return data.assemble(name, train, test, loaded.class_names)
 
         patch.setattr(data, "load", load)
         for name, options in {
