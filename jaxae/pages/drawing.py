@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image
 from jaxae import plots
 from jaxae.errors import UserError
 from jaxae.pages.page import Chart, Picture, Scatter
+from jaxae.pages.placing import place_labels
 
 # For up to ten classes or curves; distinct on white and on black.
 _COLORS = (
@@ -21,6 +21,8 @@ _COLORS = (
 )  # fmt: skip
 
 _CHART_SIZE, _SCATTER_SIZE = (328, 210), (672, 504)  # width and height, in the SVG's own units
+_NAME_SIZE = (8.5, 20.0)  # width of a letter, at most on average, and height of a class's name
+_NAME_MARGIN = 6.0
 _SPRITE_COLUMNS = 50
 _LARGEST_SPRITE = 32  # pixels a side
 
@@ -111,8 +113,8 @@ def draw_scatter(scatter: Scatter) -> dict[str, Any]:
     ):
         own = places[labels == label]
         if len(own):
-            x, y = np.median(own, axis=0)
-            classes.append({"label": label, "name": name, "color": color, "x": x, "y": y})
+            classes.append({"label": label, "name": name, "color": color, "points": own})
+    _place_names(classes)
     return {
         "width": width,
         "height": height,
@@ -122,6 +124,21 @@ def draw_scatter(scatter: Scatter) -> dict[str, Any]:
         "labeled": scatter.labels is not None,
         "sprites": None if scatter.thumbnails is None else _draw_sprites(scatter.thumbnails),
     }
+
+
+def _place_names(classes: list[dict[str, Any]]) -> None:
+    """Adds to each class where its name is drawn, and whether it is: the largest come first."""
+    order = sorted(range(len(classes)), key=lambda index: -len(classes[index]["points"]))
+    centers = np.array([np.median(classes[index].pop("points"), axis=0) for index in order])
+    sizes = np.array(
+        [
+            (_NAME_SIZE[0] * max(1, len(classes[index]["name"])) + _NAME_MARGIN, _NAME_SIZE[1])
+            for index in order
+        ]
+    )
+    places, shown = place_labels(centers, sizes, _SCATTER_SIZE)
+    for index, (x, y), visible in zip(order, places, shown, strict=True):
+        classes[index] |= {"x": x, "y": y, "shown": bool(visible)}
 
 
 def _draw_sprites(thumbnails: np.ndarray) -> dict[str, Any]:
@@ -192,7 +209,9 @@ def _choose_ticks(low: float, high: float, *, integer: bool = False) -> np.ndarr
 def _placed_ticks(axis: _Axis, ticks: np.ndarray) -> list[tuple[float, str]]:
     """Returns the place and the text of each tick."""
     step = float(np.diff(ticks).min()) if len(ticks) > 1 else 1.0
-    digits = max(0, -math.floor(math.log10(step))) if step > 0 else 0
+    # As few decimals as show every tick exactly: 1.5 beside 3 needs one, and so 3 is 3.0.
+    exact = (each for each in range(7) if np.abs(np.round(ticks, each) - ticks).max() < step / 1e3)
+    digits = next(exact, 7)
     plain = digits <= 6 and np.abs(ticks).max() < 1e6
     return [
         (float(axis.place(tick)), f"{tick:.{digits}f}" if plain else f"{tick:g}") for tick in ticks

@@ -230,6 +230,17 @@ def test_both_axes_of_a_scatter_have_one_scale() -> None:
     np.testing.assert_allclose(across / up, 9 / 13.5)
 
 
+def test_names_of_classes_whose_middles_are_close_do_not_cover_each_other() -> None:
+    classes = drawing.draw_scatter(SCATTER)["classes"]
+    middles = [np.median(SCATTER.points[SCATTER.labels == n], axis=0) for n in range(3)]
+    assert np.ptp(middles, axis=0).max() <= 1.5  # of an extent of 9 by 13.5
+    assert all(each["shown"] for each in classes)
+    assert [each["name"] for each in classes] == list(NAMES)
+    for first, second in itertools.combinations(classes, 2):
+        apart = abs(first["y"] - second["y"]) > 19 or abs(first["x"] - second["x"]) > 40
+        assert apart, (first["name"], second["name"])
+
+
 def test_a_scatter_of_one_point_lies_in_the_middle() -> None:
     one = replace(SCATTER, points=np.zeros((1, 2)), labels=np.array([2]), thumbnails=THUMBNAILS[:1])
     assert drawing.draw_scatter(one)["points"] == [(336, 252, 2)]
@@ -307,6 +318,19 @@ def test_ticks_of_a_flat_curve_differ(value: float) -> None:
     assert len(set(texts)) == len(texts) > 1
 
 
+@pytest.mark.parametrize(("low", "high"), [(2.0, 9.0), (0.0, 0.61), (1e-3, 3e-3), (380, 540)])
+def test_ticks_say_exactly_where_they_are_and_have_equally_many_decimals(
+    low: float, high: float
+) -> None:
+    curve = np.array([[low, high]])
+    drawn = drawing.draw_chart(pages.Chart("KL", np.arange(1, 3), {"test": curve}), COLORS)
+    places, texts = zip(*drawn["y_ticks"], strict=True)
+    values = np.array([float(text) for text in texts])
+    np.testing.assert_allclose(np.diff(values), values[1] - values[0])
+    np.testing.assert_allclose(np.diff(places), places[1] - places[0])
+    assert len({len(text.partition(".")[2]) for text in texts}) == 1
+
+
 def test_facts_and_links_are_above_the_figures() -> None:
     page = replace(PAGE, facts=(("Command", "a <b>"),), links=(("Explore", "explore.html"),))
     html = pages.render(page)
@@ -342,6 +366,54 @@ def test_the_browser_draws_all_pictures_and_scrolls_in_one_direction(opened: Any
     assert sizes == [[True, 84, 56], [True, 20, 30]]
     root = "document.documentElement"
     assert opened.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 900])
+def test_the_page_never_scrolls_sideways_but_a_wide_table_does(
+    browser: Any, width: int, tmp_path: Path
+) -> None:
+    head = tuple(f"column {number}" for number in range(9))
+    wide = pages.Table("Wide", head, (pages.Row("A figure", ("0.1234 ± 0.0012",) * 9, "why"),))
+    large = pages.Picture(np.zeros((40, 640), np.uint8), "a caption of a wide picture")
+    page = replace(
+        PAGE,
+        tables=(*PAGE.tables, wide),
+        galleries=(*PAGE.galleries, pages.Gallery("Wide", "", (large,))),
+        facts=(("Command", "python experiments/family.py --dataset " + "x" * 300),),
+    )
+    path = tmp_path / "page.html"
+    path.write_text(pages.render(page), encoding="utf-8")
+    browser.get(path.as_uri())
+    # A headless window is not narrower than 500 pixels, but its emulated screen is.
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        root = "document.documentElement"
+        assert browser.execute_script("return window.innerWidth") == width
+        assert browser.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+        boxes, wider = "[...document.querySelectorAll('.scroll')]", "e.scrollWidth > e.clientWidth"
+        scrolls = browser.execute_script(f"return {boxes}.map(e => {wider})")
+        assert scrolls[-1]
+        assert not scrolls[0] or width < 900
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.slow
+def test_print_is_dark_on_white_without_what_only_a_screen_needs(opened: Any) -> None:
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark})
+    try:
+        style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        assert opened.execute_script(style, "body", "backgroundColor") == "rgb(255, 255, 255)"
+        assert opened.execute_script(style, "body", "color") == "rgb(0, 0, 0)"
+        assert opened.execute_script(style, "nav", "display") == "none"
+        assert opened.execute_script(style, "#config", "display") == "none"
+        for whole in ("figure", ".highlights", "tr"):
+            assert opened.execute_script(style, whole, "breakInside") == "avoid"
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
 def points(driver: Any) -> list[Any]:
