@@ -4,6 +4,7 @@
 >>> frechet_distance(judge.features(real_images), judge.features(generated_images))
 """
 
+import math
 from functools import partial
 
 import flax.linen as nn
@@ -33,7 +34,9 @@ FEATURES_NOTE = (
     "from the Inception network."
 )
 
-_LEAST_ABOVE_CHANCE = 0.1  # accuracy; features of a worse classifier say nothing about images
+# Features of a classifier near chance say nothing about images.
+_LEAST_ERRORS_AVOIDED = 0.1  # share of the errors of guessing the largest class
+_STANDARD_ERRORS = 4  # of the accuracy of that guess, that a good classifier is above it
 
 
 def make_task(images: Images, settings: NetworkSettings = NetworkSettings()) -> Task:
@@ -81,5 +84,15 @@ def chance(classifier: TrainedExtractor) -> float:
 
 
 def is_good(classifier: TrainedExtractor) -> bool:
-    """Returns whether a classifier is clearly better than guessing the largest class."""
-    return classifier.accuracy >= chance(classifier) + _LEAST_ABOVE_CHANCE
+    """Returns whether a classifier is clearly better than guessing the largest class.
+
+    It must avoid a tenth of the errors of that guess, on test images that it did not learn from,
+    and be above its accuracy by more than four binomial standard errors, which no luck explains.
+    """
+    guessed = chance(classifier)
+    count = len(classifier.task.test_examples.images)
+    standard_error = math.sqrt(guessed * (1 - guessed) / count)
+    gained = classifier.accuracy - guessed
+    return gained > _STANDARD_ERRORS * standard_error and gained >= _LEAST_ERRORS_AVOIDED * (
+        1 - guessed
+    )

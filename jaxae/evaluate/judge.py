@@ -106,7 +106,7 @@ def choose_judge(images: Images) -> Judge:
         return Judge(None, left_out={_FIGURES: few})
     if images.are_vectors:
         return _judge_of_vectors(images)
-    reason, trained = images.why_no_classes, None
+    reason, trained, note = images.why_no_classes, None, contrastive.NOTE
     if reason is None:
         trained = extractors.load_or_train(classifier.make_task(images))
         if classifier.is_good(trained):
@@ -115,8 +115,9 @@ def choose_judge(images: Images) -> Judge:
             f"the classifier has an accuracy of {trained.accuracy:.3f} on the test images, where "
             f"the largest class alone would give {classifier.chance(trained):.3f}"
         )
+        note = f"{note} The features of a classifier of its labels are not used: {reason}."
     extractor = extractors.load_or_train(contrastive.make_task(images))
-    return Judge(extractor, images.range, contrastive.NOTE, trained, {"Inception Score": reason})
+    return Judge(extractor, images.range, note, trained, {"Inception Score": reason})
 
 
 def _judge_of_vectors(images: Images) -> Judge:

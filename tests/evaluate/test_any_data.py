@@ -130,6 +130,9 @@ def test_features_come_from_a_good_classifier_alone(monkeypatch: pytest.MonkeyPa
     assert judged.extractor is not None
     assert judged.extractor.kind == "contrastive"
     assert "the largest class alone would give 0.500" in judged.left_out["Inception Score"]
+    described = judged.describe()
+    assert described is not None
+    assert "classifier of its labels are not used: the classifier has" in described["note"]
     recorded = judged.describe_classifier()
     assert recorded is not None
     assert recorded["chance"] == 0.5

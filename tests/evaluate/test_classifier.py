@@ -223,9 +223,41 @@ def test_examples_of_unknown_class_are_left_out(tiny):
     assert few.digest == all_known.digest
 
 
-def test_a_classifier_is_good_if_it_is_a_tenth_better_than_the_largest_class(small):
-    labels = np.array([0, 0, 0, 1, 2])
-    task = replace(small.task, test_examples=replace(small.task.test_examples, labels=labels))
-    assert classifier.chance(replace(small, task=task)) == 0.6
-    assert not classifier.is_good(replace(small, task=task, accuracy=0.69))
-    assert classifier.is_good(replace(small, task=task, accuracy=0.71))
+@pytest.mark.parametrize(
+    ("chance", "count", "accuracy", "good"),
+    [
+        (0.1, 10_000, 0.12, False),  # no luck, but hardly better than a guess
+        (0.1, 10_000, 0.20, True),
+        (0.1, 30, 0.30, False),  # luck: a standard error is 0.055
+        (0.1, 30, 0.34, True),
+        (0.95, 2000, 0.97, True),  # two fifths of the errors
+        (0.95, 2000, 0.953, False),
+        (1.0, 100, 1.0, False),  # one class alone
+    ],
+)
+def test_a_classifier_is_good_if_neither_luck_nor_the_largest_class_explains_it(
+    small, chance, count, accuracy, good
+):
+    labels = np.where(np.arange(count) < round(chance * count), 0, 1 + np.arange(count) % 9)
+    examples = replace(small.task.test_examples, images=np.zeros((count, 1)), labels=labels)
+    judged = replace(small, task=replace(small.task, test_examples=examples), accuracy=accuracy)
+    assert classifier.chance(judged) == pytest.approx(chance)
+    assert classifier.is_good(judged) == good
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.15, 0.05), (0.1,) * 10])
+def test_a_classifier_of_random_labels_is_never_good(dataset, shares, seed):
+    random = np.random.default_rng(seed)
+    train, test = (
+        Split(split.images, random.choice(len(shares), len(split.images), p=shares))
+        for split in (dataset.train, dataset.test)
+    )
+    names = tuple(map(str, range(10)))
+    few = assemble("random", train, test, names)
+    task = task_of(few, replace(SETTINGS, channels=(), epochs=2))
+    assert not classifier.is_good(extractors.train(task))
+
+
+def test_a_classifier_of_true_labels_is_good(trained):
+    assert classifier.is_good(trained)
