@@ -3,12 +3,14 @@
     jaxae evaluate results/family/RUN --epoch best
     jaxae evaluate results/family/*
 
-Writes evaluation.json and report.html into each run's folder, and prints the figures. What the data
-does not allow, such as probes without labels, is left out, and a line says why. The same run,
+Writes evaluation.json and report.html into each run's folder, and at the end prints the figures and
+the seconds of each stage. What the data does not allow, such as probes without labels, is left out,
+and a line says why. The same run,
 options and data give the same figures again. Takes about half a minute on two cores for MNIST, and
 minutes more the first time on a dataset, to train the network of the features.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,11 +27,10 @@ from jaxae.evaluate import figures, page
 from jaxae.evaluate.generation import Figures, describe_real
 from jaxae.evaluate.images import make_images, scaled, with_labels_only
 from jaxae.evaluate.judge import LEAST_COMPARED, choose_judge
-from jaxae.evaluate.progress import stage
+from jaxae.evaluate.output import Evaluated, print_results, write
+from jaxae.evaluate.progress import Seconds, stage
 from jaxae.evaluate.reconstruction import left_out as left_out_of
 from jaxae.evaluate.references import reference_figures
-from jaxae.evaluate.tables import Results, describe_epoch, make_tables
-from jaxae.files import write_json, write_whole
 from jaxae.models import count_parameters
 from jaxae.network import Network, Trained
 from jaxae.runs import Config, load_dataset, read_config, read_records
@@ -84,17 +85,26 @@ def main(options: Options) -> None:
             f"--out {options.out}: several runs are called {max(names, key=names.count)}, whose "
             "figures would share a folder; leave it out"
         )
-    for folder, name in zip(folders, names, strict=True):
-        out = options.out and (options.out / name if options.more else options.out)
-        if options.more:
-            print(f"{folder}:", flush=True)
-        evaluate_run(replace(options, run=folder, more=(), out=out))
+    evaluated: list[Evaluated] = []
+    try:
+        for folder, name in zip(folders, names, strict=True):
+            out = options.out and (options.out / name if options.more else options.out)
+            if options.more:
+                print(f"{folder}:", file=sys.stderr, flush=True)
+            evaluated.append(_evaluate(replace(options, run=folder, more=(), out=out)))
+    finally:  # even if a later run cannot be evaluated
+        for number, each in enumerate(evaluated):
+            if options.more:
+                print(f"{chr(10) * (number > 0)}{each.results['run']}:")
+            print_results(each)
 
 
 def evaluate_run(
     options: Options, *, network: Network | None = None, dataset: data.Dataset | None = None
 ) -> dict[str, Any]:
     """Evaluates each replica, writes the figures and the page, and returns evaluation.json.
+
+    At the end it prints the figures.
 
     Args:
       options: of the command.
@@ -105,6 +115,15 @@ def evaluate_run(
       UserError: an option is out of its range, the run or its dataset cannot be loaded, or the
         files cannot be written.
     """
+    evaluated = _evaluate(options, network=network, dataset=dataset)
+    print_results(evaluated)
+    return evaluated.results
+
+
+def _evaluate(
+    options: Options, *, network: Network | None = None, dataset: data.Dataset | None = None
+) -> Evaluated:
+    """Evaluates a run and writes the files, as `evaluate_run` does, and prints no figures."""
     started = time.perf_counter()
     _check_options(options)
     config = read_config(options.run)
@@ -130,14 +149,16 @@ def evaluate_run(
         generated=options.generated,
         seed=options.seed,
     )
-    with stage("features that compare images"):
+    before: Seconds = {}
+    after: Seconds = {}
+    with stage("features that compare images", seconds=before):
         judge = choose_judge(images)
         real = describe_real(judge, images, settings.generated)
     evaluations = [
         figures.evaluate_network(network, images, settings, judge, real, name)
         for network, name in zip(networks, _names(len(networks)), strict=True)
     ]
-    with stage("baselines and references"):
+    with stage("baselines and references", seconds=after):
         references, missing = reference_figures(networks[0], images, settings, judge, real)
     left_out = {**left_out_of(images), **judge.left_out, **missing}
     results = {
@@ -163,7 +184,7 @@ def evaluate_run(
         "environment": runs.describe_environment(dataset),
         "evaluation_seconds": time.perf_counter() - started,
     }
-    with stage("report"):
+    with stage("report", seconds=after):
         explored = options.run / "explore.html"
         beside = options.out is None and explored.exists()
         shown = page.make_page(
@@ -177,9 +198,10 @@ def evaluate_run(
             (("Explore its codes", explored.name),) if beside else (),
         )
         html = pages.render(shown)
-    write(options.out or options.run, results, html)
-    print_results(results, options.out or options.run)
-    return results
+    folder = options.out or options.run
+    write(folder, results, html)
+    each = over_replicas([evaluation.seconds for evaluation in evaluations])
+    return Evaluated(results, {**before, **each, **after}, folder)
 
 
 def _names(replicas: int) -> list[str]:
@@ -260,31 +282,6 @@ def describe_cost(run: Path, network: Trained, epochs: float) -> dict[str, float
         "epochs": epochs,
         "training_seconds": sum(line["seconds"] for line in lines),
     }
-
-
-def write(folder: Path, results: dict[str, Any], page: str) -> None:
-    """Writes evaluation.json and report.html, each whole or not at all.
-
-    Raises `UserError` if the folder cannot be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "evaluation.json", results)
-        write_whole(folder / "report.html", page)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or folder} cannot be written ({error.strerror or error}): give "
-            "another folder with --out"
-        ) from None
-
-
-def print_results(results: Results, folder: Path) -> None:
-    """Prints the tables of an evaluation, its epoch, what is left out, and where it was written."""
-    print(pages.as_text(make_tables(results)), end="\n\n")
-    print(describe_epoch(results))
-    for what, why in results["left_out"].items():
-        print(f"{what}: left out, because {why}")
-    print(f"done: evaluation.json and report.html in {folder}")
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:

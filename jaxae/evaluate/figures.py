@@ -27,11 +27,12 @@ from jaxae.evaluate.images import (
 )
 from jaxae.evaluate.judge import Judge, LeftOut
 from jaxae.evaluate.log_likelihood import (
+    LIKELIHOOD,
     WEIGHED_AT_ONCE,
     negative_log_likelihood,
     why_no_likelihood,
 )
-from jaxae.evaluate.progress import stage
+from jaxae.evaluate.progress import Seconds, stage
 from jaxae.evaluate.reconstruction import reconstruction_figures
 from jaxae.network import Trained
 from jaxae.priors import Prior
@@ -115,6 +116,7 @@ class NetworkEvaluation:
     figures: Figures
     generated: np.ndarray  # the first images generated, float [N, H, W, C] or [N, D]
     left_out: LeftOut
+    seconds: Seconds
 
 
 def evaluate_network(
@@ -135,11 +137,12 @@ def evaluate_network(
       real: the test images' features, as `generation.describe_real` returns them.
       name: which network it is, at the end of the stages' names.
     """
+    seconds: Seconds = {}
     sample_key, generate_key = jax.random.split(jax.random.key(settings.seed))
-    with stage(f"codes{name}"):
+    with stage("codes", seconds=seconds, which=name):
         test = _encode(trained, images.some(images.test, settings.encoded))
         fitted = _encode(trained, images.some(images.train, min(_FITTED, settings.encoded)))
-    with stage(f"reconstructions{name}"):
+    with stage("reconstructions", seconds=seconds, which=name):
         figures = reconstruction_figures(partial(reconstruct, trained), images)
         figures |= code_use_figures(trained, test.images)
         if real is not None:
@@ -153,22 +156,22 @@ def evaluate_network(
     elif images.why_no_classes is not None:
         left_out["Probes of codes"] = images.why_no_classes
     else:
-        with stage(f"probes of codes{name}"):
+        with stage("probes of codes", seconds=seconds, which=name):
             figures |= probe(_encode(trained, learned_images(images, settings)), test)
     unknown = why_no_likelihood(trained, images)
     if unknown is None:
         weighed = images.some(images.test, settings.weighed)
-        with stage(f"log-likelihood{name}", len(weighed.images)) as advance:
+        with stage("log-likelihood", len(weighed.images), seconds=seconds, which=name) as advance:
             figures["negative_log_likelihood"] = negative_log_likelihood(
                 trained, sample_key, weighed, samples=settings.samples, advance=advance
             )
     else:
-        left_out["Log-likelihood"] = unknown
+        left_out[LIKELIHOOD] = unknown
     new = np.zeros((0, *images.test.images.shape[1:]), np.float32)
     # Plain autoencoders generate from a mixture: this makes variational ones comparable.
     more: tuple[Prior, ...] = ("mixture",) if settings.prior == "normal" else ()
     for prior in (*more, settings.prior):
-        with stage(f"codes of the prior {prior}, decoded{name}"):
+        with stage(f"codes of the prior {prior}, decoded", seconds=seconds, which=name):
             try:
                 sample = _fit_prior(trained, fitted.images, prior, seed=settings.seed)
             except UserError as error:  # such as for collapsed codes; the other figures remain
@@ -184,7 +187,7 @@ def evaluate_network(
                 figures |= (
                     compared if prior == settings.prior else with_prefix(f"{prior}_", compared)
                 )
-    return NetworkEvaluation(figures, new, left_out)
+    return NetworkEvaluation(figures, new, left_out, seconds)
 
 
 def _encode(trained: Trained, few: Split) -> Split:

@@ -16,6 +16,7 @@ from jaxae.network import Network, Trained
 from jaxae.objectives import check_count, log_mean_exp, log_weights
 from jaxae.train import Batch, Variables
 
+LIKELIHOOD = "Log-likelihood"  # its name among what an evaluation leaves out
 WEIGHED_AT_ONCE = 100  # images, each with several samples at a time
 
 _SAMPLES_AT_ONCE = 4  # of each of these images; more are hardly faster

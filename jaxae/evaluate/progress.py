@@ -5,10 +5,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+Seconds = dict[str, float]
+"""How long each stage took, in their order."""
+
 
 @contextlib.contextmanager
-def stage(name: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+def stage(
+    name: str, total: int | None = None, *, seconds: Seconds | None = None, which: str = ""
+) -> Iterator[Callable[[int], object]]:
     """Shows a stage while it lasts, and prints its seconds when it ends.
+
+    They are also added to `seconds` under the name. `which` says at the name's end what the stage
+    is of, such as a replica.
 
     Yields a function that takes the number of examples done since its last call. A terminal shows
     a bar until the stage ends; elsewhere there is only the line. A stage that fails prints nothing.
@@ -17,7 +25,7 @@ def stage(name: str, total: int | None = None) -> Iterator[Callable[[int], objec
 
     started = time.perf_counter()
     with tqdm(
-        desc=name,
+        desc=f"{name}{which}",
         total=total,
         unit=" examples",
         leave=False,
@@ -25,4 +33,7 @@ def stage(name: str, total: int | None = None) -> Iterator[Callable[[int], objec
         disable=not sys.stderr.isatty(),
     ) as bar:
         yield bar.update
-    print(f"{name}: {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+    taken = time.perf_counter() - started
+    if seconds is not None:
+        seconds[name] = seconds.get(name, 0.0) + taken
+    print(f"{name}{which}: {taken:.1f} s", file=sys.stderr, flush=True)

@@ -1,10 +1,12 @@
 """The tables of an evaluated run: its figures, what they mean, and what they compare with."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from jaxae.evaluate.decimals import format_row
+from jaxae.evaluate.log_likelihood import LIKELIHOOD
 from jaxae.pages import Row, Table
-from jaxae.runs import format_figure
 
 Results = Mapping[str, Any]
 """What evaluation.json holds."""
@@ -88,12 +90,39 @@ def make_tables(results: Results) -> tuple[Table, ...]:
         _make_table(
             "Reconstruction", _RECONSTRUCTION, _RECONSTRUCTED, known, words, _pca_note(results)
         ),
-        _make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words),
+        _with_why_no_likelihood(
+            _make_table("Likelihood and use of the code", _CODES, {"": ""}, known, words), results
+        ),
         _make_table("Classes predicted from codes", _PROBES, _BASELINES, known, words),
         _make_table("Generated {examples}", _GENERATION, _COMPARED, known, words, _note(results)),
         _make_table("Cost", _COST, {"": ""}, known, words),
     )
     return tuple(table for table in tables if table.rows)
+
+
+def _with_why_no_likelihood(table: Table, results: Results) -> Table:
+    """Returns a table with a row that says why there is no likelihood, if there is none."""
+    why = results["left_out"].get(LIKELIHOOD)
+    if why is None:
+        return table
+    title, _ = _CODES["negative_log_likelihood"]
+    row = Row(title, ("-",), f"there is none: {why}")
+    return replace(table, head=table.head or ("",), rows=(row, *table.rows))
+
+
+def make_seconds_table(seconds: Mapping[str, Any], replicas: int) -> Table:
+    """Returns the table of the seconds of each stage, as mean ± std if each replica has it."""
+    stages = [name for name in seconds if not name.endswith(("_std", "_replicas"))]
+    total = sum(sum(seconds.get(f"{name}_replicas", [seconds[name]])) for name in stages)
+    rows = [Row(name.capitalize(), (_seconds(seconds, name),)) for name in stages]
+    each = ", mean of a replica" if replicas > 1 else ""
+    return Table(f"Seconds{each}", ("",), (*rows, Row("All", (f"{total:.1f}",))))
+
+
+def _seconds(seconds: Mapping[str, Any], name: str) -> str:
+    """Returns the seconds of a stage as text."""
+    deviation = seconds.get(f"{name}_std")
+    return f"{seconds[name]:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
 
 
 def describe_epoch(results: Results) -> str:
@@ -154,7 +183,7 @@ def _make_table(
     rows = [
         Row(
             row_title.format(**words),
-            tuple(_cell(known, prefix + name) for prefix in kept),
+            format_row(known, [prefix + name for prefix in kept]),
             explanation.format(**words),
         )
         for name, (row_title, explanation) in names.items()
@@ -162,8 +191,3 @@ def _make_table(
     ]
     heads = tuple(columns[prefix].format(**words) if len(kept) > 1 else "" for prefix in kept)
     return Table(title.format(**words), heads, tuple(rows), note)
-
-
-def _cell(known: Mapping[str, Any], name: str) -> str:
-    """Returns a figure as text, or a dash if there is none."""
-    return format_figure(known, name) if name in known else "-"

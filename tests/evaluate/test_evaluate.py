@@ -19,7 +19,16 @@ import pytest
 
 from jaxae import data, evaluate, likelihoods, models, objectives, pages, plots, runs
 from jaxae.errors import UserError
-from jaxae.evaluate import classifier, codes, command, contrastive, extractors, pictures, references
+from jaxae.evaluate import (
+    classifier,
+    codes,
+    command,
+    contrastive,
+    extractors,
+    output,
+    pictures,
+    references,
+)
 from jaxae.evaluate import figures as evaluate_figures
 from jaxae.evaluate.extractors import NetworkSettings
 from jaxae.evaluate.generation import describe_real
@@ -518,7 +527,7 @@ def test_what_cannot_be_evaluated_is_refused_and_nothing_is_written(
 
 def test_a_page_that_cannot_be_written_is_an_error(copy: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
-        command.write(copy / "config.json", {"figures": {}}, "")
+        output.write(copy / "config.json", {"figures": {}}, "")
 
 
 def test_a_folder_that_is_no_run_ends_the_command_with_one_paragraph(tmp_path: Path) -> None:
