@@ -46,12 +46,13 @@ def main(options: Options) -> None:
                 images = run.dataset.test.images[:10]
                 reconstructions = epoch.trained.reconstruct(images)
                 by_pca = _compare_with_pca(run, pca)[:10]
+                rows = {"original": images, "network": reconstructions}
                 with runs.skip_failed_picture("reconstructions"):
-                    picture = plots.stack_rows(images, reconstructions)
+                    picture = plots.labeled_rows(rows)
                     caption = f"test images and reconstructions, epoch {epoch.number}"
                     runs.save_picture(run, "reconstructions", picture, caption)
                 with runs.skip_failed_picture("with_pca"):
-                    picture = plots.stack_rows(images, reconstructions, by_pca)
+                    picture = plots.labeled_rows({**rows, "PCA": by_pca})
                     caption = f"test images, reconstructions, PCA with {options.latent} components"
                     runs.save_picture(run, "with_pca", picture, caption)
 

@@ -62,7 +62,9 @@ def main(options: Options) -> None:
                 name = f"epoch_{epoch.number:03d}"
                 with runs.skip_failed_picture(name):
                     denoised = epoch.trained.reconstruct(noisy)
-                    picture = plots.stack_rows(noisy, denoised, clean)
+                    picture = plots.labeled_rows(
+                        {"noisy": noisy, "denoised": denoised, "clean": clean}
+                    )
                     caption = f"noisy, denoised and clean test images, epoch {epoch.number}"
                     runs.save_picture(run, name, picture, caption)
 

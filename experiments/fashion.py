@@ -25,11 +25,14 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Trains, and draws test images beside their reconstructions at epochs 1, 10 and 100."""
+    """Trains, and draws test images beside their reconstructions at epochs 1, 10 and 100.
+
+    epoch_NNN.png is the picture of its source, and epoch_NNN_labeled.png says what it shows.
+    """
     with runs.start("fashion", options, dataset="fashion_mnist") as run:
         for epoch in runs.train_epochs(run, make_recipe(options, run.shape)):
             if epoch.number in (1, 10, 100) or epoch.last:
-                runs.draw_reconstructions(run, epoch)
+                runs.draw_reconstructions(run, epoch, bare=True)
 
 
 def make_recipe(options: Options, shape: models.Shape) -> runs.Recipe:

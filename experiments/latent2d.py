@@ -56,7 +56,7 @@ def main(options: Options) -> None:
                 variables = runs.first_replica(chunk.state)
                 name = f"step_{step:06d}"
                 with runs.skip_failed_picture(name):
-                    picture = plots.tile(decode(variables, z), columns=1)
+                    picture = plots.labeled_grid([np.asarray(decode(variables, z))[None]])
                     runs.save_picture(run, name, picture, f"a random code, step {step}")
 
         for epoch in runs.train_epochs(run, recipe, on_chunk=draw_random_code):

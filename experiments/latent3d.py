@@ -44,7 +44,7 @@ def main(options: Options) -> None:
                 with runs.skip_failed_picture("code"):
                     z = np.array([code], np.float32)
                     caption = f"decoded from the code {code}"
-                    picture = plots.tile(epoch.trained.decode(z), columns=1)
+                    picture = plots.labeled_grid([epoch.trained.decode(z)[None]])
                     runs.save_picture(run, "code", picture, caption)
                 first = run.dataset.train.images[:200]
                 _draw_codes(run, epoch.trained.encode(first))

@@ -52,7 +52,7 @@ def main(options: Options) -> None:
         network = Network(model, likelihoods.BERNOULLI)
         negative_elbo = partial(objectives.negative_elbo, network=network, beta=options.beta)
         optimizer = optax.adam(options.run.learning_rate)
-        recipe = runs.Recipe(network, negative_elbo, optimizer)
+        recipe = runs.Recipe(network, negative_elbo, optimizer, loss_unit="nats")
         recipe = with_kl_warmup(recipe, run.shared, run.dataset, options.kl_warmup)
         recipe = with_binarization(recipe, run.dataset, options.binarization)
         binary = np.asarray((recipe.test_examples or run.dataset.test).images[:])
@@ -69,12 +69,17 @@ def _draw_samples_and_path(
     """Draws a hundred samples of the prior, and a path between the codes of two images."""
     with runs.skip_failed_picture("samples"):
         prior = jax.random.normal(runs.fixed_keys().pictures, (100, options.latent))
-        picture = plots.tile(epoch.trained.decode(prior), columns=10)
+        picture = plots.labeled_grid([plots.in_rows(epoch.trained.decode(prior), columns=10)])
         runs.save_picture(run, "samples", picture, "decoded samples of the prior")
     with runs.skip_failed_picture("path"):
         start, stop = epoch.trained.encode(images[list(options.path)])
         codes = np.linspace(start, stop, 10)
-        picture = plots.tile(epoch.trained.decode(codes), columns=10)
+        between = plots.drawable(epoch.trained.decode(codes))[None]
+        ends = plots.drawable(images[list(options.path)])
+        picture = plots.labeled_grid(
+            [ends[None, :1], between, ends[None, 1:]],
+            headings=[f"image {options.path[0]}", "decoded path", f"image {options.path[1]}"],
+        )
         caption = "decoded path from test image {} to {}".format(*options.path)
         runs.save_picture(run, "path", picture, caption)
 

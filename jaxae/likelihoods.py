@@ -31,6 +31,12 @@ class Likelihood:
     logits_per_channel: int = 1  # k
     normalized: bool = False  # whether the loss is -log p in nats of a p that sums to one
     bounded: bool = True  # whether pixels and images are in [0, 1]; else they are any numbers
+    unit: str = ""  # of the loss; a normalized one is in nats, and of others it may be unknown
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of the loss of an image, or nothing if it is not known."""
+        return "nats" if self.normalized else self.unit
 
 
 def unscaled(pixels: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -222,9 +228,9 @@ DISCRETIZED_LOGISTIC = Likelihood(
 
 # Gaussians of fixed variance around an activation, without their constants: squared errors of
 # pixels in [0, 1], [-1, 1], and [0, 1] with a mean that may exceed 1.
-GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, _sigmoid_error)
-GAUSSIAN_TANH = Likelihood(_symmetric, _tanh_image, _tanh_error)
-GAUSSIAN_RELU = Likelihood(unscaled, _clipped, _relu_error)
+GAUSSIAN_SIGMOID = Likelihood(unscaled, nn.sigmoid, _sigmoid_error, unit="squared error")
+GAUSSIAN_TANH = Likelihood(_symmetric, _tanh_image, _tanh_error, unit="squared error")
+GAUSSIAN_RELU = Likelihood(unscaled, _clipped, _relu_error, unit="squared error")
 
 # Densities of numbers in any range, such as a table's. A deviation of 1 suits standardized ones.
 GAUSSIAN_IDENTITY = gaussian_identity(1.0)

@@ -5,12 +5,12 @@
 Writes these pictures of six test images, or of those that --images names, to RUN/pictures:
 
 - samples_PRIOR.png: a hundred images decoded from new codes
-- interpolations.png: each image and the next, with decoded codes between them: above from the line
-  between their codes, below from the great circle
+- interpolations.png: each image and the next, with decoded codes between them: from the line
+  between their codes (linear), and from the great circle (spherical)
 - morph.png, morph.gif: a closed path through the codes of all images
 - arithmetic.png: each image, and its code moved to each class by the difference of class means
-- traversal.png: the first image, with one number of its code per row varied from -2.5 to 2.5
-  standard deviations
+- traversal.png: the first image, with one number (unit) of its code per row varied from -2.5 to
+  2.5 standard deviations (σ)
 - neighbors.png: each image, its five nearest training images by code, and the five by pixels
 
 The network is that of the latest checkpoint, or of a run with --patience that of the best.
@@ -30,15 +30,22 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import jax
 import numpy as np
 import tyro
 
 from jaxae import data, evaluate, latents, plots, priors, runs
 from jaxae.cli import run_tool
-from jaxae.data import Split
+from jaxae.commands.code_pictures import (
+    Decoder,
+    draw_arithmetic,
+    draw_interpolations,
+    draw_neighbors,
+    draw_samples,
+    draw_traversal,
+    encode_group,
+)
 from jaxae.errors import UserError
-from jaxae.evaluate import Images, Range, take
+from jaxae.evaluate import Images, take
 from jaxae.network import Trained
 from jaxae.priors import Prior
 from jaxae.runs import load_dataset, skip_failed_picture
@@ -71,37 +78,6 @@ class Options:
 
 _Save = Callable[[str, np.ndarray, str], None]
 """Writes a picture under a name, with a caption."""
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Images as the network reads them, and their codes."""
-
-    images: np.ndarray  # [N, H, W, C]
-    labels: np.ndarray | None  # int [N], -1 where unknown
-    codes: np.ndarray  # float32 [N, *shape]
-
-    @property
-    def label(self) -> int | None:
-        """The label that paths are decoded under, if there is one."""
-        return None if self.labels is None else int(self.labels[0])
-
-
-@dataclass(frozen=True)
-class _Decoder:
-    """Decodes codes to images as they are drawn, floats in [0, 1]."""
-
-    trained: Trained
-    range: Range
-
-    def __call__(self, codes: np.ndarray, label: int | None = None) -> np.ndarray:
-        """Decodes codes, as images of a class if the network is conditional."""
-        labels = None if label is None else np.full(len(codes), label)
-        return self.drawn(self.trained.decode(codes, labels))
-
-    def drawn(self, images: np.ndarray) -> np.ndarray:
-        """Returns images of the dataset, or of the network, as floats in [0, 1]."""
-        return evaluate.as_floats(self.range.to_unit(images)).clip(0, 1)
 
 
 def main(options: Options) -> None:
@@ -150,7 +126,7 @@ def draw(
 
     def save(name: str, picture: np.ndarray, caption: str) -> None:
         path = folder / f"{name}.png"
-        plots.save(picture, path, caption=prefix + caption, strip=dataset.bundled)
+        plots.save(picture, path, caption=prefix + caption)
         drawn.append(path)
 
     if images.are_vectors:
@@ -190,9 +166,9 @@ def _draw_images(
 ) -> None:
     """Draws all pictures of decoded codes."""
     chosen = choose_images(options.images, images, conditional=trained.classes is not None)
-    test = _encode(trained, take(images.test, chosen))
-    train = _encode(trained, images.some(images.train, options.fit_images))
-    decoder = _Decoder(trained, images.range)
+    test = encode_group(trained, take(images.test, chosen))
+    train = encode_group(trained, images.some(images.train, options.fit_images))
+    decoder = Decoder(trained, images.range)
 
     quantized = trained.network.quantizer is not None
     suitable = ("resample",) if quantized else ("normal", "mixture", "flow")
@@ -201,33 +177,39 @@ def _draw_images(
     for prior in options.priors or suitable:
         with skip_failed_picture(f"samples_{prior}"):
             sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
-            picture = _draw_samples(decoder, sampler, options.seed)
+            picture = draw_samples(decoder, sampler, options.seed)
             save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
     with skip_failed_picture("interpolations"):
-        caption = "between test images, pair by pair: linear interpolation above, spherical below"
-        save("interpolations", _draw_interpolations(decoder, test), caption)
+        caption = "decoded between the codes of test images, pair by pair, linearly and spherically"
+        save("interpolations", draw_interpolations(decoder, test), caption)
     with skip_failed_picture("morph"):
         decode = partial(decoder, label=test.label)
         caption = f"a closed path through the codes of test images {', '.join(map(str, chosen))}"
         frames = latents.morph(decode, test.codes, steps=12)
-        save("morph", plots.tile(frames, columns=12), caption)
+        ends = zip(chosen, np.roll(chosen, -1), strict=True)
+        picture = plots.labeled_grid(
+            [plots.in_rows(frames, columns=12)], row_labels=[f"image {a} to {b}" for a, b in ends]
+        )
+        save("morph", picture, caption)
         path = folder / "morph.gif"
         plots.save_gif(frames, path, seconds_per_frame=0.08, caption=prefix + caption)
     with skip_failed_picture("arithmetic"):
         caption = (
             "test images, and their codes moved by the difference of class means to each class"
         )
-        save("arithmetic", _draw_arithmetic(decoder, train, test), caption)
+        names = images.dataset.class_names
+        save("arithmetic", draw_arithmetic(decoder, train, test, names), caption)
     with skip_failed_picture("traversal"):
-        dimensions, picture = _draw_traversal(decoder, train, test)
+        dimensions, picture = draw_traversal(decoder, train, test)
         caption = (
-            f"test image {chosen[0]} with one number of its code from -2.5 to 2.5 standard "
-            f"deviations a row: numbers {', '.join(map(str, dimensions))}, those that vary most"
+            f"test image {chosen[0]} with one unit of its code a row from -2.5 to 2.5 standard "
+            "deviations (\N{GREEK SMALL LETTER SIGMA}): units "
+            f"{', '.join(map(str, dimensions))}, those that vary most"
         )
         save("traversal", picture, caption)
     with skip_failed_picture("neighbors"):
         caption = "test images, training images with the nearest codes, and with the nearest pixels"
-        save("neighbors", _draw_neighbors(decoder, train, test), caption)
+        save("neighbors", draw_neighbors(decoder, train, test), caption)
 
 
 def choose_images(
@@ -255,77 +237,6 @@ def choose_images(
             f"give images of one class, not of classes {sorted(set(labels[chosen].tolist()))}"
         )
     return chosen
-
-
-def _encode(trained: Trained, split: Split) -> _Group:
-    """Returns images with their codes."""
-    return _Group(split.images[:], split.labels, evaluate.encode(trained, split))
-
-
-def _draw_samples(decoder: _Decoder, sampler: priors.Sampler, seed: int) -> np.ndarray:
-    """Draws a hundred images of new codes, ten a row, of the classes in turn if conditional."""
-    codes = sampler(jax.random.fold_in(runs.fixed_keys().pictures, seed), 100)
-    labels = np.arange(100) % (decoder.trained.classes or 1)
-    return plots.tile(decoder.drawn(decoder.trained.decode(codes, labels)), columns=10)
-
-
-def _draw_interpolations(decoder: _Decoder, test: _Group, steps: int = 10) -> np.ndarray:
-    """Draws two rows from each image to the next: along the line, and along the great circle."""
-    if len(test.images) < 2:
-        raise UserError("there is no second test image to draw a path to")
-    images = decoder.drawn(test.images)
-    rows = []
-    for i in range(len(images) - 1):
-        for path in (latents.interpolate_linearly, latents.interpolate_spherically):
-            between = decoder(path(test.codes[i], test.codes[i + 1], steps), test.label)
-            rows += [images[i : i + 1], between, images[i + 1 : i + 2]]
-    return plots.tile(np.concatenate(rows), columns=steps + 2)
-
-
-def _draw_arithmetic(decoder: _Decoder, train: _Group, test: _Group) -> np.ndarray:
-    """Draws a row per image: itself, and its code moved to each of the first ten classes."""
-    if train.labels is None or test.labels is None:
-        raise UserError("the data has no labels, and the codes of classes are needed")
-    known = np.flatnonzero(train.labels >= 0)
-    classes, numbers = np.unique(train.labels[known], return_inverse=True)
-    missing = np.setdiff1d(test.labels, classes)
-    if missing.size:
-        raise UserError(
-            f"class {missing[0]} of a test image is not among {len(known)} training images: "
-            "give more of them with --fit-images, or --images of other classes"
-        )
-    means = latents.class_means(train.codes[known], numbers)
-    own = means[np.searchsorted(classes, test.labels)]
-    columns = [decoder.drawn(test.images)]
-    for label, mean in list(zip(classes, means, strict=True))[:10]:
-        columns.append(decoder(latents.add_difference(test.codes, own, mean), int(label)))
-    cells = np.stack(columns, axis=1)  # [rows, columns, H, W, C]
-    return plots.tile(cells.reshape(-1, *cells.shape[2:]), columns=len(columns))
-
-
-def _draw_traversal(
-    decoder: _Decoder, train: _Group, test: _Group
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the dimensions of greatest variance, ten at most, and a picture of a row each."""
-    deviation = train.codes.std(axis=0)
-    dimensions = np.argsort(-deviation, axis=None, kind="stable")[:10]
-    mean, scale = train.codes.mean(axis=0), np.where(deviation > 0, deviation, 1)
-    values = np.linspace(-2.5, 2.5, 11)
-    standardized = latents.traverse((test.codes[0] - mean) / scale, values, dimensions.tolist())
-    codes = mean + scale * standardized.reshape(-1, *mean.shape)
-    return dimensions, plots.tile(decoder(codes, test.label), columns=len(values))
-
-
-def _draw_neighbors(decoder: _Decoder, train: _Group, test: _Group, count: int = 5) -> np.ndarray:
-    """Draws a row per image: itself, its nearest images by code, and the nearest by pixels."""
-    count = min(count, len(train.images))
-    by_code = latents.nearest_neighbors(test.codes, train.codes, count)
-    by_pixels = latents.nearest_neighbors(test.images, train.images, count)
-    images = decoder.drawn(test.images)
-    gap = np.ones_like(images[:, None])
-    near, alike = (decoder.drawn(train.images[found]) for found in (by_code, by_pixels))
-    cells = np.concatenate([images[:, None], gap, near, gap, alike], axis=1)
-    return plots.tile(cells.reshape(-1, *images.shape[1:]), columns=cells.shape[1])
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:

@@ -252,6 +252,7 @@ def make_recipe(options: Options, dataset: data.Dataset) -> runs.Recipe:
         settled_after=settings.get("anneal_steps", 0),
         numbers=family.numbers_of(options.objective, settings)
         | {"learning_rate": options.run.learning_rate},
+        loss_unit=network.likelihood.loss_unit,
     )
     recipe = with_kl_warmup(recipe, options.run, dataset, options.kl_warmup)
     return with_binarization(recipe, dataset, options.binarization)
@@ -299,7 +300,8 @@ def _draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
         codes = sampler(runs.fixed_keys().pictures, 100)
         images = trained.decode(codes, np.arange(100) % (trained.classes or 1))
         caption = f"decoded: {priors.DESCRIPTIONS[prior]}"
-        runs.save_picture(run, "samples", plots.tile(images, columns=10), caption)
+        picture = plots.labeled_grid([plots.in_rows(images, columns=10)])
+        runs.save_picture(run, "samples", picture, caption)
 
 
 def start(arguments: Sequence[str] | None = None, program: str | None = None) -> None:

@@ -194,7 +194,6 @@ def _evaluate(
             networks[0],
             images,
             evaluations[0],
-            settings,
             (("Explore its codes", explored.name),) if beside else (),
         )
         html = pages.render(shown)

@@ -114,7 +114,7 @@ class NetworkEvaluation:
     """The figures of a network, and some images that it generated."""
 
     figures: Figures
-    generated: np.ndarray  # the first images generated, float [N, H, W, C] or [N, D]
+    generated: dict[Prior, np.ndarray]  # the first of each prior, float [N, H, W, C] or [N, D]
     left_out: LeftOut
     seconds: Seconds
 
@@ -167,10 +167,10 @@ def evaluate_network(
             )
     else:
         left_out[LIKELIHOOD] = unknown
-    new = np.zeros((0, *images.test.images.shape[1:]), np.float32)
+    new: dict[Prior, np.ndarray] = {}
     # Plain autoencoders generate from a mixture: this makes variational ones comparable.
     more: tuple[Prior, ...] = ("mixture",) if settings.prior == "normal" else ()
-    for prior in (*more, settings.prior):
+    for prior in (settings.prior, *more):
         with stage(f"codes of the prior {prior}, decoded", seconds=seconds, which=name):
             try:
                 sample = _fit_prior(trained, fitted.images, prior, seed=settings.seed)
@@ -179,9 +179,9 @@ def evaluate_network(
                 continue
             codes = sample(generate_key, settings.generated)
             drawn = Split(codes, _labels_in_turn(images, len(codes)))
-            new = decode(trained, take(drawn, slice(_KEPT)))
+            new[prior] = decode(trained, take(drawn, slice(_KEPT)))
             if real is not None:
-                numbers = math.prod(new.shape[1:])
+                numbers = math.prod(new[prior].shape[1:])
                 decoded = map(partial(decode, trained), parts(drawn, numbers))
                 compared = compare(generation.describe(judge, decoded), real, seed=settings.seed)
                 figures |= (

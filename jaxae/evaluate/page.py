@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from jaxae.evaluate import pictures
-from jaxae.evaluate.figures import EvaluationSettings, NetworkEvaluation
+from jaxae.evaluate.figures import NetworkEvaluation
 from jaxae.evaluate.images import Images
 from jaxae.evaluate.tables import Results, describe_epoch, make_tables
 from jaxae.network import Trained
@@ -28,7 +28,6 @@ def make_page(
     trained: Trained,
     images: Images,
     evaluation: NetworkEvaluation,
-    settings: EvaluationSettings,
     links: tuple[tuple[str, str], ...] = (),
 ) -> Page:
     """Returns the page of a run; `trained` and `evaluation` are those of its first replica."""
@@ -67,10 +66,8 @@ def make_page(
             if name in figures and not (name == "fid" and images.are_vectors)  # has no features
         ),
         tables=make_tables(results),
-        charts=pictures.make_charts(read_records(run)),
-        galleries=pictures.make_galleries(
-            run, trained, images, evaluation.generated, settings.prior
-        ),
+        charts=pictures.make_charts(read_records(run), config.loss_unit),
+        galleries=pictures.make_galleries(run, trained, images, evaluation.generated),
         scatter=pictures.make_scatter(trained, images),
         notes=(
             f"On {count:,} test {results['examples']}, {seen}.{clean}{validation}{pictured}",

@@ -21,15 +21,22 @@ _POINTS = 2000  # test images whose codes are drawn, at most
 _SHEET_NUMBERS = 2**21  # in all their thumbnails
 _SPRITE_NUMBERS = 32**2  # at most, in each channel of a thumbnail
 _LARGEST_CELL = 96  # pixels a side of an image in a picture
-_ROW_WIDTH = 336  # pixels for images side by side, half of the page's width
-_ROWS = 8  # in a grid of images
+_ROW_WIDTH = 600  # pixels for images side by side; labels and gaps need the rest of the page
+_MOST_COLUMNS = 12
+_ROWS = 6  # in a grid of images
 _MOST_CHARTS = 6
-_EPOCHS_SHOWN = 4
+_EPOCHS_SHOWN = 3
+_PAGE_WIDTH = 672
 _SPLITS = {"training": "train", "test": "test", "validation": "validation"}
-_CHART_TITLES = {"psnr": "PSNR, dB", "kl": "KL", "negative_elbo": "Negative ELBO"}
+_CHART_TITLES = {
+    "psnr": "PSNR, dB",
+    "kl": "KL, nats",
+    "negative_elbo": "Negative ELBO, nats",
+    "perplexity": "Perplexity of the codebook",
+}
 
 
-def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
+def make_charts(lines: Sequence[Mapping[str, Any]], loss_unit: str = "") -> tuple[Chart, ...]:
     """Returns charts of the loss and other recorded figures by epoch, for all splits."""
     if not lines:
         return ()
@@ -42,6 +49,8 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
     epochs = np.array([line["epoch"] for line in lines])
 
     def title(name: str) -> str:
+        if name in ("loss", "reconstruction") and loss_unit:
+            return f"{name.capitalize()}, {loss_unit}"
         return _CHART_TITLES.get(name, name.replace("_", " ").capitalize())
 
     return tuple(
@@ -59,7 +68,7 @@ def make_charts(lines: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
 
 
 def make_galleries(
-    run: Path, trained: Trained, images: Images, generated: np.ndarray, prior: Prior
+    run: Path, trained: Trained, images: Images, generated: Mapping[Prior, np.ndarray]
 ) -> tuple[Gallery, ...]:
     """Returns reconstructions, those that the run drew by epoch, samples and interpolations.
 
@@ -70,17 +79,18 @@ def make_galleries(
     if not images.are_vectors:
         columns = _columns_of(images)
         with skip_failed_picture("of reconstructions"):
-            pairs.append(Picture(_reconstructions(trained, images, columns)))
-        if len(generated):
+            pairs.append(Picture(_reconstructions(trained, images, columns // 2)))
+        for prior, new in generated.items():
             with skip_failed_picture("of samples"):
-                cells = _cells(images, generated[: _ROWS * columns])
-                samples.append(Picture(plots.tile(cells, columns)))
+                cells = plots.in_rows(_cells(images, new[: _ROWS * columns]), columns)
+                drawn = plots.labeled_grid([cells], most=_ROW_WIDTH)
+                samples.append(Picture(drawn, priors.DESCRIPTIONS[prior]))
         with skip_failed_picture("of interpolations"):
             paths.append(Picture(_interpolations(trained, images, columns)))
     galleries = [
         Gallery(
             "Reconstructions",
-            "Test images, and under each its reconstruction.",
+            "Test images, and in the same places on the right their reconstructions.",
             tuple(pairs),
         ),
         Gallery(
@@ -88,11 +98,7 @@ def make_galleries(
             "Drawn by the run while it trained.",
             tuple(read_pictures(run)),
         ),
-        Gallery(
-            "Samples",
-            f"Decoded{given}: {priors.DESCRIPTIONS[prior]}.",
-            tuple(samples),
-        ),
+        Gallery("Samples", f"Decoded codes{given}.", tuple(samples)),
         Gallery(
             "Interpolations",
             "From a test image on the left to another on the right: between them, decoded codes at "
@@ -104,10 +110,10 @@ def make_galleries(
 
 
 def _columns_of(images: Images) -> int:
-    """Returns how many images fit side by side."""
+    """Returns how many images fit side by side, which is so many that they can be doubled."""
     height, width = images.test.images.shape[1:3]
     drawn = max(1, round(width * min(1, _LARGEST_CELL / max(height, width))))  # as in `_cells`
-    return max(4, min(_ROW_WIDTH // drawn, len(images.test.images)))
+    return max(4, min(_ROW_WIDTH // 2 // drawn, _MOST_COLUMNS))
 
 
 def _cells(images: Images, values: np.ndarray) -> np.ndarray:
@@ -116,26 +122,32 @@ def _cells(images: Images, values: np.ndarray) -> np.ndarray:
 
 
 def _reconstructions(trained: Trained, images: Images, columns: int) -> np.ndarray:
-    """Draws rows of test images, and under each the row of their reconstructions."""
-    rows = min(_ROWS // 2, max(1, len(images.test.images) // columns))
-    shown = images.some(images.test, columns * rows)
-    above, below = _cells(images, shown.images), _cells(images, reconstruct(trained, shown))
-    parts = (slice(start, start + columns) for start in range(0, len(above), columns))
-    return np.concatenate([plots.stack_rows(above[part], below[part]) for part in parts])
+    """Draws test images on the left, and their reconstructions on the right."""
+    shown = images.some(images.test, columns * _ROWS)
+    pair = (shown.images, reconstruct(trained, shown))
+    originals, reconstructions = (_cells(images, each) for each in pair)
+    return plots.labeled_reconstructions(
+        originals, reconstructions, _ROWS, columns, most=_ROW_WIDTH
+    )
 
 
 def _interpolations(trained: Trained, images: Images, columns: int) -> np.ndarray:
     """Draws a row per pair of test images: themselves at its ends, decoded codes between them."""
-    rows = []
+    firsts, between, lasts = [], [], []
     for ends in _pairs(images, conditional=trained.classes is not None):
         pair = take(images.test, ends)
         labels = None if pair.labels is None else np.repeat(pair.labels[:1], columns - 2)
         start, stop = encode(trained, pair)
         codes = latents.interpolate_linearly(start, stop, columns - 2)
-        between = _cells(images, trained.decode(codes, labels))
+        between.append(_cells(images, trained.decode(codes, labels)))
         first, last = _cells(images, pair.images)[:, None]
-        rows.append(np.concatenate([first, between, last]))
-    return plots.stack_rows(*rows)
+        firsts.append(first)
+        lasts.append(last)
+    return plots.labeled_grid(
+        [np.stack(firsts), np.stack(between), np.stack(lasts)],
+        headings=("image", "linear", "image"),
+        most=_ROW_WIDTH,
+    )
 
 
 def _pairs(images: Images, *, conditional: bool) -> list[np.ndarray]:
@@ -167,12 +179,12 @@ def read_pictures(run: Path) -> list[Picture]:
     for epoch, path in (drawn[place] for place in chosen):
         try:
             with Image.open(path) as image:
-                image.thumbnail((2 * _ROW_WIDTH, image.height), Image.Resampling.BOX)
+                image.thumbnail((_PAGE_WIDTH, image.height), Image.Resampling.LANCZOS)
                 pixels = np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             print(f"warning: {path} cannot be read ({error}), and is left out", file=sys.stderr)
             continue
-        pictures.append(Picture(pixels, f"epoch {epoch}", room=_ROW_WIDTH - 8))
+        pictures.append(Picture(pixels, f"epoch {epoch}", room=_PAGE_WIDTH // 2))
     return pictures
 
 

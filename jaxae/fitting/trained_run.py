@@ -288,7 +288,7 @@ class TrainedRun:
             pictures += self._reconstructions()
         if lines:
             with runs.skip_failed_picture("of the loss"):
-                pictures.append(_draw_loss(lines))
+                pictures.append(_draw_loss(lines, self.config.loss_unit))
         config = self.config
         objective = config.options.objective or config.experiment
         return pages.render_summary(f"{objective} on {config.dataset.name}", figures, pictures)
@@ -301,11 +301,11 @@ class TrainedRun:
             return evaluate.read_pictures(self.folder)[-1:]
         images, trained = self._images(self.dataset), evaluate.scaled(self.trained)
         test = images.some(images.test, _SHOWN)
-        rows = plots.stack_rows(
+        picture = plots.labeled_reconstructions(
             images.range.to_unit(test.images),
             images.range.to_unit(trained.reconstruct(test.images, test.labels)),
         )
-        return [pages.Picture(rows, "test images, and below their reconstructions")]
+        return [pages.Picture(picture, "test images and their reconstructions")]
 
     def _images(self, dataset: data.Dataset) -> Images:
         """Returns the images of a dataset as the run's network reads them."""
@@ -330,10 +330,10 @@ def _column(values: list[Any]) -> np.ndarray:
     return np.array([missing if value is None else value for value in values], np.float64)
 
 
-def _draw_loss(lines: list[dict[str, Any]]) -> pages.Picture:
+def _draw_loss(lines: list[dict[str, Any]], unit: str) -> pages.Picture:
     """Draws the losses of all splits over the epochs."""
-    series = runs.loss_curves(lines)
-    picture = plots.curves([line["epoch"] for line in lines], series, "loss", "")
+    series, label = runs.loss_curves(lines), runs.loss_label(unit)
+    picture = plots.curves([line["epoch"] for line in lines], series, label, "")
     return pages.Picture(picture, "loss by epoch")
 
 

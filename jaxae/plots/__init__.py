@@ -8,26 +8,39 @@ another kind, and shapes that do not fit together, raise UserError. `error_bars`
 """
 
 from jaxae.plots.charts import curves, latent_digits_3d, latent_scatter, plane, vectors
-from jaxae.plots.grids import drawable, reconstruction_grid, stack_rows, tile
+from jaxae.plots.grids import drawable, reconstruction_grid, tile
+from jaxae.plots.labels import (
+    Layout,
+    in_rows,
+    labeled_grid,
+    labeled_reconstructions,
+    labeled_rows,
+    lay_out,
+)
 from jaxae.plots.papers import LINE_COLORS, Drawing, Points, error_bars, save_drawing
 from jaxae.plots.saving import copy_small, save, save_gif
 
 __all__ = [
     "LINE_COLORS",
     "Drawing",
+    "Layout",
     "Points",
     "copy_small",
     "curves",
     "drawable",
     "error_bars",
+    "in_rows",
+    "labeled_grid",
+    "labeled_reconstructions",
+    "labeled_rows",
     "latent_digits_3d",
     "latent_scatter",
+    "lay_out",
     "plane",
     "reconstruction_grid",
     "save",
     "save_drawing",
     "save_gif",
-    "stack_rows",
     "tile",
     "vectors",
 ]

@@ -31,22 +31,13 @@ def reconstruction_grid(
     The first rows * columns of each, [N, H, W, C], in reading order within the half -> uint8
     picture [rows H, 2 columns W] or the same by 3; fewer images give fewer rows or columns.
     """
-    pair = _alike(originals, reconstructions)
+    pair = alike(originals, reconstructions)
     if rows < 1 or columns < 1:
         raise UserError(
             f"a grid of {rows} rows and {columns} columns was asked for: give 1 or more of both"
         )
     columns = min(columns, len(pair[0]))
     return np.concatenate([tile(images[: rows * columns], columns) for images in pair], axis=1)
-
-
-def stack_rows(*groups: ArrayLike) -> np.ndarray:
-    """Draws each group of images [N, H, W, C] as one row, the first on top.
-
-    Groups must have the same shape -> uint8 picture [groups H, N W] or the same by 3.
-    """
-    rows = _alike(*groups)
-    return tile(np.concatenate(rows), columns=len(rows[0]))
 
 
 def drawable(images: ArrayLike) -> np.ndarray:
@@ -68,7 +59,7 @@ def drawable(images: ArrayLike) -> np.ndarray:
     return np.rint(255 * images.clip(0, 1)).astype(np.uint8)
 
 
-def _alike(*groups: ArrayLike) -> list[np.ndarray]:
+def alike(*groups: ArrayLike) -> list[np.ndarray]:
     """Returns groups of images as uint8; raises `UserError` unless all have one shape."""
     arrays = [drawable(group) for group in groups]
     shapes = [array.shape for array in arrays]

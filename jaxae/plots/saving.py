@@ -1,30 +1,30 @@
 """Pictures as PNG and animations as GIF, each with its caption, whole or not at all."""
 
-import math
 import os
 import shutil
-import textwrap
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from jaxae.errors import UserError
 from jaxae.files import whole
 from jaxae.plots.grids import tile
+from jaxae.plots.text import line_height, load_font, wrap
 
 _SMALLEST = 140  # pixels across; smaller images are enlarged by whole pixels up to this
+_NARROWEST = 160  # pixels of a caption, whose words do not fit in less
 
 
 def save(
-    picture: np.ndarray, path: str | os.PathLike[str], *, caption: str, strip: bool = False
+    picture: np.ndarray, path: str | os.PathLike[str], *, caption: str, strip: bool = True
 ) -> None:
     """Writes a picture, uint8 [H, W] or [H, W, 3], as a PNG with its caption as "Description".
 
-    `strip` also writes the caption under the picture, in lines that fit its width. Missing folders
-    are created. The file appears whole or not at all, and replaces one of the same name. Raises
-    `UserError` for another array, or a path that does not end in .png.
+    The caption is also written under the picture, in lines that fit its width, unless `strip` is
+    false. Missing folders are created. The file appears whole or not at all, and replaces one of
+    the same name. Raises `UserError` for another array, or a path that does not end in .png.
     """
     path = Path(path)
     if picture.dtype != np.uint8 or picture.ndim < 2 or picture.shape[2:] not in ((), (3,)):
@@ -64,18 +64,16 @@ def copy_small(path: Path, copy: Path, *, most: int = 200_000) -> None:
 
 def _with_strip(image: Image.Image, caption: str) -> Image.Image:
     """Returns the image with its caption under it, in black on white."""
-    import matplotlib
-
-    # Monospaced, so that a line holds a fixed number of characters; Pillow's own font has few.
-    font_path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")
-    font = ImageFont.truetype(font_path, size=10)
-    pad, width = 4, max(image.width, 160)  # words do not fit in less
-    text = textwrap.fill(caption, width=int((width - 2 * pad) / font.getlength("m")))
-    text_height = ImageDraw.Draw(image).textbbox((0, 0), text, font)[3]
-    size = (width, image.height + math.ceil(text_height) + 2 * pad)
+    font = load_font(11)
+    pad, width = 6, max(image.width, _NARROWEST)
+    lines = wrap(caption, font, width - 2 * pad)
+    size = (width, image.height + len(lines) * line_height(font) + 2 * pad)
     result = Image.new(image.mode, size, color="white")
     result.paste(image)
-    ImageDraw.Draw(result).text((pad, image.height + pad), text, fill="black", font=font)
+    draw = ImageDraw.Draw(result)
+    for number, line in enumerate(lines):
+        place = (pad, image.height + pad + number * line_height(font))
+        draw.text(place, line, fill="black", font=font)
     return result
 
 

@@ -28,7 +28,7 @@ from jaxae.runs.options import (
     check_options,
     check_same,
 )
-from jaxae.runs.pictures import draw_reconstructions, save_picture
+from jaxae.runs.pictures import draw_reconstructions, loss_label, save_picture
 from jaxae.runs.progress import skip_failed_picture
 from jaxae.runs.reading import (
     curve,
@@ -82,6 +82,7 @@ __all__ = [
     "load",
     "load_dataset",
     "loss_curves",
+    "loss_label",
     "of_split",
     "own_network",
     "own_path",

@@ -88,6 +88,7 @@ class Config:
     network: SavedNetwork | None = None
     corrupted_tests: bool | None = None
     standardized: bool = False  # hardly any older run was trained on floats around 0
+    loss_unit: str = ""  # older runs do not keep it
     resumed: tuple[_Resumed, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)  # the whole file, as decoded JSON
 

@@ -2,7 +2,7 @@
 
 config.json      options, dataset, versions, devices, git commit
 metrics.jsonl    one line per epoch
-pictures/        PNG, each with its caption as metadata
+pictures/        PNG, each with its caption under it and as metadata
 checkpoints/     the full state, by step: the latest two and the best
 summary.json     the last epoch's numbers, the parameter count, the training time, the best epoch
 """

@@ -8,41 +8,59 @@ from jaxae.runs import reading
 from jaxae.runs.folder import Run
 from jaxae.runs.progress import skip_failed_picture
 from jaxae.runs.recipes import Epoch, of_split
+from jaxae.runs.records import LABELED
 
 
-def save_picture(run: Run, name: str, picture: np.ndarray, caption: str) -> None:
+def save_picture(
+    run: Run, name: str, picture: np.ndarray, caption: str, *, strip: bool = True
+) -> None:
     """Writes a picture, uint8 [H, W] or [H, W, 3], to pictures/NAME.png.
 
-    Its metadata holds the caption with experiment and dataset; pictures of the bundled subset also
-    show it.
+    Its caption, with experiment and dataset, is in its metadata and under the picture. Without
+    `strip`, only pictures of the bundled subset show it, which is not the full dataset.
     """
+    seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""
+    caption = f"{run.experiment}, {run.dataset.name}{seed}: {caption}"
+    _save(run, name, picture, caption, strip=strip)
+
+
+def _save(run: Run, name: str, picture: np.ndarray, caption: str, *, strip: bool = True) -> None:
+    """Writes a picture with its whole caption."""
     if not is_first_process():
         return
     folder = run.folder / "pictures"
     folder.mkdir(exist_ok=True)
-    seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""
-    caption = f"{run.experiment}, {run.dataset.name}{seed}: {caption}"
-    plots.save(picture, folder / f"{name}.png", caption=caption, strip=run.dataset.bundled)
+    shown = strip or run.dataset.bundled
+    plots.save(picture, folder / f"{name}.png", caption=caption, strip=shown)
     for tracker in run.trackers:
         tracker.show_picture(name, picture, caption)
 
 
-def draw_curves(run: Run) -> None:
+def draw_curves(run: Run, loss_unit: str = "") -> None:
     """Draws the losses of all splits over the recorded epochs, if any; replicas as mean and std."""
     lines = reading.read_records(run.folder)
     if not lines:
         return
     series = reading.loss_curves(lines)
     epochs = [line["epoch"] for line in lines]
-    title = f"{run.experiment} on {run.dataset.name}"
+    title, count = f"{run.experiment} on {run.dataset.name}", run.shared.replicas
+    several = f", mean ± standard deviation of {count} replicas" if count > 1 else ""
     with skip_failed_picture("curves"):
-        save_picture(run, "curves", plots.curves(epochs, series, "loss", title), "loss over epochs")
+        picture = plots.curves(epochs, series, loss_label(loss_unit), title)
+        caption = f"{run.experiment}, {run.dataset.name}: loss by epoch{several}"
+        _save(run, "curves", picture, caption)
 
 
-def draw_reconstructions(run: Run, epoch: Epoch) -> None:
+def loss_label(unit: str) -> str:
+    """Returns how an axis of losses is labeled, with the unit if there is one."""
+    return f"loss, {unit}" if unit else "loss"
+
+
+def draw_reconstructions(run: Run, epoch: Epoch, *, bare: bool = False) -> None:
     """Draws up to 50 test images beside their reconstructions, as pictures/epoch_NNN.png.
 
-    Of vectors it draws a chart of up to six.
+    With `bare`, that is the grid alone, pixel by pixel, and epoch_NNN_labeled.png is beside it. Of
+    vectors it draws a chart of up to six.
     """
     examples = epoch.recipe.test_examples or of_split(run.dataset.test)
     images = np.asarray(examples.images[:50])
@@ -53,7 +71,10 @@ def draw_reconstructions(run: Run, epoch: Epoch) -> None:
         kind = "vectors" if images.ndim == 2 else "images"
         caption = f"test {kind} and reconstructions, epoch {epoch.number}"
         if images.ndim == 2:
-            picture = plots.vectors(images, reconstructions, caption)
-        else:
+            save_picture(run, name, plots.vectors(images, reconstructions, caption), caption)
+            return
+        if bare:
             picture = plots.reconstruction_grid(images, reconstructions)
-        save_picture(run, name, picture, caption)
+            save_picture(run, name, picture, caption, strip=False)
+        labeled = plots.labeled_reconstructions(images, reconstructions)
+        save_picture(run, name + LABELED if bare else name, labeled, caption)

@@ -34,6 +34,7 @@ class Recipe:
     # of the objective and the optimizer, which take them as values, as in train.fit
     numbers: Mapping[str, float] = field(default_factory=dict)
     settled_after: int = 0  # steps before which codes may be unused by design
+    loss_unit: str = ""  # for the curves; empty if it has none or is not known
 
     @cached_property
     def standardized(self) -> bool:
@@ -51,7 +52,9 @@ def reconstruction_recipe(
 ) -> Recipe:
     """Returns the recipe of a plain autoencoder; change it with `dataclasses.replace`."""
     objective = objectives.make_reconstruction(network, per_pixel=per_pixel)
-    return Recipe(network, objective, optimizer)
+    unit = network.likelihood.loss_unit
+    per = " per pixel" if unit and per_pixel else ""
+    return Recipe(network, objective, optimizer, loss_unit=unit + per)
 
 
 def check_range(likelihood: Likelihood, dataset: data.Dataset) -> None:

@@ -140,6 +140,6 @@ def finish(trainee: Trainee, epoch: Epoch) -> None:
     stopped = {"stopped_early": True} if early else {}
     parameters = count_parameters(epoch.variables)
     records.write_summary(run.folder, {**epoch.record, **stopped, **warning}, parameters)
-    draw_curves(run)
+    draw_curves(run, epoch.recipe.loss_unit)
     if devices.is_first_process():
         warn_of_losses(run.folder, read_records(run.folder) or [epoch.record], divergence)

@@ -31,13 +31,14 @@ def write_config(
     command: Sequence[str] | None = None,
     corrupted_tests: bool = False,
     standardized: bool = False,
+    loss_unit: str = "",
 ) -> None:
     """Writes config.json; a resumed run keeps its first config and adds its new environment.
 
     The command is one that trains the run, by default this process's.
 
     With `corrupted_tests`, the run is tested on inputs that are not the test images themselves;
-    with `standardized`, it is trained on floats around 0.
+    with `standardized`, it is trained on floats around 0. `loss_unit` is of the recorded losses.
     """
     path = folder / CONFIG_FILE
     if path.exists():
@@ -53,6 +54,7 @@ def write_config(
             "network": network,
             "corrupted_tests": corrupted_tests,
             "standardized": standardized,
+            "loss_unit": loss_unit,
             **describe_environment(dataset, command),
         }
     write_json(path, config)
@@ -172,10 +174,18 @@ def best_record(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return min(finite, key=mean_watched_loss, default=None)
 
 
+LABELED = "_labeled"
+"""Ends the name of a picture with labels that has another one without them beside it."""
+
+
 def pictures_by_epoch(folder: Path) -> dict[int, Path]:
-    """Returns a run's pictures/epoch_NNN.png by epoch, in ascending order."""
+    """Returns a run's pictures/epoch_NNN.png by epoch, in ascending order.
+
+    Where there is also epoch_NNN_labeled.png, it is that.
+    """
     numbered = {
-        path.stem.removeprefix("epoch_"): path for path in (folder / "pictures").glob("epoch_*.png")
+        path.stem.removeprefix("epoch_").removesuffix(LABELED): path
+        for path in sorted((folder / "pictures").glob("epoch_*.png"))
     }
     return dict(sorted((int(name), path) for name, path in numbered.items() if name.isdecimal()))
 

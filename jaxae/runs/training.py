@@ -129,6 +129,7 @@ def _open_records(
         corrupted_tests=recipe.test_examples is not None
         and recipe.test_examples.inputs is not None,
         standardized=recipe.standardized,
+        loss_unit=recipe.loss_unit,
     )
     print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
     if shared.patience is not None:

@@ -9,24 +9,46 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxae import cli, data
+from jaxae import cli, data, plots
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.evaluate import make_images
 from support.commands import command, start
+from support.pictures import cells_of
 
 pytestmark = pytest.mark.slow
 
-# Width and height without the caption, which is under pictures of the bundled subset.
+# The rows of each picture, and the columns of its groups.
 PICTURES = {
-    "samples_normal": (280, 280),
-    "samples_mixture": (280, 280),
-    "samples_flow": (280, 280),
-    "interpolations": (12 * 28, 10 * 28),
-    "morph": (12 * 28, 6 * 28),
-    "arithmetic": (11 * 28, 6 * 28),
-    "traversal": (11 * 28, 4 * 28),
-    "neighbors": (13 * 28, 6 * 28),
+    "samples_normal": (10, (10,)),
+    "samples_mixture": (10, (10,)),
+    "samples_flow": (10, (10,)),
+    "interpolations": (10, (1, 10, 1)),
+    "morph": (6, (12,)),
+    "arithmetic": (6, (1, 10)),
+    "traversal": (4, (11,)),
+    "neighbors": (6, (1, 5, 5)),
+}
+MINI = data.load("fashion_mnist_mini")
+CLASSES, FIRST = MINI.class_names, np.asarray(MINI.test.labels)[:6]
+# Their labels.
+LABELS: dict[str, dict[str, Any]] = {
+    "interpolations": {
+        "headings": ("image", "decoded", "image"),
+        "row_labels": ("linear", "spherical") * 5,
+        "rows_together": 2,
+    },
+    "morph": {"row_labels": [f"image {i} to {(i + 1) % 6}" for i in range(6)]},
+    "arithmetic": {
+        "headings": ("image", "moved to the class"),
+        "column_labels": ("", *CLASSES),
+        "row_labels": [CLASSES[label] for label in FIRST],
+    },
+    "traversal": {
+        "column_labels": ["-2.5\N{GREEK SMALL LETTER SIGMA}"] * 11,
+        "row_labels": ["unit 0"] * 4,
+    },
+    "neighbors": {"headings": ("image", "nearest codes", "nearest pixels")},
 }
 
 
@@ -46,14 +68,25 @@ def test_every_picture_is_drawn_with_its_caption(place: Path) -> None:
     assert process.stdout.splitlines()[-1] == "done: pictures in drawn"
     drawn = {path.name for path in (place / "drawn").iterdir()}
     assert drawn == {f"{name}.png" for name in PICTURES} | {"morph.gif"}
-    for name, (width, height) in PICTURES.items():
-        with Image.open(place / "drawn" / f"{name}.png") as image:
-            picture = np.asarray(image.convert("L"))
+    images = MINI.test.images[:6, ..., 0]
+    for name, (rows, columns) in PICTURES.items():
+        file = place / "drawn" / f"{name}.png"
+        assert file.stat().st_size < 200_000
+        with Image.open(file) as image:
+            picture = np.asarray(image)
             caption = image.info["Description"]
         assert caption.startswith("fashion, fashion_mnist_mini: ")
-        assert picture.shape[1] == width
-        assert picture.shape[0] > height
-        assert len(np.unique(picture[:height])) > 9, "an image, not one gray"
+        layout = plots.lay_out((28, 28), rows, columns, **LABELS.get(name, {}))
+        assert picture.shape[1] == layout.width
+        assert picture.shape[0] > layout.height + 10  # the caption
+        cells = cells_of(picture, layout)
+        assert len(np.unique(cells)) > 9, "an image, not one gray"
+        if name in ("arithmetic", "neighbors"):
+            np.testing.assert_array_equal(cells[:, 0], images)
+        elif name == "interpolations":
+            np.testing.assert_array_equal(cells[::2, 0], images[:5])
+            np.testing.assert_array_equal(cells[1::2, -1], images[1:])
+            np.testing.assert_allclose(cells[::2, 1], cells[1::2, 1], atol=1)  # paths begin alike
     with Image.open(place / "drawn" / "morph.gif") as image:
         assert getattr(image, "n_frames", 1) > 6
         assert image.size == (140, 140)
@@ -70,7 +103,8 @@ def test_the_images_and_the_priors_can_be_chosen(
     assert [path.name for path in pictures.glob("samples_*")] == ["samples_normal.png"]
     with Image.open(pictures / "morph.png") as image:
         assert "test images 5, 900, 7" in image.info["Description"]
-        assert image.width == 12 * 28
+        layout = plots.lay_out((28, 28), 3, (12,), row_labels=["image 900 to 7"] * 3)
+        assert image.width == layout.width
 
 
 @pytest.mark.parametrize(

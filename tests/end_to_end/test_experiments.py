@@ -12,6 +12,7 @@ from PIL import Image
 from jaxae import checkpoint, data, plots
 from jaxae.data.prepared import archives
 from support.commands import REPOSITORY, Finished, start
+from support.pictures import cells_of
 
 pytestmark = pytest.mark.slow
 
@@ -27,22 +28,32 @@ COMMANDS = {
     "deep": f"{MNIST} --batch-size 500 --out deep",
     "fashion": "--epochs 1 --batch-size 500",
 }
-# Width and height without the caption of a bundled subset; None if matplotlib draws it.
-PICTURES: dict[str, dict[str, tuple[int, int] | None]] = {
-    "fashion": {"epoch_001": (280, 280)},
-    "denoise": {"epoch_001": (280, 84)},
+CELL = (28, 28)
+PAIRS = plots.lay_out(CELL, 10, (5, 5), headings=("original", "reconstruction"))
+DENOISED = plots.lay_out(CELL, 3, (10,), row_labels=("noisy", "denoised", "clean"))
+COMPARED = plots.lay_out(CELL, 3, (10,), row_labels=("original", "network", "PCA"))
+ONE, SAMPLES = plots.lay_out(CELL, 1, (1,)), plots.lay_out(CELL, 10, (10,))
+PATH = plots.lay_out(CELL, 1, (1, 10, 1), headings=("image 3", "decoded path", "image 8"))
+# How pictures are laid out without their caption; a size for pixels alone, None for a chart.
+PICTURES: dict[str, dict[str, plots.Layout | tuple[int, int] | None]] = {
+    "fashion": {"epoch_001": (280, 280), "epoch_001_labeled": PAIRS},
+    "denoise": {"epoch_001": DENOISED},
     "latent2d": {
-        "step_000001": (28, 28),
-        "step_000002": (28, 28),
-        "epoch_001": (280, 280),
+        "step_000001": ONE,
+        "step_000002": ONE,
+        "epoch_001": PAIRS,
         "codes": None,
         "plane": None,
     },
-    "latent3d": {"epoch_001": (280, 280), "code": (28, 28), "codes": None},
-    "conv": {"epoch_001": (280, 280)},
-    "deep": {"epoch_001": (280, 280), "reconstructions": (280, 56), "with_pca": (280, 84)},
-    "family": {"epoch_001": (280, 280), "samples": (280, 280)},
-    "vae": {"epoch_001": (280, 280), "samples": (280, 280), "path": (280, 28)},
+    "latent3d": {"epoch_001": PAIRS, "code": ONE, "codes": None},
+    "conv": {"epoch_001": PAIRS},
+    "deep": {
+        "epoch_001": PAIRS,
+        "reconstructions": plots.lay_out(CELL, 2, (10,), row_labels=("original", "network")),
+        "with_pca": COMPARED,
+    },
+    "family": {"epoch_001": PAIRS, "samples": SAMPLES},
+    "vae": {"epoch_001": PAIRS, "samples": SAMPLES, "path": PATH},
 }
 
 
@@ -87,15 +98,20 @@ def test_a_run_draws_what_it_promises(run: Finished) -> None:
     drawn = {path.stem for path in (run.folder / "pictures").iterdir()}
     assert drawn == expected.keys() | {"curves"}
     dataset = run.read("config.json")["dataset"]["name"]
-    for name, size in expected.items():
+    for name, layout in expected.items():
         with Image.open(run.folder / "pictures" / f"{name}.png") as image:
             assert image.info["Description"].startswith(f"{run.name}, {dataset}: ")
-            if size is not None:
-                assert image.mode == "L"
-                # A caption does not fit in the width of a digit.
-                assert image.size[0] == max(size[0], 160)
-                assert size[1] + 10 < image.size[1] < size[1] + 100
-                assert np.asarray(image)[: size[1], : size[0]].std() > 0
+            if layout is None:
+                continue
+            bare = isinstance(layout, tuple)
+            width, height = layout if bare else (layout.width, layout.height)
+            assert image.mode == "L"
+            # A caption does not fit in the width of a digit.
+            assert image.size[0] == max(width, 160)
+            assert height + 10 < image.size[1] < height + 100
+            pixels = np.asarray(image)
+            assert (pixels[:height, :width] if bare else cells_of(pixels, layout)).std() > 0
+        assert (run.folder / "pictures" / f"{name}.png").stat().st_size < 200_000
 
 
 def test_a_run_writes_one_line_an_epoch(run: Finished) -> None:
@@ -120,21 +136,36 @@ def test_without_a_terminal_an_epoch_is_one_plain_line(run: Finished) -> None:
     assert "Traceback" not in run.process.stderr
 
 
+def test_fashion_draws_the_picture_of_its_source_pixel_by_pixel(
+    started: dict[str, Future], place: Path
+) -> None:
+    run = finished("fashion", started, place)
+    images = data.load(run.read("config.json")["dataset"]["name"]).test.images
+    picture = run.picture("epoch_001")
+    np.testing.assert_array_equal(picture[:280, :140], plots.tile(images[:50], columns=5))
+    assert (picture[:280, 140:280] != picture[:280, :140]).any()
+    cells = cells_of(run.picture("epoch_001_labeled"), PAIRS)
+    for half, columns in ((picture[:280, :140], slice(5)), (picture[:280, 140:280], slice(5, 10))):
+        shown = cells[:, columns].reshape(50, 28, 28, 1)
+        np.testing.assert_array_equal(plots.tile(shown, columns=5), half)
+
+
 @pytest.mark.parametrize("name", ["fashion", "latent3d", "conv"])
 def test_the_left_half_is_the_test_images(
     name: str, started: dict[str, Future], place: Path
 ) -> None:
     run = finished(name, started, place)
     images = data.load(run.read("config.json")["dataset"]["name"]).test.images
-    picture = run.picture("epoch_001")
-    np.testing.assert_array_equal(picture[:280, :140], plots.tile(images[:50], columns=5))
-    assert (picture[:280, 140:280] != picture[:280, :140]).any()
+    labeled = run.picture("epoch_001_labeled" if name == "fashion" else "epoch_001")
+    cells = cells_of(labeled, PAIRS)
+    np.testing.assert_array_equal(cells[:, :5].reshape(50, 28, 28), images[:50, ..., 0])
+    assert (cells[:, 5:] != cells[:, :5]).any()
 
 
 def test_denoise_draws_noisy_above_clean(started: dict[str, Future], place: Path) -> None:
     run = finished("denoise", started, place)
-    noisy, denoised, clean = (run.picture("epoch_001")[28 * i : 28 * (i + 1)] for i in range(3))
-    expected = plots.tile(data.load("mnist_mini").test.images[:10], columns=10)
+    noisy, denoised, clean = cells_of(run.picture("epoch_001"), DENOISED)
+    expected = data.load("mnist_mini").test.images[:10, ..., 0]
     np.testing.assert_array_equal(clean, expected)
     error = np.mean((noisy / 255.0 - clean / 255.0) ** 2)
     assert 0.08 < error < 0.2  # noise of 0.5, of which about half is clipped away
@@ -143,10 +174,10 @@ def test_denoise_draws_noisy_above_clean(started: dict[str, Future], place: Path
 
 def test_deep_compares_itself_with_pca(started: dict[str, Future], place: Path) -> None:
     run = finished("deep", started, place)
-    originals, reconstructions, pca = (
-        run.picture("with_pca")[28 * i : 28 * (i + 1)] for i in range(3)
-    )
-    np.testing.assert_array_equal(run.picture("reconstructions")[28:56], reconstructions)
+    originals, reconstructions, pca = cells_of(run.picture("with_pca"), COMPARED)
+    alone = plots.lay_out(CELL, 2, (10,), row_labels=("original", "network"))
+    drawn = cells_of(run.picture("reconstructions"), alone)[1]
+    np.testing.assert_array_equal(drawn, reconstructions)
     error = np.mean((pca / 255.0 - originals / 255.0) ** 2)
     assert error == pytest.approx(run.read("summary.json")["pca_test_mse"], rel=0.5)
 
@@ -180,8 +211,8 @@ def test_a_trained_denoiser_is_loaded_and_drawn(started: dict[str, Future], plac
     assert process.returncode == 0, process.stderr
     loaded = Finished("denoise", process, place / "loaded")
     np.testing.assert_allclose(
-        loaded.picture("epoch_001")[:84].astype(int),
-        trained.picture("epoch_001")[:84].astype(int),
+        cells_of(loaded.picture("epoch_001"), DENOISED).astype(int),
+        cells_of(trained.picture("epoch_001"), DENOISED).astype(int),
         atol=1,
     )
     expected = trained.read("summary.json")["test_loss"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxae
-from jaxae import data, evaluate, likelihoods, metrics, models, pages, runs
+from jaxae import data, evaluate, likelihoods, metrics, models, pages, plots, runs
 from jaxae.commands import latents
 from jaxae.data import Dataset, Split
 from jaxae.errors import UserError
@@ -212,7 +212,7 @@ def test_vectors_have_figures_in_the_units_of_their_numbers() -> None:
     assert {"linear_probe_accuracy", "neighbour_accuracy"} <= evaluation.figures.keys()
     assert not {"test_psnr", "test_ssim", "inception_score"} & evaluation.figures.keys()
     assert judged.describe() == {"kind": "vectors", "note": judge.VECTORS_NOTE}
-    assert evaluation.generated.shape == (50, 7)
+    assert evaluation.generated["normal"].shape == (50, 7)
 
 
 def test_vectors_are_compared_standardized_unless_they_are_long() -> None:
@@ -411,7 +411,7 @@ def test_a_stage_says_how_long_it_took(
 def test_a_page_without_labels_has_all_pictures_and_one_color(tmp_path: Any) -> None:
     trained = network((12, 12, 3), likelihoods.GAUSSIAN)
     some = images_of(colors(60), colors(20), own=True)
-    galleries = pictures.make_galleries(tmp_path, trained, some, colors(20), "normal")
+    galleries = pictures.make_galleries(tmp_path, trained, some, {"normal": colors(20)})
     assert [gallery.title for gallery in galleries] == [
         "Reconstructions",
         "Samples",
@@ -427,7 +427,7 @@ def test_a_page_without_labels_has_all_pictures_and_one_color(tmp_path: Any) -> 
 def test_vectors_are_shown_as_codes_alone(tmp_path: Any) -> None:
     trained = network((7,), likelihoods.BY_NAME["gaussian_identity"])
     some = images_of(vectors(200), vectors(50), lambda index: index % 3 - 1)
-    assert pictures.make_galleries(tmp_path, trained, some, vectors(5), "normal") == ()
+    assert pictures.make_galleries(tmp_path, trained, some, {"normal": vectors(5)}) == ()
     scatter = pictures.make_scatter(trained, some)
     assert scatter is not None
     assert scatter.thumbnails is None
@@ -442,11 +442,14 @@ def test_large_color_images_are_reduced_on_the_page(tmp_path: Any) -> None:
     trained = network((200, 120, 3), likelihoods.GAUSSIAN)
     large = GENERATOR.integers(0, 256, (30, 200, 120, 3), np.uint8)
     some = images_of(large, large)
-    (pairs, samples, _) = pictures.make_galleries(tmp_path, trained, some, large, "normal")
+    (pairs, samples, _) = pictures.make_galleries(tmp_path, trained, some, {"normal": large})
     for gallery in (pairs, samples):
         (picture,) = gallery.pictures
-        assert picture.pixels.shape[1] == 5 * 58
-        assert picture.pixels.shape[0] % 96 == 0
+        columns = (2, 2) if gallery is pairs else (5,)
+        headings = ("original", "reconstruction") if gallery is pairs else ()
+        layout = plots.lay_out((96, 58), 1, columns, headings=headings, most=600)
+        assert picture.pixels.shape[1] == layout.width
+        assert picture.pixels.shape[0] > 4 * 96
     scatter = pictures.make_scatter(trained, some)
     assert scatter is not None
     page = pages.Page("a", "b", (), (), (), (), scatter, (), "")

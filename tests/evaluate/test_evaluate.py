@@ -388,8 +388,8 @@ def test_a_conditional_network_is_given_the_labels(tmp_path: Path) -> None:
     codes = jax.random.normal(jax.random.split(jax.random.key(0))[1], (40, 2))
     assert images.test.labels is not None
     labels = np.concatenate([images.test.labels, images.test.labels[:10]])
-    np.testing.assert_array_equal(judged.generated, trained.decode(codes, labels))
-    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated, "normal")
+    np.testing.assert_array_equal(judged.generated["normal"], trained.decode(codes, labels))
+    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated)
     assert [gallery.title for gallery in galleries] == [
         "Reconstructions",
         "Samples",
@@ -409,8 +409,8 @@ def test_collapsed_codes_are_evaluated_without_samples(tmp_path: Path) -> None:
     assert "all the same" in judged.left_out["Codes of the prior mixture"]
     assert {"test_mse", "linear_probe_accuracy", "reconstruction_fid"} <= judged.figures.keys()
     assert "fid" not in judged.figures
-    assert not len(judged.generated)
-    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated, "mixture")
+    assert judged.generated == {}
+    galleries = pictures.make_galleries(tmp_path, trained, images, judged.generated)
     assert "Samples" not in [gallery.title for gallery in galleries]
     collapsed, other = judged.figures, {**judged.figures, "fid": 1.0}
     assert "fid" not in command.over_replicas([other, collapsed])
@@ -431,7 +431,8 @@ def test_each_picture_of_a_page_is_drawn_by_itself(
     diverged = replace(
         trained, variables=jax.tree.map(lambda leaf: leaf * jnp.nan, trained.variables)
     )
-    galleries = pictures.make_galleries(tmp_path, diverged, images, images.test.images, "mixture")
+    generated: Any = {"mixture": images.test.images}
+    galleries = pictures.make_galleries(tmp_path, diverged, images, generated)
     assert [gallery.title for gallery in galleries] == ["Samples"]
     assert pictures.make_scatter(diverged, images) is None
     left_out = re.findall("(?m)^jaxae: no picture (.*?): ", capsys.readouterr().err)

@@ -71,12 +71,6 @@ def test_channels_that_are_no_color_lie_side_by_side(channels):
     np.testing.assert_array_equal(picture, images.reshape(2, 2, 3, 5, -1).transpose(0, 2, 1, 4, 3))
 
 
-def test_stack_rows_puts_the_first_group_on_top():
-    picture = plots.stack_rows(flat_images([1, 2, 3]), flat_images([4, 5, 6]))
-    np.testing.assert_array_equal(picture[::2, ::3], [[1, 2, 3], [4, 5, 6]])
-    assert plots.stack_rows(*[random_images(4, channels=3)] * 3).shape == (84, 112, 3)
-
-
 def dark_segments(line):
     """The centers of the black segments in a line of pixels."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], line < 128, [0]])))
@@ -216,11 +210,11 @@ def test_curves_of_one_epoch_or_one_replica_show_something():
 def test_save_keeps_pixels_and_caption(tmp_path, channels):
     picture = plots.tile(random_images(4, channels=channels), columns=2)
     path = tmp_path / "new" / "picture.png"
-    plots.save(picture, path, caption="fashion_mnist_mini: β = 4, ± 1")
+    plots.save(picture, path, caption="fashion_mnist_mini: β = 4, ± 1", strip=False)
     with Image.open(path) as image:
         assert image.info["Description"] == "fashion_mnist_mini: β = 4, ± 1"
         np.testing.assert_array_equal(np.asarray(image), picture)
-    plots.save(255 - picture, path, caption="again")
+    plots.save(255 - picture, path, caption="again", strip=False)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), 255 - picture)
     assert list(path.parent.iterdir()) == [path]
@@ -232,7 +226,7 @@ def test_save_writes_the_caption_under_the_picture(tmp_path, count, width):
     heights = []
     for words in (3, 30):
         caption = " ".join(["denoised"] * words)
-        plots.save(picture, tmp_path / "p.png", caption=caption, strip=True)
+        plots.save(picture, tmp_path / "p.png", caption=caption)
         with Image.open(tmp_path / "p.png") as image:
             assert image.info["Description"] == caption
             pixels = np.asarray(image)
@@ -249,7 +243,7 @@ def test_save_writes_the_caption_under_the_picture(tmp_path, count, width):
 def test_save_leaves_the_old_picture_and_no_other_file_when_writing_fails(tmp_path, monkeypatch):
     path = tmp_path / "picture.png"
     old, new = random_images(2)[..., 0]
-    plots.save(old, path, caption="old")
+    plots.save(old, path, caption="old", strip=False)
 
     def fail(self, file, **options):
         file.write_bytes(b"half a picture")
@@ -276,8 +270,6 @@ GOOD = flat_images([1, 2])
         (lambda: plots.tile(GOOD, 0), "0 columns"),
         (lambda: plots.reconstruction_grid(GOOD, GOOD, rows=-1, columns=-1), "-1 rows"),
         (lambda: plots.reconstruction_grid(GOOD, GOOD[:1]), "one shape"),
-        (lambda: plots.stack_rows(), "one group"),
-        (lambda: plots.stack_rows(GOOD, GOOD.repeat(3, axis=3)), "one shape"),
         (lambda: plots.plane(GOOD[None], [0, 1, 2], [0], "t"), "3 values of z1"),
         (lambda: plots.plane(GOOD[None].repeat(2, axis=0), [1, 0], [0, 1], "t"), "ascend"),
         (lambda: plots.plane(GOOD[None], [0, 1], [0], "t"), "two values"),

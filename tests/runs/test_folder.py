@@ -123,18 +123,21 @@ def test_runs_started_in_the_same_second_have_folders_of_their_own(
     assert [folder.name for folder in folders] == ["now", "now-2", "now-3"]
 
 
-@pytest.mark.parametrize(("name", "height"), [("mnist", 20), ("mnist_mini", None)])
+@pytest.mark.parametrize(
+    ("name", "strip", "bare"),
+    [("mnist", True, False), ("mnist", False, True), ("mnist_mini", False, False)],
+)
 def test_pictures_carry_experiment_and_dataset(
-    name: str, height: int | None, tmp_path: Path
+    name: str, strip: bool, bare: bool, tmp_path: Path
 ) -> None:
     picture = np.arange(20 * 200, dtype=np.uint8).reshape(20, 200)
     options = RunOptions(epochs=1, batch_size=1, learning_rate=1.0, dataset=name, out=tmp_path)
     with runs.start("small", Options(options), dataset="mnist") as run:
-        runs.save_picture(run, "it", picture, "a ramp")
+        runs.save_picture(run, "it", picture, "a ramp", strip=strip)
     with Image.open(tmp_path / "pictures" / "it.png") as image:
         assert image.info["Description"] == f"small, {name}: a ramp"
         assert image.size[0] == 200
-        assert (image.size[1] == height) if height else (image.size[1] > 20)
+        assert (image.size[1] == 20) == bare
         np.testing.assert_array_equal(np.asarray(image)[:20], picture)
 
 

@@ -319,6 +319,9 @@ def test_pictures_by_epoch_are_in_the_order_of_the_epochs(tmp_path: Path) -> Non
         (1000, "epoch_1000"),
     ]
     assert runs.pictures_by_epoch(tmp_path / "none") == {}
+    (tmp_path / "pictures" / "epoch_200_labeled.png").touch()  # says what it shows, so it is taken
+    assert runs.pictures_by_epoch(tmp_path)[200].stem == "epoch_200_labeled"
+    assert list(runs.pictures_by_epoch(tmp_path)) == [3, 200, 1000]
 
 
 PACKAGE = Path(jaxae.__file__).parent

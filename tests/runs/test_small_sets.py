@@ -91,7 +91,7 @@ def test_a_picture_that_fails_costs_no_run_and_a_full_disk_does(
         def raise_error(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(plots, "reconstruction_grid", raise_error)
+        monkeypatch.setattr(plots, "labeled_reconstructions", raise_error)
 
     use_set(monkeypatch, [0] * 8, [0] * 8)
     line = "--dataset odd --hidden 8 --latent 4 --epochs 1 --batch-size 8 --out"
