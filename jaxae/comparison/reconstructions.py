@@ -13,7 +13,7 @@ from jaxae.data import Split
 from jaxae.errors import UserError
 from jaxae.evaluate import Images
 from jaxae.pages import Picture, shrink
-from jaxae.plots import drawable, stack_rows
+from jaxae.plots import drawable, tile
 
 _WIDTH = 1008  # CSS pixels for images side by side
 _FEWEST, _MOST = 6, 12  # images
@@ -113,4 +113,4 @@ def _reconstruct(row: Row, images: Images, shown: Split) -> Picture:
 def _draw(images: Images, values: np.ndarray) -> Picture:
     """Draws images side by side; large ones are reduced."""
     cells = shrink(drawable(images.range.to_unit(values)), _LARGEST_CELL)
-    return Picture(stack_rows(cells), room=_WIDTH)
+    return Picture(tile(cells, len(cells)), room=_WIDTH)

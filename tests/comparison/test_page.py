@@ -211,10 +211,10 @@ def test_rows_reconstruct_the_same_images_of_their_dataset(trained: Path) -> Non
     assert [list(group.by_row) for group in groups] == [[0, 1], [2]]
     images = data.load("mnist").test.images[:12]
     for group, shown in zip(groups, (images, 255 - images), strict=True):
-        np.testing.assert_array_equal(group.originals.pixels, plots.stack_rows(shown))
+        np.testing.assert_array_equal(group.originals.pixels, plots.tile(shown, 12))
         for row, picture in group.by_row.items():
             network = runs.load(found.rows[row].runs[0].folder, replica=0)
-            expected = plots.stack_rows(network.reconstruct(shown))
+            expected = plots.tile(network.reconstruct(shown), 12)
             np.testing.assert_array_equal(picture.pixels, expected)
 
 
