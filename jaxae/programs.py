@@ -43,7 +43,7 @@ def program_of(trained: Trained, shape: Shape) -> Program:
     model = network.model
     before = [*_scaling(trained.scaling, shape), *_entry(network.likelihood, shape)]
     encoder = encoder_operations(model, variables, shape)
-    code_shape = _code_shape(network, variables, shape)
+    code_shape = code_shape_of(network, variables, shape)
     decoder = decoder_operations(model, variables, code_shape)
     after = [*_head(network.likelihood, decoder[-1].shape), *_unscaling(trained.scaling, shape)]
     return Program(
@@ -54,7 +54,7 @@ def program_of(trained: Trained, shape: Shape) -> Program:
     )
 
 
-def _code_shape(network: Network, variables: Any, shape: Shape) -> Shape:
+def code_shape_of(network: Network, variables: Any, shape: Shape) -> Shape:
     """Returns the shape of one code."""
     labels = None if network.classes is None else jnp.zeros(1, jnp.int32)
     codes = jax.eval_shape(network.encode, variables, jnp.zeros((1, *shape)), labels)

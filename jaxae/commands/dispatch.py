@@ -28,16 +28,19 @@ COMMANDS = {
     "runs": Command("list runs, and how to resume unfinished ones", "jaxae.commands.runs"),
     "compare": Command("compare runs: a table, a page and plots", "jaxae.commands.compare"),
     "latents": Command("draw pictures that explore the codes of a run", "jaxae.commands.latents"),
+    "export": Command("export a run to share its network", "jaxae.exports"),
+    "push": Command("upload a run to the Hugging Face Hub", "jaxae.exports.push"),
 }
 
 
 _DESCRIPTION = """\
-Trains autoencoders, evaluates them, and explores their codes in pictures.
+Trains autoencoders, evaluates them, explores their codes in pictures, and shares them.
 
     jaxae train --objective vae --dataset mnist_mini --out results/first
     jaxae evaluate results/first
     jaxae explore results/first
     jaxae latents results/first
+    jaxae export results/first
 
 Each takes a minute or two on two cores with the defaults."""
 

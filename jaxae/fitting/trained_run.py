@@ -2,27 +2,26 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxae import checkpoint, data, evaluate, explore, pages, plots, priors, runs
+from jaxae import data, evaluate, explore, exports, priors, runs
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.evaluate import Images
 from jaxae.explore import MOST_IMAGES, SavedPage
 from jaxae.fitting.options import worded_for_python
-from jaxae.likelihoods import Likelihood
+from jaxae.fitting.summary import summarize
 from jaxae.network import Network, Trained
 from jaxae.priors import Prior
 from jaxae.train import Variables
 
 _FITTED = 10_000  # training images, at most, whose codes a prior is fitted to
-_SHOWN = 12  # test images in a notebook
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,14 @@ class TrainedRun:
       folder: the run's folder.
       step: the training step of the checkpoint.
       dataset: what it was trained on, if it is in memory; else it is loaded when it is needed.
+      replica: the replica of the run.
     """
 
     trained: Trained
     folder: Path
     step: int
     dataset: data.Dataset | None = None
+    replica: int = 0
 
     def __repr__(self) -> str:
         return f"TrainedRun({self.folder.as_posix()!r}, step {self.step}, {self.trained!r})"
@@ -247,6 +248,37 @@ class TrainedRun:
         with worded_for_python(train.Options()):
             return latents.draw(options, step=self.step, trained=self.trained, dataset=dataset)
 
+    def export(
+        self,
+        format: exports.Format = "safetensors",
+        *,
+        input: exports.Input | None = None,
+        pictures: bool = True,
+        out: str | Path | None = None,
+    ) -> Path:
+        """Exports the network as `jaxae export` does, and returns the folder.
+
+        Args:
+          format: "safetensors" or "npz", which `jaxae.load` loads, "stablehlo" or "onnx".
+          input: the type of numbers that a program reads, "uint8" for pixels or "float32".
+          pictures: whether to copy a few pictures of the run into the card.
+          out: the folder to write; by default export-FORMAT in the run's folder.
+
+        Raises:
+          UserError: an argument is not allowed, a package is missing, the network cannot be written
+            in the format, or `out` is no export and not empty.
+        """
+        options = exports.Options(
+            self.folder,
+            replica=self.replica,
+            format=format,
+            input=input,
+            pictures=pictures,
+            out=None if out is None else Path(out),
+        )
+        with worded_for_python(train.Options()):
+            return exports.export_run(options, step=self.step, trained=self.trained)
+
     def _dataset(self, given: data.Dataset | None) -> data.Dataset:
         """Returns the dataset given, the one in memory, or the one that the run's config names."""
         dataset = given if given is not None else self.dataset
@@ -268,44 +300,8 @@ class TrainedRun:
         return data.hold_out_validation(dataset, self.config.dataset.validation_images)
 
     def _repr_html_(self) -> str:
-        lines = runs.read_records(self.folder)
-        steps = self.config.steps_per_epoch
-        line = next((line for line in lines[::-1] if line["epoch"] * steps <= self.step), {})
-        figures = [
-            (name.replace("_", " "), runs.format_figure(line, name))
-            for name in ("epoch", "train_loss", "validation_loss", "test_loss", "test_mse")
-            if name in line
-        ]
-        if (self.folder / "evaluation.json").exists():
-            evaluated = runs.read_evaluation(self.folder).figures
-            figures += [
-                (name.replace("_", " "), runs.format_figure(evaluated, name))
-                for name in evaluated
-                if not name.endswith(("_std", "_replicas"))
-            ]
-        pictures = []
-        with runs.skip_failed_picture("of reconstructions"):
-            pictures += self._reconstructions()
-        if lines:
-            with runs.skip_failed_picture("of the loss"):
-                pictures.append(_draw_loss(lines, self.config.loss_unit))
-        config = self.config
-        objective = config.options.objective or config.experiment
-        return pages.render_summary(f"{objective} on {config.dataset.name}", figures, pictures)
-
-    def _reconstructions(self) -> list[pages.Picture]:
-        """Draws test images above their reconstructions, or takes what the run drew last."""
-        if len(self.config.dataset.image_shape) != 3:
-            return []
-        if self.dataset is None:
-            return evaluate.read_pictures(self.folder)[-1:]
-        images, trained = self._images(self.dataset), evaluate.scaled(self.trained)
-        test = images.some(images.test, _SHOWN)
-        picture = plots.labeled_reconstructions(
-            images.range.to_unit(test.images),
-            images.range.to_unit(trained.reconstruct(test.images, test.labels)),
-        )
-        return [pages.Picture(picture, "test images and their reconstructions")]
+        make_images = None if self.dataset is None else partial(self._images, self.dataset)
+        return summarize(self.folder, self.step, self.trained, make_images)
 
     def _images(self, dataset: data.Dataset) -> Images:
         """Returns the images of a dataset as the run's network reads them."""
@@ -328,43 +324,3 @@ def _column(values: list[Any]) -> np.ndarray:
     size = next((len(value) for value in values if isinstance(value, list)), None)
     missing = math.nan if size is None else [math.nan] * size
     return np.array([missing if value is None else value for value in values], np.float64)
-
-
-def _draw_loss(lines: list[dict[str, Any]], unit: str) -> pages.Picture:
-    """Draws the losses of all splits over the epochs."""
-    series, label = runs.loss_curves(lines), runs.loss_label(unit)
-    picture = plots.curves([line["epoch"] for line in lines], series, label, "")
-    return pages.Picture(picture, "loss by epoch")
-
-
-def load(
-    folder: str | Path,
-    step: int | Literal["best"] | None = None,
-    *,
-    replica: int = 0,
-    model: nn.Module | Network | None = None,
-    likelihood: Likelihood | str | None = None,
-) -> TrainedRun:
-    """Loads the network that a run has trained; runs no code from the run's folder.
-
-    Args:
-      folder: the run's folder.
-      step: the step of a checkpoint, or "best" for the lowest validation loss, or test loss if the
-        run has no validation images; by default the latest, or of a run with --patience the best.
-      replica: the replica to load, if the run has several.
-      model: the network that was trained, or its module, if it is not from `jaxae.models`.
-      likelihood: the likelihood of that module, or its name.
-
-    Raises:
-      UserError: as `jaxae.runs.load` does.
-    """
-    folder = Path(folder)
-    config = runs.read_config(folder)  # whose error is the clearest if the folder is no run
-    checkpoints = folder / "checkpoints"
-    step = config.default_step if step is None else step
-    if step is None:
-        step = checkpoint.latest_step(checkpoints)
-    elif step == "best":
-        step = checkpoint.best_step(checkpoints, checkpoint.steps(checkpoints))
-    trained = runs.load(folder, step, replica=replica, model=model, likelihood=likelihood)
-    return TrainedRun(trained, folder, step)

@@ -15,7 +15,8 @@ from jaxae.commands import train
 from jaxae.errors import Terminated, UserError
 from jaxae.fitting import checks
 from jaxae.fitting import options as keywords
-from jaxae.fitting.trained_run import TrainedRun, load
+from jaxae.fitting.loading import load
+from jaxae.fitting.trained_run import TrainedRun
 from jaxae.likelihoods import Likelihood
 from jaxae.network import Network
 from jaxae.runs import RunOptions

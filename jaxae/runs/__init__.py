@@ -18,7 +18,14 @@ from jaxae.runs.folder import (
     start,
     step_of_epoch,
 )
-from jaxae.runs.loading import check_fits, load, load_dataset, own_network, own_path
+from jaxae.runs.loading import (
+    check_fits,
+    load,
+    load_dataset,
+    own_network,
+    own_path,
+    with_variables,
+)
 from jaxae.runs.options import (
     OPTION_GROUPS,
     Binarization,
@@ -105,5 +112,6 @@ __all__ = [
     "watched_loss",
     "with_binarization",
     "with_kl_warmup",
+    "with_variables",
     "words_of",
 ]

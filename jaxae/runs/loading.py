@@ -1,6 +1,6 @@
 """Trained networks, loaded from a run's folder and described in its config.json."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,31 +49,72 @@ def load(
     """
     folder = Path(folder)
     config = read_config(folder)
-    count, shape = config.options.run.replicas, config.dataset.image_shape
+    count = config.options.run.replicas
+    expected = _expect(folder, config, model, likelihood)
+    if not isinstance(replica, int) or not 0 <= replica < count:
+        raise UserError(f"replica {replica} of {folder}: give one from 0 to {count - 1}")
+    step = config.default_step if step is None else step
+    variables = checkpoint.load_variables(folder / "checkpoints", step)
+    expected.check(variables, count)
+    if count > 1:
+        variables = jax.tree.map(lambda leaf: leaf[replica], variables)
+    return Trained(expected.network, variables, config.standardized, config.dataset.scaling)
+
+
+def with_variables(
+    folder: Path,
+    variables: Variables,
+    *,
+    model: nn.Module | Network | None = None,
+    likelihood: Likelihood | str | None = None,
+) -> Trained:
+    """Returns the network that a folder's config.json describes, with variables of one replica.
+
+    Raises `UserError` as `load` does, if the folder has no such file or the variables do not fit.
+    """
+    config = read_config(folder)
+    expected = _expect(folder, config, model, likelihood)
+    expected.check(variables, 1)
+    return Trained(expected.network, variables, config.standardized, config.dataset.scaling)
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """A network, the shapes of its variables, and what to say if others were saved."""
+
+    network: Network
+    variables: Variables
+    origin: str
+    advice: str
+
+    def check(self, saved: Variables, replicas: int) -> None:
+        """Raises `UserError` unless saved variables have the shapes of the network's."""
+        problem = _misfit(self.variables, saved, replicas)
+        if problem is not None:
+            raise UserError(f"{self.origin} has {problem}: {self.advice}")
+
+
+def _expect(
+    folder: Path,
+    config: Config,
+    model: nn.Module | Network | None,
+    likelihood: Likelihood | str | None,
+) -> _Expected:
+    """Returns the network that is given, or the one that config.json describes."""
+    shape = config.dataset.image_shape
     if model is not None or likelihood is not None:
         network = own_network(model, likelihood)
-        expected = check_fits(network, shape)
         origin, advice = "the model that was given", "give the one that the run has trained"
-    elif config.network is not None:
-        network, expected = _build_network(folder, config.network, shape)
-        origin = f"the network that {folder / CONFIG_FILE} describes"
-        advice = "give a run whose files have not changed"
-    else:
+        return _Expected(network, check_fits(network, shape), origin, advice)
+    if config.network is None:
         raise UserError(
             f"the network of {folder} is not from jaxae.models, or its likelihood not from "
             "jaxae.likelihoods, so config.json does not describe it: give the module that was "
             f"trained, as in jaxae.load({str(folder)!r}, model=Mine(), likelihood='bernoulli')"
         )
-    if not isinstance(replica, int) or not 0 <= replica < count:
-        raise UserError(f"replica {replica} of {folder}: give one from 0 to {count - 1}")
-    step = config.default_step if step is None else step
-    variables = checkpoint.load_variables(folder / "checkpoints", step)
-    problem = _misfit(expected, variables, count)
-    if problem is not None:
-        raise UserError(f"{origin} has {problem}: {advice}")
-    if count > 1:
-        variables = jax.tree.map(lambda leaf: leaf[replica], variables)
-    return Trained(network, variables, config.standardized, config.dataset.scaling)
+    network, variables = _build_network(folder, config.network, shape)
+    origin = f"the network that {folder / CONFIG_FILE} describes"
+    return _Expected(network, variables, origin, "give a run whose files have not changed")
 
 
 def own_network(model: nn.Module | Network | None, likelihood: Likelihood | str | None) -> Network:

@@ -78,6 +78,7 @@ class _Evaluation:
     figures: dict[str, Any]
     settings: _RecordedSettings
     classifier: _RecordedClassifier | None = None  # None for data without labels
+    step: Count | None = None  # of the checkpoint
 
 
 def read_evaluation(folder: Path) -> _Evaluation:
