@@ -17,11 +17,13 @@ PACKAGE = Path(jaxae.__file__).parent
 ALLOWED = {
     "__main__": "commands",
     "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
-    "priors runs cli evaluate explore commands",
+    "priors runs cli evaluate explore exports commands",
     "sweeps": "errors devices data models train family runs cli comparison commands",
     "comparison": "errors data pages plots runs evaluate",
     "explore": "errors files data metrics models network plots pages priors programs runs cli "
     "evaluate train",
+    "exports": "errors files checkpoint data likelihoods models train network plots pages programs "
+    "runs cli evaluate",
     "commands": "errors terminal latents likelihoods data models train network family plots priors "
     "runs cli evaluate comparison files",
     "evaluate": "errors files latents likelihoods data metrics models train network objectives "

@@ -30,8 +30,8 @@ class Options:
     """Uploads a run or an export to the Hugging Face Hub."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of the run, or of an export
-    # repository on the Hub: your user name or an organization, and its own name
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
+    # repository on the Hub, OWNER/NAME: your user name or an organization, and its own name
+    name: Annotated[str, tyro.conf.Positional]
 
     # --- checkpoint ---
     # epoch of the run's checkpoint, or best for the lowest validation loss, or test loss if the

@@ -42,6 +42,8 @@ TOOLS = {
     "sweep.py": ["options", "help"],
     "jaxae compare": ["arguments", "table", "plot", "data", "output", "help"],
     "jaxae latents": DRAWING,
+    "jaxae export": ["arguments", "checkpoint", "export", "output", "help"],
+    "jaxae push": ["arguments", "checkpoint", "output", "help"],
     "latents.py": DRAWING,
     "report.py": ["arguments", "training", "data", "output", "help"],
     "published.py": ["arguments", "training", "data", "output", "help"],

@@ -27,8 +27,10 @@ def drawn(network: Network, shape: tuple[int, ...], **fields: Any) -> Trained:
     generator = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda: init_variables(network.model, jax.random.key(0), shape))
     variables = jax.tree.map(
-        lambda leaf: generator.normal(size=leaf.shape).astype(np.float32)
-        / np.sqrt(max(1, np.prod(leaf.shape[:-1]))),
+        lambda leaf: (
+            generator.normal(size=leaf.shape).astype(np.float32)
+            / np.sqrt(max(1, np.prod(leaf.shape[:-1])))
+        ),
         shapes,
     )
     return Trained(network, variables, **fields)
