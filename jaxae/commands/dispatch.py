@@ -34,7 +34,7 @@ COMMANDS = {
 
 
 _DESCRIPTION = """\
-Trains autoencoders, evaluates and shares them, and explores their codes in pictures.
+Trains autoencoders, evaluates them, explores their codes, and shares them.
 
     jaxae train --objective vae --dataset mnist_mini --out results/first
     jaxae evaluate results/first

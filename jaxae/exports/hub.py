@@ -83,36 +83,39 @@ def upload(folder: Path, name: str, *, private: bool) -> str:
 def _speaking(name: str, done: str) -> Iterator[ModuleType]:
     """Yields the package huggingface_hub; turns whatever it raises into `UserError`."""
     hub = _library()
-    errors = need("huggingface_hub.errors", "the Hugging Face Hub")
-    place = f"{PREFIX}{name}"
     try:
         yield hub
-    except errors.GatedRepoError:
-        raise UserError(
-            f"{place} is gated: ask for access on its page, then run `hf auth login`, or set "
-            "HF_TOKEN"
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise UserError(
-            f"{place} does not exist, or is private: give another OWNER/NAME; for a private "
-            "one run `hf auth login`, or set HF_TOKEN"
-        ) from None
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise UserError(
-                f"{place} cannot be {done}, because the Hub refuses your token (HTTP status "
-                f"{status}): give an OWNER/NAME of yours, or a token that may write, by `hf auth "
-                "login` or HF_TOKEN"
-            ) from None
-        raise UserError(
-            f"{place} cannot be {done} (HTTP status {status}: {_reason(error)}): try again later"
-        ) from None
     except Exception as error:  # of its HTTP client, and of the system: many types
-        raise UserError(
-            f"{place} cannot be {done} ({_reason(error)}): connect to the network, and unset "
+        raise _explain(f"{PREFIX}{name}", done, error) from None
+
+
+def _explain(place: str, done: str, error: Exception) -> UserError:
+    """Returns the error for a repository that cannot be fetched or written."""
+    errors = need("huggingface_hub.errors", "the Hugging Face Hub")
+    login = "`hf auth login`, or set HF_TOKEN"
+    # If no copy was fetched before, the answer of the Hub is only the cause.
+    cause = error.__cause__ or error
+    if isinstance(cause, errors.GatedRepoError):
+        return UserError(f"{place} is gated: ask for access on its page, then run {login}")
+    if isinstance(cause, errors.RepositoryNotFoundError):
+        return UserError(
+            f"{place} does not exist, or is private: give another OWNER/NAME; for a private one "
+            f"run {login}"
+        )
+    if not isinstance(cause, errors.HfHubHTTPError):
+        return UserError(
+            f"{place} cannot be {done} ({_reason(cause)}): connect to the network, and unset "
             "HF_HUB_OFFLINE if it is set"
-        ) from None
+        )
+    status = cause.response.status_code
+    if status in (401, 403):
+        return UserError(
+            f"{place} cannot be {done}, because the Hub refuses your token (HTTP status {status}): "
+            f"give an OWNER/NAME of yours; for a token that may write run {login}"
+        )
+    return UserError(
+        f"{place} cannot be {done} (HTTP status {status}: {_reason(cause)}): try again later"
+    )
 
 
 def _reason(error: BaseException) -> str:
