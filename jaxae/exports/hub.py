@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from jaxae.errors import UserError
 from jaxae.exports.contents import ARRAY_FILES, CONTENTS_FILE
@@ -93,8 +94,9 @@ def _explain(place: str, done: str, error: Exception) -> UserError:
     """Returns the error for a repository that cannot be fetched or written."""
     errors = need("huggingface_hub.errors", "the Hugging Face Hub")
     login = "`hf auth login`, or set HF_TOKEN"
-    # If no copy was fetched before, the answer of the Hub is only the cause.
-    cause = error.__cause__ or error
+    # If no copy was fetched before, the answer of the Hub is only the cause of the error.
+    answer = errors.HfHubHTTPError
+    cause: Any = error if isinstance(error, answer) else error.__cause__ or error
     if isinstance(cause, errors.GatedRepoError):
         return UserError(f"{place} is gated: ask for access on its page, then run {login}")
     if isinstance(cause, errors.RepositoryNotFoundError):
@@ -102,7 +104,7 @@ def _explain(place: str, done: str, error: Exception) -> UserError:
             f"{place} does not exist, or is private: give another OWNER/NAME; for a private one "
             f"run {login}"
         )
-    if not isinstance(cause, errors.HfHubHTTPError):
+    if not isinstance(cause, answer):
         return UserError(
             f"{place} cannot be {done} ({_reason(cause)}): connect to the network, and unset "
             "HF_HUB_OFFLINE if it is set"
