@@ -70,11 +70,16 @@ def _add_option(group: Any, option: Option) -> None:
     if option.positional:
         group.add_argument(option.name, metavar=option.metavar, help=text)
         return
-    flag = option.name.replace("_", "-")
+    flag = flag_of(option.name)
     if option.metavar is None:
         group.add_argument(f"--{flag}", f"--no-{flag}", action="store_true", help=text)
     else:
         group.add_argument(f"--{flag}", metavar=option.metavar, help=text)
+
+
+def flag_of(name: str) -> str:
+    """Returns an option's name on the command line: a Python keyword's field ends with "_"."""
+    return name.removesuffix("_").replace("_", "-")
 
 
 def _group_options(options_type: type, defaults: Any | None = None) -> dict[str, list[Option]]:

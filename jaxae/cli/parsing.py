@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from jaxae import data, devices, files
 from jaxae.cli import compilation
-from jaxae.cli.help import default_of, describe_options, format_help
+from jaxae.cli.help import default_of, describe_options, flag_of, format_help
 from jaxae.cli.signals import join_processes, stop_once
 from jaxae.errors import Terminated, UserError
 from jaxae.files import convert
@@ -110,16 +110,15 @@ def parse(
 ) -> OptionsType:
     """Returns options from arguments; a run to resume or load gives their defaults.
 
-    It gives none for --data-dir and --sources.
+    It gives none for --data-dir and --sources. With --continue, --out is the run to resume if it
+    holds one.
 
     Raises:
       UserError: a value is out of range, an option differs that a resumed run cannot change, or
         the run's data are in a folder that the arguments do not name.
     """
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--resume", type=Path, nargs="?")  # tyro reports a missing value
-    peek.add_argument("--load", type=Path, nargs="?")
-    found, _ = peek.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
+    arguments = _resuming_words(arguments)
+    found, _ = _peek(arguments)
     restored = found.resume or found.load
     if restored is None:
         options = _parse_flags(options_type, arguments, None, description, program)
@@ -130,6 +129,25 @@ def parse(
         options_type,
         lambda saved: _parse_flags(options_type, arguments, saved, description, program),
     )
+
+
+def _resuming_words(arguments: Sequence[str]) -> Sequence[str]:
+    """Returns arguments with --resume FOLDER in place of --out FOLDER --continue if it is a run."""
+    found, others = _peek(arguments)
+    if not getattr(found, "continue") or found.out is None or found.resume or found.load:
+        return arguments
+    if not (found.out / CONFIG_FILE).exists():
+        return arguments
+    return [*others, "--resume", str(found.out)]
+
+
+def _peek(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Returns the options that say which run is meant, and the other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("resume", "load", "out"):  # tyro reports a missing value
+        parser.add_argument(f"--{name}", type=Path, nargs="?")
+    parser.add_argument("--continue", action=argparse.BooleanOptionalAction)
+    return parser.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
 
 
 def restore_options(
@@ -227,7 +245,10 @@ def _make_registry() -> Any:
             option = described.get(field.name)
             if option is not None:
                 shown = tyro.conf.arg(
-                    help=option.phrase, metavar=option.metavar, help_behavior_hint=option.default
+                    name=flag_of(field.name) if field.name.endswith("_") else None,
+                    help=option.phrase,
+                    metavar=option.metavar,
+                    help_behavior_hint=option.default,
                 )
                 hint = Annotated[hint, shown]
             default = default_of(field, defaults)
@@ -259,6 +280,7 @@ def _read_options(
         options.run,
         dataset=config.dataset.name,
         out=None,
+        continue_=False,
         resume=None,
         restart=False,
         load=None,

@@ -27,6 +27,7 @@ _EXPERIMENT = "fit"  # in the config.json of a run with an objective of the user
 _ELSEWHERE = {
     "dataset": "give the arrays, the name or the path as the first argument",
     "load": "jaxae.load loads a run",
+    "continue_": "resume=True continues a run",
     **dict.fromkeys(
         ("coordinator", "processes", "process"),
         "several processes train with the command jaxae train",

@@ -51,6 +51,8 @@ class RunOptions:
     reading: data.Reading = data.Reading()
     # new folder to write the run to (default: results/EXPERIMENT/TIME)
     out: Path | None = None
+    # continue the run in the folder --out if there is one, and else start it there
+    continue_: bool = False
     # folder of a run to continue with its own options (default: start a new run)
     resume: Path | None = None
     # train the run given by --resume from its start again; its checkpoints are set aside
@@ -115,6 +117,7 @@ OPTION_GROUPS = {
     "data of your own": tuple(field.name for field in dataclasses.fields(data.Reading)),
     "run": (
         "out",
+        "continue_",
         "resume",
         "restart",
         "load",
@@ -136,6 +139,7 @@ _FREE_ON_RESUME = {
     "data_dir",
     "sources",
     "out",
+    "continue_",
     "resume",
     "restart",
     "load",
@@ -177,6 +181,11 @@ def check_options(run: RunOptions) -> None:
     last_seed = 2**31 - 1 - run.replicas
     if not 0 <= run.seed <= last_seed:
         raise UserError(f"--seed {run.seed}: give 0 to {last_seed}")
+    if run.continue_ and (run.out is None or run.restored is not None):
+        raise UserError(
+            "--continue starts or continues the run in --out: give --out, and leave out --resume "
+            "and --load"
+        )
     if run.resume is not None and run.load is not None:
         raise UserError("--resume continues training and --load does not train: give one of them")
     if run.restart and (run.resume is None or run.initial_epoch is not None):

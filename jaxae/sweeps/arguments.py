@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from jaxae import cli
 from jaxae.commands import train
 from jaxae.errors import UserError
 
@@ -16,7 +17,7 @@ _Kind = Literal["switch", "list", "one"]
 # Options that a sweep sets itself, or that have no meaning for several runs; and what to do.
 _NOT_SWEPT = {
     **dict.fromkeys(
-        ("resume", "restart", "load", "initial-epoch"),
+        ("continue", "resume", "restart", "load", "initial-epoch"),
         "the same command continues a sweep; leave it out",
     ),
     **dict.fromkeys(
@@ -101,7 +102,7 @@ def _kinds_of(options_type: type) -> dict[str, _Kind]:
         if dataclasses.is_dataclass(hint):
             kinds |= _kinds_of(hint)  # pyright: ignore[reportArgumentType]
             continue
-        kinds[field.name.replace("_", "-")] = _kind_of(hint)
+        kinds[cli.flag_of(field.name)] = _kind_of(hint)
     return kinds
 
 

@@ -208,6 +208,20 @@ def test_a_resumed_run_may_train_longer_on_data_in_another_folder(saved: Path) -
     assert run.tensorboard
 
 
+def test_one_flag_starts_or_continues_a_run(saved: Path, tmp_path: Path) -> None:
+    new = parse("fashion", f"--out {tmp_path / 'new'} --continue --epochs 9").run
+    assert (new.out, new.resume, new.epochs) == (tmp_path / "new", None, 9)
+    for line in (f"--out {saved} --continue", f"--continue --out={saved}"):
+        run = parse("fashion", f"{line} --epochs 9").run
+        assert (run.out, run.resume, run.continue_, run.epochs) == (None, saved, False, 9)
+        assert run == parse("fashion", f"--resume {saved} --epochs 9").run
+    assert parse("fashion", f"--out {saved} --no-continue").run.out == saved
+    with pytest.raises(UserError, match=r"--batch-size 3.*was started with 512"):
+        parse("fashion", f"--out {saved} --continue --batch-size 3")
+    with pytest.raises(UserError, match="give --out, and leave out --resume"):
+        parse("fashion", f"--continue --resume {saved}")
+
+
 def test_a_loaded_run_may_be_evaluated_on_other_data(saved: Path) -> None:
     run = parse("fashion", f"--load {saved} --dataset mnist --out there").run
     assert (run.dataset, run.out, run.restored) == ("mnist", Path("there"), saved)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import jaxae
-from jaxae import checkpoint, data, devices, likelihoods, losses, metrics, models, train
+from jaxae import checkpoint, cli, data, devices, likelihoods, losses, metrics, models, train
 from jaxae.errors import UserError
 from jaxae.models import Autoencoder, DenseDecoder, DenseEncoder
 from jaxae.network import Network, Trained
@@ -298,6 +298,7 @@ FLAGS = {
     "--coordinator auto": "give each the same --out",
     "--unknown 1": "--unknown",
     "--tensorboard yes": "yes",
+    "--continue": "give --out",
     "--track comet": "comet",
     "--compilation-cache no": "no",
     "--debug yes": "yes",
@@ -357,7 +358,7 @@ def test_the_table_has_every_shared_flag() -> None:
     flags = " ".join(FLAGS)
     fields = {**RunOptions.__dataclass_fields__, **data.Reading.__dataclass_fields__}
     for name in fields.keys() - {"reading"}:
-        assert f"--{name.replace('_', '-')}" in flags
+        assert f"--{cli.flag_of(name)}" in flags
 
 
 @pytest.mark.slow
