@@ -146,28 +146,70 @@ const APPLY = {
 function convolve(x, operation, [height, width, channels]) {
   const { settings: { stride, dilation, low }, arrays: { kernel, bias }, shape } = operation;
   const [rows, columns, outputs] = shape, [taps, across] = kernel.shape;
-  const weights = kernel.values, y = new Float32Array(rows * columns * outputs);
+  operation.turned ??= transposed(kernel.values, outputs);
+  const y = new Float32Array(rows * columns * outputs);
+  const pixels = new Int32Array(taps * across), places = new Int32Array(taps * across);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const at = (row * columns + column) * outputs;
-      y.set(bias.values, at);
+      let count = 0;
       for (let down = 0; down < taps; down++) {
         const v = place(row, down, stride, low[0], dilation, height);
         if (v < 0) continue;
         for (let right = 0; right < across; right++) {
           const u = place(column, right, stride, low[1], dilation, width);
           if (u < 0) continue;
-          const from = (v * width + u) * channels, tap = (down * across + right) * channels;
-          for (let c = 0; c < channels; c++) {
-            const factor = x[from + c], line = (tap + c) * outputs;
-            if (factor === 0) continue;
-            for (let o = 0; o < outputs; o++) y[at + o] += factor * weights[line + o];
-          }
+          pixels[count] = (v * width + u) * channels;
+          places[count++] = (down * across + right) * channels;
         }
       }
+      const read = { pixels, places, count, channels };
+      multiply(x, read, operation.turned, bias.values, y, (row * columns + column) * outputs);
     }
   }
   return y;
+}
+
+/* Returns a matrix of so many columns with its rows and columns exchanged. */
+function transposed(values, columns) {
+  const rows = values.length / columns, turned = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      turned[column * rows + row] = values[row * columns + column];
+    }
+  }
+  return turned;
+}
+
+/* Writes bias + matrix x to y from `start` on, where x is what some pixels hold, in their places
+   of a row; four rows at a time, so that x is read less. */
+function multiply(x, { pixels, places, count, channels }, matrix, bias, y, start) {
+  const outputs = bias.length, size = matrix.length / outputs;
+  let row = 0;
+  for (; row + 4 <= outputs; row += 4) {
+    let a = bias[row], b = bias[row + 1], c = bias[row + 2], d = bias[row + 3];
+    for (let tap = 0; tap < count; tap++) {
+      let n = pixels[tap], m = row * size + places[tap];
+      for (const end = n + channels; n < end; n++, m++) {
+        const factor = x[n];
+        a += factor * matrix[m];
+        b += factor * matrix[m + size];
+        c += factor * matrix[m + 2 * size];
+        d += factor * matrix[m + 3 * size];
+      }
+    }
+    y[start + row] = a;
+    y[start + row + 1] = b;
+    y[start + row + 2] = c;
+    y[start + row + 3] = d;
+  }
+  for (; row < outputs; row++) {
+    let sum = bias[row];
+    for (let tap = 0; tap < count; tap++) {
+      let n = pixels[tap], m = row * size + places[tap];
+      for (const end = n + channels; n < end; n++, m++) sum += x[n] * matrix[m];
+    }
+    y[start + row] = sum;
+  }
 }
 
 /* Returns the pixel that a tap reads along one axis; -1 for a zero. */

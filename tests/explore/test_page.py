@@ -448,6 +448,43 @@ def test_a_class_can_be_shown_alone_and_the_map_moved(opened: Any) -> None:
     assert opened.execute_script("return explorer.plane.center") == pytest.approx(center)
 
 
+def touch(browser: Any, kind: str, *fingers: tuple[float, float]) -> None:
+    """Puts fingers on places of the window, moves them there, or lifts the others."""
+    points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
+    arguments = {"type": f"touch{kind}", "touchPoints": points}
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", arguments)
+
+
+def test_two_fingers_zoom_and_one_decodes(opened: Any, trained: Trained) -> None:
+    before = settled(opened, trained)
+    left, top, width, height = opened.execute_script(
+        "const p = document.querySelector('#plane'); p.scrollIntoView({block: 'center'});"
+        "const r = p.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]"
+    )
+    middle = (left + width / 2, top + height / 2)
+    scale, center = opened.execute_script("const p = explorer.plane; return [p.scale, p.center]")
+
+    def apart(distance: float) -> list[tuple[float, float]]:
+        return [(middle[0] - distance, middle[1]), (middle[0] + distance, middle[1])]
+
+    touch(opened, "Start", apart(20)[0])
+    touch(opened, "Start", *apart(20))
+    for distance in (30, 40, 50, 60):
+        touch(opened, "Move", *apart(distance))
+    touch(opened, "End")
+    zoomed, moved = opened.execute_script("const p = explorer.plane; return [p.scale, p.center]")
+    assert zoomed == pytest.approx(3 * scale, rel=0.05)
+    np.testing.assert_allclose(moved, center, atol=6 / scale)
+    np.testing.assert_array_equal(state(opened)["code"], before["code"])
+
+    touch(opened, "Start", middle)
+    touch(opened, "Move", (middle[0] + 30, middle[1] - 20))
+    touch(opened, "End")
+    found = settled(opened, trained)
+    assert found["chosen"] is None
+    assert np.abs(found["code"] - before["code"]).max() > 0
+
+
 @pytest.mark.parametrize("width", [360, 1200])
 def test_it_scrolls_in_one_direction(opened: Any, width: int) -> None:
     opened.set_window_size(width, 800)
