@@ -1,5 +1,6 @@
 """The family of autoencoders: one table of all members, and the functions that make them."""
 
+from jaxae.family.making import choose_settings, make_model, make_objective, numbers_of
 from jaxae.family.members import (
     Context,
     Member,
@@ -14,15 +15,7 @@ from jaxae.family.members import (
     objective_maker,
 )
 from jaxae.family.settings import Setting, Settings, defaults_of
-from jaxae.family.table import (
-    FAMILY,
-    choose_settings,
-    describe_members,
-    make_model,
-    make_objective,
-    numbers_of,
-    setting_fields,
-)
+from jaxae.family.table import FAMILY, describe_members, setting_fields
 
 __all__ = [
     "FAMILY",
