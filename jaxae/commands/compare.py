@@ -7,8 +7,8 @@
 
 Takes runs, or folders of runs. Runs that differ only in their seeds share a row, with mean ± std
 over seeds. The best figures are bold, or have an asterisk; losses are only compared within one
-objective, likelihood and dataset. Figures are those of each run's last epoch, and those of `jaxae
-evaluate` if it was evaluated.
+objective with the same weights, likelihood and dataset. Figures are those of each run's last epoch,
+and those of `jaxae evaluate` if it was evaluated.
 
 The page is one file that any browser opens: the table, curves over epochs, reconstructions of the
 same test images by each row, and links to the runs' own pages. The plot is a PNG and an SVG for a

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxae import runs
+from jaxae import family, runs
 from jaxae.errors import UserError
 from jaxae.runs import CONFIG_FILE, Config
 
 State = Literal["finished", "stopped early", "diverged", "running", "unfinished"]
+
+
+_OF_LOSS = ("objective", "likelihood", "standard_deviation", "binarization", "beta", "noise")
+"""Options of experiments that change what a loss is."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,23 @@ class Listed:
         return (
             self.config.dataset.fingerprint,
             self.config.experiment,
-            *(str(values.get(name)) for name in ("objective", "likelihood", "binarization")),
+            *(str(values.get(name)) for name in _OF_LOSS),
+            *(f"{name} {value}" for name, value in sorted(self._settings_of_loss.items())),
         )
+
+    @property
+    def _settings_of_loss(self) -> dict[str, Any]:
+        """The settings of the objective, such as weights, with the defaults of those not given."""
+        options = self.config.values["options"]
+        member = family.FAMILY.get(options.get("objective", ""))
+        if member is None or self.config.experiment != "family":
+            return {}
+        given = options.get("settings") or {}
+        defaults = family.defaults_of(member.settings)
+        return {
+            name: default if given.get(name) is None else given[name]
+            for name, default in defaults.items()
+        }
 
 
 def find_runs(places: Sequence[Path]) -> list[Path]:

@@ -120,7 +120,8 @@ class Comparison:
     def best(self, figure: str) -> set[int]:
         """Returns the rows with the best mean of a figure, if all rows that have it compare.
 
-        Losses compare only between runs of one objective, likelihood and dataset.
+        Losses compare only between runs of one objective with the same weights, likelihood and
+        dataset.
         """
         direction = DIRECTIONS.get(figure)
         known = {n: row.mean(figure) for n, row in enumerate(self.rows)}

@@ -143,6 +143,18 @@ def test_losses_of_other_objectives_or_data_are_not_compared(tmp_path: Path) -> 
     assert comparison.compare(folders).best("fid") == set()
 
 
+def test_losses_of_other_weights_are_not_compared(tmp_path: Path) -> None:
+    figures = {"test_mse": 0.1}
+    for beta in (None, 2.0, 4.0):
+        options = {} if beta is None else {"beta": beta}
+        write_run(tmp_path / f"{beta}", objective="beta-vae", summary=figures, **options)
+    table = comparison.compare([tmp_path / "None", tmp_path / "2.0"], ["test_loss", "test_mse"])
+    assert table.best("test_loss") == set()
+    assert table.best("test_mse") == {0, 1}
+    default = comparison.compare([tmp_path / "None", tmp_path / "4.0"], ["test_loss"])
+    assert len(default.rows) == 1  # the default is 4
+
+
 def test_options_that_a_run_does_not_have_are_no_difference(tmp_path: Path) -> None:
     folders = [
         write_run(tmp_path / "a", clip=None),
