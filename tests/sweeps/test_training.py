@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxae import cli, files, runs
+from jaxae import cli, devices, files, runs
 from jaxae.commands import train
 from jaxae.errors import UserError
 from jaxae.runs import read_config, read_records
@@ -93,6 +93,14 @@ def test_a_cell_trains_like_a_run_alone(line: str, cell: str, same: str) -> None
     )
     config = read_config(folder)
     assert config.command == f"jaxae train {TINY} {same} --out {folder}"
+
+
+def test_cells_train_together_by_vmap_on_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "--objective denoising --noise 0.1 0.5 --replicas 2"
+    with monkeypatch.context() as patch:
+        patch.setattr(devices, "is_on_one_cpu", lambda tree: False)
+        assert sweep(line, most=100) == {}
+    close(untimed("out/noise-0.5"), alone("--objective denoising --noise 0.5 --replicas 2"))
 
 
 def test_a_failed_cell_does_not_stop_the_others() -> None:
