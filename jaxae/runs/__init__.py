@@ -48,7 +48,7 @@ from jaxae.runs.reading import (
 from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstruction_recipe
 from jaxae.runs.records import best_record, flatten_replicas, pictures_by_epoch, watched_loss
 from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
-from jaxae.runs.stopping import warn_of_test_images
+from jaxae.runs.stopping import describe_stop, warn_of_test_images
 from jaxae.runs.together import Outcome, train_together
 from jaxae.runs.training import train_epochs
 from jaxae.runs.warmup import with_kl_warmup
@@ -77,6 +77,7 @@ __all__ = [
     "command_line",
     "curve",
     "describe_environment",
+    "describe_stop",
     "draw_reconstructions",
     "find_dataset",
     "first_replica",

@@ -81,7 +81,7 @@ def start(
       dataset: the dataset to train on, or the name of one if the options name none.
       keep_all: keep the checkpoint of every epoch.
       how_to_resume: returns the code that resumes a run in a folder, to print after Ctrl-C; None
-        for this process's command line.
+        for the command.
       command: the words of a command that trains the run, which config.json keeps; None for this
         process's command line.
 
@@ -102,13 +102,14 @@ def start(
     folder = shared.resume or new_folder(experiment, shared.out)
     checkpoints = folder / "checkpoints"
     if how_to_resume is None:
-        how_to_resume = partial(_resuming_command, shared=shared, own=examples.own)
+        program, _ = split_command(command_line(sys.argv) if command is None else list(command))
+        how_to_resume = partial(_resuming_command, program, shared=shared, own=examples.own)
     with (
         _remove_if_empty(folder, wanted=not existed),
         _lock(folder),
         clean_up_on_error(folder, shared, how_to_resume),
         checkpoint.open_checkpoints(checkpoints, keep_all=keep_all) as checkpointer,
-        open_trackers(folder, experiment, options, examples) as trackers,
+        open_trackers(folder, experiment, options, examples, command) as trackers,
     ):
         yield Run(experiment, folder, options, examples, checkpointer, trackers, mesh, command)
     print(_describe_end(folder, shared.epochs, how_to_resume), flush=True)
@@ -133,12 +134,13 @@ def _describe_end(folder: Path, epochs: int, how_to_resume: Callable[[Path], str
     )
 
 
-def _resuming_command(folder: Path, shared: RunOptions, *, own: bool) -> str:
-    """Returns the command that continues a run, which this process's command has started.
+def _resuming_command(
+    program: Sequence[str], folder: Path, shared: RunOptions, *, own: bool
+) -> str:
+    """Returns the command that continues a run, which a program has started.
 
     It names the data again if they are the user's `own`, or prepared in a folder of the user's.
     """
-    program, _ = split_command(command_line(sys.argv))
     place = shared.data_dir and ["--data-dir", shared.data_dir.as_posix()]
     if own and shared.dataset:
         place = ["--dataset", shared.dataset]

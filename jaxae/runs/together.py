@@ -1,6 +1,6 @@
 """Training of several runs side by side in one compiled program, as if they were replicas."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from jaxae import train
 from jaxae.errors import UserError
 from jaxae.runs import progress
 from jaxae.runs.folder import Run
-from jaxae.runs.interrupts import keep_interrupts
+from jaxae.runs.interrupts import defer_interrupts, keep_interrupts
 from jaxae.runs.position import save_on_interrupt
 from jaxae.runs.recipes import Epoch, Recipe
 from jaxae.runs.recording import Recorder, Trainee, make_recorder, record_chunk
@@ -55,65 +55,73 @@ def train_together(pairs: Sequence[tuple[Run, Recipe]]) -> Iterator[Outcome]:
 
 
 def _train(trainees: dict[int, Trainee]) -> Iterator[Outcome]:
-    """Trains runs that have taken the same number of steps."""
-    recorders = {index: make_recorder(trainee) for index, trainee in trainees.items()}
-    states = {index: trainee.state for index, trainee in trainees.items()}
-    going = dict(recorders)
-    chunks = _fit(list(trainees.values()), states)
+    """Trains runs that have taken the same number of steps; the rest go on after one has ended."""
+    going = {number: make_recorder(trainee) for number, trainee in trainees.items()}
     with ExitStack() as stack:
-        for recorder in recorders.values():
+        for recorder in going.values():
             stack.enter_context(save_on_interrupt(recorder.trainee.run, recorder.position))
-        for chunk, seconds in progress.timed(chunks):
-            share = seconds / len(going)
-            for place, (index, recorder) in enumerate(recorders.items()):
-                own = _part(chunk, place, recorder.trainee.run.shared.replicas)
-                states[index] = own.state
-                if index not in going:
-                    continue
-                outcome = _record(recorder, own, share)
-                states[index] = recorder.position.state  # which has observed the loss
-                if isinstance(outcome, UserError) or (outcome is not None and outcome.last):
-                    del going[index]
-                    recorder.position.saved = True  # nothing is to be saved on an interrupt
-                if isinstance(outcome, Epoch) and outcome.last:
-                    verify(recorder)
-                if outcome is not None:
-                    yield Outcome(index, outcome)
-            if not going:
-                break
+        while going:
+            ended: set[int] = set()
+            chunks = _fit(list(going.values()))
+            for chunk, seconds in progress.timed(chunks):
+                # Interrupts wait until all are recorded, so that they find all at the same step.
+                with defer_interrupts():
+                    outcomes = list(_record_all(going, chunk, seconds / len(going)))
+                ended = {each.number for each in outcomes if _has_ended(each)}
+                for number in ended:
+                    going.pop(number).position.saved = True  # an interrupt has nothing to save
+                yield from outcomes
+                if ended:
+                    break
+            chunks.close()
 
 
-def _fit(trainees: Sequence[Trainee], states: Mapping[int, train.State]) -> Iterator[Progress]:
-    """Trains all runs; after each epoch, they go on from the states that are then in `states`."""
-    first, shared = trainees[0], trainees[0].run.shared
-    recipe = first.recipe
+def _has_ended(outcome: Outcome) -> bool:
+    """Returns whether an outcome is a run's last."""
+    return isinstance(outcome.epoch, UserError) or outcome.epoch.last
+
+
+def _fit(recorders: Sequence[Recorder]) -> Generator[Progress]:
+    """Trains all runs from their positions on; after each epoch, they go on from where they are."""
+    first = recorders[0].trainee
+    recipe, shared = first.recipe, first.run.shared
     numbers = {
-        name: np.repeat([each.recipe.numbers[name] for each in trainees], shared.replicas)
+        name: np.repeat([each.trainee.recipe.numbers[name] for each in recorders], shared.replicas)
         for name in recipe.numbers
     }
     stack = partial(_stacked, replicas=shared.replicas)
-    return train.fit(
-        stack([each.state for each in trainees]),
+    yield from train.fit(
+        stack([each.position.state for each in recorders]),
         first.examples,
         objective=recipe.objective,
         optimizer=recipe.optimizer,
         epochs=shared.epochs,
         batch_size=shared.batch_size,
-        totals=stack([each.totals for each in trainees]),
+        totals=stack([each.position.totals for each in recorders]),
         chunk_steps=recipe.chunk_steps,
         drop_remainder=shared.drop_remainder,
+        mesh=first.run.mesh,
         numbers=numbers,
-        revise=lambda _: stack(list(states.values())),
+        # They have observed the loss.
+        revise=lambda _: stack([each.position.state for each in recorders]),
     )
 
 
-def _record(recorder: Recorder, chunk: Progress, seconds: float) -> Epoch | UserError | None:
-    """Records a run's part of a chunk, as `record_chunk` does; returns an error instead."""
-    with keep_interrupts():
-        try:
-            return record_chunk(recorder, chunk, seconds)
-        except UserError as error:
-            return error
+def _record_all(
+    recorders: Mapping[int, Recorder], chunk: Progress, seconds: float
+) -> Iterator[Outcome]:
+    """Records each run's part of a chunk; yields the finished epochs, and errors."""
+    for place, (number, recorder) in enumerate(recorders.items()):
+        own = _part(chunk, place, recorder.trainee.run.shared.replicas)
+        with keep_interrupts():
+            try:
+                epoch = record_chunk(recorder, own, seconds)
+                if epoch is not None and epoch.last:
+                    verify(recorder)
+            except UserError as error:
+                epoch = error
+        if epoch is not None:
+            yield Outcome(number, epoch)
 
 
 def _stacked(trees: Sequence[Any], *, replicas: int) -> Any:

@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,11 @@ _ADVICE = {
 
 @contextlib.contextmanager
 def open_trackers(
-    folder: Path, experiment: str, options: Options, dataset: data.Dataset
+    folder: Path,
+    experiment: str,
+    options: Options,
+    dataset: data.Dataset,
+    command: Sequence[str] | None = None,
 ) -> Iterator[tuple[Tracker, ...]]:
     """Opens TensorBoard and the tracker that the options ask for, in the first process alone.
 
@@ -46,13 +50,12 @@ def open_trackers(
       UserError: the tracker is not installed, cannot start, or does not have the run to continue.
     """
     shared, opened = options.run, []
-    if is_first_process():
-        if shared.track != "none" and shared.load is None:
-            opened.append(_start(folder, experiment, options, dataset))
-        if shared.tensorboard:
-            opened.append(trackers.open_tensorboard(folder))
+    if is_first_process() and shared.track != "none" and shared.load is None:
+        opened.append(_start(folder, experiment, options, dataset, command))
     ending: Ending = "failed"
     try:
+        if is_first_process() and shared.tensorboard:
+            opened.append(trackers.open_tensorboard(folder))
         yield tuple(opened)
         ending = "finished" if (folder / records.SUMMARY_FILE).exists() else "interrupted"
     except KeyboardInterrupt:
@@ -64,7 +67,13 @@ def open_trackers(
             tracker.end(ending, summary)
 
 
-def _start(folder: Path, experiment: str, options: Options, dataset: data.Dataset) -> Tracker:
+def _start(
+    folder: Path,
+    experiment: str,
+    options: Options,
+    dataset: data.Dataset,
+    command: Sequence[str] | None,
+) -> Tracker:
     """Starts the tracker that the options name, and keeps the id of its run in the folder."""
     shared = options.run
     ids = _read_ids(folder) if shared.resume is not None else {}
@@ -73,7 +82,7 @@ def _start(folder: Path, experiment: str, options: Options, dataset: data.Datase
         "experiment": experiment,
         "dataset": records.describe_dataset(dataset),
         "options": records.describe_options(options, dataset),
-        **environment.describe_environment(dataset),
+        **environment.describe_environment(dataset, command),
     }
     identity = Identity(
         continued or uuid.uuid4().hex,

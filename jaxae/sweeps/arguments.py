@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from jaxae import cli
 from jaxae.commands import train
 from jaxae.errors import UserError
+
+_LONGEST = 120  # characters of a folder's name before a digest
 
 _Kind = Literal["switch", "list", "one"]
 
@@ -22,7 +25,7 @@ _NOT_SWEPT = {
     ),
     **dict.fromkeys(
         ("coordinator", "processes", "process", "devices"),
-        "each run of a sweep uses one device; leave it out",
+        "a sweep is one process and uses all its devices; leave it out",
     ),
     "debug": "start the run in question with jaxae train --resume RUN --debug",
 }
@@ -161,4 +164,7 @@ def _name_of(words: Sequence[str]) -> str:
     name = ""
     for word, part in zip(words, parts, strict=True):
         name += f"{'_' if word.startswith('--') else '-'}{part}"
-    return name.strip("_-") or "run"
+    name = name.strip("_-") or "run"
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxae import cli
+from jaxae import checkpoint, cli
 from jaxae.commands import train
 from jaxae.errors import UserError
-from jaxae.runs import CONFIG_FILE, read_summary
+from jaxae.runs import CONFIG_FILE, describe_stop, read_config, read_records, read_summary
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,30 @@ class Cell:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has trained for as many epochs as the options say, or stopped early."""
-        if not (self.folder / "summary.json").exists():
+        """Whether it has trained for as many epochs as the options say, or stopped early.
+
+        Its last checkpoint and its last picture must be there, too, which are written last.
+        """
+        if not all((self.folder / name).exists() for name in (CONFIG_FILE, "summary.json")):
             return False
-        early = bool(read_summary(self.folder).get("stopped_early"))
-        return early or self.trained_epochs >= self.options.run.epochs
+        patience, lines = self.options.run.patience, read_records(self.folder)
+        trained = self.trained_epochs >= self.options.run.epochs
+        if not trained and describe_stop(lines, patience) is None:
+            return False
+        config = read_config(self.folder)
+        has_images = len(config.dataset.image_shape) == 3
+        saved = checkpoint.steps(self.folder / "checkpoints")
+        return (
+            bool(saved)
+            and saved[-1] >= self.trained_epochs * config.steps_per_epoch
+            and (not has_images or (self.folder / "pictures" / "samples.png").exists())
+        )
 
     @property
     def trained_epochs(self) -> int:
-        """The number of epochs that it had trained when it ended; it must have."""
+        """The number of epochs that it had trained when it ended, or 0 if it has not."""
+        if not (self.folder / "summary.json").exists():
+            return 0
         return read_summary(self.folder)["epoch"]
 
 
@@ -59,9 +74,11 @@ def _read(words: tuple[str, ...], folder: Path) -> Cell:
     try:
         options = cli.parse(train.Options, [*words, *_place(folder)], program="jaxae sweep")
     except UserError as error:
-        raise UserError(f"{folder}: {error}") from None
+        started = (folder / CONFIG_FILE).exists()
+        advice = "; or remove that folder to train the run anew" if started else ""
+        raise UserError(f"{folder.name}: {error}{advice}") from None
     cell = Cell(folder, words, options)
-    if cell.is_finished and cell.trained_epochs > options.run.epochs:
+    if cell.trained_epochs > options.run.epochs:
         raise UserError(
             f"{folder} has trained for {cell.trained_epochs} epochs, more than the "
             f"{options.run.epochs} of --epochs: give that number, or another folder for the runs"

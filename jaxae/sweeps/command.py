@@ -99,17 +99,14 @@ def train(words: Mapping[str, Sequence[str]], out: Path, *, most: int | None = N
 def _list(cells: Sequence[Cell], most: int | None) -> None:
     """Prints the cells that are left, with their parameters and an estimate of the time."""
     waiting = [cell for cell in cells if not cell.is_finished]
-    load, lines, seconds = one_dataset_at_a_time(), {}, 0.0
+    load, found = one_dataset_at_a_time(), dict[str, Estimate]()
     for group in group_cells(waiting, most):
         try:
-            found: Estimate | UserError = estimate(group, load(group[0].options))
-        except UserError as error:
-            found = error
-        for cell in group:
-            lines[cell.name] = _describe(cell, found)
-        seconds += 0.0 if isinstance(found, UserError) else found.seconds * len(group)
-    done = {cell.name: [cell.name, "", "", "done"] for cell in cells if cell.is_finished}
-    rows = [{**done, **lines}[cell.name] for cell in cells]
+            found |= estimate(group, load(group[0].options), most)
+        except UserError as error:  # of the dataset
+            found |= dict.fromkeys((cell.name for cell in group), Estimate(error=str(error)))
+    rows = [_describe(cell, found.get(cell.name)) for cell in cells]
+    seconds = sum(each.seconds for each in found.values())
     print(aligned([["run", "parameters", "epochs", "training"], *rows], left=1))
     print(
         f"\n{len(cells)} runs, {len(waiting)} of them to train: about {describe_time(seconds)} of "
@@ -117,12 +114,14 @@ def _list(cells: Sequence[Cell], most: int | None) -> None:
     )
 
 
-def _describe(cell: Cell, found: Estimate | UserError) -> list[str]:
-    """Returns the cells of a row about a run that is left to train."""
-    shared = cell.options.run
-    if isinstance(found, UserError):
-        return [cell.name, "", str(shared.epochs), f"fails: {found}"]
-    return [cell.name, f"{found.parameters:,}", str(shared.epochs), describe_time(found.seconds)]
+def _describe(cell: Cell, found: Estimate | None) -> list[str]:
+    """Returns the row of a cell; without an estimate, of one that is finished."""
+    if found is None:
+        return [cell.name, "", "", "done"]
+    epochs = str(cell.options.run.epochs)
+    if found.error is not None:
+        return [cell.name, "", epochs, f"fails: {found.error}"]
+    return [cell.name, f"{found.parameters:,}", epochs, describe_time(found.seconds)]
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -131,7 +130,7 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     swept: list[str] = []
     here = swept
     for word in words:
-        if word.startswith("-"):
+        if word.startswith("--") or word == "-h":
             name = word.partition("=")[0].replace("_", "-")
             here = own if name in _OWN else swept
         here.append(word)

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from jaxae.runs import format_figure
 from jaxae.sweeps.cells import Cell
 from jaxae.sweeps.training import Report, Result
 
 _MOST_ROWS = 20  # of the table on a terminal
+_LINES_AROUND = 6  # of the table's head, borders and caption
 _ORDER = ("training", "failed", "done", "waiting")  # of the states, where not all have a row
 
 
@@ -39,7 +41,9 @@ def show_progress(cells: Sequence[Cell]) -> Iterator[Report]:
         def redraw(cell: Cell, result: Result) -> None:
             results[cell.name] = result
             passed = time.monotonic() - started
-            live.update(make_table(cells, results, passed, done_before), refresh=True)
+            rows = max(1, console.height - _LINES_AROUND)
+            table = make_table(cells, results, passed, done_before, most=min(rows, _MOST_ROWS))
+            live.update(table, refresh=True)
 
         yield redraw
 
@@ -52,23 +56,30 @@ def _line(cell: Cell, results: Mapping[str, Result]) -> str:
 
 
 def make_table(
-    cells: Sequence[Cell], results: Mapping[str, Result], passed: float, done_before: int
+    cells: Sequence[Cell],
+    results: Mapping[str, Result],
+    passed: float,
+    done_before: int,
+    *,
+    most: int = _MOST_ROWS,
 ) -> Table:
     """Returns the table of the cells, or of those that matter most, so many seconds after start."""
     left = _describe_time_left(results, passed, done_before)
     table = Table(caption=f"{_ended(results)} of {len(cells)} runs have ended{left}")
     for column in ("run", "state", "epoch", "test loss"):
-        table.add_column(column, justify="left" if column in ("run", "state") else "right")
+        justify = "left" if column in ("run", "state") else "right"
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis")
     shown = list(cells)
-    if len(cells) > _MOST_ROWS:
+    if len(cells) > most:
         ranked = sorted(cells, key=lambda cell: _ORDER.index(results[cell.name].state))
-        chosen = {cell.name for cell in ranked[:_MOST_ROWS]}
+        chosen = {cell.name for cell in ranked[:most]}
         shown = [cell for cell in cells if cell.name in chosen]
     for cell in shown:
         result = results[cell.name]
         epochs = f"{result.epoch}/{cell.options.run.epochs}" if result.figures else ""
         last = result.error or _loss(result)
-        table.add_row(cell.name, result.state, epochs, last)
+        # As Text, because a name or an error may look like markup.
+        table.add_row(*map(Text, (cell.name, result.state, epochs, last)))
     return table
 
 
@@ -86,11 +97,11 @@ def _loss(result: Result) -> str:
 
 def _describe_time_left(results: Mapping[str, Result], passed: float, done_before: int) -> str:
     """Says how long the rest takes if cells take as long as those so far; empty if none ended."""
-    ended = _ended(results) - done_before
+    done = sum(result.state == "done" for result in results.values()) - done_before
     waiting = len(results) - _ended(results)
-    if ended < 1 or not waiting:
+    if done < 1 or not waiting:
         return ""
-    return f", {describe_time(passed / ended * waiting)} are left"
+    return f", {describe_time(passed / done * waiting)} are left"
 
 
 def describe_time(seconds: float) -> str:

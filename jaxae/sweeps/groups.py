@@ -1,5 +1,6 @@
 """Groups of cells that one compiled program trains side by side."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,7 +46,7 @@ def group_cells(cells: Sequence[Cell], most: int | None = None) -> list[list[Cel
 def cells_at_once(replicas: int) -> int:
     """Returns the number of cells that suits a device: on a CPU, so many that no core is idle.
 
-    On other devices it is not limited here, but by `cells_in_memory`; several devices share each
+    On other devices it is not limited here, but by `split_by_memory`; several devices share each
     batch of a single cell.
     """
     if jax.device_count() > 1:
@@ -54,6 +55,19 @@ def cells_at_once(replicas: int) -> int:
         cores = devices.cores()
         return cores // math.gcd(cores, replicas) if replicas < cores else 1
     return 2**31 - 1
+
+
+def split_by_memory(
+    group: Sequence[Cell], dataset: data.Dataset, most: int | None
+) -> list[Sequence[Cell]]:
+    """Returns a group in parts that fit in a device's memory, unless `most` sets their size."""
+    if most is not None or jax.default_backend() == "cpu" or len(group) == 1:
+        return [group]
+    for cell in group:
+        with contextlib.suppress(UserError):  # of a setting that the others need not have
+            size = cells_in_memory(bytes_of_cell(cell, dataset), devices.memory())
+            return [group[start : start + size] for start in range(0, len(group), size)]
+    return [group]
 
 
 def cells_in_memory(bytes_of_cell: int, memory: int | None) -> int:

@@ -1,6 +1,7 @@
 """Training of cells: group after group, each cell in its own folder."""
 
 import contextlib
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -8,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-
-from jaxae import data, devices, runs
+from jaxae import data, runs
 from jaxae.commands import train
 from jaxae.errors import UserError
 from jaxae.runs import Recipe, Run
 from jaxae.sweeps.cells import Cell, as_it_is_now
-from jaxae.sweeps.groups import bytes_of_cell, cells_in_memory, group_cells
+from jaxae.sweeps.groups import group_cells, split_by_memory
 
 State = Literal["waiting", "training", "done", "failed"]
 
@@ -53,8 +52,7 @@ def train_cells(
     waiting = []
     for cell in cells:
         if cell.is_finished:
-            figures = runs.read_summary(cell.folder)
-            report(cell, Result("done", figures["epoch"], figures))
+            report(cell, _finished(cell))
         else:
             waiting.append(cell)
             report(cell, Result("waiting"))
@@ -64,6 +62,7 @@ def train_cells(
         with _output_in(log):
             for cell, error in _train_group(group, load, report, most):
                 errors[cell.name] = error
+                print(f"{cell.folder}: {error}", file=sys.stderr)
                 report(cell, Result("failed", error=error))
     return errors
 
@@ -77,23 +76,40 @@ def _train_group(
     """Trains cells that one program can train; yields those that failed, with the error."""
     try:
         dataset = load(group[0].options)
-        size = len(group)
-        if most is None and jax.default_backend() != "cpu" and size > 1:
-            size = cells_in_memory(bytes_of_cell(group[0], dataset), devices.memory())
-    except UserError as error:
-        yield from ((cell, str(error)) for cell in group)
-        return
-    for start in range(0, len(group), size):
-        part = group[start : start + size]
+        parts = split_by_memory(group, dataset, most)
+    except Exception as error:  # a lack of memory, too
+        parts, dataset = [[cell] for cell in group], None
+        if len(group) == 1 or isinstance(error, UserError):
+            yield from ((cell, _describe(error)) for cell in group)
+            return
+    for part in parts:
+        failed = None
         try:
-            yield from _train_side_by_side(part, dataset, report)
+            yield from _train_side_by_side(part, dataset or load(part[0].options), report)
         except Exception as error:  # such as a lack of memory, which one cell alone may not have
             traceback.print_exc()
-            for cell in part:
-                if len(part) == 1:
-                    yield cell, f"{type(error).__name__}: {' '.join(str(error).split())}"
-                elif not cell.is_finished:
-                    yield from _train_group([as_it_is_now(cell)], load, report, most)
+            failed = _describe(error)
+        if failed is None:
+            continue
+        for cell in part:  # the error is gone by now, with the arrays that its frames held
+            if len(part) == 1:
+                yield cell, failed
+            elif cell.is_finished:
+                report(cell, _finished(cell))
+            else:
+                yield from _train_group([as_it_is_now(cell)], load, report, most)
+
+
+def _describe(error: Exception) -> str:
+    """Returns an error as one line, with its type unless it is the user's."""
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{' '.join(str(error).split())}"
+
+
+def _finished(cell: Cell) -> Result:
+    """Returns the result of a cell that has been trained before."""
+    figures = runs.read_summary(cell.folder)
+    return Result("done", figures["epoch"], figures)
 
 
 def _train_side_by_side(
@@ -103,14 +119,16 @@ def _train_side_by_side(
     with ExitStack() as everything:
         opened: list[tuple[Cell, Run, Recipe]] = []
         closers: list[ExitStack] = []
-        for cell in group:
+        for cell in map(as_it_is_now, group):
+            if cell.is_finished:  # by another process, since this one began
+                report(cell, _finished(cell))
+                continue
             closer = everything.enter_context(ExitStack())
             try:
                 pair = closer.enter_context(
                     train.open_member(
                         cell.options,
                         dataset=dataset,
-                        how_to_resume=_how_to_resume,
                         command=cell.command,
                     )
                 )
@@ -132,11 +150,6 @@ def _train_side_by_side(
                 closers[outcome.number].close()
             state = "done" if epoch.last else "training"
             report(cell, Result(state, epoch.number, epoch.record))
-
-
-def _how_to_resume(folder: Path) -> str:
-    """Returns the command that continues the run of a cell by itself."""
-    return f"jaxae train --resume {folder.as_posix()}"
 
 
 def _close_after(error: UserError, closer: ExitStack) -> None:

@@ -60,6 +60,12 @@ def test_names_of_folders_are_distinct_and_have_no_separators() -> None:
     assert names == ["dataset-data-cats.npz", "dataset-data-cats.npz_2", "dataset-x"]
 
 
+def test_long_names_are_cut_and_stay_distinct() -> None:
+    names = list(cells(f"--dataset {'a' * 150}x {'a' * 150}y"))
+    assert len(set(names)) == 2
+    assert all(len(name) < 150 for name in names)
+
+
 @pytest.mark.parametrize(
     ("line", "together", "said"),
     [
@@ -71,7 +77,7 @@ def test_names_of_folders_are_distinct_and_have_no_separators() -> None:
         ("--stream yes", (), "--stream yes: leave the value out"),
         ("--no-latent", (), "--no-latent is no option of jaxae train"),
         ("--resume run", (), "--resume is not for sweeps: the same command continues a sweep"),
-        ("--devices 2", (), "each run of a sweep uses one device"),
+        ("--devices 2", (), "a sweep is one process and uses all its devices"),
         ("--latent 2 8 --seed 1 2 3", ("latent seed",), "--latent has 2, --seed has 3 values"),
         ("--latent 2 8", ("latent seed",), "--seed has no values"),
         ("--latent 2 8", ("latent",), "that is one option"),

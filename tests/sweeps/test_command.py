@@ -78,6 +78,7 @@ def test_failed_runs_are_named_at_the_end(capsys: pytest.CaptureFixture[str]) ->
     ("line", "said"),
     [
         ("--out out --side-by-side 0", "--side-by-side 0: give 1 or more"),
+        ("--out out --side-by-side -1", "--side-by-side -1: give 1 or more"),
         ("--out tiny.npz", "--out tiny.npz is a file: give a folder"),
         ("--out out --latent 2 8 --zip latent", "--zip latent: that is one option"),
         ("--out out --learning-rate -1 2", "--learning-rate -1.0: give a positive number"),
@@ -107,7 +108,28 @@ def test_the_table_has_room_for_what_matters() -> None:
     assert re.search(r"seed-28.*failed.*no room", drawn)
     assert re.search(r"seed-3 .*done.*20/20.*2\.00 ± 0\.50", drawn)
     assert len(re.findall(r"seed-\d+", drawn)) == 20
-    assert "2 of 30 runs have ended, 3 min are left" in drawn  # 5 s for each of 28
+    assert "2 of 30 runs have ended, 5 min are left" in drawn  # 10 s for each of 28
+
+
+def test_a_name_or_an_error_is_no_markup() -> None:
+    cells = read_cells({"[red]": ["--seed", "1"]}, Path("out"))
+    results = {"[red]": Result("failed", error="no dataset data[/x] [batch, 784]")}
+    console = Console(file=io.StringIO(), width=120)
+    console.print(make_table(cells, results, passed=1.0, done_before=0))
+    drawn = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "no dataset data[/x] [batch, 784]" in drawn
+    assert "[red]" in drawn
+
+
+@pytest.mark.slow
+def test_a_cell_that_fails_is_listed_as_such_and_the_others_are_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = "--objective info-vae --strength 0.2 100 --hidden 4 --side-by-side 2 --out out"
+    assert start(f"{line} --dry-run") == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"^strength-0\.2 +2 +fails: alpha = 0\.5", listed, re.MULTILINE)
+    assert re.search(r"^strength-100 +[\d,]+ +2 +\d+ s", listed, re.MULTILINE)
 
 
 def test_other_outputs_get_a_line_for_each_end(capsys: pytest.CaptureFixture[str]) -> None:

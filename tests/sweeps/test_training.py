@@ -132,6 +132,8 @@ def test_a_cell_that_diverges_ends_alone() -> None:
         assert [line["epoch"] for line in lines] == [1, 2, 3]
         assert np.isfinite([line["train_loss"] for line in lines]).all()
         assert not any(line["train_skipped_steps"] for line in lines)
+    log = Path("out/log.txt").read_text(encoding="utf-8")
+    assert all(f"out/{name}: {error}" in log for name, error in errors.items())
 
 
 def test_an_error_in_a_group_is_tried_in_each_cell_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +184,44 @@ def test_cells_stop_early_on_their_own() -> None:
     assert summaries["learning-rate-1e-3"]["epoch"] == 3
     assert summaries["learning-rate-3.0"]["stopped_early"]
     assert sweep(line, most=100) == {}  # nothing is left to train
+
+
+def test_a_cell_that_was_killed_before_its_last_picture_gets_it() -> None:
+    assert sweep("--seed 0 1") == {}
+    picture = Path("out/seed-1/pictures/samples.png")
+    picture.unlink()
+    records = Path("out/seed-1/metrics.jsonl").read_bytes()
+    states: list[tuple[str, str]] = []
+    assert sweep("--seed 0 1", lambda cell, result: states.append((cell.name, result.state))) == {}
+    assert picture.exists()
+    assert Path("out/seed-1/metrics.jsonl").read_bytes() == records
+    assert [state for name, state in states if name == "seed-0"] == ["done"]
+
+
+def test_a_cell_that_another_process_has_finished_is_done() -> None:
+    states: list[tuple[str, str]] = []
+
+    def finish_the_other(cell: Cell, result: Result) -> None:
+        states.append((cell.name, result.state))
+        if (cell.name, result.state) == ("latent-2", "training") and not Path(
+            "out/latent-3"
+        ).exists():
+            train.main(cli.parse(train.Options, f"{TINY} --latent 3 --out out/latent-3".split()))
+
+    assert sweep("--latent 2 3", finish_the_other) == {}
+    assert [state for name, state in states if name == "latent-3"] == ["waiting", "done"]
+
+
+def test_an_interrupt_finds_all_cells_of_a_group_at_the_same_step() -> None:
+    def interrupt(cell: Cell, result: Result) -> None:
+        if result.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep("--seed 0 1 2", interrupt, most=3)
+    assert [len(read_records(Path(f"out/seed-{seed}"))) for seed in range(3)] == [1, 1, 1]
+    assert sweep("--seed 0 1 2", most=3) == {}
+    close(untimed("out/seed-2"), alone("--seed 2"))
 
 
 def test_another_option_is_refused_for_a_cell_that_has_started() -> None:
