@@ -151,6 +151,7 @@ def test_a_table_has_the_figures_of_the_runs_and_of_their_evaluations(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["published.py", "rae", "--page", "page.md"])
     monkeypatch.setattr(published.jobs, "run", lambda words: pytest.fail("evaluates"))
+    monkeypatch.setattr(published.sweeps, "train", lambda words, out: None)  # written below
     asked = options("rae", dataset=("some/set",), page=Path("page.md"))
     for number, job in enumerate(published_tables.jobs_of("rae", "some/set")):
         prior = "normal" if job.label in ("vae", "wae") else "mixture"
