@@ -60,7 +60,7 @@ def test_each_command_gets_the_arguments_after_its_name(
 
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("trian", "did you mean train?"), ("serve", "--help says"), ("--epochs", "--help says")],
+    [("trian", "did you mean train?"), ("quit", "--help says"), ("--epochs", "--help says")],
 )
 def test_an_unknown_command_gives_one_line_that_lists_the_commands(
     word: str, hint: str, capsys: pytest.CaptureFixture[str]
