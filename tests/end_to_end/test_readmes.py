@@ -117,7 +117,7 @@ def test_every_option_in_a_table_exists():
 def flags(options: Any) -> Iterator[str]:
     """Yields the flags of a command's options, as tyro derives them from nested dataclasses."""
     for field in fields(options):
-        value, name = getattr(options, field.name), field.name.replace("_", "-")
+        value, name = getattr(options, field.name), cli.flag_of(field.name)
         if is_dataclass(value):
             yield from flags(value)
         elif value is True:
