@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from jaxae.checkpoint.checksums import named_leaves
-from jaxae.checkpoint.folder import check_path, has_set_aside, steps
+from jaxae.checkpoint.folder import EXPORT, check_not_export, check_path, has_set_aside, steps
 from jaxae.checkpoint.reading import AVERAGED
 from jaxae.checkpoint.restoring import best_step, latest_step, load_variables, restore
 from jaxae.checkpoint.saving import (
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AVERAGED",
+    "EXPORT",
     "Checkpointer",
     "best_step",
+    "check_not_export",
     "check_path",
     "delete_after",
     "has_set_aside",

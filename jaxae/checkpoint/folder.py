@@ -28,6 +28,10 @@ _REMOTE = re.compile("/(gs|s3):/")
 """Text that Orbax takes for a cloud address, anywhere in a path."""
 
 
+EXPORT = "export.json"
+"""The file in the folder of an export, which has a run's network without its checkpoints."""
+
+
 UNREADABLE = "\\"
 """The character that TensorStore reads as the start of an escape."""
 
@@ -115,11 +119,19 @@ def has_set_aside(folder: Path) -> bool:
     return any(folder.glob(f"*.{SET_ASIDE}*"))
 
 
+def check_not_export(folder: Path) -> None:
+    """Raises `UserError` if a folder that should be a run is an export."""
+    if (folder / EXPORT).is_file():
+        raise UserError(f"{folder} is an export: give the run that it was made from")
+
+
 def steps(folder: Path) -> list[int]:
     """Returns the steps that have a checkpoint in a folder, ascending; none without a folder.
 
-    A folder that is named like a step and holds no checkpoint does not count.
+    A folder that is named like a step and holds no checkpoint does not count. Raises `UserError` if
+    the folder would be in an export.
     """
+    check_not_export(folder.parent)
     folders = _step_folders(folder)
     return sorted(int(path.name) for path in folders if METADATA in _names_in(path))
 

@@ -1,13 +1,12 @@
 """Exports: trained runs as folders to share, in formats that load with or without jaxae."""
 
 from jaxae.exports.command import Options, export_run, start
-from jaxae.exports.contents import FORMATS, Contents, Format, is_export
-from jaxae.exports.hub import PREFIX, fetch
+from jaxae.exports.contents import Contents, Format, is_export
+from jaxae.exports.hub import PREFIX, fetch, is_name
 from jaxae.exports.reading import read_export
 from jaxae.exports.signature import Input
 
 __all__ = [
-    "FORMATS",
     "PREFIX",
     "Contents",
     "Format",
@@ -16,6 +15,7 @@ __all__ = [
     "export_run",
     "fetch",
     "is_export",
+    "is_name",
     "read_export",
     "start",
 ]

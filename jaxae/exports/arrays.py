@@ -37,7 +37,7 @@ def write(folder: Path, name: Format, variables: Variables, metadata: Mapping[st
                 "safetensors"
             )
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **named)
+        np.savez(file, **named)  # pyright: ignore[reportArgumentType]
 
 
 def read(folder: Path, name: Format) -> Variables:

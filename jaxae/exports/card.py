@@ -16,8 +16,9 @@ from jaxae.exports.signature import Signature, describe_batch, describe_images
 from jaxae.models import count_parameters
 from jaxae.network import Trained
 
-_PICTURES = ("samples", "samples_*", "interpolations", "traversal", "codes", "curves")
-_MOST_PICTURES = 5
+_PICTURES = (("samples", "samples_*"), ("traversal",), ("curves",), ("interpolations",))
+"""Names of pictures after that of reconstructions; of several alike the first is taken."""
+
 _UNSHOWN = ("_std", "_replicas", "_steps", "images_per_second", "seconds")  # ends of figures' names
 
 
@@ -87,12 +88,17 @@ def _summary(subject: Subject) -> str:
         f"after {contents.epoch:.4g} of {subject.config.options.run.epochs} epochs",
     ]
     if contents.replicas > 1:
-        parts.append(f"replica {contents.replica} of {contents.replicas}, counted from 0")
+        parts.append(_describe_replica(contents))
     return "; ".join(parts).replace("  ", " ") + "."
 
 
+def _describe_replica(contents: Contents) -> str:
+    """Says which replica of several is exported."""
+    return f"replica {contents.replica} of {contents.replicas}, counted from 0"
+
+
 def _usage(subject: Subject, name: str | None) -> str:
-    """Returns how to load the export, in five lines of Python."""
+    """Returns how to install what the export needs, and how to load it in a few lines of Python."""
     signature, chosen = subject.signature, subject.contents.format
     classes = signature.classes
     labeled = classes is not None
@@ -115,7 +121,15 @@ def _usage(subject: Subject, name: str | None) -> str:
         _NOTES[chosen],
         "`FOLDER` is the folder of this file." if "FOLDER" in code else "",
     ]
-    return f"```python\n{code}```\n\n{' '.join(filter(None, notes))}"
+    return f"{_INSTALLED[chosen]}\n\n```python\n{code}```\n\n{' '.join(filter(None, notes))}"
+
+
+_INSTALLED: dict[Format, str] = {
+    "safetensors": "In a clone of jaxae, run `pip install -e '.[export]'`.",
+    "npz": "In a clone of jaxae, run `pip install -e .`.",
+    "stablehlo": "Run `pip install jax flatbuffers`.",
+    "onnx": "Run `pip install onnxruntime`.",
+}
 
 
 _LINES: dict[Format, str] = {
@@ -155,9 +169,10 @@ _NOTES: dict[Format, str] = {
     "npz": "`run.reconstruct` and `run.sample` are there, too. `np.load` reads the arrays of "
     "`variables.npz`, which have the names of Flax's variables; `config.json` describes the "
     "network.",
-    "stablehlo": "`encoder.stablehlo` and `decoder.stablehlo` are called alike. They need JAX and "
-    "flatbuffers, but not jaxae, and run on CPUs, NVIDIA GPUs and TPUs.",
-    "onnx": "`encoder.onnx` takes the same input; `decoder.onnx` takes `codes`.",
+    "stablehlo": "`encoder.stablehlo` takes the same input; `decoder.stablehlo` takes codes in "
+    "place of it. They need JAX and flatbuffers, but not jaxae, and run on CPUs, NVIDIA GPUs and "
+    "TPUs.",
+    "onnx": "`encoder.onnx` takes the same input; `decoder.onnx` takes `codes` in place of it.",
 }
 
 
@@ -180,18 +195,16 @@ def _describe_data(config: runs.Config) -> str:
 
 def _figures(subject: Subject) -> str:
     """Returns what the run recorded at the exported epoch, and what was evaluated there."""
-    recorded = _recorded(subject)
-    rows = _rows(recorded, "metrics.jsonl")
+    rows = _rows(_recorded(subject), "training", subject)
     if (subject.run / "evaluation.json").exists():
         evaluation = runs.read_evaluation(subject.run)
         if evaluation.step == subject.contents.step:
-            rows += _rows(evaluation.figures, "evaluation.json")
+            rows += _rows(evaluation.figures, "evaluation", subject)
     if not rows:
         return "The run has recorded none for this epoch."
-    over = ""
-    if subject.contents.replicas > 1:
-        over = f"\n\nMeans ± standard deviations are over {subject.contents.replicas} replicas."
-    return pages.markdown_table(["figure", "value", "measured in"], rows) + over
+    table = pages.markdown_table(["figure", "value", "measured in"], rows)
+    several = subject.contents.replicas > 1
+    return f"Of {_describe_replica(subject.contents)}:\n\n{table}" if several else table
 
 
 def _recorded(subject: Subject) -> dict[str, Any]:
@@ -200,13 +213,31 @@ def _recorded(subject: Subject) -> dict[str, Any]:
     return next((line for line in lines if line["epoch"] == subject.contents.epoch), {})
 
 
-def _rows(figures: dict[str, Any], source: str) -> list[list[str]]:
-    """Returns a row for each finite figure."""
+def _rows(figures: dict[str, Any], source: str, subject: Subject) -> list[list[str]]:
+    """Returns a row for each finite figure, of several replicas for that of the exported one."""
+    own = _of_replica(figures, subject.contents.replica)
     return [
-        [name.replace("_", " "), runs.format_figure(figures, name), source]
-        for name, value in figures.items()
+        [_label(name, subject.config.loss_unit), runs.format_figure(own, name), source]
+        for name, value in own.items()
         if isinstance(value, float) and math.isfinite(value) and not name.endswith(_UNSHOWN)
     ]
+
+
+def _label(name: str, loss_unit: str) -> str:
+    """Returns a figure's name in words, that of a loss with its unit if it is known."""
+    words = name.replace("_", " ")
+    return f"{words}, {loss_unit}" if loss_unit and name.endswith("_loss") else words
+
+
+def _of_replica(figures: dict[str, Any], replica: int) -> dict[str, Any]:
+    """Returns figures in which a replica's own numbers replace means and standard deviations."""
+    own = dict(figures)
+    for name in figures:
+        numbers = figures.get(f"{name}_replicas")
+        if numbers is not None:
+            own[name] = numbers[replica] if replica < len(numbers) else math.nan
+            own.pop(f"{name}_std", None)
+    return own
 
 
 def _training(subject: Subject) -> str:
@@ -216,20 +247,14 @@ def _training(subject: Subject) -> str:
     lines = [f"    {runs.portable(config.command)}", ""]
     if config.git_commit is not None:
         lines.append(f"Commit of jaxae: `{config.git_commit}`.")
-    return "\n".join([*lines, f"Device: {config.device}. Versions: {packages}."])
+    device = " ".join(dict.fromkeys(config.device.split()))  # whose kind may be its platform
+    return "\n".join([*lines, f"Device: {device}. Versions: {packages}."])
 
 
 def _copy_pictures(subject: Subject, folder: Path) -> list[tuple[Path, str]]:
     """Copies a few small pictures of the run; returns their copies and captions."""
-    drawn = runs.pictures_by_epoch(subject.run)
-    latest = [path for epoch, path in drawn.items() if epoch <= subject.contents.epoch][-1:]
-    found = [
-        path
-        for name in _PICTURES
-        for path in sorted((subject.run / "pictures").glob(f"{name}.png"))
-    ]
     copied = []
-    for path in [*latest, *found][:_MOST_PICTURES]:
+    for path in _choose_pictures(subject):
         try:
             with Image.open(path) as image:
                 caption = " ".join(str(image.info.get("Description", path.stem)).split())
@@ -240,3 +265,19 @@ def _copy_pictures(subject: Subject, folder: Path) -> list[tuple[Path, str]]:
         plots.copy_small(path, copy)
         copied.append((copy, caption.replace("[", "(").replace("]", ")")))
     return copied
+
+
+def _choose_pictures(subject: Subject) -> list[Path]:
+    """Returns pictures of the run that show the exported replica.
+
+    Runs draw the images of replica 0 only, and of others there are the curves of all.
+    """
+    folder = subject.run / "pictures"
+    if subject.contents.replica > 0:
+        return [path for path in [folder / "curves.png"] if path.exists()]
+    drawn = runs.pictures_by_epoch(subject.run)
+    chosen = [path for epoch, path in drawn.items() if epoch <= subject.contents.epoch][-1:]
+    for alike in _PICTURES:
+        found = [path for name in alike for path in sorted(folder.glob(f"{name}.png"))]
+        chosen += found[:1]
+    return chosen

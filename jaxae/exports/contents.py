@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from jaxae import files, runs
+from jaxae import checkpoint, files, runs
 from jaxae.errors import UserError
 from jaxae.files import Count, Index, convert
 
-CONTENTS_FILE = "export.json"
+CONTENTS_FILE = checkpoint.EXPORT
 
 Format = Literal["safetensors", "npz", "stablehlo", "onnx"]
 
@@ -59,6 +59,15 @@ def read_contents(folder: Path) -> Contents:
         raise files.unfit(path, error, _ADVICE) from None
 
 
+def check_loads(contents: Contents, place: str | Path, guide: str | Path) -> None:
+    """Raises `UserError`, which names a place and its guide, if an export is a program."""
+    if contents.format not in ARRAY_FILES:
+        raise UserError(
+            f"{place} is an export as {contents.format}, a program that jaxae does not load: "
+            f"{guide} says how to use it; for jaxae.load export the run with --format safetensors"
+        )
+
+
 def verify(folder: Path, contents: Contents, names: Iterable[str]) -> None:
     """Raises `UserError` unless an export has these files as they were written."""
     for name in names:
@@ -85,13 +94,3 @@ def shared_config(config: runs.Config) -> dict[str, Any]:
     left_out = ("options", "resumed")
     rest = {name: value for name, value in values.items() if name not in left_out}
     return {**rest, "command": runs.portable(config.command), "options": options}
-
-
-def files_of(name: Format) -> list[str]:
-    """Returns the files of a format, without those that every export has."""
-    if name in ARRAY_FILES:
-        return [ARRAY_FILES[name]]
-    return [f"{function}.{name}" for function in FUNCTIONS]
-
-
-FORMATS: tuple[Format, ...] = get_args(Format)

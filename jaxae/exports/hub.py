@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxae.errors import UserError
-from jaxae.exports.contents import ARRAY_FILES, CONTENTS_FILE
+from jaxae.exports.contents import ARRAY_FILES, CONTENTS_FILE, check_loads, read_contents
 from jaxae.exports.extra import need
 from jaxae.runs import CONFIG_FILE
 
@@ -17,9 +17,14 @@ PREFIX = "hf:"
 _NEEDED = [CONTENTS_FILE, CONFIG_FILE, *ARRAY_FILES.values()]  # to load a network
 
 
+def is_name(name: str) -> bool:
+    """Returns whether a name can be that of a repository, OWNER/NAME."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None
+
+
 def check_name(name: str) -> str:
     """Returns the name of a repository; raises `UserError` unless it is OWNER/NAME."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
+    if not is_name(name):
         raise UserError(
             f"{name} cannot be a repository's name on the Hugging Face Hub: give OWNER/NAME, where "
             "OWNER is your user name or an organization"
@@ -37,8 +42,8 @@ def fetch(source: str) -> Path:
       The export's folder. Without a connection it is the one that was fetched last.
 
     Raises:
-      UserError: the package is missing, there is no such repository, it is no export, or it cannot
-        be reached.
+      UserError: the package is missing, there is no such repository, it is no export or one that
+        jaxae does not load, or it cannot be reached.
     """
     name = check_name(source.removeprefix(PREFIX))
     with _speaking(name, "fetched") as hub:
@@ -48,6 +53,8 @@ def fetch(source: str) -> Path:
             f"hf:{name} is no export of jaxae, because it has no {CONTENTS_FILE}: give a "
             "repository that `jaxae push` made"
         )
+    endpoint = need("huggingface_hub.constants", "the Hugging Face Hub").ENDPOINT
+    check_loads(read_contents(folder), f"{PREFIX}{name}", f"{endpoint}/{name}")
     return folder
 
 
@@ -105,10 +112,13 @@ def _explain(place: str, done: str, error: Exception) -> UserError:
             f"run {login}"
         )
     if not isinstance(cause, answer):
-        return UserError(
-            f"{place} cannot be {done} ({_reason(cause)}): connect to the network, and unset "
-            "HF_HUB_OFFLINE if it is set"
-        )
+        # These are bases of all errors of the HTTP client, which differs by the package's version.
+        client = [base for base in answer.__mro__[1:] if base.__module__ != "builtins"]
+        lost = (*client, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError)
+        advice = "correct that, and try again"
+        if isinstance(error, lost) or isinstance(cause, lost):
+            advice = "connect to the network, and unset HF_HUB_OFFLINE if it is set"
+        return UserError(f"{place} cannot be {done} ({_reason(cause)}): {advice}")
     status = cause.response.status_code
     if status in (401, 403):
         return UserError(

@@ -3,9 +3,9 @@
     jaxae push results/family/RUN OWNER/NAME --private
 
 A run is exported as safetensors first, with its model card; an export is uploaded as it is.
-`jaxae.load("hf:OWNER/NAME")` then loads the network anywhere. Creates the repository if it does not
-exist. The card has a few pictures that the run drew of its data. Takes seconds, and the time of the
-upload.
+`jaxae.load("hf:OWNER/NAME")` then loads the network anywhere, if the format is safetensors or npz;
+the card says how to use the others. Creates the repository if it does not exist. The card has
+a few pictures that the run drew of its data. Takes seconds, and the time of the upload.
 
 Log in with `hf auth login` first, or set HF_TOKEN.
 """

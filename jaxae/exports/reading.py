@@ -5,9 +5,8 @@ from pathlib import Path
 import flax.linen as nn
 
 from jaxae import runs
-from jaxae.errors import UserError
 from jaxae.exports import arrays
-from jaxae.exports.contents import ARRAY_FILES, Contents, read_contents, verify
+from jaxae.exports.contents import ARRAY_FILES, Contents, check_loads, read_contents, verify
 from jaxae.likelihoods import Likelihood
 from jaxae.network import Network, Trained
 
@@ -30,12 +29,7 @@ def read_export(
         not those of the network.
     """
     contents = read_contents(folder)
-    if contents.format not in ARRAY_FILES:
-        raise UserError(
-            f"{folder} is an export as {contents.format}, a program that jaxae does not load: "
-            f"{folder / 'README.md'} says how to use it; for jaxae.load export the run with "
-            "--format safetensors"
-        )
+    check_loads(contents, folder, folder / "README.md")
     verify(folder, contents, [runs.CONFIG_FILE, ARRAY_FILES[contents.format]])
     variables = arrays.read(folder, contents.format)
     return runs.with_variables(folder, variables, model=model, likelihood=likelihood), contents

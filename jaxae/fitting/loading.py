@@ -36,6 +36,7 @@ def load(
     """
     if isinstance(folder, str) and folder.startswith(exports.PREFIX):
         folder = exports.fetch(folder)
+    _check_not_repository(folder)
     folder = Path(folder)
     if exports.is_export(folder):
         _check_alone(folder, step, replica)
@@ -50,6 +51,15 @@ def load(
         step = checkpoint.best_step(checkpoints, checkpoint.steps(checkpoints))
     trained = runs.load(folder, step, replica=replica, model=model, likelihood=likelihood)
     return TrainedRun(trained, folder, step, replica=replica)
+
+
+def _check_not_repository(folder: str | Path) -> None:
+    """Raises `UserError` for a folder that does not exist and is named like a repository."""
+    if isinstance(folder, str) and exports.is_name(folder) and not Path(folder).exists():
+        raise UserError(
+            f"{folder} is not a run: it does not exist; give a run's folder, or for a repository "
+            f"on the Hub give {exports.PREFIX}{folder}"
+        )
 
 
 def _check_alone(folder: Path, step: object, replica: object) -> None:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxae import data, evaluate, explore, exports, priors, runs
+from jaxae import checkpoint, data, evaluate, explore, exports, priors, runs
 from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from jaxae.evaluate import Images
@@ -76,8 +76,10 @@ class TrainedRun:
     def history(self) -> dict[str, np.ndarray]:
         """The figures of metrics.jsonl by name, floats [E] for E epochs, or [E, R] of R replicas.
 
-        A figure that an epoch lacks is NaN.
+        A figure that an epoch lacks is NaN. Raises `UserError` for an export, which has no such
+        file.
         """
+        checkpoint.check_not_export(self.folder)
         lines = runs.read_records(self.folder)
         names = dict.fromkeys(
             name
@@ -172,8 +174,10 @@ class TrainedRun:
           out: the folder to write to; by default the run's.
 
         Raises:
-          UserError: an argument is out of its range, or the dataset is not found or another one.
+          UserError: an argument is out of its range, the dataset is not found or another one, or
+            this was loaded from an export.
         """
+        checkpoint.check_not_export(self.folder)
         options = evaluate.Options(
             self.folder,
             step=self.step,
@@ -202,13 +206,13 @@ class TrainedRun:
           images: the largest number of test images to show; fewer if images or codes are large.
           seed: of the priors' fits and codes, and of UMAP.
           dataset: as in `evaluate`.
-          out: the file to write; by default explore.html in the run's folder.
+          out: the file to write; by default explore.html in the run's folder; needed for an export.
 
         Raises:
-          UserError: as `evaluate` does, and if the data are vectors or the network has a part that
-            is not from `jaxae.models`.
+          UserError: an argument is out of its range or needed, the dataset is not found or another
+            one, the data are vectors, or the network has a part that is not from `jaxae.models`.
         """
-        place = None if out is None else Path(out)
+        place = self._place(out)
         options = explore.Options(self.folder, images=images, seed=seed, out=place)
         dataset = self._dataset(dataset)
         with worded_for_python(train.Options()):
@@ -232,17 +236,19 @@ class TrainedRun:
           images: numbers of the test images to show; by default six.
           seed: of the fits and the samples.
           dataset: as in `evaluate`.
-          out: the folder to write to; by default pictures/ in the run's folder.
+          out: the folder to write to; by default pictures/ in the run's folder; needed for an
+            export.
 
         Raises:
-          UserError: as `evaluate` does.
+          UserError: an argument is out of its range or needed, or the dataset is not found or
+            another one.
         """
         options = latents.Options(
             self.folder,
             priors=priors,
             images=images,
             seed=seed,
-            out=None if out is None else Path(out),
+            out=self._place(out),
         )
         dataset = self._dataset(dataset)
         with worded_for_python(train.Options()):
@@ -262,11 +268,12 @@ class TrainedRun:
           format: "safetensors" or "npz", which `jaxae.load` loads, "stablehlo" or "onnx".
           input: the type of numbers that a program reads, "uint8" for pixels or "float32".
           pictures: whether to copy a few pictures of the run into the card.
-          out: the folder to write; by default export-FORMAT in the run's folder.
+          out: the folder to write; by default export-FORMAT in the run's folder; needed for an
+            export.
 
         Raises:
-          UserError: an argument is not allowed, a package is missing, the network cannot be written
-            in the format, or `out` is no export and not empty.
+          UserError: an argument is not allowed or needed, a package is missing, the network cannot
+            be written in the format, or `out` is no export and not empty.
         """
         options = exports.Options(
             self.folder,
@@ -274,10 +281,19 @@ class TrainedRun:
             format=format,
             input=input,
             pictures=pictures,
-            out=None if out is None else Path(out),
+            out=self._place(out),
         )
         with worded_for_python(train.Options()):
             return exports.export_run(options, step=self.step, trained=self.trained)
+
+    def _place(self, out: str | Path | None) -> Path | None:
+        """Returns where to write; None for the run's folder, which that of an export is not."""
+        if out is None and exports.is_export(self.folder):
+            raise UserError(
+                f"{self.folder} is an export, to which nothing is added: say with out where to "
+                "write"
+            )
+        return None if out is None else Path(out)
 
     def _dataset(self, given: data.Dataset | None) -> data.Dataset:
         """Returns the dataset given, the one in memory, or the one that the run's config names."""

@@ -142,6 +142,12 @@ def read_config(folder: Path) -> Config:
     """Reads a run's config.json; raises `UserError` if it is missing, unreadable or invalid."""
     path = folder / CONFIG_FILE
     if not path.exists():
+        below = sorted(each.parent for each in folder.glob("*/checkpoints"))
+        here = [each for each in below if (each / CONFIG_FILE).is_file()]
+        if here:
+            raise UserError(
+                f"{folder} is not a run, but holds runs, such as {here[0]}: give one of these"
+            )
         raise UserError(f"{folder} is not a run: {path} does not exist; give a run's folder")
     try:
         values = files.read_json(path)

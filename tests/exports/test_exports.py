@@ -1,17 +1,20 @@
 """Exports of trained runs, which load in other processes and compute what the runs compute."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
 import pytest
 
 import jaxae
-from jaxae import data, exports, runs
+from jaxae import checkpoint, data, evaluate, explore, exports, runs
+from jaxae.commands import latents
 from jaxae.errors import UserError
+from jaxae.exports import push
 from support import small_run
 from support.commands import run_program
 from support.missing import hide
@@ -59,6 +62,9 @@ def test_arrays_load_like_the_run(
     folder = run.export(name, out=tmp_path / "export")
     loaded = jaxae.load(folder)
     assert_same(loaded, run)
+    if name == "npz":
+        with np.load(folder / "variables.npz", allow_pickle=False) as arrays:
+            assert arrays.files == list(checkpoint.named_leaves(run.variables))
     known = SET if run.config.options.objective == "vq" else None
     np.testing.assert_array_equal(loaded.sample(3, dataset=known), run.sample(3, dataset=known))
     assert str(run.folder) not in (folder / "config.json").read_text(encoding="utf-8")
@@ -77,7 +83,7 @@ def test_programs_compute_the_network_in_another_process(
         ("reconstruct", FEW, images),
     ):
         labels = {} if run.classes is None else {"b": FEW_LABELS}
-        np.savez(tmp_path / "in.npz", allow_pickle=False, a=given, **labels)
+        np.savez(tmp_path / "in.npz", a=given, **labels)
         paths = [str(folder / f"{function}.{name}"), "in.npz", "out.npy"]
         process = run_program(f"run_{name}", *paths, folder=tmp_path)
         assert process.returncode == 0, process.stderr
@@ -90,7 +96,7 @@ def test_programs_compute_the_network_in_another_process(
 
 def test_npz_is_enough_for_numpy(vae: jaxae.TrainedRun, tmp_path: Path) -> None:
     folder = vae.export("npz", out=tmp_path / "export")
-    np.savez(tmp_path / "in.npz", allow_pickle=False, images=FEW)
+    np.savez(tmp_path / "in.npz", images=FEW)
     paths = [str(folder / "variables.npz"), "in.npz", "out.npy"]
     process = run_program("run_npz", *paths, folder=tmp_path)
     assert process.returncode == 0, process.stderr
@@ -98,7 +104,7 @@ def test_npz_is_enough_for_numpy(vae: jaxae.TrainedRun, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), vae.encode(FEW), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", exports.FORMATS)
+@pytest.mark.parametrize("name", get_args(exports.Format))
 def test_the_example_of_the_card_runs(
     name: exports.Format, run: jaxae.TrainedRun, tmp_path: Path
 ) -> None:
@@ -108,6 +114,8 @@ def test_the_example_of_the_card_runs(
     found: dict[str, np.ndarray] = {}
     exec(code.replace("FOLDER", folder.as_posix()), found)
     assert np.shape(found["again"]) == (2, 8, 8, 1)
+    package = {"onnx": "pip install onnxruntime", "stablehlo": "pip install jax flatbuffers"}
+    assert package.get(name, "In a clone of jaxae, run `pip install -e") in card
 
 
 def test_the_card_has_the_recorded_figures_and_pictures(
@@ -121,7 +129,10 @@ def test_the_card_has_the_recorded_figures_and_pictures(
     assert card.data.library_name == "jaxae"
     assert {"autoencoder", "npz", "vae"} <= set(card.data.tags or [])
     assert card.data.license is None
-    assert f"| test loss | {vae.history['test_loss'][-1]:.4g} |" in text
+    loss, unit = vae.history["test_loss"], vae.config.loss_unit
+    assert f"| test loss, {unit} | {loss[-1]:.4g} | training |" in text
+    assert "metrics.jsonl" not in text
+    assert "cpu cpu" not in text
     assert vae.config.dataset.fingerprint in text
     pictures = re.findall(r"!\[[^\]]+\]\((.*?)\)", text)
     assert "pictures/epoch_002.png" in pictures
@@ -130,7 +141,7 @@ def test_the_card_has_the_recorded_figures_and_pictures(
     assert not (bare / "pictures").exists()
     first = exports.export_run(exports.Options(vae.folder, epoch=1, out=tmp_path / "first"))
     text = (first / "README.md").read_text(encoding="utf-8")
-    assert f"| test loss | {vae.history['test_loss'][0]:.4g} |" in text
+    assert f"| test loss, {unit} | {loss[0]:.4g} | training |" in text
     assert "pictures/epoch_001.png" in text
     assert "pictures/epoch_002.png" not in text
     assert "after 1 of 2 epochs" in text
@@ -148,7 +159,13 @@ def test_scaled_data_and_replicas(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.reconstruct(vectors), expected)
     card = (tmp_path / "arrays" / "README.md").read_text(encoding="utf-8")
     assert "replica 1 of 2, counted from 0" in card
-    assert "±" in card
+    table = card.partition("## Figures")[2].partition("## Training")[0]
+    assert "Of replica 1 of 2, counted from 0" in table
+    assert "±" not in table
+    losses = trained.history["test_loss_replicas"][-1]
+    assert f"| {losses[1]:.4g} |" in table
+    assert f"| {losses[0]:.4g} |" not in table
+    assert [path.name for path in (tmp_path / "arrays" / "pictures").iterdir()] == ["curves.png"]
     with pytest.raises(UserError, match="other numbers than pixels"):
         second.export("onnx", input="uint8", out=tmp_path / "pixels")
 
@@ -198,6 +215,60 @@ def test_what_an_export_does_not_have_is_refused(vae: jaxae.TrainedRun, tmp_path
         jaxae.load(tmp_path / "program")
     with pytest.raises(UserError, match="is no export, and is not replaced"):
         vae.export(out=vae.folder)
+
+
+def test_a_loaded_export_writes_nothing_into_its_folder(
+    vae: jaxae.TrainedRun, tmp_path: Path
+) -> None:
+    folder = vae.export(out=tmp_path / "export")
+    loaded = jaxae.load(folder)
+    for write in (loaded.explore, loaded.draw_latents, loaded.export):
+        with pytest.raises(
+            UserError, match="is an export, to which nothing is added: say with out"
+        ):
+            write()
+    for read in (loaded.evaluate, lambda: loaded.history):
+        with pytest.raises(UserError, match="export is an export: give the run that it was made"):
+            read()
+    assert loaded._repr_html_()
+    again = loaded.export("npz", out=tmp_path / "again")
+    assert_same(jaxae.load(again), vae)
+    assert loaded.explore(dataset=SET, images=20, out=tmp_path / "page.html").path.exists()
+    vae.export(out=folder)  # which is as it was exported
+    (folder / "explore.html").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match=r"has explore\.html, which the export did not write"):
+        vae.export(out=folder)
+
+
+@pytest.mark.parametrize("command", [latents, evaluate, explore, exports, push])
+def test_a_command_says_that_it_was_given_an_export(
+    command: Any, vae: jaxae.TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = vae.export("npz", out=tmp_path / "export", pictures=False)
+    line = [str(folder)] if command is not push else [str(folder), "me/name", "--epoch", "1"]
+    with pytest.raises(SystemExit):
+        command.start(line, program="jaxae")
+    assert re.search(r"export\s+is\s+an\s+export:\s+", capsys.readouterr().err)
+
+
+def test_the_other_pictures_show_replica_0_once_each(vae: jaxae.TrainedRun, tmp_path: Path) -> None:
+    drawn = vae.folder / "pictures"
+    run = tmp_path / "run"
+    shutil.copytree(vae.folder, run)
+    for name in ("samples_normal", "samples_flow", "traversal", "interpolations", "codes"):
+        shutil.copyfile(drawn / "samples.png", run / "pictures" / f"{name}.png")
+    folder = jaxae.load(run).export("npz", out=tmp_path / "export")
+    shown = re.findall(r"\(pictures/(.*?)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    names = ["epoch_002", "samples", "traversal", "curves", "interpolations"]
+    assert shown == [f"{name}.png" for name in names]
+
+
+def test_folders_that_are_no_run(vae: jaxae.TrainedRun) -> None:
+    above = vae.folder.parent
+    with pytest.raises(UserError, match=r"is not a run, but holds runs, such as .*run: give one"):
+        runs.read_config(above)
+    with pytest.raises(UserError, match=r"for a repository on the Hub give hf:me/name$"):
+        jaxae.load("me/name")
 
 
 def test_a_missing_package_is_named(

@@ -97,6 +97,9 @@ def test_an_export_is_pushed_as_it_is(
     for path in (path for path in folder.rglob("*") if path.is_file()):
         copy = place / "somebody/program" / path.relative_to(folder)
         assert copy.read_bytes() == path.read_bytes()
+    page = f"{constants.ENDPOINT}/somebody/program"
+    with pytest.raises(UserError, match=f"hf:somebody/program is an export as onnx.*: {page} says"):
+        jaxae.load("hf:somebody/program")
     (folder / "encoder.onnx").write_bytes(b"")
     with pytest.raises(SystemExit):
         pushed(folder, "somebody/program")
@@ -193,6 +196,25 @@ def test_a_refusal_gets_one_error(status: int, code: str, message: str, server: 
 def test_a_token_that_may_not_write(server: Any, tmp_path: Path) -> None:
     server.status, server.code = 403, None
     with pytest.raises(UserError, match="cannot be written, because the Hub refuses your token"):
+        hub.upload(tmp_path, "somebody/digits", private=False)
+
+
+def test_a_local_file_that_cannot_be_read(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "model.safetensors")
+
+    monkeypatch.setattr(shutil, "copytree", refuse)
+    with pytest.raises(UserError, match=r"'model\.safetensors'\): correct that, and try again"):
+        hub.upload(tmp_path, "somebody/digits", private=False)
+
+
+def test_an_upload_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Any
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot be written .*: connect to the network"):
         hub.upload(tmp_path, "somebody/digits", private=False)
 
 
