@@ -6,8 +6,9 @@
     jaxae compare results/sweeps --figures test_mse fid --format latex
 
 Takes runs, or folders of runs. Runs that differ only in their seeds share a row, with mean ± std
-over seeds. The best figures are bold, or have an asterisk; losses are only compared within one
-objective with the same weights, likelihood and dataset. Figures are those of each run's last epoch,
+over seeds. The best figures are bold, or have an asterisk: of losses the best of each objective,
+since they compare only between runs of one objective with the same weights, likelihood and
+dataset. Figures are those of each run's last epoch,
 and those of `jaxae evaluate` if it was evaluated.
 
 The page is one file that any browser opens: the table, curves over epochs, reconstructions of the

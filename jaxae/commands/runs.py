@@ -2,9 +2,9 @@
 
     jaxae runs results
 
-Shows all runs below the folders, the latest last. The lowest test loss of the runs that compare,
-which have the same data, experiment, objective and likelihood, has an asterisk. Unfinished runs
-follow with the line that resumes each. Takes a second or two.
+Shows all runs below the folders, the latest last. The lowest test loss of each objective has an
+asterisk, among runs that compare: those with the same weights, likelihood and dataset. Unfinished
+runs follow with the line that resumes each. Takes a second or two.
 """
 
 import math

@@ -6,7 +6,8 @@ from jaxae.comparison.listing import Listed, find_runs, listed, resuming_command
 from jaxae.comparison.page import render_page
 from jaxae.comparison.plot import Plot, plot_figure
 from jaxae.comparison.reconstructions import Reconstructions, draw_reconstructions
-from jaxae.comparison.table import Comparison, compare
+from jaxae.comparison.rows import Comparison
+from jaxae.comparison.table import compare
 
 __all__ = [
     "Comparison",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxae import runs
-from jaxae.comparison.table import Comparison
+from jaxae.comparison.rows import Comparison
 
 _USUAL = ("test_loss", "validation_loss", "train_loss", "test_mse")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jaxae.comparison.table import Comparison
+from jaxae.comparison.rows import Comparison
 from jaxae.pages import markdown_table
 
 

@@ -68,8 +68,10 @@ class Listed:
 def find_runs(places: Sequence[Path]) -> list[Path]:
     """Returns the folders of runs: the places that are runs, and all runs below the others.
 
-    Raises `UserError` for a place that does not exist, or that has no run.
+    Raises `UserError` without a place, or for one that does not exist or has no run.
     """
+    if not places:
+        raise UserError("no run was given: give runs, or folders of runs")
     found: dict[Path, None] = {}
     for place in places:
         if not place.is_dir():

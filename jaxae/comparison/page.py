@@ -16,7 +16,7 @@ from jaxae.comparison.curves import Curves
 from jaxae.comparison.formats import cells_of
 from jaxae.comparison.listing import Listed
 from jaxae.comparison.reconstructions import Reconstructions
-from jaxae.comparison.table import DIRECTIONS, Comparison, Row
+from jaxae.comparison.rows import DIRECTIONS, Comparison, Row
 from jaxae.plots import LINE_COLORS, Drawing
 
 _DASHES = ("none", "7 4", "2 4", "10 4 2 4", "10 3 2 3 2 3")  # of the first six rows, and so on

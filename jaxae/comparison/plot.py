@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxae.comparison.table import Comparison, Row, check_measured
+from jaxae.comparison.rows import Comparison, Row, check_measured
 from jaxae.errors import UserError
 from jaxae.plots import Drawing, Points, error_bars
 

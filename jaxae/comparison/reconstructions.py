@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxae import evaluate, runs
 from jaxae.comparison.listing import Listed
-from jaxae.comparison.table import Comparison, Row
+from jaxae.comparison.rows import Comparison, Row
 from jaxae.data import Split
 from jaxae.errors import UserError
 from jaxae.evaluate import Images

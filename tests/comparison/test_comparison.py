@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import re
 from pathlib import Path
@@ -139,6 +140,8 @@ def test_losses_of_other_objectives_or_data_are_not_compared(tmp_path: Path) -> 
     assert found.options == ("objective",)
     assert found.best("test_loss") == set()
     assert found.best("fid") == {1}
+    folders.append(write_run(tmp_path / "d", losses=(0.5,), latent=2, evaluation={"fid": 3.0}))
+    assert comparison.compare(folders).best("test_loss") == {2}  # of the rows of one objective
     folders.append(write_run(tmp_path / "c", fingerprint="b", evaluation={"fid": 0.0}))
     assert comparison.compare(folders).best("fid") == set()
 
@@ -234,11 +237,55 @@ def test_significance_is_a_paired_t_test_over_shared_seeds(
     assert [line.split()[-1] for line in lines[1:]] == ["-", f"{expected:.2g}", "-"]
 
 
+def test_a_diverged_seed_is_no_number_and_leaves_the_test(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path / "a", losses=(3.0, 4.0, 6.0, math.nan), latent=2),
+        write_run(tmp_path / "b", losses=(3.5, 4.25, 7.0, 1.0), latent=8),
+        write_run(tmp_path / "c", losses=(1.0, 2.0), latent=16),
+        write_run(tmp_path / "d", losses=(2.0,), seed=1, latent=16, summary={"test_loss": None}),
+    ]
+    folders.append(write_run(tmp_path / "e", losses=(9.0,), latent=32))
+    found = comparison.compare(folders, ["test_loss"], significance="test_loss")
+    lines = comparison.render(found, "text").splitlines()[1:]
+    assert [line.split()[-2] for line in lines] == ["nan", "2.5*", "nan", "9"]
+    assert found.best("test_loss") == {1}
+    expected = stats.ttest_rel((3.0, 4.0, 6.0), (3.5, 4.25, 7.0)).pvalue
+    assert found.probabilities == {0: pytest.approx(expected)}
+
+
+def test_rows_are_tested_against_the_best_of_their_objective(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path / "a", losses=(3.0, 4.0, 6.0), latent=2),
+        write_run(tmp_path / "b", losses=(3.5, 4.25, 7.0), latent=8),
+        write_run(tmp_path / "c", losses=(1.0, 1.5, 1.0), objective="wae"),
+    ]
+    found = comparison.compare(folders, significance="test_loss").probabilities
+    assert found == {1: pytest.approx(stats.ttest_rel((3.0, 4.0, 6.0), (3.5, 4.25, 7.0)).pvalue)}
+
+
+def test_without_a_best_row_the_cause_is_told(tmp_path: Path) -> None:
+    figures = {"fid": 2.0, "active_units": 3}
+    folders = [
+        write_run(tmp_path / "a", evaluation=figures),
+        write_run(tmp_path / "b", objective="wae", evaluation=figures),
+        write_run(tmp_path / "c", fingerprint="b", evaluation=figures),
+    ]
+    for count, figure, message in (
+        (2, "test_loss", "no two rows are of one objective .*; give one of fid$"),
+        (2, "active_units", "active_units has no better side; give one of fid$"),
+        (1, "fid", "fewer than two rows .*; give other runs$"),
+        (3, "fid", "the rows are of several datasets"),
+    ):
+        with pytest.raises(UserError, match=message):
+            comparison.compare(folders[:count], significance=figure)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("", "no run was given: give runs, or folders of runs"),
         (". --figures accuracy", "no run has the figure accuracy: give some of epoch, fid"),
-        (". --significance fid", "there is no best row to compare with"),
+        (". --significance fid", "there is no best row, because fewer than two rows"),
         ("nowhere", "nowhere is not a folder"),
     ],
 )
