@@ -110,6 +110,15 @@ function draw() {
       make("path", { class: "band", "data-row": row, d: `${path(edges)}Z`, fill: color,
         "clip-path": "url(#inside)" });
     }
+    if (points.length === 1) {  // a path of one point is hardly seen, and its band not at all
+      const [[epoch, mean, below, above]] = points;
+      if (hasBand) {
+        make("line", { class: "bar", "data-row": row, x1: xOf(epoch), x2: xOf(epoch),
+          y1: yOf(below), y2: yOf(above), stroke: color, "clip-path": "url(#inside)" });
+      }
+      make("circle", { class: "point", "data-row": row, cx: xOf(epoch), cy: yOf(mean), r: 4,
+        fill: color, "clip-path": "url(#inside)" });
+    }
     make("path", { class: "curve", "data-row": row, d: `${path(points)}h0`, stroke: color,
       "stroke-dasharray": dash, "clip-path": "url(#inside)" });
     for (const [x, mean, , above] of points) {

@@ -16,7 +16,7 @@ from jaxae.comparison.curves import Curves
 from jaxae.comparison.formats import cells_of
 from jaxae.comparison.listing import Listed
 from jaxae.comparison.reconstructions import Reconstructions
-from jaxae.comparison.rows import DIRECTIONS, Comparison, Row
+from jaxae.comparison.rows import DIRECTIONS, Comparison, Row, spell_out
 from jaxae.plots import LINE_COLORS, Drawing
 
 _DASHES = ("none", "7 4", "2 4", "10 4 2 4", "10 3 2 3 2 3")  # of the first six rows, and so on
@@ -47,12 +47,13 @@ def render_page(
         Path(__file__).parent,
         {
             "title": f"Comparison of {count} run{'' if count == 1 else 's'}",
-            "differing": _listed([_spaced(option) for option in comparison.options]),
-            "shared": {_spaced(name): value for name, value in comparison.shared.items()},
+            "folder": comparison.folder.as_posix(),
+            "differing": _listed([spell_out(option) for option in comparison.options]),
+            "shared": {spell_out(name): value for name, value in comparison.shared.items()},
             "head": _head(comparison),
             "rows": _rows(comparison, place),
-            "tested": comparison.tested and _spaced(comparison.tested),
-            "curves": [_spaced(each.figure) for each in curves],
+            "tested": comparison.tested and spell_out(comparison.tested),
+            "curves": [spell_out(each.figure) for each in curves],
             "losses_differ": len({row.compared_with for row in comparison.rows}) > 1,
             # In a script, "<" could end the element.
             "content": content.replace("<", "\\u003c"),
@@ -61,11 +62,6 @@ def render_page(
             "plot": plot and {"title": plot[0], "url": _svg_url(plot[1])},
         },
     )
-
-
-def _spaced(name: str) -> str:
-    """Returns a name as words."""
-    return name.replace("_", " ")
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -91,7 +87,7 @@ def _content(comparison: Comparison, curves: Sequence[Curves]) -> dict[str, Any]
         ],
         "figures": [
             {
-                "name": _spaced(each.figure),
+                "name": spell_out(each.figure),
                 "curves": [
                     {
                         "epochs": curve.epochs.tolist(),
@@ -120,7 +116,7 @@ def _head(comparison: Comparison) -> list[dict[str, Any]]:
     arrows = {1: " ↑", -1: " ↓"}
     return [
         {
-            "text": _spaced(title)
+            "text": spell_out(title)
             + (arrows.get(DIRECTIONS.get(title, 0), "") if number > words else ""),
             "is_number": number >= words,
         }
@@ -134,12 +130,12 @@ def _rows(comparison: Comparison, place: Path) -> list[dict[str, Any]]:
     return [
         {
             **_style(number),
-            "name": row.name,
+            "name": comparison.names[number],
             "label": label,
             "cells": each[1:],
             "state": _describe_states(row),
             "runs": [
-                {"name": run.folder.as_posix(), "links": _links(run, place)} for run in row.runs
+                {"name": comparison.place_of(run), "links": _links(run, place)} for run in row.runs
             ],
         }
         for number, (row, label, each) in enumerate(

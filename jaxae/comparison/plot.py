@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxae.comparison.rows import Comparison, Row, check_measured
+from jaxae.comparison.rows import Comparison, Row, check_measured, spell_out
 from jaxae.errors import UserError
 from jaxae.plots import Drawing, Points, error_bars
 
@@ -24,7 +24,8 @@ class Plot:
     @property
     def title(self) -> str:
         """The title of its section on a page."""
-        return f"{_spaced(self.figure)} by {_spaced(self.option)}".capitalize()
+        title = f"{spell_out(self.figure)} by {spell_out(self.option)}"
+        return title[0].upper() + title[1:]
 
     @property
     def name(self) -> str:
@@ -35,9 +36,9 @@ class Plot:
         """Draws the plot for a paper."""
         return error_bars(
             self.lines,
-            xlabel=_spaced(self.option),
-            ylabel=_spaced(self.figure),
-            legend=", ".join(map(_spaced, self.others)),
+            xlabel=spell_out(self.option),
+            ylabel=spell_out(self.figure),
+            legend=", ".join(map(spell_out, self.others)),
             categories=self.categories,
         )
 
@@ -114,8 +115,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _spaced(name: str) -> str:
-    """Returns a name as words."""
-    return name.replace("_", " ")

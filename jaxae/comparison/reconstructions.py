@@ -33,7 +33,9 @@ class Reconstructions:
 def draw_reconstructions(
     comparison: Comparison, *, data_dir: Path | None = None, sources: Path | None = None
 ) -> tuple[list[Reconstructions], list[str]]:
-    """Draws what the first replica of each row's first run makes of the same test images.
+    """Draws what a replica of each row makes of the same test images.
+
+    It is the first replica of the first of the row's runs that can be loaded.
 
     Args:
       comparison: the rows. Those of one dataset, binarized alike, share their images.

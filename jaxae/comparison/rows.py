@@ -1,9 +1,12 @@
 """The rows of a comparison: runs that differ only in their seeds, and which of them are best."""
 
 import math
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from jaxae import runs
@@ -33,6 +36,8 @@ DIRECTIONS = {
 # Options whose values say which option it is.
 _CLEAR = ("experiment", "dataset", "objective")
 
+_ABBREVIATED = ("fid", "kid", "kl", "mse", "psnr", "ssim")
+
 _WHOLE = ("parameters", "epoch")
 
 
@@ -48,8 +53,7 @@ class Row:
     @property
     def name(self) -> str:
         """The folder of the first run, and how many more there are."""
-        first = self.runs[0].folder.as_posix()
-        return first if len(self.runs) == 1 else f"{first} and {len(self.runs) - 1} more"
+        return _name([run.folder.as_posix() for run in self.runs])
 
     def values_of(self, figure: str) -> list[float]:
         """Returns a figure's values over seeds; none if it was not measured."""
@@ -95,9 +99,27 @@ class Comparison:
         """A short name of each row: its options, with its folder where they are not enough."""
         texts = [describe_options(row.options) for row in self.rows]
         return [
-            text if text and texts.count(text) == 1 else ", ".join(filter(None, [text, row.name]))
-            for text, row in zip(texts, self.rows, strict=True)
+            text if text and texts.count(text) == 1 else ", ".join(filter(None, [text, name]))
+            for text, name in zip(texts, self.names, strict=True)
         ]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each row, with the part of its folder below the one that all runs share."""
+        return [_name([self.place_of(run) for run in row.runs]) for row in self.rows]
+
+    def place_of(self, run: Listed) -> str:
+        """Returns a run's folder below the one that all runs share, or all of it if none is."""
+        below = run.folder.is_relative_to(self.folder)
+        return (run.folder.relative_to(self.folder) if below else run.folder).as_posix()
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder that all runs are below; the current one if there is no other."""
+        parents = [run.folder.parent for row in self.rows for run in row.runs]
+        if len({parent.is_absolute() for parent in parents}) > 1:
+            return Path()
+        return Path(os.path.commonpath(parents))
 
     def best(self, figure: str) -> set[int]:
         """Returns the rows with the best mean of a figure, of each group that compares."""
@@ -133,10 +155,16 @@ def is_loss(figure: str) -> bool:
     return figure.endswith("_loss")
 
 
+def spell_out(name: str) -> str:
+    """Returns the name of an option or a figure as words."""
+    words = name.replace("_", " ").split(" ")
+    return " ".join(word.upper() if word in _ABBREVIATED else word for word in words)
+
+
 def describe_options(options: Mapping[str, str]) -> str:
     """Returns options in a few words; those that a run does not have are left out."""
     return ", ".join(
-        value if name in _CLEAR else f"{name.replace('_', ' ')} {value}"
+        value if name in _CLEAR else f"{spell_out(name)} {value}"
         for name, value in options.items()
         if value != "-"
     )
@@ -154,6 +182,12 @@ def check_measured(rows: Sequence[Row], figure: str) -> None:
         raise UserError(
             f"no run has the figure {figure}: give some of {', '.join(sorted(measured))}"
         )
+
+
+def _name(folders: Sequence[str]) -> str:
+    """Returns the first of the folders of a row, and how many more there are."""
+    first, *others = folders
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _all_finite(values: Sequence[float]) -> bool:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -149,7 +150,7 @@ def test_losses_of_other_objectives_or_data_are_not_compared(tmp_path: Path) -> 
 def test_losses_of_other_weights_are_not_compared(tmp_path: Path) -> None:
     figures = {"test_mse": 0.1}
     for beta in (None, 2.0, 4.0):
-        options = {} if beta is None else {"beta": beta}
+        options: dict[str, Any] = {} if beta is None else {"beta": beta}
         write_run(tmp_path / f"{beta}", objective="beta-vae", summary=figures, **options)
     table = comparison.compare([tmp_path / "None", tmp_path / "2.0"], ["test_loss", "test_mse"])
     assert table.best("test_loss") == set()
@@ -176,7 +177,7 @@ def table(capsys: pytest.CaptureFixture[str], line: str) -> str:
 
 def test_text(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head, first, second, third = table(capsys, ". --figures test_loss fid").splitlines()
-    assert head.split() == ["run", "latent", "beta", "seeds", "test", "loss", "fid"]
+    assert head.split() == ["run", "latent", "beta", "seeds", "test", "loss", "FID"]
     assert first.split() == ["a", "and", "1", "more", "2", "1.0", "2", "6.0", "±", "1.4", "-"]
     assert second.split() == ["c", "8", "1.0", "2", "4.50", "±", "0.71*", "-"]
     assert third.split() == ["d", "8", "4.0", "1", "9", "3.5"]
@@ -190,7 +191,7 @@ def test_markdown_and_latex(compared: Path, capsys: pytest.CaptureFixture[str]) 
     assert table(capsys, ". --figures test_loss fid --format latex").splitlines() == [
         r"\begin{tabular}{lllrrr}",
         r"\toprule",
-        r"run & latent & beta & seeds & test loss & fid \\",
+        r"run & latent & beta & seeds & test loss & FID \\",
         r"\midrule",
         r"a and 1 more & 2 & 1.0 & $2$ & $6.0 \pm 1.4$ & -- \\",
         r"c & 8 & 1.0 & $2$ & $\mathbf{4.50 \pm 0.71}$ & -- \\",
@@ -204,6 +205,23 @@ def test_latex_escapes_names(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / name) for name in ("50%_of", "b")]
     found = comparison.render(comparison.compare(folders[:1]), "latex")
     assert r"50\%\_of" in found
+
+
+def test_rows_are_named_below_the_folder_that_they_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a/first", "a/b/second", "a/b/third")):
+        write_run(Path("results/deep", name), latent=2 if number else 8, seed=number)
+    lines = table(capsys, "results").splitlines()
+    assert [line.split("  ")[0] for line in lines[1:]] == ["b/second and 1 more", "first"]
+    runs_of = list(csv.DictReader(io.StringIO(table(capsys, "results --format csv"))))
+    assert [row["run"] for row in runs_of] == [
+        "results/deep/a/b/second",
+        "results/deep/a/first",
+    ]
+    folders = [Path("results/deep/a/first"), tmp_path / "results/deep/a/b/second"]
+    assert comparison.compare(folders).names == [folder.as_posix() for folder in folders]
 
 
 def test_csv_has_every_digit(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:

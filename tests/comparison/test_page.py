@@ -14,6 +14,7 @@ from jaxae import comparison, data, plots, runs
 from jaxae.comparison.formats import cells_of
 from jaxae.comparison.page import render_page
 from support import small_run
+from support.browser import assert_scrolls_in_one_direction
 from support.small_run import go
 from support.written_runs import write_run
 
@@ -326,9 +327,39 @@ def test_pointing_at_a_line_tells_its_numbers(opened: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1200])
 def test_it_scrolls_in_one_direction(opened: Any, width: int) -> None:
-    opened.set_window_size(width, 800)
+    assert_scrolls_in_one_direction(opened, width)
+
+
+@pytest.mark.slow
+def test_a_narrow_window_shows_figures_and_that_the_table_scrolls(opened: Any) -> None:
+    opened.set_window_size(360, 800)
     try:
-        root = "document.documentElement"
-        assert opened.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+        assert opened.find_element("css selector", ".sideways").is_displayed()
+        width, named = opened.execute_script(
+            "return ['.scroll', 'tbody th'].map(name => document.querySelector(name).clientWidth)"
+        )
+        assert named < width / 3
     finally:
         opened.set_window_size(900, 900)
+    assert not opened.find_element("css selector", ".sideways").is_displayed()
+
+
+@pytest.mark.slow
+def test_a_single_epoch_is_a_point_with_a_bar(browser: Any, tmp_path: Path) -> None:
+    for name, losses in (("a", (3.0, 5.0)), ("b", (7.0,))):
+        records = records_of({"test_loss": losses[0], "test_loss_replicas": list(losses)})
+        if name == "b":
+            del records[0]["test_loss_replicas"]
+        write_run(tmp_path / name, losses=losses, latent=ord(name), records=records)
+    found = comparison.compare([tmp_path / "a", tmp_path / "b"])
+    curves = comparison.read_curves(found)
+    (tmp_path / "page.html").write_text(
+        render_page(found, tmp_path / "page.html", curves, []), encoding="utf-8"
+    )
+    browser.get((tmp_path / "page.html").as_uri())
+    assert lines(browser, "point") == [0, 1]
+    assert lines(browser, "bar") == [0]
+    assert all(
+        point.size["width"] > 4 for point in browser.find_elements("css selector", ".chart .point")
+    )
+    assert browser.find_element("css selector", ".chart .bar").size["height"] > 20

@@ -141,13 +141,13 @@ def test_the_command_writes_both_files(sweep: Path, capsys: pytest.CaptureFixtur
 
     told = start("sweep --plot test_loss --against latent")
     assert told.endswith("done: test_loss_by_latent.svg and test_loss_by_latent.png\n")
-    assert "sweep/vae-2" in told
+    assert "\nvae-2 " in told
     plotted = Path("test_loss_by_latent.svg").read_bytes()
     told = start("sweep --plot test_loss --against latent --out new/v0.1 --format csv")
     assert told == "done: new/v0.1\ndone: new/v0.1.svg and new/v0.1.png\n"
     assert Path("new/v0.1.svg").read_bytes() == plotted
     told = start("sweep --plot test_loss --against latent --out fig.png")
-    assert "sweep/vae-2" in told  # the table is printed, because the ending is a picture's
+    assert "\nvae-2 " in told  # the table is printed, because the ending is a picture's
     assert Path("fig.svg").read_bytes() == plotted
 
 

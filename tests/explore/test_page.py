@@ -18,6 +18,7 @@ from jaxae.explore import page
 from jaxae.explore.exploration import Exploration
 from jaxae.network import Trained
 from jaxae.programs import program_of
+from support.browser import assert_scrolls_in_one_direction
 from support.explored import exploration_of, images_of, untrained
 
 SHAPE = (8, 6, 1)
@@ -487,12 +488,7 @@ def test_two_fingers_zoom_and_one_decodes(opened: Any, trained: Trained) -> None
 
 @pytest.mark.parametrize("width", [360, 1200])
 def test_it_scrolls_in_one_direction(opened: Any, width: int) -> None:
-    opened.set_window_size(width, 800)
-    try:
-        root = "document.documentElement"
-        assert opened.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
-    finally:
-        opened.set_window_size(900, 900)
+    assert_scrolls_in_one_direction(opened, width)
 
 
 def read_entries(trained: Trained, code: np.ndarray) -> np.ndarray:

@@ -35,3 +35,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver = webdriver.Chrome(options, webdriver.ChromeService(_DRIVER))
     yield driver
     driver.quit()
+
+
+def assert_scrolls_in_one_direction(browser: Any, width: int) -> None:
+    """Asserts that the open page fits a window of a width in pixels."""
+    browser.set_window_size(width, 800)
+    try:
+        root = "document.documentElement"
+        assert browser.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+    finally:
+        browser.set_window_size(900, 900)
