@@ -25,8 +25,8 @@ Prior = Literal["normal", "mixture", "flow", "resample"]
 
 DESCRIPTIONS: dict[Prior, str] = {
     "normal": "codes drawn from a standard normal",
-    "mixture": "codes drawn from a Gaussian mixture fitted on those of training images",
-    "flow": "codes drawn from a flow fitted on those of training images",
+    "mixture": "codes drawn from a Gaussian mixture fitted to those of training images",
+    "flow": "codes drawn from a flow fitted to those of training images",
     "resample": "codes of which each part is drawn from those of training images at its place",
 }
 

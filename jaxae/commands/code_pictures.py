@@ -104,8 +104,8 @@ def draw_arithmetic(
     )
 
 
-def draw_traversal(decoder: Decoder, train: Group, test: Group) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the dimensions of greatest variance, ten at most, and a picture of a row each."""
+def draw_traversal(decoder: Decoder, train: Group, test: Group) -> np.ndarray:
+    """Draws a row for each of the dimensions of greatest variance, ten at most."""
     deviation = train.codes.std(axis=0)
     dimensions = np.argsort(-deviation, axis=None, kind="stable")[:10]
     mean, scale = train.codes.mean(axis=0), np.where(deviation > 0, deviation, 1)
@@ -113,12 +113,11 @@ def draw_traversal(decoder: Decoder, train: Group, test: Group) -> tuple[np.ndar
     standardized = latents.traverse((test.codes[0] - mean) / scale, values, dimensions.tolist())
     codes = mean + scale * standardized.reshape(-1, *mean.shape)
     sigma = "\N{GREEK SMALL LETTER SIGMA}"
-    picture = plots.labeled_grid(
+    return plots.labeled_grid(
         [plots.in_rows(decoder(codes, test.label), columns=len(values))],
         column_labels=[f"{value:+g}{sigma}" if value else "mean" for value in values],
         row_labels=[f"unit {dimension}" for dimension in dimensions],
     )
-    return dimensions, picture
 
 
 def draw_neighbors(decoder: Decoder, train: Group, test: Group, count: int = 5) -> np.ndarray:

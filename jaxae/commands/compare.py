@@ -69,8 +69,8 @@ class Options:
     # --- output ---
     format: Literal["text", "markdown", "csv", "latex"] = "text"  # format of the table
     page: Path | None = None  # HTML file to write the page to (default: none)
-    # file to write the table to, and with --plot the name of the plot's files, whose endings become
-    # .png and .svg (default: print the table, and name the plot FIGURE_by_OPTION)
+    # file to write the table to; with --plot, the plot is saved under this name as .png and .svg
+    # (default: print the table, and name the plot FIGURE_by_OPTION)
     out: Path | None = None
 
 

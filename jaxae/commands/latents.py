@@ -122,7 +122,8 @@ def draw(
         images = evaluate.with_labels_only(images)
 
     folder, drawn = options.out or options.run / "pictures", []
-    prefix = f"{config.experiment}, {dataset.name}: "
+    first, replicas = config.values["options"]["run"].get("seed", 0), config.options.run.replicas
+    prefix = f"{config.label}, {dataset.name}{runs.label_replica(0, first, replicas)}: "
 
     def save(name: str, picture: np.ndarray, caption: str) -> None:
         path = folder / f"{name}.png"
@@ -178,7 +179,7 @@ def _draw_images(
         with skip_failed_picture(f"samples_{prior}"):
             sampler = priors.fit(trained, train.codes, prior, seed=options.seed)
             picture = draw_samples(decoder, sampler, options.seed)
-            save(f"samples_{prior}", picture, f"decoded: {priors.DESCRIPTIONS[prior]}")
+            save(f"samples_{prior}", picture, f"images decoded from {priors.DESCRIPTIONS[prior]}")
     with skip_failed_picture("interpolations"):
         caption = "decoded between the codes of test images, pair by pair, linearly and spherically"
         save("interpolations", draw_interpolations(decoder, test), caption)
@@ -200,13 +201,11 @@ def _draw_images(
         names = images.dataset.class_names
         save("arithmetic", draw_arithmetic(decoder, train, test, names), caption)
     with skip_failed_picture("traversal"):
-        dimensions, picture = draw_traversal(decoder, train, test)
         caption = (
-            f"test image {chosen[0]} with one unit of its code a row from -2.5 to 2.5 standard "
-            "deviations (\N{GREEK SMALL LETTER SIGMA}): units "
-            f"{', '.join(map(str, dimensions))}, those that vary most"
+            f"test image {chosen[0]}; each row varies one number of its code by ±2.5 standard "
+            "deviations (\N{GREEK SMALL LETTER SIGMA}), the most variable first"
         )
-        save("traversal", picture, caption)
+        save("traversal", draw_traversal(decoder, train, test), caption)
     with skip_failed_picture("neighbors"):
         caption = "test images, training images with the nearest codes, and with the nearest pixels"
         save("neighbors", draw_neighbors(decoder, train, test), caption)

@@ -299,7 +299,7 @@ def _draw_samples(run: runs.Run, epoch: runs.Epoch, options: Options) -> None:
         sampler = priors.of_network(trained, images, labels, prior)
         codes = sampler(runs.fixed_keys().pictures, 100)
         images = trained.decode(codes, np.arange(100) % (trained.classes or 1))
-        caption = f"decoded: {priors.DESCRIPTIONS[prior]}"
+        caption = f"images decoded from {priors.DESCRIPTIONS[prior]}"
         picture = plots.labeled_grid([plots.in_rows(images, columns=10)])
         runs.save_picture(run, "samples", picture, caption)
 

@@ -34,7 +34,7 @@ def make_page(
     figures = results["figures"]
     replicas = results["replicas"]
     several = f", mean ± standard deviation of {replicas} replicas" if replicas > 1 else ""
-    pictured = " Pictures show the first replica." if replicas > 1 else ""
+    pictured = "Pictures show the first replica." if replicas > 1 else ""
     seen = {
         "none": "as they are in the dataset",
         "static": "binarized once; so were the training images (static binarization)",
@@ -58,7 +58,7 @@ def make_page(
     count = len(images.test.images)
     left_out = (f"{what}: left out, because {why}." for what, why in results["left_out"].items())
     return Page(
-        title=f"{experiment_name(config)} on {results['dataset']}",
+        title=f"{config.label} on {results['dataset']}",
         subtitle=f"{results['epoch']:.4g} epoch{'' if results['epoch'] == 1 else 's'}{several}",
         highlights=tuple(
             (title, _highlight(results, name))
@@ -67,10 +67,11 @@ def make_page(
         ),
         tables=make_tables(results),
         charts=pictures.make_charts(read_records(run), config.loss_unit),
+        pictured=pictured,
         galleries=pictures.make_galleries(run, trained, images, evaluation.generated),
         scatter=pictures.make_scatter(trained, images),
         notes=(
-            f"On {count:,} test {results['examples']}, {seen}.{clean}{validation}{pictured}",
+            f"On {count:,} test {results['examples']}, {seen}.{clean}{validation}",
             describe_epoch(results),
             *left_out,
         ),
@@ -99,9 +100,3 @@ def _facts(config: Config) -> tuple[tuple[str, str], ...]:
         "Trained with": f"JAX {config.versions.jax} on {config.device}",
     }
     return tuple(facts.items())
-
-
-def experiment_name(config: Config) -> str:
-    """Returns the name of the experiment, with the member of the family if it has one."""
-    objective = config.options.objective
-    return config.experiment if objective is None else f"{config.experiment}: {objective}"

@@ -96,7 +96,7 @@ def make_galleries(
         Gallery(
             "Reconstructions by epoch",
             "Drawn by the run while it trained.",
-            tuple(read_pictures(run)),
+            _by_epoch(run, shown_above=bool(pairs)),
         ),
         Gallery("Samples", f"Decoded codes{given}.", tuple(samples)),
         Gallery(
@@ -107,6 +107,12 @@ def make_galleries(
         ),
     ]
     return tuple(gallery for gallery in galleries if gallery.pictures)
+
+
+def _by_epoch(run: Path, *, shown_above: bool) -> tuple[Picture, ...]:
+    """Returns what the run drew by epoch, unless that is one epoch and is shown above."""
+    drawn = tuple(read_pictures(run))
+    return () if shown_above and len(drawn) < 2 else drawn
 
 
 def _columns_of(images: Images) -> int:

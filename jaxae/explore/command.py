@@ -103,7 +103,7 @@ def explore_run(
     exploration = explore(
         trained,
         evaluate.make_images(dataset, config.options.binarization),
-        title=f"{evaluate.experiment_name(config)} on {dataset.name}",
+        title=f"{config.label} on {dataset.name}",
         subtitle=f"{epoch:.4g} epoch{'' if epoch == 1 else 's'}, "
         f"{count_parameters(trained.variables):,} parameters"
         + (f", one of {replicas} replicas" if replicas > 1 else ""),

@@ -83,3 +83,4 @@ class Page:
     config: str  # shown as it is, in a monospaced font
     facts: tuple[tuple[str, str], ...] = ()  # a name and a text each, under the subtitle
     links: tuple[tuple[str, str], ...] = ()  # a text and the address of a page each
+    pictured: str = ""  # a sentence before the pictures, about all of them

@@ -186,8 +186,8 @@ def _checked(groups: Sequence[ArrayLike]) -> list[np.ndarray]:
     """Returns groups as uint8 [rows, columns, H, W, 1 or 3]."""
     arrays = [np.asarray(group) for group in groups]
     shapes = [array.shape for array in arrays]
-    alike = len({(*shape[:1], *shape[2:]) for shape in shapes}) == 1
-    if not alike or any(len(shape) != 5 for shape in shapes):
+    agree = len({(*shape[:1], *shape[2:]) for shape in shapes}) == 1
+    if not agree or any(len(shape) != 5 for shape in shapes):
         raise UserError(
             f"groups of images of shapes {shapes} were given: give one group or more, each [rows, "
             "columns, H, W, C], which differ only in their columns"

@@ -1,7 +1,14 @@
 """Runs: their options, folders, recipes and training, and the files that they write."""
 
 from jaxae.runs.binarization import binarized_test, binarized_train, with_binarization
-from jaxae.runs.config import CONFIG_FILE, Config, SavedDataset, check_dataset, read_config
+from jaxae.runs.config import (
+    CONFIG_FILE,
+    Config,
+    SavedDataset,
+    check_dataset,
+    label_replica,
+    read_config,
+)
 from jaxae.runs.environment import (
     command_line,
     describe_environment,
@@ -87,6 +94,7 @@ __all__ = [
     "git_commit",
     "initial_state",
     "is_locked",
+    "label_replica",
     "load",
     "load_dataset",
     "loss_curves",

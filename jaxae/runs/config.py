@@ -95,12 +95,30 @@ class Config:
     @property
     def device(self) -> str:
         """The first device that the run was trained on."""
-        return next(iter(self.devices), "an unknown device")
+        device = next(iter(self.devices), "an unknown device")
+        return " ".join(dict.fromkeys(device.split()))  # a CPU's kind is "cpu", too
+
+    @property
+    def label(self) -> str:
+        """What pictures and pages call the run: the member of the family, or the experiment."""
+        return label_run(self.experiment, self.options.objective)
 
     @property
     def default_step(self) -> Literal["best"] | None:
         """The checkpoint to take by default: the best of a run with --patience, else the latest."""
         return None if self.options.run.patience is None else "best"
+
+
+def label_run(experiment: str, objective: str | None) -> str:
+    """Returns what pictures and pages call a run: the member of the family, or the experiment."""
+    if objective is None:
+        return experiment
+    return objective if experiment == "family" else f"{experiment}: {objective}"
+
+
+def label_replica(number: int, seed: int, replicas: int) -> str:
+    """Returns which replica a picture shows, after a comma; nothing for a run of one."""
+    return f", replica {number} (seed {seed + number})" if replicas > 1 else ""
 
 
 def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:

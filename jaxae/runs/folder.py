@@ -341,6 +341,11 @@ def step_of_epoch(folder: Path, epoch: int, *, flag: str = "--initial-epoch") ->
     steps = checkpoint.steps(folder / "checkpoints")
     kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
     if epoch not in kept:
+        if len(kept) == 1:
+            raise UserError(
+                f"{flag} {epoch}: {folder} keeps only the checkpoint after epoch {min(kept)}; "
+                "choose that"
+            )
         raise UserError(
             f"{flag} {epoch}: {folder} keeps the checkpoints after epochs "
             f"{', '.join(map(str, kept))}; choose one of these"

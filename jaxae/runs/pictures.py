@@ -5,6 +5,7 @@ import numpy as np
 from jaxae import plots
 from jaxae.devices import is_first_process
 from jaxae.runs import reading
+from jaxae.runs.config import label_replica, label_run
 from jaxae.runs.folder import Run
 from jaxae.runs.progress import skip_failed_picture
 from jaxae.runs.recipes import Epoch, of_split
@@ -16,11 +17,12 @@ def save_picture(
 ) -> None:
     """Writes a picture, uint8 [H, W] or [H, W, 3], to pictures/NAME.png.
 
-    Its caption, with experiment and dataset, is in its metadata and under the picture. Without
-    `strip`, only pictures of the bundled subset show it, which is not the full dataset.
+    Its caption, with experiment, dataset and the replica that it shows, is in its metadata and
+    under the picture. Without `strip`, only pictures of the bundled subset show it, which is not
+    the full dataset.
     """
-    seed = f", seed {run.shared.seed} of {run.shared.replicas}" if run.shared.replicas > 1 else ""
-    caption = f"{run.experiment}, {run.dataset.name}{seed}: {caption}"
+    replica = label_replica(0, run.shared.seed, run.shared.replicas)
+    caption = f"{_label(run)}, {run.dataset.name}{replica}: {caption}"
     _save(run, name, picture, caption, strip=strip)
 
 
@@ -36,6 +38,12 @@ def _save(run: Run, name: str, picture: np.ndarray, caption: str, *, strip: bool
         tracker.show_picture(name, picture, caption)
 
 
+def _label(run: Run) -> str:
+    """Returns what captions call a run: the member of the family, or the experiment."""
+    objective = getattr(run.options, "objective", None)
+    return label_run(run.experiment, objective if isinstance(objective, str) else None)
+
+
 def draw_curves(run: Run, loss_unit: str = "") -> None:
     """Draws the losses of all splits over the recorded epochs, if any; replicas as mean and std."""
     lines = reading.read_records(run.folder)
@@ -43,11 +51,11 @@ def draw_curves(run: Run, loss_unit: str = "") -> None:
         return
     series = reading.loss_curves(lines)
     epochs = [line["epoch"] for line in lines]
-    title, count = f"{run.experiment} on {run.dataset.name}", run.shared.replicas
+    title, count = f"{_label(run)} on {run.dataset.name}", run.shared.replicas
     several = f", mean ± standard deviation of {count} replicas" if count > 1 else ""
     with skip_failed_picture("curves"):
         picture = plots.curves(epochs, series, loss_label(loss_unit), title)
-        caption = f"{run.experiment}, {run.dataset.name}: loss by epoch{several}"
+        caption = f"{_label(run)}, {run.dataset.name}: loss by epoch{several}"
         _save(run, "curves", picture, caption)
 
 

@@ -340,6 +340,8 @@ def test_the_page_describes_what_was_evaluated(variational: Evaluated, plain: Ev
     assert "2 epochs, mean ± standard deviation of 2 replicas" in page
     assert "On 30 test images, binarized once; training images anew at each step" in page
     assert "20 importance samples" in page
+    assert page.index("Pictures show the first replica.") < page.index("<img")
+    assert "Pictures show" not in plain.page
     assert "The code&#39;s first number" in page or "the code&#39;s first number" in page
     assert variational.results["features"]["note"][:40] in page
     for title in ("Reconstructions by epoch", "Samples", "Interpolations", "Codes", "Training"):

@@ -298,7 +298,7 @@ def test_the_command_says_what_it_wrote(
     )
     for line, message in (
         ("nowhere", "nowhere is not a run"),
-        ("run --epoch 9", "--epoch 9: run keeps the checkpoints after epochs 1"),
+        ("run --epoch 9", "--epoch 9: run keeps only the checkpoint after epoch 1"),
         ("run --replica 3", "replica 3 of run: give one from 0 to 0"),
         ("run --format pickle", "pickle"),
         ("run --out .", ". is no export, and is not replaced"),

@@ -18,10 +18,11 @@ from jaxae.checkpoint.reading import METADATA
 from jaxae.commands import latents
 from jaxae.commands import train as family
 from jaxae.errors import UserError
-from jaxae.evaluate import command, figures, page, pictures
+from jaxae.evaluate import command, figures, pictures
 from jaxae.pages import drawing
 from jaxae.runs import environment, format_figure, load_dataset, read_config, records
 from jaxae.runs import folder as runs_folder
+from jaxae.runs.config import label_replica, label_run
 from support import small_run
 from support.damage import damaged_contents, damaged_descriptions, damaged_lines
 
@@ -134,7 +135,7 @@ def read_as_evaluate(run: Path) -> None:
     networks = command.load_replicas(run, step, config)
     load_dataset(run, config, data_dir=None, sources=None)
     figures.choose_prior(networks[0], config.options.objective)
-    page.experiment_name(config)
+    assert config.label
     json.dumps(config.values, ensure_ascii=False).encode()
     command.describe_cost(run, networks[0], step / config.steps_per_epoch)
     draw_charts(run)
@@ -286,3 +287,15 @@ def test_a_figure_has_as_many_digits_as_its_deviation_allows(
     figures: dict[str, float], text: str
 ) -> None:
     assert format_figure(figures, "a") == text
+
+
+@pytest.mark.parametrize(
+    ("experiment", "objective", "expected"),
+    [("family", "vae", "vae"), ("fashion", None, "fashion"), ("own", "vae", "own: vae")],
+)
+def test_a_run_of_the_family_is_called_by_its_member(
+    experiment: str, objective: str | None, expected: str
+) -> None:
+    assert label_run(experiment, objective) == expected
+    assert label_replica(0, 5, 1) == ""
+    assert label_replica(1, 5, 2) == ", replica 1 (seed 6)"
