@@ -13,6 +13,7 @@ from jaxae.evaluate.images import (
     take,
     with_labels_only,
 )
+from jaxae.evaluate.page import experiment_name
 from jaxae.evaluate.pictures import named_labels, read_pictures, scatter_codes
 from jaxae.evaluate.progress import stage
 
@@ -26,6 +27,7 @@ __all__ = [
     "choose_step",
     "encode",
     "evaluate_run",
+    "experiment_name",
     "make_images",
     "named_labels",
     "read_pictures",

@@ -100,3 +100,8 @@ def _facts(config: Config) -> tuple[tuple[str, str], ...]:
         "Trained with": f"JAX {config.versions.jax} on {config.device}",
     }
     return tuple(facts.items())
+
+
+def experiment_name(config: Config) -> str:
+    """Returns what a page calls a run: the member of the family, or the experiment."""
+    return config.label
