@@ -14,7 +14,6 @@ import jaxae
 from jaxae import checkpoint, data, evaluate, explore, exports, runs
 from jaxae.commands import latents
 from jaxae.errors import UserError
-from jaxae.exports import push
 from support import small_run
 from support.commands import run_program
 from support.missing import hide
@@ -240,15 +239,14 @@ def test_a_loaded_export_writes_nothing_into_its_folder(
         vae.export(out=folder)
 
 
-@pytest.mark.parametrize("command", [latents, evaluate, explore, exports, push])
+@pytest.mark.parametrize("command", [latents, evaluate, explore, exports])
 def test_a_command_says_that_it_was_given_an_export(
     command: Any, vae: jaxae.TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = vae.export("npz", out=tmp_path / "export", pictures=False)
-    line = [str(folder)] if command is not push else [str(folder), "me/name", "--epoch", "1"]
     with pytest.raises(SystemExit):
-        command.start(line, program="jaxae")
-    assert re.search(r"export\s+is\s+an\s+export:\s+", capsys.readouterr().err)
+        command.start([str(folder)], program="jaxae")
+    assert re.search(r"export\s+is\s+an\s+export:\s+give\s+the\s+run", capsys.readouterr().err)
 
 
 def test_the_other_pictures_show_replica_0_once_each(vae: jaxae.TrainedRun, tmp_path: Path) -> None:
