@@ -46,8 +46,9 @@ def make_objective(name: str, network: Network, settings: Settings, *, images: i
     def make(settings: Settings) -> Objective:
         return member.make_objective(Context(network, images, settings))
 
+    usual = make(chosen)  # which raises an error that its network calls for
     if not numbers_of(name, settings):
-        return make(chosen)
+        return usual
     return partial(_with_numbers, make=make, settings=chosen)
 
 

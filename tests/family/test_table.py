@@ -312,7 +312,8 @@ def test_salt_and_pepper_needs_the_ends_of_a_range() -> None:
 def test_noise_is_clipped_only_to_a_range() -> None:
     for likelihood, bounded in (("bernoulli", True), ("gaussian_identity", False)):
         _, objective = parts("denoising", "dense", likelihood)
-        noisy = np.asarray(objective.keywords["corrupt"](KEY, batch().images))
+        made = objective.keywords["make"](settings_of("denoising"))
+        noisy = np.asarray(made.keywords["corrupt"](KEY, batch().images))
         assert (0 <= noisy.min() <= noisy.max() <= 1) == bounded
 
 
