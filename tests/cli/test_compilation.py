@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 
 SLOW_TO_IMPORT = {"matplotlib", "orbax", "requests", "tensorboardX", "tensorflow_datasets"}
 
-# Packages that a machine rented for an hour is likely to have. Flax and Optax import absl.
-FEW = {"jax", "flax", "optax", "numpy", "scipy", "pillow", "absl-py", "jaxtyping"}
+# Packages that a machine rented for an hour is likely to have. Flax imports absl and rich.
+FEW = {"jax", "flax", "optax", "numpy", "scipy", "pillow", "absl-py", "rich", "jaxtyping"}
 
 
 def run(name: str, *arguments: str, variables: dict[str, str]) -> str:
