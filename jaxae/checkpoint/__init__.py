@@ -1,21 +1,17 @@
 """A run's checkpoints, which Orbax saves during training and restores exactly."""
 
-from typing import TYPE_CHECKING
-
 from jaxae.checkpoint.checksums import named_leaves
 from jaxae.checkpoint.folder import EXPORT, check_not_export, check_path, has_set_aside, steps
 from jaxae.checkpoint.reading import AVERAGED
 from jaxae.checkpoint.restoring import best_step, latest_step, load_variables, restore
 from jaxae.checkpoint.saving import (
+    Checkpointer,
     delete_after,
     open_checkpoints,
     save,
     set_aside_after,
     verify_latest,
 )
-
-if TYPE_CHECKING:
-    from jaxae.checkpoint.saving import Checkpointer
 
 __all__ = [
     "AVERAGED",

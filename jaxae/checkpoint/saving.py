@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,14 +42,32 @@ from jaxae.errors import UserError
 if TYPE_CHECKING:  # slow to import, and needed only once a run begins
     from orbax.checkpoint import v1 as ocp
 
-    Checkpointer = ocp.training.Checkpointer
-
 DESCRIPTION_SECONDS = 10.0
 """A save fails if its description is not on disk after this time."""
 
 
+@dataclass
+class Checkpointer:
+    """Orbax's checkpointer of a folder, and its latest save, which may still be running."""
+
+    orbax: "ocp.training.Checkpointer"
+    latest: "ocp.AsyncResponse[bool] | None" = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the checkpoints."""
+        return Path(str(self.orbax.directory))
+
+    def wait(self) -> None:
+        """Waits until the latest save is on disk; raises what Orbax raised on its threads."""
+        save, self.latest = self.latest, None
+        if save is not None:
+            save.result()  # else Orbax keeps a thread and its files open for each save
+        self.orbax.wait()
+
+
 @contextlib.contextmanager
-def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Checkpointer"]:
+def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator[Checkpointer]:
     """Opens a checkpointer for a folder; it keeps the latest two, and the one of lowest loss.
 
     With `keep_all` it keeps all. Remains of killed runs are first removed, or set aside with a
@@ -71,10 +90,12 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
         else policies.AnyPreservationPolicy([policies.LatestN(2), _LowestLoss()])
     )
     with _clear_errors(folder):
-        checkpointer = ocp.training.Checkpointer(
-            str(absolute(folder)),
-            preservation_policy=keep,  # pyright: ignore[reportArgumentType]
-            context=context,
+        checkpointer = Checkpointer(
+            ocp.training.Checkpointer(
+                str(absolute(folder)),
+                preservation_policy=keep,  # pyright: ignore[reportArgumentType]
+                context=context,
+            )
         )
     with quiet_failures():
         try:
@@ -84,7 +105,10 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator["Check
             # Closing waits for the other processes, which may never come after an error here.
             if alone or not isinstance(sys.exc_info()[1], Exception):
                 with _clear_errors(folder):
-                    checkpointer.close()
+                    try:
+                        checkpointer.wait()
+                    finally:
+                        checkpointer.orbax.close()
 
 
 class _LowestLoss:
@@ -98,17 +122,16 @@ class _LowestLoss:
         return [saved.step == best for saved in checkpoints]
 
 
-def set_aside_after(checkpointer: "Checkpointer", step: int, reason: str) -> None:
+def set_aside_after(checkpointer: Checkpointer, step: int, reason: str) -> None:
     """Sets aside the checkpoints of later steps, so that this one is the latest."""
-    folder = Path(str(checkpointer.directory))
-    later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
+    later = [saved.step for saved in checkpointer.orbax.checkpoints if saved.step > step]
     if not later:
         return
     if is_first_process():
         for each in later:
-            set_aside(folder / str(each), reason)
+            set_aside(checkpointer.folder / str(each), reason)
     devices.wait_for_all("checkpoints are set aside")
-    checkpointer.reload()
+    checkpointer.orbax.reload()
 
 
 @contextlib.contextmanager
@@ -132,7 +155,7 @@ def _clear_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> None:
+def save(checkpointer: Checkpointer, step: int, tree: Any, *, loss: float) -> None:
     """Starts saving a pytree of arrays as the checkpoint of a step, replacing one that is there.
 
     The loss decides which checkpoint is the best; a non-finite loss is never the best. Raises
@@ -142,8 +165,9 @@ def save(checkpointer: "Checkpointer", step: int, tree: Any, *, loss: float) -> 
     loss = loss if math.isfinite(loss) else UNTESTED
     described = {"leaves": describe_leaves(tree), "loss": loss}
     metadata: Any = {**described, "crc32": checksum_of_json(described)}
-    with _clear_errors(Path(str(checkpointer.directory))):
-        checkpointer.save_async(
+    with _clear_errors(checkpointer.folder):
+        checkpointer.wait()
+        checkpointer.latest = checkpointer.orbax.save_async(
             step,
             tree,
             force=True,
@@ -170,18 +194,17 @@ def _verify_unfinished(folder: Path) -> None:
                 time.sleep(0.01)
 
 
-def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
+def verify_latest(checkpointer: Checkpointer, like: Any) -> None:
     """Restores the latest checkpoint once it is on disk, and compares all its checksums.
 
     Raises `UserError` if its numbers differ from those saved. Does nothing without a checkpoint.
     """
-    folder = Path(str(checkpointer.directory))
-    with _clear_errors(folder):
+    with _clear_errors(checkpointer.folder):
         checkpointer.wait()
-    available = steps(folder)
+    available = steps(checkpointer.folder)
     if not available:
         return
-    path = folder / str(available[-1])
+    path = checkpointer.folder / str(available[-1])
     try:
         read(path, like)
     except DamagedError as damage:
@@ -191,11 +214,11 @@ def verify_latest(checkpointer: "Checkpointer", like: Any) -> None:
         ) from damage
 
 
-def delete_after(checkpointer: "Checkpointer", step: int) -> None:
+def delete_after(checkpointer: Checkpointer, step: int) -> None:
     """Deletes the checkpoints of later steps, so that this one is the latest; prints which."""
-    later = [saved.step for saved in checkpointer.checkpoints if saved.step > step]
+    later = [saved.step for saved in checkpointer.orbax.checkpoints if saved.step > step]
     if later:
         listed = ", ".join(map(str, later))
         print(f"step {step} is now the latest: checkpoints of steps {listed} are removed")
     for each in later:
-        checkpointer.delete(each)
+        checkpointer.orbax.delete(each)
