@@ -19,7 +19,7 @@ ALLOWED = {
     "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
     "priors runs cli evaluate explore exports commands",
     "sweeps": "errors devices data models train family checkpoint runs cli comparison commands",
-    "comparison": "errors data pages plots family runs evaluate",
+    "comparison": "errors data checkpoint pages plots family runs evaluate",
     "explore": "errors files data metrics models network plots pages priors programs runs cli "
     "evaluate train",
     "exports": "errors files checkpoint data likelihoods models train network plots pages programs "

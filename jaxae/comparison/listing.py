@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxae import family, runs
+from jaxae import checkpoint, family, runs
 from jaxae.errors import UserError
 from jaxae.runs import CONFIG_FILE, Config
 
@@ -68,7 +68,7 @@ class Listed:
 def find_runs(places: Sequence[Path]) -> list[Path]:
     """Returns the folders of runs: the places that are runs, and all runs below the others.
 
-    Raises `UserError` without a place, or for one that does not exist or has no run.
+    Raises `UserError` without a place, or for one that does not exist, has no run, or is an export.
     """
     if not places:
         raise UserError("no run was given: give runs, or folders of runs")
@@ -76,6 +76,7 @@ def find_runs(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.is_dir():
             raise UserError(f"{place} is not a folder: give runs, or folders of runs")
+        checkpoint.check_not_export(place)
         configs = sorted(place.rglob(CONFIG_FILE))
         here = [path.parent for path in configs if _is_config(path)]
         if not here:

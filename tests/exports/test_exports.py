@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxae
-from jaxae import checkpoint, data, evaluate, explore, exports, runs
+from jaxae import checkpoint, comparison, data, evaluate, explore, exports, runs
 from jaxae.commands import latents
 from jaxae.errors import UserError
 from support import small_run
@@ -226,7 +226,7 @@ def test_a_loaded_export_writes_nothing_into_its_folder(
             UserError, match="is an export, to which nothing is added: say with out"
         ):
             write()
-    for read in (loaded.evaluate, lambda: loaded.history):
+    for read in (loaded.evaluate, lambda: loaded.history, lambda: comparison.find_runs([folder])):
         with pytest.raises(UserError, match="export is an export: give the run that it was made"):
             read()
     assert loaded._repr_html_()
@@ -296,7 +296,10 @@ def test_the_command_says_what_it_wrote(
     )
     for line, message in (
         ("nowhere", "nowhere is not a run"),
-        ("run --epoch 9", "--epoch 9: run keeps only the checkpoint after epoch 1"),
+        (
+            "run --epoch 9",
+            "--epoch 9: run keeps the checkpoints after epochs 1, 2; choose one of these",
+        ),
         ("run --replica 3", "replica 3 of run: give one from 0 to 0"),
         ("run --format pickle", "pickle"),
         ("run --out .", ". is no export, and is not replaced"),
