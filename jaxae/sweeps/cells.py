@@ -56,6 +56,12 @@ class Cell:
             return 0
         return read_summary(self.folder)["epoch"]
 
+    @property
+    def epochs_left(self) -> int:
+        """The number of epochs that it has not trained yet, finished or not."""
+        records = read_records(self.folder)
+        return max(0, self.options.run.epochs - (records[-1]["epoch"] if records else 0))
+
 
 def read_cells(words: Mapping[str, Sequence[str]], out: Path) -> list[Cell]:
     """Returns the cells with these words by their names, in folders below `out`.

@@ -106,7 +106,7 @@ def _list(cells: Sequence[Cell], most: int | None) -> None:
         except UserError as error:  # of the dataset
             found |= dict.fromkeys((cell.name for cell in group), Estimate(error=str(error)))
     rows = [_describe(cell, found.get(cell.name)) for cell in cells]
-    seconds = sum(each.seconds for each in found.values())
+    seconds = sum(found[cell.name].seconds * cell.epochs_left for cell in waiting)
     print(aligned([["run", "parameters", "epochs", "training"], *rows], left=1))
     print(
         f"\n{len(cells)} runs, {len(waiting)} of them to train: about {describe_time(seconds)} of "
@@ -121,7 +121,9 @@ def _describe(cell: Cell, found: Estimate | None) -> list[str]:
     epochs = str(cell.options.run.epochs)
     if found.error is not None:
         return [cell.name, "", epochs, f"fails: {found.error}"]
-    return [cell.name, f"{found.parameters:,}", epochs, describe_time(found.seconds)]
+    left = cell.epochs_left
+    count = f"{left} of {epochs}" if left < cell.options.run.epochs else epochs
+    return [cell.name, f"{found.parameters:,}", count, describe_time(left * found.seconds)]
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Estimates of what a sweep takes, from a few steps of each program."""
+"""Estimates of the time that a sweep takes, from a few steps of each program."""
 
 import math
 import time
@@ -21,11 +21,11 @@ _REPEATS = 3  # measurements, of which the fastest counts
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a cell takes.
+    """The size of a cell, and the time that it takes.
 
     Attributes:
       parameters: the number of parameters of its network.
-      seconds: its share of the training time of its group, without tests and pictures.
+      seconds: its share of the time that its group takes for an epoch of training.
       error: why it cannot be trained; the numbers are 0 then.
     """
 
@@ -109,5 +109,5 @@ def _measure(group: Sequence[Cell], dataset: data.Dataset) -> Estimate:
         taken = time.perf_counter() - started
         steps = train.steps_done(chunk.state) - done
         fastest, done = min(fastest, taken / steps), done + steps
-    seconds = fastest * steps_per_epoch * shared.epochs / len(group)
+    seconds = fastest * steps_per_epoch / len(group)
     return Estimate(count_parameters(runs.first_replica(state)), seconds)

@@ -4,26 +4,16 @@ import io
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxae import files, sweeps
+from jaxae import sweeps
 from jaxae.errors import UserError
 from jaxae.sweeps import Result, make_cells, read_axes
 from jaxae.sweeps.cells import read_cells
 from jaxae.sweeps.display import describe_time, make_table, show_progress
 
 TINY = "--dataset tiny.npz --batch-size 20 --epochs 2"
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts every test in a folder of its own, with 66 images of 8x8 pixels."""
-    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
-    images = np.random.default_rng(0).integers(0, 256, (66, 8, 8), np.uint8)
-    np.savez("tiny.npz", images=images)
 
 
 def start(line: str) -> int:
@@ -50,11 +40,23 @@ def test_a_sweep_is_listed_trained_and_compared(capsys: pytest.CaptureFixture[st
     output = capsys.readouterr().out
     assert len(re.findall(r"^\[\d/8\] objective-.* done: test loss \d", output, re.MULTILINE)) == 8
     table = output[output.index("\nrun ") :].splitlines()
-    assert len([row for row in table if row.startswith("out/objective")]) == 4  # of two seeds
+    assert len([row for row in table if row.startswith("objective-")]) == 4  # of two seeds
     assert "epoch 2/2" in Path("out/log.txt").read_text(encoding="utf-8")
 
     assert start(f"{line} --dry-run") == 0
     assert "8 runs, 0 of them to train" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_time_of_a_run_that_was_stopped_is_that_of_its_other_epochs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = "--dataset tiny.npz --batch-size 20 --hidden 4 --out out"
+    sweeps.start(f"{line} --epochs 1 --seed 0 1".split())
+    sweeps.start(f"{line} --epochs 3 --seed 0 1 2 --dry-run".split())
+    listed = capsys.readouterr().out
+    assert re.search(r"^seed-0 +[\d,]+ +2 of 3 ", listed, re.MULTILINE)
+    assert re.search(r"^seed-2 +[\d,]+ +3 ", listed, re.MULTILINE)
 
 
 @pytest.mark.slow

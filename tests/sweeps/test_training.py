@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxae import cli, devices, files, runs
+from jaxae import cli, devices, runs
 from jaxae.commands import train
 from jaxae.errors import UserError
 from jaxae.runs import read_config, read_records
@@ -18,15 +18,6 @@ from jaxae.sweeps.cells import read_cells
 pytestmark = pytest.mark.slow
 
 TINY = "--dataset tiny.npz --hidden 8 --batch-size 20 --epochs 3"
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts every test in a folder of its own, with 66 images of 8x8 pixels."""
-    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
-    images = np.random.default_rng(0).integers(0, 256, (66, 8, 8), np.uint8)
-    np.savez("tiny.npz", images=images)
 
 
 def sweep(
