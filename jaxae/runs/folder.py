@@ -25,7 +25,7 @@ from jaxae import checkpoint, data
 from jaxae.devices import data_mesh, is_first_process
 from jaxae.errors import UserError
 from jaxae.runs import records
-from jaxae.runs.config import check_dataset, describe_changes, read_config
+from jaxae.runs.config import check_dataset, describe_changes, label_run, read_config
 from jaxae.runs.environment import command_line, split_command, words_of
 from jaxae.runs.options import Options, RunOptions
 from jaxae.runs.progress import show_line
@@ -56,6 +56,12 @@ class Run:
     def shared(self) -> RunOptions:
         """The options that all experiments share."""
         return self.options.run
+
+    @property
+    def label(self) -> str:
+        """What output and captions call it: the member of the family, or the experiment."""
+        objective = getattr(self.options, "objective", None)
+        return label_run(self.experiment, objective if isinstance(objective, str) else None)
 
     @property
     def shape(self) -> tuple[int, ...]:

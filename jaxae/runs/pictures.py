@@ -5,7 +5,7 @@ import numpy as np
 from jaxae import plots
 from jaxae.devices import is_first_process
 from jaxae.runs import reading
-from jaxae.runs.config import label_replica, label_run
+from jaxae.runs.config import label_replica
 from jaxae.runs.folder import Run
 from jaxae.runs.progress import skip_failed_picture
 from jaxae.runs.recipes import Epoch, of_split
@@ -22,7 +22,7 @@ def save_picture(
     the full dataset.
     """
     replica = label_replica(0, run.shared.seed, run.shared.replicas)
-    caption = f"{_label(run)}, {run.dataset.name}{replica}: {caption}"
+    caption = f"{run.label}, {run.dataset.name}{replica}: {caption}"
     _save(run, name, picture, caption, strip=strip)
 
 
@@ -38,12 +38,6 @@ def _save(run: Run, name: str, picture: np.ndarray, caption: str, *, strip: bool
         tracker.show_picture(name, picture, caption)
 
 
-def _label(run: Run) -> str:
-    """Returns what captions call a run: the member of the family, or the experiment."""
-    objective = getattr(run.options, "objective", None)
-    return label_run(run.experiment, objective if isinstance(objective, str) else None)
-
-
 def draw_curves(run: Run, loss_unit: str = "") -> None:
     """Draws the losses of all splits over the recorded epochs, if any; replicas as mean and std."""
     lines = reading.read_records(run.folder)
@@ -51,11 +45,11 @@ def draw_curves(run: Run, loss_unit: str = "") -> None:
         return
     series = reading.loss_curves(lines)
     epochs = [line["epoch"] for line in lines]
-    title, count = f"{_label(run)} on {run.dataset.name}", run.shared.replicas
+    title, count = f"{run.label} on {run.dataset.name}", run.shared.replicas
     several = f", mean ± standard deviation of {count} replicas" if count > 1 else ""
     with skip_failed_picture("curves"):
         picture = plots.curves(epochs, series, loss_label(loss_unit), title)
-        caption = f"{_label(run)}, {run.dataset.name}: loss by epoch{several}"
+        caption = f"{run.label}, {run.dataset.name}: loss by epoch{several}"
         _save(run, "curves", picture, caption)
 
 

@@ -55,7 +55,9 @@ def show_epoch(epochs: int, record: Mapping[str, object]) -> None:
     """Prints an epoch's record as one line; figures of replicas are means ± deviations."""
     names = ("train_loss", "validation_loss", "test_loss", "test_mse")
     measured = [
-        f"{name.replace('_', ' ')} {_shown(record, name)}" for name in names if name in record
+        f"{name.replace('_', ' ').replace('mse', 'MSE')} {_shown(record, name)}"
+        for name in names
+        if name in record
     ]
     pace = f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"
     show_line("  ".join([f"epoch {record['epoch']}/{epochs}", *measured, pace]))

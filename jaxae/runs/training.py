@@ -131,7 +131,7 @@ def _open_records(
         standardized=recipe.standardized,
         loss_unit=recipe.loss_unit,
     )
-    print(f"{run.experiment} on {run.dataset.name}: {run.folder}", flush=True)
+    print(f"{run.label} on {run.dataset.name}: {run.folder}", flush=True)
     if shared.patience is not None:
         warn_of_test_images(run, "--patience", "stops")
     if shared.resume is not None:

@@ -312,7 +312,7 @@ def test_without_array_record_a_run_without_a_dataset_has_the_bundled_subset(
         variables=environment(tmp_path),
     )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith("family on mnist_mini")
+    assert process.stdout.startswith("vae on mnist_mini")
     assert process.stderr.startswith("jaxae: NOT THE FULL DATASET: using the bundled subset")
     assert "needs the package array_record" in process.stderr
     assert process.stderr.count("\n") == 1

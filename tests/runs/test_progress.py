@@ -43,6 +43,6 @@ def test_the_line_of_an_epoch_has_the_figures_that_were_measured(
     )
     assert capsys.readouterr().out.splitlines() == [
         "epoch 2/9  train loss 0.12346  1.50 s  12,346 images/s",
-        "epoch 3/9  train loss 101.3 ± 1.4  test loss 96.20 ± 0.92  test mse 0.0300 ± 0.0010  "
+        "epoch 3/9  train loss 101.3 ± 1.4  test loss 96.20 ± 0.92  test MSE 0.0300 ± 0.0010  "
         "1.50 s  12,346 images/s",
     ]

@@ -55,7 +55,7 @@ def test_an_epoch_without_a_test_prints_its_training_loss(
     assert "train loss" in first
     assert "test" not in first
     assert "test loss" in second
-    assert "test mse" in second
+    assert "test MSE" in second
 
 
 def test_the_best_checkpoint_is_one_that_was_tested(whole: Path) -> None:
