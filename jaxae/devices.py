@@ -41,6 +41,17 @@ def check_platforms() -> None:
         ) from None
 
 
+def limit_programs(most: int = 2_000) -> None:
+    """Drops all compiled programs if there are more than `most`; those in use are compiled again.
+
+    A process that trains or evaluates one run after another would keep them all. On a CPU, each
+    takes about six memory maps, of which Linux allows a process 65,530, and XLA crashes without
+    one.
+    """
+    if len(jax.local_devices()[0].client.live_executables()) > most:
+        jax.clear_caches()
+
+
 def data_mesh(count: int | None = None) -> Mesh:
     """Returns a mesh of one axis, "data", over the first `count` devices, by default all.
 

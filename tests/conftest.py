@@ -59,6 +59,15 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Limits the compiled programs that the tests of a process leave behind."""
+    yield
+    from jaxae import devices  # after the import hook
+
+    devices.limit_programs()
+
+
 @pytest.fixture
 def unchecked_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signatures go unchecked, as for users, so that a test can pass a wrong shape."""

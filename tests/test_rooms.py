@@ -19,15 +19,15 @@ ALLOWED = {
     "fitting": "errors files devices likelihoods data train network family checkpoint plots pages "
     "priors runs cli evaluate explore exports commands",
     "sweeps": "errors devices data models train family checkpoint runs cli comparison commands",
-    "comparison": "errors data checkpoint pages plots family runs evaluate",
+    "comparison": "errors devices data checkpoint pages plots family runs evaluate",
     "explore": "errors files data metrics models network plots pages priors programs runs cli "
     "evaluate train",
     "exports": "errors files checkpoint data likelihoods models train network plots pages programs "
     "runs cli evaluate",
     "commands": "errors terminal latents likelihoods data models train network family plots priors "
     "runs cli evaluate comparison files",
-    "evaluate": "errors files latents likelihoods data metrics models train network objectives "
-    "family checkpoint plots pages priors runs cli",
+    "evaluate": "errors files devices latents likelihoods data metrics models train network "
+    "objectives family checkpoint plots pages priors runs cli",
     "cli": "errors files devices terminal data runs",
     "runs": "errors files devices likelihoods data metrics models train network objectives "
     "checkpoint plots",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxae import evaluate, runs
+from jaxae import devices, evaluate, runs
 from jaxae.comparison.listing import Listed
 from jaxae.comparison.rows import Comparison, Row
 from jaxae.data import Split
@@ -62,6 +62,7 @@ def draw_reconstructions(
                 pictures[number] = _reconstruct(comparison.rows[number], images, shown)
             except UserError as error:
                 notes.append(f"{comparison.labels[number]} is left out: {error}.")
+            devices.limit_programs()
         if pictures:
             originals = _draw(images, shown.images)
             drawn.append(Reconstructions(_title(first, images), originals, pictures))

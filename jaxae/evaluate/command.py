@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from jaxae import checkpoint, cli, data, pages, runs
+from jaxae import checkpoint, cli, data, devices, pages, runs
 from jaxae.cli import run_tool
 from jaxae.errors import UserError
 from jaxae.evaluate import figures, page
@@ -92,6 +92,7 @@ def main(options: Options) -> None:
             if options.more:
                 print(f"{folder}:", file=sys.stderr, flush=True)
             evaluated.append(_evaluate(replace(options, run=folder, more=(), out=out)))
+            devices.limit_programs()
     finally:  # even if a later run cannot be evaluated
         for number, each in enumerate(evaluated):
             if options.more:

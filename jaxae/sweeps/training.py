@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxae import data, runs
+from jaxae import data, devices, runs
 from jaxae.commands import train
 from jaxae.errors import UserError
 from jaxae.runs import Recipe, Run
@@ -64,6 +64,7 @@ def train_cells(
                 errors[cell.name] = error
                 print(f"{cell.folder}: {error}", file=sys.stderr)
                 report(cell, Result("failed", error=error))
+        devices.limit_programs()
     return errors
 
 
