@@ -9,6 +9,7 @@ from jaxae.runs.config import (
     label_replica,
     read_config,
 )
+from jaxae.runs.disk import is_locked
 from jaxae.runs.environment import (
     command_line,
     describe_environment,
@@ -17,14 +18,7 @@ from jaxae.runs.environment import (
     split_command,
     words_of,
 )
-from jaxae.runs.folder import (
-    Run,
-    add_to_summary,
-    find_dataset,
-    is_locked,
-    start,
-    step_of_epoch,
-)
+from jaxae.runs.folder import Run, add_to_summary, find_dataset, start
 from jaxae.runs.loading import (
     check_fits,
     load,
@@ -54,6 +48,7 @@ from jaxae.runs.reading import (
 )
 from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstruction_recipe
 from jaxae.runs.records import best_record, flatten_replicas, pictures_by_epoch, watched_loss
+from jaxae.runs.restoring import step_of_epoch
 from jaxae.runs.seeds import fixed_keys, initial_state, seeded_state
 from jaxae.runs.stopping import describe_stop, warn_of_test_images
 from jaxae.runs.together import Outcome, train_together

@@ -1,13 +1,16 @@
 """A run's config.json, read and checked."""
 
-from dataclasses import dataclass, field
+import shlex
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxae import data, files
 from jaxae.errors import UserError
 from jaxae.files import Count, Index, convert
-from jaxae.runs.options import Binarization
+from jaxae.runs.environment import split_command, words_of
+from jaxae.runs.options import Binarization, RunOptions
 
 CONFIG_FILE = "config.json"
 
@@ -129,6 +132,35 @@ def check_dataset(folder: Path, config: Config, dataset: data.Dataset) -> None:
             f"{folder} was trained on {config.dataset.name} with other content than is found now "
             f"({changes}): give the data that it was trained on (--dataset, --data-dir, --sources)"
         )
+
+
+def check_restorable(shared: RunOptions, experiment: str, dataset: data.Dataset) -> data.Dataset:
+    """Returns the dataset of a restored run, under the name that it had when the run started.
+
+    A run that is loaded may be evaluated on other data; if they only share the name of what it was
+    trained on, a warning says so. Raises `UserError` if the run is of another experiment, or if it
+    is resumed and was trained on other data.
+    """
+    folder = shared.restored
+    assert folder is not None
+    config = read_config(folder)
+    if config.experiment != experiment:
+        program, _ = split_command(words_of(config.command))
+        raise UserError(
+            f"{folder} is a run of {config.experiment}, and this is {experiment}: give it to "
+            f"{shlex.join(program)}, which started it"
+        )
+    if shared.resume is not None:
+        check_dataset(folder, config, dataset)
+        return replace(dataset, name=config.dataset.name)
+    changes = describe_changes(config, dataset)
+    if dataset.own and dataset.name == config.dataset.name and changes is not None:
+        print(
+            f"warning: {folder} was trained on {dataset.name} with other content than is found "
+            f"now ({changes}), and its numbers are of what is found",
+            file=sys.stderr,
+        )
+    return dataset
 
 
 def describe_changes(config: Config, dataset: data.Dataset) -> str | None:

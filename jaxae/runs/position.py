@@ -11,7 +11,8 @@ import jax
 from jaxae import checkpoint, train
 from jaxae.errors import Terminated
 from jaxae.runs import progress, records
-from jaxae.runs.folder import Run, check_folder
+from jaxae.runs.disk import check_folder
+from jaxae.runs.folder import Run
 from jaxae.runs.restoring import saved_tree
 
 
@@ -47,7 +48,7 @@ def save_on_interrupt(run: Run, position: Position) -> Iterator[None]:
 
 def save_epoch(run: Run, chunk: train.Progress, record: dict[str, Any]) -> None:
     """Records a finished epoch, and starts saving its checkpoint."""
-    check_folder(run)
+    check_folder(run.folder)
     # The line is written first, because resuming drops lines ahead of the checkpoint.
     records.append_record(run.folder, record, run.trackers)
     save(run, chunk.state, chunk.totals, records.mean_watched_loss(record))

@@ -7,7 +7,7 @@ from typing import Any
 from jaxae import checkpoint, devices, train
 from jaxae.errors import UserError
 from jaxae.runs.config import read_config
-from jaxae.runs.folder import Run, step_of_epoch
+from jaxae.runs.folder import Run
 from jaxae.runs.reading import read_records
 from jaxae.runs.recipes import Recipe
 from jaxae.runs.seeds import initial_state
@@ -54,6 +54,24 @@ def starting_point(
     tree = {"state": state, "totals": totals}
     tree = checkpoint.restore(restored / "checkpoints", tree, step)
     return tree["state"], tree["totals"], untrained
+
+
+def step_of_epoch(folder: Path, epoch: int, *, flag: str = "--initial-epoch") -> int:
+    """Returns the step of the checkpoint after an epoch; raises `UserError` if there is none."""
+    steps_per_epoch = read_config(folder).steps_per_epoch
+    steps = checkpoint.steps(folder / "checkpoints")
+    kept = {step // steps_per_epoch: step for step in steps if step % steps_per_epoch == 0}
+    if epoch not in kept:
+        if len(kept) == 1:
+            raise UserError(
+                f"{flag} {epoch}: {folder} keeps only the checkpoint after epoch {min(kept)}; "
+                "choose that"
+            )
+        raise UserError(
+            f"{flag} {epoch}: {folder} keeps the checkpoints after epochs "
+            f"{', '.join(map(str, kept))}; choose one of these"
+        )
+    return kept[epoch]
 
 
 def saved_tree(state: train.State, totals: train.Metrics) -> dict[str, Any]:

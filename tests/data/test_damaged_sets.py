@@ -17,8 +17,7 @@ from jaxae import data
 from jaxae.data import cache, prepared
 from jaxae.data.prepared import shards
 from jaxae.errors import UserError
-from jaxae.runs import RunOptions
-from jaxae.runs import folder as runs_folder
+from jaxae.runs import RunOptions, disk
 from support import handmade
 from support.damage import damaged_contents
 from support.handmade import NAME, SIDE, gray, png, shard
@@ -311,12 +310,12 @@ def test_a_runs_folder_is_blamed_for_its_own_errors_alone(tmp_path: Path) -> Non
     ]:
         with (
             pytest.raises(UserError, match=message),
-            runs_folder.clean_up_on_error(run, shared, str),
+            disk.clean_up_on_error(run, shared, str),
         ):
             raise error
     with (
         pytest.raises(OSError, match="image file is truncated"),
-        runs_folder.clean_up_on_error(run, shared, str),
+        disk.clean_up_on_error(run, shared, str),
     ):
         raise OSError("image file is truncated")
 

@@ -70,10 +70,15 @@ def started(place: Path) -> Iterator[dict[str, Future]]:
         yield {name: pool.submit(start, name, line, place) for name, line in COMMANDS.items()}
 
 
+def label_of(name: str) -> str:
+    """Returns what output calls the run of an experiment."""
+    return "conditional" if name == "family" else name
+
+
 def finished(name: str, started: dict[str, Future], place: Path) -> Finished:
     process = started[name].result()
     assert process.returncode == 0, process.stderr
-    named = re.search(rf"^{name} on \S+: (.+)$", process.stdout, re.MULTILINE)
+    named = re.search(rf"^{label_of(name)} on \S+: (.+)$", process.stdout, re.MULTILINE)
     assert named, process.stdout
     return Finished(name, process, place / named[1])
 
@@ -98,10 +103,9 @@ def test_a_run_draws_what_it_promises(run: Finished) -> None:
     drawn = {path.stem for path in (run.folder / "pictures").iterdir()}
     assert drawn == expected.keys() | {"curves"}
     dataset = run.read("config.json")["dataset"]["name"]
-    label = "conditional" if run.name == "family" else run.name
     for name, layout in expected.items():
         with Image.open(run.folder / "pictures" / f"{name}.png") as image:
-            assert image.info["Description"].startswith(f"{label}, {dataset}: ")
+            assert image.info["Description"].startswith(f"{label_of(run.name)}, {dataset}: ")
             if layout is None:
                 continue
             bare = isinstance(layout, tuple)

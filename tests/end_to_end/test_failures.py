@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from jaxae import checkpoint
 from jaxae.errors import UserError
-from jaxae.runs import folder as runs_folder
+from jaxae.runs import disk
 from support import small_run
 from support.commands import SECONDS, command, environment, start
 from support.small_run import go, lines_of
@@ -137,16 +137,16 @@ def test_a_folder_that_another_process_writes_to_is_refused(tmp_path: Path) -> N
     go(out=tmp_path / "run", epochs=1)
     (tmp_path / "new").mkdir()
     before = lines_of(tmp_path / "run")
-    locks = [FileLock(tmp_path / name / runs_folder.LOCK) for name in ("run", "new")]
+    locks = [FileLock(tmp_path / name / disk.LOCK) for name in ("run", "new")]
     with locks[0], locks[1]:
         with pytest.raises(UserError, match="another process is writing"):
             go(resume=tmp_path / "run", epochs=2)
         with pytest.raises(UserError, match="another process is writing"):
             go(out=tmp_path / "new")
         assert lines_of(tmp_path / "run") == before
-        assert [path.name for path in (tmp_path / "new").iterdir()] == [runs_folder.LOCK]
+        assert [path.name for path in (tmp_path / "new").iterdir()] == [disk.LOCK]
     go(resume=tmp_path / "run", epochs=2)
-    assert not (tmp_path / "run" / runs_folder.LOCK).exists()
+    assert not (tmp_path / "run" / disk.LOCK).exists()
 
 
 def test_a_lock_that_cannot_be_removed_while_it_is_held_is_no_obstacle(
@@ -155,7 +155,7 @@ def test_a_lock_that_cannot_be_removed_while_it_is_held_is_no_obstacle(
     remove = Path.unlink
 
     def remove_as_on_windows(path: Path, missing_ok: bool = False) -> None:
-        if path.name == runs_folder.LOCK:
+        if path.name == disk.LOCK:
             raise PermissionError
         remove(path, missing_ok)
 

@@ -12,8 +12,7 @@ from PIL import Image
 
 from jaxae import runs
 from jaxae.errors import UserError
-from jaxae.runs import Epoch, RunOptions
-from jaxae.runs import folder as runs_folder
+from jaxae.runs import Epoch, RunOptions, disk
 from support import small_run
 from support.damage import CONFIG
 from support.small_run import Options, go
@@ -118,8 +117,8 @@ def test_runs_started_in_the_same_second_have_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs_folder.time, "strftime", lambda format: "now")
-    folders = [runs_folder.new_folder("small", None) for _ in range(3)]
+    monkeypatch.setattr(disk.time, "strftime", lambda format: "now")
+    folders = [disk.new_folder("small", None) for _ in range(3)]
     assert [folder.name for folder in folders] == ["now", "now-2", "now-3"]
 
 

@@ -21,8 +21,7 @@ from jaxae.errors import UserError
 from jaxae.evaluate import command, figures, pictures
 from jaxae.pages import drawing
 from jaxae.runs import environment, format_figure, load_dataset, read_config, records
-from jaxae.runs import folder as runs_folder
-from jaxae.runs.config import label_replica, label_run
+from jaxae.runs.config import check_restorable, label_replica, label_run
 from support import small_run
 from support.damage import damaged_contents, damaged_descriptions, damaged_lines
 
@@ -151,8 +150,8 @@ def read_as_resumed(run: Path) -> None:
     """Reads what `--resume` reads before it trains, and writes what it writes then."""
     options = parse(run, "--resume {run}")
     dataset = data.load("mnist")
-    runs_folder.check_restorable(options.run, "small", dataset)
-    runs_folder.step_of_epoch(run, 3)
+    check_restorable(options.run, "small", dataset)
+    runs.step_of_epoch(run, 3)
     records.write_config(run, "small", options, dataset, 7)
     records.keep_records(run, 2)
     records.write_summary(run, runs.read_records(run)[-1], 3)
