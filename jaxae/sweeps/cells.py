@@ -17,6 +17,7 @@ class Cell:
     folder: Path
     words: tuple[str, ...]  # without those for its folder
     options: train.Options
+    error: str | None = None  # why the run in its folder cannot be read
 
     @property
     def name(self) -> str:
@@ -34,7 +35,8 @@ class Cell:
 
         Its last checkpoint and its last picture must be there, too, which are written last.
         """
-        if not all((self.folder / name).exists() for name in (CONFIG_FILE, "summary.json")):
+        ended = all((self.folder / name).exists() for name in (CONFIG_FILE, "summary.json"))
+        if self.error is not None or not ended:
             return False
         patience, lines = self.options.run.patience, read_records(self.folder)
         trained = self.trained_epochs >= self.options.run.epochs
@@ -52,7 +54,7 @@ class Cell:
     @property
     def trained_epochs(self) -> int:
         """The number of epochs that it had trained when it ended, or 0 if it has not."""
-        if not (self.folder / "summary.json").exists():
+        if self.error is not None or not (self.folder / "summary.json").exists():
             return 0
         return read_summary(self.folder)["epoch"]
 
@@ -66,7 +68,7 @@ class Cell:
 def read_cells(words: Mapping[str, Sequence[str]], out: Path) -> list[Cell]:
     """Returns the cells with these words by their names, in folders below `out`.
 
-    A cell whose folder holds a run continues it.
+    A cell whose folder holds a run continues it. One whose run is damaged has an error.
 
     Raises:
       UserError: an option is out of its range, or a folder holds a run of another one, or one that
@@ -77,19 +79,34 @@ def read_cells(words: Mapping[str, Sequence[str]], out: Path) -> list[Cell]:
 
 def _read(words: tuple[str, ...], folder: Path) -> Cell:
     """Returns the cell of a folder, checked as far as it can be without its dataset."""
+    started = (folder / CONFIG_FILE).exists()
+    advice = f"; or remove {folder} to train the run anew" if started else ""
+    damage = _damage_of(folder) if started else None
+    place = _place(folder) if damage is None else ["--out", folder.as_posix()]
     try:
-        options = cli.parse(train.Options, [*words, *_place(folder)], program="jaxae sweep")
+        options = cli.parse(train.Options, [*words, *place], program="jaxae sweep")
     except UserError as error:
-        started = (folder / CONFIG_FILE).exists()
-        advice = "; or remove that folder to train the run anew" if started else ""
         raise UserError(f"{folder.name}: {error}{advice}") from None
-    cell = Cell(folder, words, options)
+    cell = Cell(folder, words, options, damage and f"{damage}{advice}")
     if cell.trained_epochs > options.run.epochs:
         raise UserError(
             f"{folder} has trained for {cell.trained_epochs} epochs, more than the "
             f"{options.run.epochs} of --epochs: give that number, or another folder for the runs"
         )
     return cell
+
+
+def _damage_of(folder: Path) -> str | None:
+    """Returns the error of the first of a run's files that cannot be read; None if all can."""
+    try:
+        read_config(folder)
+        read_records(folder)
+        if (folder / "summary.json").exists():
+            read_summary(folder)
+        checkpoint.steps(folder / "checkpoints")
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _place(folder: Path) -> list[str]:

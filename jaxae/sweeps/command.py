@@ -98,8 +98,9 @@ def train(words: Mapping[str, Sequence[str]], out: Path, *, most: int | None = N
 
 def _list(cells: Sequence[Cell], most: int | None) -> None:
     """Prints the cells that are left, with their parameters and an estimate of the time."""
-    waiting = [cell for cell in cells if not cell.is_finished]
-    load, found = one_dataset_at_a_time(), dict[str, Estimate]()
+    load = one_dataset_at_a_time()
+    waiting = [cell for cell in cells if not cell.is_finished and cell.error is None]
+    found = {cell.name: Estimate(error=cell.error) for cell in cells if cell.error is not None}
     for group in group_cells(waiting, most):
         try:
             found |= estimate(group, load(group[0].options), most)
@@ -108,6 +109,9 @@ def _list(cells: Sequence[Cell], most: int | None) -> None:
     rows = [_describe(cell, found.get(cell.name)) for cell in cells]
     seconds = sum(found[cell.name].seconds * cell.epochs_left for cell in waiting)
     print(aligned([["run", "parameters", "epochs", "training"], *rows], left=1))
+    failing = [f"{name} fails: {each.error}" for name, each in found.items() if each.error]
+    if failing:
+        print("", *failing, sep="\n")
     print(
         f"\n{len(cells)} runs, {len(waiting)} of them to train: about {describe_time(seconds)} of "
         "training, estimated from a few steps; tests and pictures come on top"
@@ -120,7 +124,7 @@ def _describe(cell: Cell, found: Estimate | None) -> list[str]:
         return [cell.name, "", "", "done"]
     epochs = str(cell.options.run.epochs)
     if found.error is not None:
-        return [cell.name, "", epochs, f"fails: {found.error}"]
+        return [cell.name, "", epochs, "fails"]
     left = cell.epochs_left
     count = f"{left} of {epochs}" if left < cell.options.run.epochs else epochs
     return [cell.name, f"{found.parameters:,}", count, describe_time(left * found.seconds)]

@@ -49,14 +49,17 @@ def train_cells(
       report: called as cells come further, with finished ones first.
       most: the number of cells that train side by side, by default as many as the device suits.
     """
+    errors: dict[str, str] = {}
     waiting = []
     for cell in cells:
-        if cell.is_finished:
+        if cell.error is not None:
+            errors[cell.name] = cell.error
+            report(cell, Result("failed", error=cell.error))
+        elif cell.is_finished:
             report(cell, _finished(cell))
         else:
             waiting.append(cell)
             report(cell, Result("waiting"))
-    errors: dict[str, str] = {}
     load = one_dataset_at_a_time()
     for group in group_cells(waiting, most):
         with _output_in(log):

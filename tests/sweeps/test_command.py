@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console
 
 from jaxae import sweeps
-from jaxae.errors import UserError
 from jaxae.sweeps import Result, make_cells, read_axes
 from jaxae.sweeps.cells import read_cells
 from jaxae.sweeps.display import describe_time, make_table, show_progress
@@ -72,7 +71,7 @@ def test_failed_runs_are_named_at_the_end(capsys: pytest.CaptureFixture[str]) ->
     )
     assert start(f"{line} --dry-run") == 0
     listed = capsys.readouterr().out
-    assert re.search(r"objective-vae +2 +fails: --beta 2.0: vae has no such setting", listed)
+    assert "\nobjective-vae fails: --beta 2.0: vae has no such setting" in listed
     assert re.search(r"objective-beta-vae +done", listed)
 
 
@@ -130,7 +129,8 @@ def test_a_cell_that_fails_is_listed_as_such_and_the_others_are_not(
     line = "--objective info-vae --strength 0.2 100 --hidden 4 --side-by-side 2 --out out"
     assert start(f"{line} --dry-run") == 0
     listed = capsys.readouterr().out
-    assert re.search(r"^strength-0\.2 +2 +fails: alpha = 0\.5", listed, re.MULTILINE)
+    assert re.search(r"^strength-0\.2 +2 +fails$", listed, re.MULTILINE)
+    assert "\nstrength-0.2 fails: alpha = 0.5" in listed
     assert re.search(r"^strength-100 +[\d,]+ +2 +\d+ s", listed, re.MULTILINE)
 
 
@@ -155,8 +155,11 @@ def test_time_spans_are_rounded_up() -> None:
     ]
 
 
-def test_a_run_of_other_options_is_no_cell(tmp_path: Path) -> None:
-    (tmp_path / "seed-1").mkdir()
-    (tmp_path / "seed-1" / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"seed-1/config\.json"):
-        read_cells({"seed-1": ["--seed", "1"]}, tmp_path)
+def test_a_damaged_run_is_listed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out/seed-1").mkdir(parents=True)
+    Path("out/seed-1/config.json").write_text("{}", encoding="utf-8")
+    assert start("--seed 1 2 --out out --dry-run") == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"^seed-1 +2 +fails$", listed, re.MULTILINE)
+    assert "\nseed-1 fails: out/seed-1/config.json: experiment is missing" in listed
+    assert "2 runs, 1 of them to train" in listed

@@ -112,6 +112,19 @@ def test_a_failed_cell_does_not_stop_the_others() -> None:
     assert not list(Path("out").glob("objective-vae*"))
 
 
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "summary.json"])
+def test_a_damaged_cell_does_not_stop_the_others(name: str) -> None:
+    assert sweep("--seed 0 1") == {}
+    damaged = Path("out/seed-0") / name
+    damaged.write_text("{\n", encoding="utf-8")
+    errors = sweep("--seed 0 1 2")
+    assert errors.keys() == {"seed-0"}
+    assert f"{damaged}" in errors["seed-0"]
+    assert errors["seed-0"].endswith("or remove out/seed-0 to train the run anew")
+    assert damaged.read_text(encoding="utf-8") == "{\n"
+    assert (Path("out/seed-2") / "summary.json").exists()
+
+
 def test_a_cell_that_diverges_ends_alone() -> None:
     line = f"{TINY.replace('20', '5')} --seed 0 1 --learning-rate 1e-3 1e38"
     cells = read_cells(make_cells(read_axes(line.split())), Path("out"))
