@@ -132,12 +132,10 @@ TABLES = {
             "reconstruction_fid": "FID, reconstructions",
             "linear_probe_accuracy": "linear probe",
             "negative_log_likelihood": "NLL, nats",
-            "training_seconds": "seconds, all replicas",
         },
         f"Codes have 16 dimensions, with one hidden layer of 500 on each side and Gaussian pixels "
         f"with a standard deviation of 0.1. WAE's discrepancy has weight 500, which relative to an "
-        f"image's squared error is the 10 of its paper (Tolstikhin et al. 2018). Other work on the "
-        f"same machine also affects the seconds. "
+        f"image's squared error is the 10 of its paper (Tolstikhin et al. 2018). "
         f"{evaluate.FEATURES_NOTE}",
     ),
     "pictures": (
@@ -152,12 +150,11 @@ TABLES = {
             "resample_fid": "FID, resampled",
             "reconstruction_fid": "FID, reconstructions",
             "linear_probe_accuracy": "linear probe",
-            "training_seconds": "seconds, all replicas",
         },
         "Three members with strided convolutions and with residual networks, at 32x32 pixels. The "
         "pictures of a folder come without a test split, so a tenth is held out. Codes have 64 "
         "numbers, or are maps of 16 channels whose vectors come from a codebook of 256. New maps "
         "take each vector from training codes independently of its neighbors, so samples of vq "
-        "have no shapes. Other work on the same machine also affects the seconds.",
+        "have no shapes.",
     ),
 }
