@@ -1,5 +1,6 @@
 """Reading a run's folder that may be damaged, or come from a stranger."""
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -298,3 +299,16 @@ def test_a_run_of_the_family_is_called_by_its_member(
     assert label_run(experiment, objective) == expected
     assert label_replica(0, 5, 1) == ""
     assert label_replica(1, 5, 2) == ", replica 1 (seed 6)"
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        (("cpu cpu",), "cpu"),
+        (("gpu NVIDIA H200", "gpu NVIDIA H200"), "gpu NVIDIA H200"),
+        ((), "an unknown device"),
+    ],
+)
+@pytest.mark.slow
+def test_a_device_is_named_once(devices: tuple[str, ...], expected: str, finished: Path) -> None:
+    assert dataclasses.replace(read_config(finished), devices=devices).device == expected
