@@ -28,7 +28,7 @@ ALLOWED = {
     "runs cli evaluate comparison files",
     "evaluate": "errors files devices latents likelihoods data metrics models train network "
     "objectives family checkpoint plots pages priors runs cli",
-    "cli": "errors files devices terminal data runs",
+    "cli": "errors files devices terminal data checkpoint runs",
     "runs": "errors files devices likelihoods data metrics models train network objectives "
     "checkpoint plots",
     "pages": "errors files plots",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-from jaxae import data, devices, files
+from jaxae import checkpoint, data, devices, files
 from jaxae.cli import compilation
 from jaxae.cli.help import default_of, describe_options, flag_of, format_help
 from jaxae.cli.signals import join_processes, stop_once
@@ -114,8 +114,8 @@ def parse(
     holds one.
 
     Raises:
-      UserError: a value is out of range, an option differs that a resumed run cannot change, or
-        the run's data are in a folder that the arguments do not name.
+      UserError: a value is out of range, an option differs that a resumed run cannot change, the
+        run is an export, or its data are in a folder that the arguments do not name.
     """
     arguments = _resuming_words(arguments)
     found, _ = _peek(arguments)
@@ -124,6 +124,7 @@ def parse(
         options = _parse_flags(options_type, arguments, None, description, program)
         check_options(options.run)
         return options
+    checkpoint.check_not_export(restored)
     return restore_options(
         restored,
         options_type,

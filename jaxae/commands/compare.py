@@ -36,6 +36,7 @@ from jaxae.comparison import (
     read_curves,
     render,
     render_page,
+    run_around,
 )
 from jaxae.errors import UserError
 from jaxae.files import write_whole
@@ -83,6 +84,7 @@ def main(options: Options) -> None:
     comparison = compare(
         find_runs(options.runs), options.figures, significance=options.significance
     )
+    _warn_of_runs(comparison)
     plot = None
     if options.plot is not None and options.against is not None:
         plot = plot_figure(comparison, options.plot, options.against)
@@ -94,7 +96,6 @@ def main(options: Options) -> None:
         print(f"done: {options.out}")
     drawing = None
     if plot is not None:
-        _warn_of_unfinished(comparison)
         drawing = plot.draw()
         paths = save_drawing(drawing, _stem_of(options.out) or Path(plot.name))
         print(f"done: {paths[0]} and {paths[1]}")
@@ -122,8 +123,17 @@ def _check_options(options: Options) -> None:
             "for the table"
         )
     for flag, path in (("--out", options.out), ("--page", options.page)):
-        if path is not None and path.is_dir():
+        if path is None:
+            continue
+        if path.is_dir():
             raise UserError(f"{flag} {path} is a folder: give the file to write")
+        run = run_around(path)
+        if run is not None and path.exists():
+            raise UserError(f"{flag} {path} is a file of the run {run.name}: give another file")
+    if options.page is not None and options.page.suffix not in (".html", ".htm"):
+        raise UserError(f"--page {options.page}: give a name that ends in .html")
+    if options.page is not None and options.page == options.out:
+        raise UserError(f"--out and --page are both {options.page}: give two files")
 
 
 def _stem_of(out: Path | None) -> Path | None:
@@ -133,8 +143,10 @@ def _stem_of(out: Path | None) -> Path | None:
     return out.with_suffix("") if out.suffix[1:].isalpha() else out
 
 
-def _warn_of_unfinished(comparison: Comparison) -> None:
-    """Says which of the plotted runs are not finished."""
+def _warn_of_runs(comparison: Comparison) -> None:
+    """Says which runs are left out, and which are not finished."""
+    for reason in comparison.left_out:
+        print(f"warning: left out: {reason}", file=sys.stderr)
     for run in (run for row in comparison.rows for run in row.runs):
         if run.state in ("running", "unfinished"):
             planned = run.config.options.run.epochs

@@ -8,6 +8,7 @@ runs follow with the line that resumes each. Takes a second or two.
 """
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxae.cli import run_tool
-from jaxae.comparison import Listed, aligned, find_runs, listed, resuming_command
+from jaxae.comparison import Listed, aligned, find_runs, list_runs, resuming_command
 from jaxae.runs import format_figure
 
 
@@ -36,7 +37,10 @@ class Options:
 
 def main(options: Options) -> None:
     """Prints the list."""
-    found = sorted(map(listed, find_runs(options.folders)), key=_SORTED_BY[options.sort])
+    found, errors = list_runs(find_runs(options.folders))
+    for error in errors:
+        print(f"warning: left out: {error}", file=sys.stderr)
+    found.sort(key=_SORTED_BY[options.sort])
     best = _best_of(found)
     if options.best:
         print("\n".join(found[number].folder.as_posix() for number in sorted(best)))

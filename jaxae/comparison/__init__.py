@@ -2,7 +2,13 @@
 
 from jaxae.comparison.curves import Curves, read_curves
 from jaxae.comparison.formats import aligned, render
-from jaxae.comparison.listing import Listed, find_runs, listed, resuming_command
+from jaxae.comparison.listing import (
+    Listed,
+    find_runs,
+    list_runs,
+    resuming_command,
+    run_around,
+)
 from jaxae.comparison.page import render_page
 from jaxae.comparison.plot import Plot, plot_figure
 from jaxae.comparison.reconstructions import Reconstructions, draw_reconstructions
@@ -19,10 +25,11 @@ __all__ = [
     "compare",
     "draw_reconstructions",
     "find_runs",
-    "listed",
+    "list_runs",
     "plot_figure",
     "read_curves",
     "render",
     "render_page",
     "resuming_command",
+    "run_around",
 ]

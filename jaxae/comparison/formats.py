@@ -25,7 +25,7 @@ def render(comparison: Comparison, format: str) -> str:
 
 def cells_of(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
     """Returns the head and the rows of the table."""
-    seeds = [str(max(map(len, row.values.values()), default=0)) for row in comparison.rows]
+    seeds = [str(row.seed_count) for row in comparison.rows]
     head = ["run", *comparison.options, "seeds", *comparison.figures]
     best = [comparison.best(figure) for figure in comparison.figures]
     rows = []

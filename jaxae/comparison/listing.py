@@ -26,6 +26,7 @@ class Listed:
     state: State
     epochs: int  # trained
     figures: Mapping[str, Any]  # of the summary, else of the last tested epoch; may be empty
+    evaluation: Mapping[str, Any]  # the figures of `jaxae evaluate`; may be empty
     changed: float  # when its records last changed, in seconds since 1970
 
     @property
@@ -88,10 +89,39 @@ def find_runs(places: Sequence[Path]) -> list[Path]:
 def _is_config(path: Path) -> bool:
     """Returns whether a config.json is that of a run; other programs write such files, too."""
     hidden = any(part.startswith(".") for part in path.parts if part not in (".", ".."))
-    return not hidden and (path.parent / "checkpoints").is_dir()
+    return not hidden and _is_run(path.parent)
 
 
-def listed(folder: Path) -> Listed:
+def _is_run(folder: Path) -> bool:
+    """Returns whether a folder is a run; an export is none."""
+    is_export = (folder / checkpoint.EXPORT).is_file()
+    return (folder / CONFIG_FILE).is_file() and (folder / "checkpoints").is_dir() and not is_export
+
+
+def run_around(path: Path) -> Path | None:
+    """Returns the folder of the run that a path is in; None if it is in none."""
+    folders = path.absolute().parents
+    return next((each for each in folders if _is_run(each)), None)
+
+
+def list_runs(folders: Sequence[Path]) -> tuple[list[Listed], list[str]]:
+    """Reads the states of runs; returns those that can be read, and the errors of the others.
+
+    Raises `UserError` if none can be read.
+    """
+    found: list[Listed] = []
+    errors: list[str] = []
+    for folder in folders:
+        try:
+            found.append(_listed(folder))
+        except UserError as error:
+            errors.append(str(error))
+    if errors and not found:
+        raise UserError(errors[0])
+    return found, errors
+
+
+def _listed(folder: Path) -> Listed:
     """Reads a run's state; raises `UserError` if one of its files is invalid."""
     config, records = runs.read_config(folder), runs.read_records(folder)
     finished = (folder / "summary.json").exists()
@@ -100,9 +130,13 @@ def listed(folder: Path) -> Listed:
     else:
         figures = next((line for line in records[::-1] if "test_loss" in line), {})
     times = [folder / name for name in ("metrics.jsonl", "summary.json", CONFIG_FILE)]
+    evaluation = {}
+    if (folder / "evaluation.json").exists():
+        evaluation = runs.read_evaluation(folder).figures
     changed = max(path.stat().st_mtime for path in times if path.exists())
     epochs = records[-1]["epoch"] if records else 0
-    return Listed(folder, config, _state_of(folder, finished, figures), epochs, figures, changed)
+    state = _state_of(folder, finished, figures)
+    return Listed(folder, config, state, epochs, figures, evaluation, changed)
 
 
 def _state_of(folder: Path, finished: bool, figures: Mapping[str, Any]) -> State:

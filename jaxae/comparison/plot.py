@@ -75,6 +75,8 @@ def _check_differs(comparison: Comparison, option: str) -> None:
     """Raises `UserError` unless an option differs between rows."""
     if option in comparison.options:
         return
+    if option == "seed":
+        raise UserError("runs that differ only in their seeds share a row: give another option")
     differing = ", ".join(comparison.options)
     advice = f"give one of {differing}" if differing else "give runs whose options differ"
     if option in comparison.shared:

@@ -55,6 +55,11 @@ class Row:
         """The folder of the first run, and how many more there are."""
         return _name([run.folder.as_posix() for run in self.runs])
 
+    @property
+    def seed_count(self) -> int:
+        """The number of seeds that have any figure."""
+        return max(map(len, self.values.values()), default=0)
+
     def values_of(self, figure: str) -> list[float]:
         """Returns a figure's values over seeds; none if it was not measured."""
         return list(self.values.get(figure, {}).values())
@@ -73,14 +78,18 @@ class Row:
         return statistics.stdev(values) if len(values) > 1 and _all_finite(values) else math.nan
 
     def text(self, figure: str) -> str:
-        """Returns a figure as a number, or as mean ± std over seeds; a dash if there is none."""
+        """Returns a figure as a number, or as mean ± std over seeds; a dash if there is none.
+
+        It says how many seeds have it if some have not.
+        """
         values = self.values_of(figure)
         if not values:
             return "-"
         if figure in _WHOLE and len(set(values)) == 1:
             return f"{values[0]:,.0f}"
         spread = {figure: self.mean(figure), f"{figure}_std": self.deviation(figure)}
-        return runs.format_figure(spread, figure)
+        some = f" ({len(values)} of {self.seed_count})" if len(values) < self.seed_count else ""
+        return f"{runs.format_figure(spread, figure)}{some}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ class Comparison:
     options: tuple[str, ...]  # those that differ between rows
     figures: tuple[str, ...]
     shared: Mapping[str, str]  # the options that have one value
+    left_out: tuple[str, ...] = ()  # why runs are left out
     probabilities: Mapping[int, float] | None = None  # of equality with the best, by row
     tested: str | None = None  # the figure that they are about
 

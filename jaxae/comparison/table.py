@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxae import runs
-from jaxae.comparison.listing import Listed, listed
+from jaxae.comparison.listing import Listed, list_runs
 from jaxae.comparison.rows import Comparison, Row, check_measured, measured_in
 from jaxae.comparison.significance import compare_with_best
 
@@ -35,7 +35,7 @@ def compare(
     *,
     significance: str | None = None,
 ) -> Comparison:
-    """Reads runs, and joins those that differ only in their seeds.
+    """Reads runs, and joins those that differ only in their seeds; leaves out damaged ones.
 
     Args:
       folders: runs.
@@ -45,9 +45,10 @@ def compare(
         have, with the best row of those that compare.
 
     Raises:
-      UserError: a file is invalid, no run has a figure, or significance has no best row.
+      UserError: no run can be read, or has a figure, or significance has no best row.
     """
-    read = [(run, *_read(run)) for run in map(listed, folders)]
+    listed, left_out = list_runs(folders)
+    read = [(run, *_read(run)) for run in listed]
     differing = _differing([options for _, options, _ in read])
     groups: dict[tuple[Any, ...], list[tuple[Listed, dict[str, dict[int, float]]]]] = {}
     for run, options, values in read:
@@ -72,7 +73,7 @@ def compare(
     chosen = tuple(figures or (name for name in _DEFAULT if name in measured))
     for name in chosen if significance is None else (*chosen, significance):
         check_measured(rows, name)
-    comparison = Comparison(rows, tuple(differing), chosen, shared)
+    comparison = Comparison(rows, tuple(differing), chosen, shared, tuple(left_out))
     if significance is None:
         return comparison
     probabilities = compare_with_best(comparison, significance)
@@ -84,9 +85,7 @@ def _read(run: Listed) -> tuple[dict[str, str], dict[str, dict[int, float]]]:
     flat = _flattened(run.config.values["options"])
     options = {"experiment": run.config.experiment, "dataset": run.config.dataset.name}
     options |= {name: _shown(value) for name, value in flat.items() if name not in _IGNORED}
-    figures = dict(run.figures)
-    if (run.folder / "evaluation.json").exists():
-        figures |= runs.read_evaluation(run.folder).figures
+    figures = {**run.figures, **run.evaluation}
     first = run.seeds[0]
     return options, {
         name: found for name in figures if (found := _by_seed(figures, name, first)) is not None

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from jaxae import checkpoint
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
+from jaxae.runs.config import CONFIG_FILE
 from jaxae.runs.options import RunOptions
 from jaxae.runs.tracking import IDS_FILE
 
@@ -44,9 +46,9 @@ def new_folder(experiment: str, out: Path | None) -> Path:
             "writable folder with --out"
         ) from None
     if held:
-        raise UserError(
-            f"--out {out} holds files already: give a new folder, or continue with --resume {out}"
-        )
+        resumable = (out / CONFIG_FILE).exists()
+        advice = f", or continue with --resume {shlex.quote(str(out))}" if resumable else ""
+        raise UserError(f"--out {out} holds files already: give a new folder{advice}")
     return out
 
 

@@ -112,9 +112,11 @@ def _list(cells: Sequence[Cell], most: int | None) -> None:
     failing = [f"{name} fails: {each.error}" for name, each in found.items() if each.error]
     if failing:
         print("", *failing, sep="\n")
+    count = sum(each.error is None for each in found.values())
+    all_runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
     print(
-        f"\n{len(cells)} runs, {len(waiting)} of them to train: about {describe_time(seconds)} of "
-        "training, estimated from a few steps; tests and pictures come on top"
+        f"\n{all_runs}, {count} of them to train: about {describe_time(seconds)} of training, "
+        "estimated from a few steps; tests and pictures come on top"
     )
 
 

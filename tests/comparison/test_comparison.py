@@ -31,6 +31,7 @@ def test_runs_are_found_below_folders_but_no_other_configs(tmp_path: Path) -> No
     first, second = write_run(tmp_path / "a"), write_run(tmp_path / "deep/b")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/config.json").write_text("{}")
+    (write_run(tmp_path / "a/export") / "export.json").write_text("{}")
     assert comparison.find_runs([tmp_path]) == [first, second]
     assert comparison.find_runs([second, tmp_path]) == [second, first]
     for place, message in (("nowhere", "not a folder"), ("other", "has no run")):
@@ -53,7 +54,8 @@ def test_each_state_is_told(tmp_path: Path) -> None:
     }
     (tmp_path / "unfinished/.lock").touch()  # of a process that was killed
     with FileLock(tmp_path / "running/.lock"):
-        found = {folder.name: comparison.listed(folder).state for folder in tmp_path.iterdir()}
+        listed, _ = comparison.list_runs(list(tmp_path.iterdir()))
+        found = {run.folder.name: run.state for run in listed}
     assert found == expected
 
 
@@ -184,6 +186,34 @@ def test_text(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len({len(line) for line in (head, first, second, third)}) == 1
 
 
+def test_a_figure_that_some_seeds_lack_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", seed=0, evaluation={"fid": 3.5})
+    write_run(tmp_path / "b", seed=1)
+    (row,) = comparison.compare(comparison.find_runs([tmp_path])).rows
+    assert row.text("fid") == "3.5 (1 of 2)"
+    assert "of" not in row.text("test_loss")
+
+
+def test_runs_that_are_damaged_or_not_finished_are_named(
+    compared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (compared / "a/config.json").write_text("{")
+    (compared / "d/evaluation.json").write_text("[]")
+    write_run(Path("e"), finished=False, latent=16)
+    compare_command.start(["."], program="jaxae compare")
+    compare, listing = capsys.readouterr(), list_runs(capsys, ".")
+    assert [line.split()[0] for line in compare.out.splitlines()] == ["run", "b", "c", "e"]
+    assert len([line for line in listing if line.startswith(("b ", "c ", "e "))]) == 3
+    for damaged in ("a/config.json", "d/evaluation.json"):
+        assert re.search(rf"^warning: left out: .*{damaged}", compare.err, re.MULTILINE)
+    assert "warning: e is unfinished, after 1 of 3 epochs\n" in compare.err
+    for damaged in "bc":
+        (compared / damaged / "config.json").write_text("{")
+    (compared / "e/config.json").write_text("{")
+    with pytest.raises(UserError, match=r"a/config\.json"):
+        comparison.compare(comparison.find_runs([Path()]))
+
+
 def test_markdown_and_latex(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = table(capsys, ". --figures test_loss --format markdown").splitlines()
     assert lines[0] == "| run | latent | beta | seeds | test loss |"
@@ -305,6 +335,11 @@ def test_without_a_best_row_the_cause_is_told(tmp_path: Path) -> None:
         (". --figures accuracy", "no run has the figure accuracy: give some of epoch, fid"),
         (". --significance fid", "there is no best row, because fewer than two rows"),
         ("nowhere", "nowhere is not a folder"),
+        (". --page a/config.json", "--page a/config.json is a file of the run a: give another"),
+        (". --out a/summary.json", "--out a/summary.json is a file of the run a: give another"),
+        (". --page table.txt", "--page table.txt: give a name that ends in .html"),
+        (". --page a.html --out a.html", "--out and --page are both a.html: give two files"),
+        (". --plot test_loss --against seed", "runs that differ only in their seeds share a row"),
     ],
 )
 def test_a_mistake_gets_one_error(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import jaxae
-from jaxae import checkpoint, comparison, data, evaluate, explore, exports, runs
-from jaxae.commands import latents
+from jaxae import checkpoint, cli, comparison, data, evaluate, explore, exports, runs
+from jaxae.commands import latents, train
 from jaxae.errors import UserError
 from support import small_run
 from support.commands import run_program
@@ -214,6 +214,17 @@ def test_what_an_export_does_not_have_is_refused(vae: jaxae.TrainedRun, tmp_path
         jaxae.load(tmp_path / "program")
     with pytest.raises(UserError, match="is no export, and is not replaced"):
         vae.export(out=vae.folder)
+
+
+@pytest.mark.parametrize("line", ["--resume export", "--load export", "--continue --out export"])
+def test_an_export_is_no_run_to_go_on_with(
+    line: str, vae: jaxae.TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(vae.export(out=Path("export")).iterdir())
+    with pytest.raises(UserError, match="export is an export: give the run that it was made from"):
+        train.main(cli.parse(train.Options, [*line.split(), "--epochs", "9"]))
+    assert sorted(Path("export").iterdir()) == before
 
 
 def test_a_loaded_export_writes_nothing_into_its_folder(
