@@ -88,9 +88,9 @@ def start(
         from is of another experiment or was trained on other data.
     """
     shared = options.run
-    place = shared.resume or shared.out or Path("results")
-    checkpoint.check_path(place)
-    checkpoint.check_not_export(shared.restored or place)
+    checkpoint.check_path(shared.resume or shared.out or Path("results"))
+    if shared.restored is not None:
+        checkpoint.check_not_export(shared.restored)
     examples = dataset if isinstance(dataset, data.Dataset) else find_dataset(shared, dataset)
     if shared.restored is not None:
         examples = check_restorable(shared, experiment, examples)
