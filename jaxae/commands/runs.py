@@ -19,6 +19,7 @@ import tyro
 
 from jaxae.cli import run_tool
 from jaxae.comparison import Listed, aligned, find_runs, list_runs, resuming_command
+from jaxae.errors import UserError
 from jaxae.runs import format_figure
 
 
@@ -43,6 +44,11 @@ def main(options: Options) -> None:
     found.sort(key=_SORTED_BY[options.sort])
     best = _best_of(found)
     if options.best:
+        if not best:
+            raise UserError(
+                "no run is the best: none has a test loss, or no two compare, which takes one "
+                "objective with the same weights, likelihood and dataset"
+            )
         print("\n".join(found[number].folder.as_posix() for number in sorted(best)))
         return
     now = time.time()

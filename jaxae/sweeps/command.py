@@ -116,7 +116,7 @@ def _list(cells: Sequence[Cell], most: int | None) -> None:
     all_runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
     print(
         f"\n{all_runs}, {count} of them to train: about {describe_time(seconds)} of training, "
-        "estimated from a few steps; tests and pictures come on top"
+        "estimated from a few steps; compilation, tests and pictures come on top"
     )
 
 

@@ -79,6 +79,11 @@ def test_the_list_has_a_line_for_each_run_and_marks_the_best(
         f"results/{name}" for name in "cdba"
     ]
     assert list_runs(capsys, "results", "--best") == ["results/b"]
+    with pytest.raises(SystemExit):
+        list_runs(capsys, "results/a", "results/c", "--best")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no run is the best" in said.err
 
 
 @pytest.mark.parametrize(
