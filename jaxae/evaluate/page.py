@@ -94,7 +94,7 @@ def _facts(config: Config) -> tuple[tuple[str, str], ...]:
     seed, replicas = config.values["options"]["run"].get("seed", 0), config.options.run.replicas
     seeds = f"{seed}" if replicas == 1 else f"{seed} to {seed + replicas - 1}"
     facts = {
-        "Command": portable(config.command),
+        "Command": "; then ".join(map(portable, config.commands)),
         "Seed" if replicas == 1 else "Seeds": seeds,
         "Commit": config.git_commit or "unknown",
         "Trained with": f"JAX {config.versions.jax} on {config.device}",

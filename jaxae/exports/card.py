@@ -244,7 +244,7 @@ def _training(subject: Subject) -> str:
     config = subject.config
     versions = config.values["versions"]
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
-    lines = [f"    {runs.portable(config.command)}", ""]
+    lines = [*(f"    {runs.portable(command)}" for command in config.commands), ""]
     if config.git_commit is not None:
         lines.append(f"Commit of jaxae: `{config.git_commit}`.")
     device = " ".join(dict.fromkeys(config.device.split()))  # whose kind may be its platform

@@ -96,6 +96,11 @@ class Config:
     values: dict[str, Any] = field(default_factory=dict)  # the whole file, as decoded JSON
 
     @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that started and resumed the run, each once."""
+        return tuple(dict.fromkeys([self.command, *(each.command for each in self.resumed)]))
+
+    @property
     def device(self) -> str:
         """The first device that the run was trained on."""
         device = next(iter(self.devices), "an unknown device")

@@ -301,6 +301,19 @@ def test_a_run_of_the_family_is_called_by_its_member(
     assert label_replica(1, 5, 2) == ", replica 1 (seed 6)"
 
 
+@pytest.mark.slow
+def test_each_command_of_a_run_is_told_once(finished: Path) -> None:
+    config = read_config(finished)
+    assert config.commands == (config.command,)
+    resumed = json.loads((finished / "config.json").read_text())
+    resumed["command"], others = "train --epochs 2", ["go --epochs 3", "go --epochs 3", "go"]
+    resumed["resumed"] = [{"command": command} for command in others]
+    (finished.parent / "again").mkdir()
+    (finished.parent / "again/config.json").write_text(json.dumps(resumed))
+    again = read_config(finished.parent / "again")
+    assert again.commands == ("train --epochs 2", "go --epochs 3", "go")
+
+
 @pytest.mark.parametrize(
     ("devices", "expected"),
     [
