@@ -25,7 +25,7 @@ ALLOWED = {
     "exports": "errors files checkpoint data likelihoods models train network plots pages programs "
     "runs cli evaluate",
     "commands": "errors terminal latents likelihoods data models train network family plots priors "
-    "runs cli evaluate comparison files",
+    "runs cli evaluate comparison files pages",
     "evaluate": "errors files devices latents likelihoods data metrics models train network "
     "objectives family checkpoint plots pages priors runs cli",
     "cli": "errors files devices terminal data checkpoint runs",

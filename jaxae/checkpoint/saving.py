@@ -21,6 +21,7 @@ from jaxae import devices
 from jaxae.checkpoint.checksums import checksum_of_json, describe_leaves
 from jaxae.checkpoint.folder import (
     UNFINISHED,
+    check_not_export,
     check_path,
     remove_remains,
     repair_losses,
@@ -73,12 +74,13 @@ def open_checkpoints(folder: Path, *, keep_all: bool = False) -> Iterator[Checkp
     With `keep_all` it keeps all. Remains of killed runs are first removed, or set aside with a
     warning. It writes while training goes on; leaving the context waits until all is on disk. A
     save counts only once it has been verified, on the thread that saves. Orbax's threads log
-    nothing in this context. Raises `UserError` if the folder cannot be written to, or if
-    `check_path` refuses its path.
+    nothing in this context. Raises `UserError` if the folder cannot be written to or would be in
+    an export, or if `check_path` refuses its path.
     """
     from orbax.checkpoint import v1 as ocp
 
     check_path(folder)
+    check_not_export(folder.parent)
     remove_remains(folder)
     repair_losses(folder)
     context = ocp.Context()

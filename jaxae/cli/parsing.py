@@ -124,7 +124,6 @@ def parse(
         options = _parse_flags(options_type, arguments, None, description, program)
         check_options(options.run)
         return options
-    checkpoint.check_not_export(restored)
     return restore_options(
         restored,
         options_type,
@@ -169,6 +168,7 @@ def restore_options(
     Raises:
       UserError: as `parse` does.
     """
+    checkpoint.check_not_export(folder)
     saved, trained_on = _read_options(folder, options_type)
     here = dataclasses.replace(saved.run, data_dir=None, sources=None)
     if trained_on.own or in_memory:

@@ -40,6 +40,7 @@ from jaxae.comparison import (
 )
 from jaxae.errors import UserError
 from jaxae.files import write_whole
+from jaxae.pages import check_page
 from jaxae.plots import save_drawing
 
 
@@ -97,7 +98,7 @@ def main(options: Options) -> None:
     drawing = None
     if plot is not None:
         drawing = plot.draw()
-        paths = save_drawing(drawing, _stem_of(options.out) or Path(plot.name))
+        paths = save_drawing(drawing, _stem_of(options.out) if options.out else Path(plot.name))
         print(f"done: {paths[0]} and {paths[1]}")
     if options.page is not None:
         use_cache(wanted=True)
@@ -122,24 +123,28 @@ def _check_options(options: Options) -> None:
             f"--out {options.out} is a picture: give --plot and --against too, or another ending "
             "for the table"
         )
-    for flag, path in (("--out", options.out), ("--page", options.page)):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise UserError(f"{flag} {path} is a folder: give the file to write")
+    if options.out is not None:
+        _check_out(options.out, plots=options.plot is not None)
+    if options.page is not None:
+        check_page("--page", options.page)
+        if options.page == options.out:
+            raise UserError(f"--out and --page are both {options.page}: give two files")
+
+
+def _check_out(out: Path, *, plots: bool) -> None:
+    """Raises `UserError` if --out is a folder, or a file to write is one of a run already."""
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: give the file to write")
+    stem = _stem_of(out)
+    pictures = [stem.with_name(f"{stem.name}{ending}") for ending in _PICTURES] if plots else []
+    for path in (out, *pictures):
         run = run_around(path)
         if run is not None and path.exists():
-            raise UserError(f"{flag} {path} is a file of the run {run.name}: give another file")
-    if options.page is not None and options.page.suffix not in (".html", ".htm"):
-        raise UserError(f"--page {options.page}: give a name that ends in .html")
-    if options.page is not None and options.page == options.out:
-        raise UserError(f"--out and --page are both {options.page}: give two files")
+            raise UserError(f"--out {out}: {path} is a file of the run {run.name}; give another")
 
 
-def _stem_of(out: Path | None) -> Path | None:
+def _stem_of(out: Path) -> Path:
     """Returns a file without its ending; digits after a point are no ending."""
-    if out is None:
-        return None
     return out.with_suffix("") if out.suffix[1:].isalpha() else out
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxae.cli import run_tool
-from jaxae.comparison import Listed, aligned, find_runs, list_runs, resuming_command
+from jaxae.comparison import Listed, aligned, find_runs, listed, read_each, resuming_command
 from jaxae.errors import UserError
 from jaxae.runs import format_figure
 
@@ -38,7 +38,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Prints the list."""
-    found, errors = list_runs(find_runs(options.folders))
+    found, errors = read_each(listed, find_runs(options.folders))
     for error in errors:
         print(f"warning: left out: {error}", file=sys.stderr)
     found.sort(key=_SORTED_BY[options.sort])

@@ -5,7 +5,8 @@ from jaxae.comparison.formats import aligned, render
 from jaxae.comparison.listing import (
     Listed,
     find_runs,
-    list_runs,
+    listed,
+    read_each,
     resuming_command,
     run_around,
 )
@@ -25,9 +26,10 @@ __all__ = [
     "compare",
     "draw_reconstructions",
     "find_runs",
-    "list_runs",
+    "listed",
     "plot_figure",
     "read_curves",
+    "read_each",
     "render",
     "render_page",
     "resuming_command",

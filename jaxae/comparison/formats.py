@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jaxae.comparison.rows import Comparison, spell_out
+from jaxae import runs
+from jaxae.comparison.rows import Comparison
 from jaxae.pages import markdown_table
 
 
@@ -48,7 +49,7 @@ def cells_of(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
 def _as_text(comparison: Comparison) -> str:
     """Returns aligned columns; the best figures have an asterisk."""
     head, rows = cells_of(comparison)
-    head = list(map(spell_out, head))
+    head = list(map(runs.spell_out, head))
     rows_of_text = [[f"{c.text}*" if c.best else c.text for c in row] for row in rows]
     return aligned([head, *rows_of_text], left=1 + len(comparison.options))
 
@@ -71,7 +72,7 @@ def _as_markdown(comparison: Comparison) -> str:
     """Returns a Markdown table; the best figures are bold."""
     head, rows = cells_of(comparison)
     texts = [[f"**{c.text}**" if c.best else c.text for c in row] for row in rows]
-    return markdown_table(list(map(spell_out, head)), texts)
+    return markdown_table(list(map(runs.spell_out, head)), texts)
 
 
 def _as_csv(comparison: Comparison) -> str:
@@ -105,7 +106,7 @@ def _as_latex(comparison: Comparison) -> str:
     """Returns a tabular of the package booktabs; the best figures are bold."""
     head, rows = cells_of(comparison)
     words = 1 + len(comparison.options)
-    titles = [_escape(spell_out(title)) for title in head]
+    titles = [_escape(runs.spell_out(title)) for title in head]
     lines = [f"\\begin{{tabular}}{{{'l' * words}{'r' * (len(head) - words)}}}", "\\toprule"]
     lines += [" & ".join(titles) + " \\\\", "\\midrule"]
     for row in rows:

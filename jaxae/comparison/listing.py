@@ -1,14 +1,16 @@
 """The runs below folders, and the state of each."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from jaxae import checkpoint, family, runs
 from jaxae.errors import UserError
 from jaxae.runs import CONFIG_FILE, Config
+
+_Read = TypeVar("_Read")
 
 State = Literal["finished", "stopped early", "diverged", "running", "unfinished"]
 
@@ -26,7 +28,6 @@ class Listed:
     state: State
     epochs: int  # trained
     figures: Mapping[str, Any]  # of the summary, else of the last tested epoch; may be empty
-    evaluation: Mapping[str, Any]  # the figures of `jaxae evaluate`; may be empty
     changed: float  # when its records last changed, in seconds since 1970
 
     @property
@@ -104,16 +105,18 @@ def run_around(path: Path) -> Path | None:
     return next((each for each in folders if _is_run(each)), None)
 
 
-def list_runs(folders: Sequence[Path]) -> tuple[list[Listed], list[str]]:
-    """Reads the states of runs; returns those that can be read, and the errors of the others.
+def read_each(
+    read: Callable[[Path], _Read], folders: Sequence[Path]
+) -> tuple[list[_Read], list[str]]:
+    """Reads runs; returns what was read of those that can be, and the errors of the others.
 
     Raises `UserError` if none can be read.
     """
-    found: list[Listed] = []
+    found: list[_Read] = []
     errors: list[str] = []
     for folder in folders:
         try:
-            found.append(_listed(folder))
+            found.append(read(folder))
         except UserError as error:
             errors.append(str(error))
     if errors and not found:
@@ -121,7 +124,7 @@ def list_runs(folders: Sequence[Path]) -> tuple[list[Listed], list[str]]:
     return found, errors
 
 
-def _listed(folder: Path) -> Listed:
+def listed(folder: Path) -> Listed:
     """Reads a run's state; raises `UserError` if one of its files is invalid."""
     config, records = runs.read_config(folder), runs.read_records(folder)
     finished = (folder / "summary.json").exists()
@@ -130,13 +133,9 @@ def _listed(folder: Path) -> Listed:
     else:
         figures = next((line for line in records[::-1] if "test_loss" in line), {})
     times = [folder / name for name in ("metrics.jsonl", "summary.json", CONFIG_FILE)]
-    evaluation = {}
-    if (folder / "evaluation.json").exists():
-        evaluation = runs.read_evaluation(folder).figures
     changed = max(path.stat().st_mtime for path in times if path.exists())
     epochs = records[-1]["epoch"] if records else 0
-    state = _state_of(folder, finished, figures)
-    return Listed(folder, config, state, epochs, figures, evaluation, changed)
+    return Listed(folder, config, _state_of(folder, finished, figures), epochs, figures, changed)
 
 
 def _state_of(folder: Path, finished: bool, figures: Mapping[str, Any]) -> State:

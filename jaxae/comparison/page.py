@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from jaxae import pages
+from jaxae import pages, runs
 from jaxae.comparison.curves import Curves
 from jaxae.comparison.formats import cells_of
 from jaxae.comparison.listing import Listed
 from jaxae.comparison.reconstructions import Reconstructions
-from jaxae.comparison.rows import DIRECTIONS, Comparison, Row, spell_out
+from jaxae.comparison.rows import DIRECTIONS, Comparison, Row
 from jaxae.plots import LINE_COLORS, Drawing
 
 _DASHES = ("none", "7 4", "2 4", "10 4 2 4", "10 3 2 3 2 3")  # of the first six rows, and so on
@@ -48,12 +48,12 @@ def render_page(
         {
             "title": f"Comparison of {count} run{'' if count == 1 else 's'}",
             "folder": comparison.folder.as_posix(),
-            "differing": _listed([spell_out(option) for option in comparison.options]),
-            "shared": {spell_out(name): value for name, value in comparison.shared.items()},
+            "differing": _listed([runs.spell_out(option) for option in comparison.options]),
+            "shared": {runs.spell_out(name): value for name, value in comparison.shared.items()},
             "head": _head(comparison),
             "rows": _rows(comparison, place),
-            "tested": comparison.tested and spell_out(comparison.tested),
-            "curves": [spell_out(each.figure) for each in curves],
+            "tested": comparison.tested and runs.spell_out(comparison.tested),
+            "curves": [runs.spell_out(each.figure) for each in curves],
             "losses_differ": len({row.compared_with for row in comparison.rows}) > 1,
             # In a script, "<" could end the element.
             "content": content.replace("<", "\\u003c"),
@@ -87,7 +87,7 @@ def _content(comparison: Comparison, curves: Sequence[Curves]) -> dict[str, Any]
         ],
         "figures": [
             {
-                "name": spell_out(each.figure),
+                "name": runs.spell_out(each.figure),
                 "curves": [
                     {
                         "epochs": curve.epochs.tolist(),
@@ -116,7 +116,7 @@ def _head(comparison: Comparison) -> list[dict[str, Any]]:
     arrows = {1: " ↑", -1: " ↓"}
     return [
         {
-            "text": spell_out(title)
+            "text": runs.spell_out(title)
             + (arrows.get(DIRECTIONS.get(title, 0), "") if number > words else ""),
             "is_number": number >= words,
         }

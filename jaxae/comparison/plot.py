@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxae.comparison.rows import Comparison, Row, check_measured, spell_out
+from jaxae import runs
+from jaxae.comparison.rows import Comparison, Row, check_measured
 from jaxae.errors import UserError
 from jaxae.plots import Drawing, Points, error_bars
 
@@ -24,7 +25,7 @@ class Plot:
     @property
     def title(self) -> str:
         """The title of its section on a page."""
-        title = f"{spell_out(self.figure)} by {spell_out(self.option)}"
+        title = f"{runs.spell_out(self.figure)} by {runs.spell_out(self.option)}"
         return title[0].upper() + title[1:]
 
     @property
@@ -36,9 +37,9 @@ class Plot:
         """Draws the plot for a paper."""
         return error_bars(
             self.lines,
-            xlabel=spell_out(self.option),
-            ylabel=spell_out(self.figure),
-            legend=", ".join(map(spell_out, self.others)),
+            xlabel=runs.spell_out(self.option),
+            ylabel=runs.spell_out(self.figure),
+            legend=", ".join(map(runs.spell_out, self.others)),
             categories=self.categories,
         )
 

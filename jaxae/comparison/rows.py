@@ -36,8 +36,6 @@ DIRECTIONS = {
 # Options whose values say which option it is.
 _CLEAR = ("experiment", "dataset", "objective")
 
-_ABBREVIATED = ("fid", "kid", "kl", "mse", "psnr", "ssim")
-
 _WHOLE = ("parameters", "epoch")
 
 
@@ -165,16 +163,10 @@ def is_loss(figure: str) -> bool:
     return figure.endswith("_loss")
 
 
-def spell_out(name: str) -> str:
-    """Returns the name of an option or a figure as words."""
-    words = name.replace("_", " ").split(" ")
-    return " ".join(word.upper() if word in _ABBREVIATED else word for word in words)
-
-
 def describe_options(options: Mapping[str, str]) -> str:
     """Returns options in a few words; those that a run does not have are left out."""
     return ", ".join(
-        value if name in _CLEAR else f"{spell_out(name)} {value}"
+        value if name in _CLEAR else f"{runs.spell_out(name)} {value}"
         for name, value in options.items()
         if value != "-"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxae import runs
-from jaxae.comparison.listing import Listed, list_runs
+from jaxae.comparison.listing import Listed, listed, read_each
 from jaxae.comparison.rows import Comparison, Row, check_measured, measured_in
 from jaxae.comparison.significance import compare_with_best
 
@@ -47,8 +47,7 @@ def compare(
     Raises:
       UserError: no run can be read, or has a figure, or significance has no best row.
     """
-    listed, left_out = list_runs(folders)
-    read = [(run, *_read(run)) for run in listed]
+    read, left_out = read_each(_read, folders)
     differing = _differing([options for _, options, _ in read])
     groups: dict[tuple[Any, ...], list[tuple[Listed, dict[str, dict[int, float]]]]] = {}
     for run, options, values in read:
@@ -80,16 +79,20 @@ def compare(
     return replace(comparison, probabilities=probabilities, tested=significance)
 
 
-def _read(run: Listed) -> tuple[dict[str, str], dict[str, dict[int, float]]]:
-    """Returns a run's options as text, and its figures by name and seed."""
+def _read(folder: Path) -> tuple[Listed, dict[str, str], dict[str, dict[int, float]]]:
+    """Returns a run, its options as text, and its figures by name and seed."""
+    run = listed(folder)
     flat = _flattened(run.config.values["options"])
     options = {"experiment": run.config.experiment, "dataset": run.config.dataset.name}
     options |= {name: _shown(value) for name, value in flat.items() if name not in _IGNORED}
-    figures = {**run.figures, **run.evaluation}
+    figures = dict(run.figures)
+    if (folder / "evaluation.json").exists():
+        figures |= runs.read_evaluation(folder).figures
     first = run.seeds[0]
-    return options, {
+    values = {
         name: found for name in figures if (found := _by_seed(figures, name, first)) is not None
     }
+    return run, options, values
 
 
 def _flattened(options: Mapping[str, Any]) -> dict[str, Any]:

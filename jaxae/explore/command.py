@@ -26,6 +26,7 @@ from jaxae.explore.page import SavedPage, render
 from jaxae.files import write_whole
 from jaxae.models import count_parameters
 from jaxae.network import Trained
+from jaxae.pages import check_page
 from jaxae.runs import load_dataset, read_config
 
 
@@ -122,8 +123,8 @@ def _check_options(options: Options) -> None:
         raise UserError(f"--images {options.images}: give 1 or more")
     if not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed}: give 0 or more, and less than {2**31}")
-    if options.out is not None and options.out.is_dir():
-        raise UserError(f"--out {options.out} is a folder: give the file to write")
+    if options.out is not None:
+        check_page("--out", options.out)
     place = options.out or options.run / "explore.html"
     above = next(folder for folder in place.absolute().parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):

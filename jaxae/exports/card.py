@@ -225,7 +225,7 @@ def _rows(figures: dict[str, Any], source: str, subject: Subject) -> list[list[s
 
 def _label(name: str, loss_unit: str) -> str:
     """Returns a figure's name in words, that of a loss with its unit if it is known."""
-    words = name.replace("_", " ")
+    words = runs.spell_out(name)
     return f"{words}, {loss_unit}" if loss_unit and name.endswith("_loss") else words
 
 
@@ -247,8 +247,7 @@ def _training(subject: Subject) -> str:
     lines = [*(f"    {runs.portable(command)}" for command in config.commands), ""]
     if config.git_commit is not None:
         lines.append(f"Commit of jaxae: `{config.git_commit}`.")
-    device = " ".join(dict.fromkeys(config.device.split()))  # whose kind may be its platform
-    return "\n".join([*lines, f"Device: {device}. Versions: {packages}."])
+    return "\n".join([*lines, f"Device: {config.device}. Versions: {packages}."])
 
 
 def _copy_pictures(subject: Subject, folder: Path) -> list[tuple[Path, str]]:

@@ -20,14 +20,14 @@ def summarize(
     steps = config.steps_per_epoch
     line = next((line for line in lines[::-1] if line["epoch"] * steps <= step), {})
     figures = [
-        (name.replace("_", " "), runs.format_figure(line, name))
+        (runs.spell_out(name), runs.format_figure(line, name))
         for name in ("epoch", "train_loss", "validation_loss", "test_loss", "test_mse")
         if name in line
     ]
     if (folder / "evaluation.json").exists():
         evaluated = runs.read_evaluation(folder).figures
         figures += [
-            (name.replace("_", " "), runs.format_figure(evaluated, name))
+            (runs.spell_out(name), runs.format_figure(evaluated, name))
             for name in evaluated
             if not name.endswith(("_std", "_replicas"))
         ]

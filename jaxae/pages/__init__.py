@@ -1,7 +1,7 @@
 """Pages of figures and pictures: self-contained HTML, plain text, and sections of Markdown."""
 
 from jaxae.pages.drawing import class_colors, data_url, draw_picture, shrink
-from jaxae.pages.html import fill_template, render
+from jaxae.pages.html import check_page, fill_template, render
 from jaxae.pages.markdown import markdown_table, put_section, rewrite, sections_of, with_section
 from jaxae.pages.page import Chart, Gallery, Page, Picture, Row, Scatter, Table
 from jaxae.pages.summary import render_summary
@@ -16,6 +16,7 @@ __all__ = [
     "Scatter",
     "Table",
     "as_text",
+    "check_page",
     "class_colors",
     "data_url",
     "draw_picture",

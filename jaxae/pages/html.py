@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxae.errors import UserError
 from jaxae.pages.drawing import class_colors, draw_chart, draw_picture, draw_scatter
 from jaxae.pages.page import Page
 
@@ -33,6 +34,14 @@ def render(page: Page) -> str:
             "scatter": page.scatter and draw_scatter(page.scatter),
         },
     )
+
+
+def check_page(flag: str, path: Path) -> None:
+    """Raises `UserError` unless a flag's value can be the file of an HTML page, by its name."""
+    if path.is_dir():
+        raise UserError(f"{flag} {path} is a folder: give the file to write")
+    if path.suffix not in (".html", ".htm"):
+        raise UserError(f"{flag} {path}: give a name that ends in .html")
 
 
 def fill_template(folder: Path, values: Mapping[str, Any]) -> str:

@@ -45,6 +45,7 @@ from jaxae.runs.reading import (
     read_evaluation,
     read_records,
     read_summary,
+    spell_out,
 )
 from jaxae.runs.recipes import Epoch, Recipe, first_replica, of_split, reconstruction_recipe
 from jaxae.runs.records import best_record, flatten_replicas, pictures_by_epoch, watched_loss
@@ -107,6 +108,7 @@ __all__ = [
     "save_picture",
     "seeded_state",
     "skip_failed_picture",
+    "spell_out",
     "split_command",
     "start",
     "step_of_epoch",

@@ -106,7 +106,7 @@ def is_locked(folder: Path) -> bool:
 
 def check_folder(folder: Path) -> None:
     """Raises `UserError` if an open run's folder is gone, because Orbax would create another."""
-    if is_first_process() and not (folder / "config.json").exists():
+    if is_first_process() and not (folder / CONFIG_FILE).exists():
         raise UserError(
             f"{folder} has vanished, with everything saved in it: do not move or delete the "
             "folder of a run before the run ends"

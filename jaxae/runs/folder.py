@@ -89,8 +89,6 @@ def start(
     """
     shared = options.run
     checkpoint.check_path(shared.resume or shared.out or Path("results"))
-    if shared.restored is not None:
-        checkpoint.check_not_export(shared.restored)
     examples = dataset if isinstance(dataset, data.Dataset) else find_dataset(shared, dataset)
     if shared.restored is not None:
         examples = check_restorable(shared, experiment, examples)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxae.devices import is_first_process
 from jaxae.errors import UserError
 from jaxae.runs.interrupts import keep_interrupts
-from jaxae.runs.reading import format_figure
+from jaxae.runs.reading import format_figure, spell_out
 from jaxae.train import Progress
 
 if TYPE_CHECKING:  # tqdm may be missing if no run is trained
@@ -54,11 +54,7 @@ def show_loss(bar: "tqdm", chunk: Progress, epochs: int, done: int) -> None:
 def show_epoch(epochs: int, record: Mapping[str, object]) -> None:
     """Prints an epoch's record as one line; figures of replicas are means ± deviations."""
     names = ("train_loss", "validation_loss", "test_loss", "test_mse")
-    measured = [
-        f"{name.replace('_', ' ').replace('mse', 'MSE')} {_shown(record, name)}"
-        for name in names
-        if name in record
-    ]
+    measured = [f"{spell_out(name)} {_shown(record, name)}" for name in names if name in record]
     pace = f"{record['seconds']:.2f} s  {record['images_per_second']:,.0f} images/s"
     show_line("  ".join([f"epoch {record['epoch']}/{epochs}", *measured, pace]))
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from jaxae.files import Count, convert, decode_json, read_json, unfit
 
+_ABBREVIATED = ("fid", "kid", "kl", "mse", "psnr", "ssim")
+
 _LARGEST = 1e300  # the range of a plot overflows beyond this
 
 _MEASURED = (
@@ -145,6 +147,12 @@ def loss_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     validated = any("validation_loss" in line for line in lines)
     splits = ("train", "test", "validation") if validated else ("train", "test")
     return {split: curve(lines, f"{split}_loss") for split in splits}
+
+
+def spell_out(name: str) -> str:
+    """Returns the name of an option or a figure as words."""
+    words = name.split("_")
+    return " ".join(word.upper() if word in _ABBREVIATED else word for word in words)
 
 
 def format_figure(figures: Mapping[str, Any], name: str) -> str:

@@ -54,7 +54,7 @@ class Cell:
     @property
     def trained_epochs(self) -> int:
         """The number of epochs that it had trained when it ended, or 0 if it has not."""
-        if self.error is not None or not (self.folder / "summary.json").exists():
+        if not (self.folder / "summary.json").exists():
             return 0
         return read_summary(self.folder)["epoch"]
 
@@ -87,7 +87,9 @@ def _read(words: tuple[str, ...], folder: Path) -> Cell:
         options = cli.parse(train.Options, [*words, *place], program="jaxae sweep")
     except UserError as error:
         raise UserError(f"{folder.name}: {error}{advice}") from None
-    cell = Cell(folder, words, options, damage and f"{damage}{advice}")
+    if damage is not None:
+        return Cell(folder, words, options, f"{damage}{advice}")
+    cell = Cell(folder, words, options)
     if cell.trained_epochs > options.run.epochs:
         raise UserError(
             f"{folder} has trained for {cell.trained_epochs} epochs, more than the "

@@ -44,6 +44,7 @@ def test_the_page_is_beside_the_run_and_links_to_its_report(
         ("run --seed -1", "--seed -1: give 0 or more"),
         ("run --epoch 7", "--epoch 7: run keeps only the checkpoint after epoch 1"),
         ("run --out .", "--out . is a folder: give the file to write"),
+        ("run --out run/config.json", "run/config.json: give a name that ends in .html"),
         ("nowhere", "nowhere is not a run"),
     ],
 )

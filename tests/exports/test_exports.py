@@ -224,6 +224,11 @@ def test_an_export_is_no_run_to_go_on_with(
     before = sorted(vae.export(out=Path("export")).iterdir())
     with pytest.raises(UserError, match="export is an export: give the run that it was made from"):
         train.main(cli.parse(train.Options, [*line.split(), "--epochs", "9"]))
+    with (
+        pytest.raises(UserError, match="export is an export"),
+        checkpoint.open_checkpoints(Path("export/checkpoints")),
+    ):
+        pass
     assert sorted(Path("export").iterdir()) == before
 
 
